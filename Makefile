@@ -1,0 +1,48 @@
+# make demo: install everything, train a small model on synthetic data, draw a canopy-height map.
+# make test: install everything, lint, run the tests.
+# Needs Python >= 3.11, make and git. PYTHON=python3.12 make test chooses another interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROJECTS := $(wildcard pyproject.toml plugins/*/pyproject.toml)
+# One OpenMP thread: two threads on a busy two-core machine can be 20 times slower than one.
+export OMP_NUM_THREADS ?= 1
+
+# A virtual environment works only where it was made: one from another place or interpreter is stale.
+IDENTITY := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0])')
+
+.PHONY: demo test lint format env real bench clean
+demo: env
+	$(BIN)/eozoo demo gedi_sparse --out demo
+
+test: env lint
+	$(BIN)/python -m pytest -q
+
+lint: env
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: env
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+# Long checks on the real data beside the clone (../shared); writes the numbers that the docs quote.
+real: env
+	$(BIN)/python benchmarks/real_gedi.py
+
+bench: env
+	$(BIN)/python -m benchmarks
+
+env: $(READY)
+
+ifneq ($(file <$(READY)),$(IDENTITY))
+.PHONY: $(READY)
+endif
+$(READY): $(PROJECTS) Makefile
+	@$(PYTHON) -c 'import sys; sys.exit("eozoo needs Python 3.11 or newer; try PYTHON=python3.12 make ..." if sys.version_info < (3, 11) else 0)'
+	@[ "$$(cat $(READY) 2>/dev/null)" = "$(IDENTITY)" ] || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]' $(foreach p,$(filter plugins/%,$(PROJECTS)),-e ./$(dir $(p)))
+	@printf '%s' "$(IDENTITY)" > $(READY)
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,18 @@
+"""The one exception that users see as a single line; everything else is a bug and keeps its traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ZooError(Exception):
+    """A mistake the user can repair. The message is one line: which file or field, what is wrong, what to do."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"``, or ``" Known: a, b."`` where nothing in ``known`` is close to ``name``."""
+    from difflib import get_close_matches
+
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known) or 'none'}."
