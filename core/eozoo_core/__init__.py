@@ -1,0 +1,66 @@
+"""What a plugin author imports: ``from eozoo_core import Spec, Task, hookimpl``.
+
+Importing this package imports neither torch nor numpy nor pydantic: every name is fetched from its module on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eozoo_core.errors import ZooError
+    from eozoo_core.hookspecs import hookimpl
+    from eozoo_core.run import Run
+    from eozoo_core.settings import (
+        EvalSettings,
+        InferSettings,
+        RuntimeSettings,
+        Settings,
+        TaskSettings,
+        TrainSettings,
+    )
+    from eozoo_core.spec import KINDS, Port, Spec
+    from eozoo_core.task import Plan, Sample, Task
+
+_HOME = {
+    "KINDS": "spec",
+    "EvalSettings": "settings",
+    "InferSettings": "settings",
+    "Plan": "task",
+    "Port": "spec",
+    "Run": "run",
+    "RuntimeSettings": "settings",
+    "Sample": "task",
+    "Settings": "settings",
+    "Spec": "spec",
+    "Task": "task",
+    "TaskSettings": "settings",
+    "TrainSettings": "settings",
+    "ZooError": "errors",
+    "hookimpl": "hookspecs",
+}
+
+__all__ = [
+    "KINDS",
+    "EvalSettings",
+    "InferSettings",
+    "Plan",
+    "Port",
+    "Run",
+    "RuntimeSettings",
+    "Sample",
+    "Settings",
+    "Spec",
+    "Task",
+    "TaskSettings",
+    "TrainSettings",
+    "ZooError",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'eozoo_core' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"eozoo_core.{_HOME[name]}"), name)

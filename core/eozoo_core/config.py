@@ -1,0 +1,170 @@
+"""Settings in and out: YAML files, ``--set a.b=c``, the commented template, and differences between two sets."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.settings import Settings
+
+S = TypeVar("S", bound=Settings)
+
+
+def load_settings(cls: type[S], file: Path | None = None, overrides: Iterable[str] = (), base: dict | None = None) -> S:
+    """Build ``cls`` from ``base`` (or its defaults), then a YAML file, then ``key=value`` strings; later wins.
+
+    Raises ZooError, one line naming the file or ``--set``, for an unreadable file, an unknown key or a bad value.
+    """
+    values = json.loads(json.dumps(base)) if base else {}
+    source = "settings"
+    if file is not None:
+        source = str(file)
+        _merge(values, read_yaml(file))
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise ZooError(f"--set {item!r}: write it as key=value, for example train.epochs=10")
+        _assign(values, key.split("."), _parse(text), item)
+        source = f"{file} with --set" if file is not None else "--set"
+    return build_settings(cls, values, source)
+
+
+def build_settings(cls: type[S], values: dict, source: str = "settings") -> S:
+    """Build ``cls`` from a plain dict. Raises ZooError naming ``source`` and the field."""
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        raise ZooError(f"{source}: {_first_problem(cls, error)}") from None
+
+
+def read_yaml(file: Path) -> dict:
+    """Read a YAML mapping. Raises ZooError where the file is missing, not YAML or not a mapping."""
+    try:
+        values = yaml.safe_load(Path(file).read_text())
+    except OSError as error:
+        raise ZooError(f"{file}: cannot be read ({error.strerror}); 'eozoo config TASK > {file}' writes one") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ZooError(f"{file}: is not YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ZooError(f"{file}: holds a {type(values).__name__}, expected 'scope: settings' lines; see 'eozoo config'")
+    return values
+
+
+def to_dict(settings: Settings) -> dict:
+    """Return plain JSON types; ``build_settings(type(s), to_dict(s)) == s``."""
+    return settings.model_dump(mode="json")
+
+
+def to_yaml(settings: Settings) -> str:
+    """Return commented YAML: every field under its description, with its choices and range."""
+    return "\n".join(_yaml_lines(settings, 0)).strip() + "\n"
+
+
+def differences(old: dict, new: dict, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted key, old value, new value) for every leaf that differs between two plain dicts."""
+    for key in [*old, *(k for k in new if k not in old)]:
+        a, b, name = old.get(key), new.get(key), f"{prefix}{key}"
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from differences(a, b, f"{name}.")
+        elif a != b:
+            yield name, a, b
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yaml.safe_load(text) if text else None
+    except yaml.YAMLError:
+        return text
+
+
+def _merge(into: dict, new: dict) -> None:
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _assign(values: dict, keys: list[str], value: Any, item: str) -> None:
+    for key in keys[:-1]:
+        node = values.setdefault(key, {})
+        if not isinstance(node, dict):
+            raise ZooError(f"--set {item!r}: {key!r} is a value, not a group of settings")
+        values = node
+    values[keys[-1]] = value
+
+
+def _first_problem(cls: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "settings"
+    if first["type"] == "extra_forbidden":
+        owner = _owner(cls, first["loc"][:-1])
+        known = owner.model_fields if owner else ()
+        return f"unknown setting {where!r}.{did_you_mean(str(first['loc'][-1]), known)}"
+    if first["type"] == "missing":
+        return f"setting {where!r} is missing; give it in the file or with --set {where}=..."
+    message = first["msg"].removeprefix("Value error, ")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {message}, got {first['input']!r}{more}" if first["loc"] else f"{message}{more}"
+
+
+def _owner(cls: type[BaseModel], path: tuple) -> type[BaseModel] | None:
+    """The settings class that ``path`` leads to, for suggesting among its fields."""
+    for part in path:
+        field = cls.model_fields.get(str(part)) if cls else None
+        cls = field.annotation if field and isinstance(field.annotation, type) else None
+    return cls if cls is not None and issubclass(cls, BaseModel) else None
+
+
+def _yaml_lines(settings: BaseModel, depth: int) -> Iterator[str]:
+    pad = "  " * depth
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        yield f"{pad}# {_comment(field)}"
+        if isinstance(value, BaseModel):
+            yield f"{pad}{name}:"
+            yield from _yaml_lines(value, depth + 1)
+        else:
+            plain = settings.model_dump(mode="json", include={name})[name]
+            yield f"{pad}{name}: {_yaml_value(plain)}"
+        if depth == 0:
+            yield ""
+
+
+def _yaml_value(value: Any) -> str:
+    if isinstance(value, float):
+        # PyYAML reads 1e-07 as a string; 1.0e-07 is a number to every YAML reader.
+        text = repr(value)
+        return text.replace("e", ".0e") if "e" in text and "." not in text else text
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("...\n").strip()
+
+
+def _comment(field: FieldInfo) -> str:
+    parts = [field.description or ""]
+    choices = _choices(field.annotation)
+    if choices:
+        parts.append(f"One of: {', '.join(choices)}.")
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    limits = [f"{s} {getattr(m, k)}" for m in field.metadata for k, s in signs.items() if getattr(m, k, None) is not None]
+    if limits:
+        parts.append(f"({', '.join(limits)})")
+    if field.default is PydanticUndefined and field.default_factory is None:
+        parts.append("Required.")
+    return " ".join(p for p in parts if p)
+
+
+def _choices(annotation: Any) -> list[str]:
+    if typing.get_origin(annotation) is typing.Literal:
+        return [str(a) for a in typing.get_args(annotation)]
+    return [c for a in typing.get_args(annotation) for c in _choices(a)]

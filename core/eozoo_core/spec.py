@@ -1,0 +1,83 @@
+"""The lazy description of one dataset, model, loss or task: a name is a string until it is used."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from eozoo_core.errors import ZooError
+
+KINDS = ("task", "model", "dataset", "loss")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True)
+class Port:
+    """One array that a model, loss or dataset takes or gives, so that two plugins' parts can be checked for a fit.
+
+    role:  what it is, for example "image", "mean", "log_variance", "target".
+    axes:  named axes in order, a letter or word each, for example "B C H W"; a number fixes a size ("B 1 H W").
+    unit:  unit and range, for example "reflectance 0..1", "m"; "" where any unit passes through.
+    """
+
+    role: str
+    axes: str
+    unit: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.role} ({', '.join(self.axes.split())})" + (f" [{self.unit}]" if self.unit else "")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A name and where to find the object behind it. Holding one imports nothing.
+
+    name:     what users type: lower-case letters, digits and underscores, unique in its kind among installed plugins.
+    target:   "package.module:attribute", imported by ``load`` only.
+    summary:  one line for ``eozoo list``.
+    needs:    modules that the target imports and that are no hard dependency, each with its pip requirement:
+              ``(("timm", "timm>=1.0"),)``.
+    takes:    what it consumes (models, losses), as Ports.
+    gives:    what it produces (models, losses, datasets), as Ports.
+    licence:  SPDX name of the code's licence.
+    citation: paper, document or repository where the idea comes from.
+
+    Raises ValueError at construction where a name, target or summary is malformed.
+    """
+
+    name: str
+    target: str
+    summary: str
+    needs: tuple[tuple[str, str], ...] = ()
+    takes: tuple[Port, ...] = ()
+    gives: tuple[Port, ...] = ()
+    licence: str = "Apache-2.0"
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r}: a name is lower-case letters, digits and underscores")
+        if not _TARGET.fullmatch(self.target):
+            raise ValueError(f"{self.name}: target {self.target!r} is not 'package.module:attribute'")
+        if not self.summary or "\n" in self.summary:
+            raise ValueError(f"{self.name}: the summary is one line")
+
+    def load(self) -> Any:
+        """Import and return the target.
+
+        Raises ZooError where an optional dependency is absent; an ImportError or AttributeError of the target itself
+        passes through, because it is a bug of the plugin.
+        """
+        from importlib.util import find_spec
+
+        for module, requirement in self.needs:
+            if find_spec(module) is None:
+                raise ZooError(f"{self.name} needs the module {module!r}: pip install '{requirement}'")
+        module, _, attribute = self.target.partition(":")
+        found = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        return found

@@ -1,0 +1,1 @@
+"""Finds installed plugins and runs their tasks by name."""
