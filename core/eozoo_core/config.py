@@ -133,7 +133,7 @@ def _yaml_lines(settings: BaseModel, depth: int) -> Iterator[str]:
         value = getattr(settings, name)
         yield f"{pad}# {_comment(field)}"
         if isinstance(value, BaseModel):
-            yield f"{pad}{name}:"
+            yield f"{pad}{name}:" + ("" if type(value).model_fields else " {}")
             yield from _yaml_lines(value, depth + 1)
         else:
             plain = settings.model_dump(mode="json", include={name})[name]
@@ -156,7 +156,9 @@ def _comment(field: FieldInfo) -> str:
     if choices:
         parts.append(f"One of: {', '.join(choices)}.")
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    limits = [f"{s} {getattr(m, k)}" for m in field.metadata for k, s in signs.items() if getattr(m, k, None) is not None]
+    limits = [
+        f"{s} {getattr(m, k)}" for m in field.metadata for k, s in signs.items() if getattr(m, k, None) is not None
+    ]
     if limits:
         parts.append(f"({', '.join(limits)})")
     if field.default is PydanticUndefined and field.default_factory is None:

@@ -1,0 +1,185 @@
+"""Checkpoints on disk: atomic and durable to write, strict and code-free to read.
+
+Nobody else calls ``torch.save`` or ``torch.load``. One schema for every task::
+
+    format      1
+    task        name of the task that wrote it
+    config      every setting, as plain types
+    epoch, step, best_val, metrics
+    model, optimizer, scheduler, ...   state dicts, by the names that the task gave to ``fit``
+    rng         per process: torch, CUDA, numpy and Python generator states
+    progress    position in the epoch and running sums, to go on within it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from eozoo_core.errors import ZooError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was loaded from a weights file: printed, and kept in the run."""
+
+    file: str
+    sha256: str
+    tensors: int
+    parameters: int
+
+    def __str__(self) -> str:
+        return f"{self.file}: sha256 {self.sha256[:16]}..., {self.tensors} tensors, {self.parameters:,} values, all matched"
+
+    def asdict(self) -> dict:
+        """Return the fields as a plain dict."""
+        return asdict(self)
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Call ``write(file)`` on a temporary file beside ``path``, sync it to disk and rename it onto ``path``.
+
+    A reader sees the old file or the new one, never a part. Raises ZooError where the disk is full or not writable;
+    the old file is then still there and the temporary one is gone.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        # torch reports a failed write as RuntimeError with the OSError as its context, or without any.
+        cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
+        if isinstance(error, RuntimeError) and not isinstance(cause, OSError) and "write" not in str(error):
+            raise
+        reason = getattr(cause, "strerror", None) or "disk full or not writable"
+        raise ZooError(f"{path}: cannot be written ({reason}); free space or choose another folder") from error
+    finally:
+        if temporary is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint atomically. ``content`` holds tensors and plain Python types only."""
+    import torch
+
+    write_atomic(path, lambda file: torch.save({"format": FORMAT, **content}, file))
+
+
+def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint of ours. Runs no code from the file.
+
+    Raises ZooError where the file is missing, truncated, holds objects other than tensors and plain types, or is not
+    a checkpoint of this format.
+    """
+    content = _torch_load(path, device)
+    if not isinstance(content, dict) or "format" not in content or "model" not in content:
+        raise ZooError(f"{path}: is not an eozoo checkpoint (no 'format' and 'model' in it)")
+    if content["format"] != FORMAT:
+        raise ZooError(f"{path}: checkpoint format {content['format']!r}, this eozoo reads {FORMAT}; update eozoo")
+    return content
+
+
+def load_weights(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """Return the state dict in a weights file: our checkpoint, a bare state dict (.pt, .pth) or safetensors."""
+    if Path(path).suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path, device)
+        except (OSError, SafetensorError) as error:
+            raise ZooError(f"{path}: cannot be read as safetensors ({error})") from None
+    content = _torch_load(path, device)
+    if isinstance(content, dict) and isinstance(content.get("model"), dict):
+        return content["model"]
+    return content
+
+
+def load_module(module: Any, state: dict[str, Any], path: Path) -> Receipt:
+    """Load ``state`` into ``module``, every tensor matched in name and shape.
+
+    Raises ZooError with counts and first examples of what is missing, unexpected or of another shape; the module is
+    then unchanged.
+    """
+    import torch
+
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ZooError(f"{path}: holds no state dict of tensors")
+    expected = module.state_dict()
+    problems = [
+        _examples("missing", [k for k in expected if k not in state]),
+        _examples("unexpected", [k for k in state if k not in expected]),
+        _examples(
+            "of another shape",
+            [
+                f"{k} {tuple(v.shape)} for {tuple(expected[k].shape)}"
+                for k, v in state.items()
+                if k in expected and v.shape != expected[k].shape
+            ],
+        ),
+    ]
+    problems = [p for p in problems if p]
+    if problems:
+        raise ZooError(f"{path}: weights do not match the model: {'; '.join(problems)}; check model settings and file")
+    module.load_state_dict(state, strict=True)
+    return Receipt(str(path), sha256(path), len(state), sum(v.numel() for v in state.values()))
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's content, in bounded memory."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _torch_load(path: Path, device: str) -> Any:
+    import torch
+
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise ZooError(f"{path}: no such file") from None
+    except pickle.UnpicklingError:
+        raise ZooError(f"{path}: holds objects other than tensors and plain types, or is damaged; not loaded") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ZooError(f"{path}: cannot be read as a checkpoint ({reason})") from None
+
+
+def _examples(kind: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    return f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+
+
+def _umask() -> int:
+    """The process's file mode mask; reading it means setting it for a moment."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; not every system can open a folder."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,235 @@
+"""The run directory: everything that training leaves behind, and all that evaluation and inference may read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from eozoo_core import checkpoint
+from eozoo_core.config import build_settings, differences, load_settings, read_yaml, to_dict, to_yaml
+from eozoo_core.errors import ZooError
+from eozoo_core.settings import FIXED_SCOPES, TaskSettings
+
+S = TypeVar("S", bound=TaskSettings)
+FORMAT = 1
+_MAY_GROW = ("train.epochs", "train.steps")
+
+
+class Run:
+    """A directory with run.json, config.yaml, training_log.jsonl, current.pt, best.pt and what a task adds.
+
+    ``create`` starts or continues one, ``open`` reads one. A run of several members keeps each in ``child(name)``.
+    """
+
+    def __init__(self, path: Path, task: str, settings: TaskSettings):
+        self.path, self.task, self.settings = Path(path), task, settings
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: Path, task: str, settings: TaskSettings, plugin: str = "") -> Run:
+        """Make the directory, or continue in an existing one of the same task and the same fixed settings.
+
+        More epochs or steps extend a run. Raises ZooError naming the difference for any other change of a fixed
+        setting, for another task, and where the path is in use for something else.
+        """
+        run = cls(path, task, settings)
+        if (run.path / "run.json").exists():
+            run._check_continues()
+        elif run.path.is_dir() and any(run.path.iterdir()):
+            raise ZooError(f"{path}: is not empty and holds no run; choose another --run directory")
+        if is_first_process():
+            run._write_start(plugin)
+        return run
+
+    @classmethod
+    def open(cls, path: Path, settings_class: type[S], task: str | None = None, overrides: Iterable[str] = ()) -> Run:
+        """Open an existing run; ``overrides`` (``key=value``) may touch the free scopes only.
+
+        Raises ZooError where there is no run, it belongs to another task, or an override names a fixed setting.
+        """
+        path = Path(path)
+        found = cls.task_of(path)
+        if task is not None and found != task:
+            raise ZooError(f"{path}: is a run of {found!r}, not of {task!r}")
+        for item in overrides:
+            if item.split(".")[0] in FIXED_SCOPES:
+                raise ZooError(
+                    f"--set {item!r}: {item.partition('=')[0]} was fixed by training; train a new run instead"
+                )
+        base = read_yaml(path / "config.yaml")
+        return cls(path, found, load_settings(settings_class, None, overrides, base))
+
+    @staticmethod
+    def task_of(path: Path) -> str:
+        """Return the name of the task that made the run at ``path``. Raises ZooError where there is none."""
+        try:
+            return str(json.loads((Path(path) / "run.json").read_text())["task"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ZooError(
+                f"{path}: holds no run (no readable run.json); train one with 'eozoo train TASK --run'"
+            ) from None
+
+    def child(self, name: str, settings: TaskSettings | None = None) -> Run:
+        """Return the run of a member in the folder ``name``, made if it is not there."""
+        return Run.create(self.path / name, self.task, settings or self.settings)
+
+    def _check_continues(self) -> None:
+        found = self.task_of(self.path)
+        if found != self.task:
+            raise ZooError(f"{self.path}: is a run of {found!r}, not of {self.task!r}; choose another --run directory")
+        old, new = read_yaml(self.path / "config.yaml"), to_dict(self.settings)
+        for key, before, after in differences(_fixed(old), _fixed(new)):
+            grows = key in _MAY_GROW and before is not None and (after is None or after >= before)
+            if not grows:
+                raise ZooError(
+                    f"{self.path}: was trained with {key}={before!r}, now {after!r}; "
+                    "use a new --run (with --resume or --init-from to start from this one)"
+                )
+
+    def _write_start(self, plugin: str) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ZooError(f"{self.path}: cannot be made ({error.strerror}); choose another --run directory") from None
+        info = self.info() or {"format": FORMAT, "task": self.task, "plugin": plugin, "started": _now(), "history": []}
+        info["seed"] = self.settings.train.seed
+        info["history"].append({"when": _now(), "argv": sys.argv, **_versions()})
+        self.write_json("run.json", info)
+        self.write_text("config.yaml", to_yaml(self.settings))
+
+    # -- records --------------------------------------------------------------------------------------------------
+
+    def info(self) -> dict[str, Any]:
+        """Return the content of run.json, {} where there is none yet."""
+        file = self.path / "run.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def note(self, key: str, value: Any) -> None:
+        """Record one fact in run.json (device, data fingerprint, weights receipt ...)."""
+        if is_first_process():
+            self.write_json("run.json", {**self.info(), key: value})
+
+    def check_data(self, files: Iterable[Path], root: Path) -> None:
+        """Record a fingerprint of the training data, or refuse to go on with other data than before."""
+        seen, now = self.info().get("data_fingerprint"), fingerprint(files, root)
+        if seen is not None and seen != now and self.has("current"):
+            raise ZooError(
+                f"{root}: the training data changed since this run began; restore them, or start a new --run "
+                f"(--resume {self.path / 'current.pt'} continues on the new data)"
+            )
+        self.note("data_fingerprint", now)
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one line to training_log.jsonl."""
+        with (self.path / "training_log.jsonl").open("a") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return all lines of training_log.jsonl, oldest first."""
+        file = self.path / "training_log.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def cut_log(self, step: int) -> None:
+        """Drop the lines after ``step``: a run that goes on from a checkpoint writes them again."""
+        lines = self.read_log()
+        kept = [line for line in lines if line["step"] <= step]
+        if len(kept) < len(lines):
+            self.write_text("training_log.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in kept))
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file into the run, atomically."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_atomic(path, lambda file: file.write(text.encode()))
+        return path
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Write a JSON file into the run, atomically. NaN is refused: JSON has none, use None."""
+        return self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    # -- checkpoints ----------------------------------------------------------------------------------------------
+
+    def file(self, which: str) -> Path:
+        """Return the path of checkpoint ``which``: "current", "best" or "checkpoint_epoch_NNN"."""
+        return self.path / f"{which}.pt"
+
+    def has(self, which: str) -> bool:
+        """Whether checkpoint ``which`` exists."""
+        return self.file(which).exists()
+
+    def save(self, which: str, content: dict[str, Any]) -> None:
+        """Write checkpoint ``which``, with task and settings in it."""
+        checkpoint.save_checkpoint(self.file(which), {"task": self.task, "config": to_dict(self.settings), **content})
+
+    def load(self, which: str = "best", device: str = "cpu") -> dict[str, Any]:
+        """Read checkpoint ``which``. Raises ZooError where it is missing, damaged or of another task."""
+        if not self.has(which):
+            raise ZooError(
+                f"{self.path}: has no {which}.pt; train it first with 'eozoo train {self.task} --run {self.path}'"
+            )
+        content = checkpoint.load_checkpoint(self.file(which), device)
+        if content.get("task") != self.task:
+            raise ZooError(f"{self.file(which)}: was written by task {content.get('task')!r}, not {self.task!r}")
+        return content
+
+    def trained_settings(self, cls: type[S]) -> S:
+        """Return the run's settings as a ``cls``, whatever the free scopes are now."""
+        return build_settings(cls, to_dict(self.settings), str(self.path / "config.yaml"))
+
+    def start_from(self, file: Path) -> None:
+        """Make ``file``, a checkpoint of the same task, the point from which this new run goes on.
+
+        Everything in it is restored; settings may differ, and run.json records which. Raises ZooError where the run
+        has a checkpoint already or the file is not one of this task.
+        """
+        if self.has("current"):
+            return  # the same command again: the run goes on from its own last checkpoint
+        content = checkpoint.load_checkpoint(file)
+        if content.get("task") != self.task:
+            raise ZooError(f"{file}: was written by task {content.get('task')!r}, not {self.task!r}")
+        changed = [list(d) for d in differences(_fixed(content["config"]), _fixed(to_dict(self.settings)))]
+        receipt = {"file": str(file), "sha256": checkpoint.sha256(file), "changed_settings": changed}
+        content.pop("format")
+        if is_first_process():
+            self.save("current", {**content, "config": to_dict(self.settings)})
+        self.note("resumed_from", receipt)
+
+
+def fingerprint(files: Iterable[Path], root: Path) -> str:
+    """Hash names (relative to ``root``), sizes and the first and last 64 KiB of files; the order does not matter."""
+    total = hashlib.sha256()
+    for file in sorted(Path(f) for f in files):
+        size = file.stat().st_size
+        with file.open("rb") as content:
+            head = content.read(65536)
+            content.seek(max(0, size - 65536))
+            tail = content.read(65536)
+        name = os.path.relpath(file, root)
+        total.update(json.dumps([name, size]).encode() + hashlib.sha256(head).digest() + hashlib.sha256(tail).digest())
+    return total.hexdigest()
+
+
+def is_first_process() -> bool:
+    """Whether this process writes the run: the only one, or rank 0 as launcher, torchrun or SLURM say."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
+
+
+def _fixed(values: dict) -> dict:
+    return {scope: values.get(scope) or {} for scope in FIXED_SCOPES}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _versions() -> dict[str, str]:
+    return {"eozoo": version("eozoo"), "torch": version("torch"), "python": platform.python_version()}

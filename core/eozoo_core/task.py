@@ -1,0 +1,130 @@
+"""The contract between the command line and a task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.settings import TaskSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from eozoo_core.run import Run
+
+Scores = dict[str, dict[str, float]]
+Arrays = dict[str, "np.ndarray"]
+
+
+class Predictor(Protocol):
+    """Trained weights ready to use: arrays in, arrays out."""
+
+    def __call__(self, batch: Arrays) -> Arrays: ...
+
+
+class Registry(Protocol):
+    """What a task may ask of the registry: anybody's model, loss or dataset by its name."""
+
+    def create(self, kind: str, name: str, options: dict[str, Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A small synthetic data set: the settings that train on it in seconds, and a source for ``infer``."""
+
+    settings: TaskSettings
+    source: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``train --dry-run`` prints: everything that is known before the first step."""
+
+    data: dict[str, str]
+    parameters: int
+    trainable: int
+    steps_per_epoch: int
+    total_steps: int
+    memory_bytes: int | None
+    notes: tuple[str, ...] = field(default=())
+
+
+class Task(ABC):
+    """One trainable system. A subclass sets ``Settings`` and writes the verbs.
+
+    A task is cheap to construct: it keeps settings and registry, and opens no file and builds no network until a verb
+    is called. ``evaluate``, ``predictor`` and ``infer`` need the run directory and their input, nothing else: no
+    training data, no original settings file.
+    """
+
+    Settings: ClassVar[type[TaskSettings]]
+    monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
+    prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; the method is prepare_<step>()
+
+    def __init__(self, settings: TaskSettings, registry: Registry | None = None):
+        self.settings = settings
+        self.registry = registry
+        self._predictor: tuple[Any, Predictor] | None = None
+
+    @abstractmethod
+    def outputs(self) -> dict[str, str]:
+        """Return name -> unit of every array that ``predict`` gives, for these settings ("1" for a plain number)."""
+
+    @abstractmethod
+    def train(self, run: Run) -> None:
+        """Train to the configured end, going on from the run's last checkpoint if it has one.
+
+        Leaves current.pt, best.pt and training_log.jsonl in the run, through ``eozoo_core.fit``.
+        Raises ZooError for data that cannot be used.
+        """
+
+    @abstractmethod
+    def evaluate(self, run: Run, split: str) -> Scores:
+        """Score best.pt on ``split``; return predictor -> metric -> finite float.
+
+        The first predictor is "model"; simple baselines (the training mean at least) stand beside it. Metrics are
+        pooled over all valid elements. Files (pictures, arrays) go to ``run.path / f"eval_{split}"``.
+        """
+
+    @abstractmethod
+    def predictor(self, run: Run) -> Predictor:
+        """Load best.pt strictly and return a callable: dict of arrays in, dict of arrays out (see ``outputs``).
+
+        Missing data in a pixel or sample (NaN) gives NaN in every output there.
+        """
+
+    @abstractmethod
+    def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
+        """Predict for ``source`` (a file, or a folder of files) and return the files written.
+
+        Outputs are georeferenced where the input is, name their unit and nodata, and appear complete or not at all.
+        """
+
+    @classmethod
+    @abstractmethod
+    def sample(cls, root: Path) -> Sample:
+        """Write a small, physically plausible synthetic data set under ``root``, the same bytes every time."""
+
+    def plan(self, run: Run) -> Plan:
+        """Look at data and model without training: what ``train --dry-run`` prints."""
+        raise ZooError(f"{run.task}: has no dry run")
+
+    def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
+        """Draw pictures of a finished demo run into ``out``; return them. The default draws none."""
+        return []
+
+    def predict(self, run: Run, batch: Arrays) -> Arrays:
+        """Predict for a dict of arrays; weights are loaded at the first call and kept."""
+        stamp = (run.path, run.file("best").stat().st_mtime_ns if run.has("best") else None)
+        if self._predictor is None or self._predictor[0] != stamp:
+            self._predictor = (stamp, self.predictor(run))
+        return self._predictor[1](batch)
+
+    def prepare(self, step: str) -> list[Path]:
+        """Run one named preparation step; return the files written. Raises ZooError for an unknown step."""
+        if step not in self.prepare_steps:
+            raise ZooError(f"no prepare step {step!r}.{did_you_mean(step, self.prepare_steps)}")
+        return getattr(self, f"prepare_{step}")()
