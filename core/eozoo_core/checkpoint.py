@@ -38,7 +38,7 @@ class Receipt:
     parameters: int
 
     def __str__(self) -> str:
-        return f"{self.file}: sha256 {self.sha256[:16]}..., {self.tensors} tensors, {self.parameters:,} values, all matched"
+        return f"{self.file}: sha256 {self.sha256[:16]}..., all {self.tensors} tensors ({self.parameters:,} values) matched"
 
     def asdict(self) -> dict:
         """Return the fields as a plain dict."""
@@ -59,8 +59,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # torch reports a failed write as RuntimeError with the OSError as its context, or without any.
@@ -71,8 +71,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         raise ZooError(f"{path}: cannot be written ({reason}); free space or choose another folder") from error
     finally:
         if temporary is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
+            Path(temporary).unlink(missing_ok=True)
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -144,7 +143,7 @@ def load_module(module: Any, state: dict[str, Any], path: Path) -> Receipt:
 
 def sha256(path: Path) -> str:
     """Hash a file's content, in bounded memory."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

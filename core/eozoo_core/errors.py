@@ -16,3 +16,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = get_close_matches(name, known, n=1)
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known) or 'none'}."
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
+    """Training stopped on Ctrl-C or SIGTERM, after saving. The message is one line that says how to go on."""

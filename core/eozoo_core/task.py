@@ -22,13 +22,15 @@ Arrays = dict[str, "np.ndarray"]
 class Predictor(Protocol):
     """Trained weights ready to use: arrays in, arrays out."""
 
-    def __call__(self, batch: Arrays) -> Arrays: ...
+    def __call__(self, batch: Arrays) -> Arrays:
+        """Predict for one batch."""
 
 
 class Registry(Protocol):
     """What a task may ask of the registry: anybody's model, loss or dataset by its name."""
 
-    def create(self, kind: str, name: str, options: dict[str, Any]) -> Any: ...
+    def create(self, kind: str, name: str, options: dict[str, Any]) -> Any:
+        """Build the ``kind`` ("model", "loss", "dataset") called ``name`` with keyword ``options``."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,212 @@
+"""The training loop, as one function. It decides when; the task's ``step`` decides how."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from eozoo_core.errors import Interrupted, ZooError
+from eozoo_core.interrupt import Interrupt
+from eozoo_core.loading import Batches
+from eozoo_core.loggers import Loggers
+from eozoo_core.optim import Sums
+from eozoo_core.position import Position, Timetable, restore, snapshot
+from eozoo_core.profile import profiler
+from eozoo_core.progress import progress_bar
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from eozoo_core.run import Run
+
+Step = Callable[[list[Any], int], Sums | None]
+
+
+def fit(
+    run: Run,
+    fabric: Fabric,
+    state: dict[str, Any],
+    batches: Batches,
+    step: Step,
+    validate: Callable[[], dict[str, float]] | None,
+    monitor: str = "loss",
+    derive: Callable[[dict[str, float]], dict[str, float]] | None = None,
+) -> None:
+    """Train as ``run.settings.train`` says, from the run's last checkpoint, and leave current.pt and best.pt.
+
+    state:    name -> object with state_dict and load_state_dict, already set up by Fabric. "model", "optimizer" and
+              "scheduler" (``optim.Schedule``) must be there; a second optimiser or a discriminator joins them.
+    batches:  see ``loading.Batches``.
+    step:     f(micro_batches, optimiser_step) -> name -> (sum, count) to log, or None where the step was skipped.
+              It does forward, backward and the optimiser steps. The sums may be tensors: they are read on the host only
+              every ``train.log_every`` steps.
+    validate: f() -> name -> float, the same on every process; None = no validation data, best.pt follows training.
+    monitor:  the validation (or training) value whose minimum is best.pt.
+    derive:   f(training means) -> more values for the log, for example rmse from mse.
+
+    Raises ZooError at the first value that is not finite, before it reaches a checkpoint, and Interrupted on Ctrl-C,
+    after saving.
+    """
+    loop = _Loop(run, fabric, state, batches, monitor, derive or (lambda values: {}))
+    with ExitStack() as stack:
+        loop.open(stack)
+        for micro_batches in loop.remaining():
+            state["scheduler"].apply(loop.position.step)
+            loop.count(step(micro_batches, loop.position.step))
+            if loop.is_boundary():
+                loop.report(validate)
+            else:
+                loop.between()
+            loop.stop_if_asked()
+
+
+class _Loop:
+    """The state and the chores of ``fit``."""
+
+    def __init__(self, run: Run, fabric: Fabric, state: dict, batches: Batches, monitor: str, derive: Callable):
+        self.run, self.fabric, self.batches = run, fabric, batches
+        self.monitor, self.derive, self.train = monitor, derive, run.settings.train
+        if self.train.precision == "fp16-mixed":
+            state = {**state, "scaler": fabric.strategy.precision}
+        self.state = state
+        self.times = Timetable(len(batches), self.train)
+        self.position = restore(run, fabric, state) or Position()
+        if fabric.is_global_zero:
+            run.cut_log(self.position.step)
+        if not self.position.step and fabric.global_rank:
+            _seed_process(self.train.seed, fabric.global_rank)
+
+    def open(self, stack: ExitStack) -> None:
+        quiet = self.run.settings.runtime.quiet
+        self.logs = Loggers(self.run, self.position.step + 1) if self.fabric.is_global_zero else None
+        if self.logs:
+            stack.callback(self.logs.close)
+        self.bar = stack.enter_context(progress_bar("train", self.times.total, "steps", quiet))
+        self.profile = stack.enter_context(profiler(self.run, self.fabric))
+        self.interrupt = stack.enter_context(Interrupt())
+        self._mode(training=True)
+
+    def remaining(self) -> Iterator[list[Any]]:
+        """Yield the micro-batches of every optimiser step still to do; ``position`` is that of the step's start."""
+        while self.position.step < self.times.total:
+            epoch = iter(self.batches.epoch(self.position.epoch, self.position.batch))
+            while group := self.times.take(epoch, self.position):
+                yield group
+                if self.position.batch == 0 or self.position.step >= self.times.total:
+                    break
+            else:
+                raise RuntimeError(f"the loader ended at batch {self.position.batch} of {len(self.batches)}")
+
+    def count(self, sums: Sums | None) -> None:
+        """Take in the values of one step and move on; nothing here waits for the device."""
+        self.position.add(sums)
+        self.times.advance(self.position)
+        self.profile.step()
+
+    def is_boundary(self) -> bool:
+        return self.position.batch == 0 or self.times.ends(self.position) or self.times.validates_within(self.position)
+
+    def between(self) -> None:
+        """Step-level chores inside an epoch."""
+        step = self.position.step
+        if step % self.train.log_every == 0:
+            values = self._finite(self.position.means())
+            self._show(values)
+            if self.logs:
+                self.logs.scalars({f"step/{k}": v for k, v in values.items()} | self._lr(), step)
+        if self.train.save_every_steps and step % self.train.save_every_steps == 0:
+            self._finite(self.position.means())
+            self._save("current", self._snapshot())
+
+    def report(self, validate: Callable[[], dict[str, float]] | None) -> None:
+        """End an epoch or interval: validate where due, log the line, keep the checkpoints."""
+        position, due = self.position, self.times.validates(self.position)
+        train = self.position.pooled_means(self.fabric)
+        train = self._finite(train | self.derive(train))
+        val = self._validate(validate) if due and validate else {}
+        judged = val if validate else train
+        if judged and self.monitor not in judged:
+            raise KeyError(f"monitor {self.monitor!r} is none of {', '.join(judged)}")
+        score = judged.get(self.monitor, math.inf)
+        if val:
+            position.metrics = val
+        better = score < position.best_val
+        position.best_val = min(position.best_val, score)
+        self._log(train, val)
+        position.clear()
+        content = self._snapshot()
+        if better:
+            self._save("best", content)
+        if self.train.checkpoint_every and position.batch == 0 and position.epoch % self.train.checkpoint_every == 0:
+            self._save(f"checkpoint_epoch_{position.epoch:03d}", content)
+        self._save("current", content)
+
+    def stop_if_asked(self) -> None:
+        asked = self.interrupt.requested
+        if self.fabric.world_size > 1:  # all stop after the same step, or the others would wait forever
+            import numpy as np
+
+            from eozoo_core.launch import all_reduce_sums
+
+            asked = all_reduce_sums(self.fabric, np.array([float(asked)]))[0] > 0
+        if not asked or self.times.ends(self.position):
+            return
+        self._finite(self.position.means())
+        self._save("current", self._snapshot())
+        raise Interrupted(f"stopped at step {self.position.step}, saved in {self.run.path}; the same command goes on")
+
+    def _validate(self, validate: Callable[[], dict[str, float]]) -> dict[str, float]:
+        import torch
+
+        self._mode(training=False)
+        with torch.no_grad():
+            values = self._finite(validate())
+        self._mode(training=True)
+        return values
+
+    def _mode(self, training: bool) -> None:
+        for part in self.state.values():
+            if hasattr(part, "train") and hasattr(part, "eval"):
+                part.train(training)
+
+    def _snapshot(self) -> dict[str, Any]:
+        return snapshot(self.position, self.fabric, self.state)
+
+    def _save(self, which: str, content: dict[str, Any]) -> None:
+        if self.fabric.is_global_zero:
+            self.run.save(which, content)
+
+    def _log(self, train: dict[str, float], val: dict[str, float]) -> None:
+        self._show(val or train)
+        if not self.fabric.is_global_zero:
+            return
+        position = self.position
+        epoch = position.epoch + (position.batch > 0)
+        self.run.log({"epoch": epoch, "step": position.step, **self._lr(), "train": train, "val": val})
+        named = {f"train/{k}": v for k, v in train.items()} | {f"val/{k}": v for k, v in val.items()}
+        self.logs.scalars(named | self._lr(), position.step)
+
+    def _lr(self) -> dict[str, float]:
+        return {"lr": self.state["scheduler"].lr}
+
+    def _show(self, values: dict[str, float]) -> None:
+        text = "  ".join(f"{k} {v:.4g}" for k, v in list(values.items())[:3])
+        self.bar.update(self.position.step, f"epoch {self.position.epoch}  {text}")
+
+    def _finite(self, values: dict[str, float]) -> dict[str, float]:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise ZooError(
+                    f"{self.run.path}: {name} became {value} by step {self.position.step}; lower train.learning_rate, "
+                    "set train.clip_norm or look at the data; current.pt is still good"
+                )
+        return values
+
+
+def _seed_process(seed: int, rank: int) -> None:
+    """Give each further process its own dropout; initialisation was seeded alike before."""
+    import torch
+
+    torch.manual_seed(seed + 7919 * rank)

@@ -1,0 +1,56 @@
+"""Progress on the terminal: a bar with values, rate and time left; silent with ``quiet`` or without a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from eozoo_core.run import is_first_process
+
+
+class Bar:
+    """A progress bar, or nothing at all."""
+
+    def __init__(self, progress: Any = None, task: Any = None):
+        self._progress, self._task = progress, task
+
+    def update(self, done: float, text: str = "") -> None:
+        """Show ``done`` units finished and a short text of values."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, values=text)
+
+
+@contextmanager
+def progress_bar(title: str, total: float | None, unit: str, quiet: bool = False) -> Iterator[Bar]:
+    """Show a bar while the block runs: title, done of total, values, units per second, time left."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal or not is_first_process():
+        yield Bar()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[values]}"),
+        _RateColumn(unit),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bar(progress, progress.add_task(title, total=total, values=""))
+
+
+def _RateColumn(unit: str) -> Any:  # noqa: N802 - a class in disguise: rich is imported late
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.1f} {unit}/s" if speed else "")
+
+    return Rate()
