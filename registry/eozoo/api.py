@@ -1,0 +1,86 @@
+"""The zoo from Python, in the words people know: list, create, load, predict."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eozoo.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from eozoo_core import Run, Task
+
+
+def list_tasks(pattern: str = "*") -> list[str]:
+    """Return the names of tasks that match a shell-style pattern, sorted."""
+    return _names("task", pattern)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names of models that match a shell-style pattern, for example ``"*unet*"``."""
+    return _names("model", pattern)
+
+
+def list_datasets(pattern: str = "*") -> list[str]:
+    """Return the names of datasets that match a shell-style pattern."""
+    return _names("dataset", pattern)
+
+
+def list_losses(pattern: str = "*") -> list[str]:
+    """Return the names of losses that match a shell-style pattern."""
+    return _names("loss", pattern)
+
+
+def create_model(name: str, /, **options: Any) -> Any:
+    """Build a registered model as a torch.nn.Module, untrained unless an option says otherwise.
+
+    ``options`` are the model's own; one that it does not have is a ZooError with a suggestion.
+    """
+    return Registry.discover().create("model", name, options)
+
+
+def create_loss(name: str, /, **options: Any) -> Any:
+    """Build a registered loss: a callable that returns ``(sum, count)`` over labelled elements."""
+    return Registry.discover().create("loss", name, options)
+
+
+def load_run(path: str | Path, *overrides: str) -> LoadedRun:
+    """Open a trained run. ``overrides`` are ``"key=value"`` strings for its free scopes (runtime, infer, eval).
+
+    Raises ZooError where there is no run, or its task is not installed.
+    """
+    from eozoo_core import Run
+
+    registry = Registry.discover()
+    path = Path(path)
+    task = registry.get("task", Run.task_of(path))
+    run = Run.open(path, task.Settings, overrides=overrides)
+    return LoadedRun(run, task(run.settings, registry))
+
+
+class LoadedRun:
+    """A trained run, ready to predict. ``outputs`` gives name -> unit."""
+
+    def __init__(self, run: Run, task: Task):
+        self.run, self.task, self.outputs = run, task, task.outputs()
+
+    def predict(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Predict for a dict of arrays; NaN in gives NaN out. Weights are loaded at the first call."""
+        return self.task.predict(self.run, batch)
+
+    def infer(self, source: str | Path, dest: str | Path) -> list[Path]:
+        """Predict for a file or a folder and return the files written."""
+        return self.task.infer(self.run, Path(source), Path(dest))
+
+    def evaluate(self, split: str = "test") -> dict[str, dict[str, float]]:
+        """Score the run: predictor -> metric -> value, simple baselines beside the model."""
+        return self.task.evaluate(self.run, split)
+
+    def __repr__(self) -> str:
+        return f"LoadedRun({str(self.run.path)!r}, task={self.run.task!r}, outputs={self.outputs})"
+
+
+def _names(kind: str, pattern: str) -> list[str]:
+    return [name for name in Registry.discover().names(kind) if fnmatchcase(name, pattern)]

@@ -1,0 +1,141 @@
+"""Names to specs, from the entry points of installed packages. A broken plugin is a listed problem, never a crash."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+import pluggy
+from eozoo_core import hookspecs
+from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.spec import KINDS, Spec
+
+GROUP = "eozoo"
+HOOKS = {"task": "eozoo_tasks", "model": "eozoo_models", "dataset": "eozoo_datasets", "loss": "eozoo_losses"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A plugin, or one name in it, that cannot be used, and why. ``plugin`` is "distribution version"."""
+
+    plugin: str
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """Return the reason in one line."""
+        text = " ".join(str(self.error).split()) or type(self.error).__name__
+        return text if isinstance(self.error, ZooError) else f"{type(self.error).__name__}: {text}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A spec and the plugin ("distribution version") that declares it."""
+
+    kind: str
+    plugin: str
+    spec: Spec
+
+
+class Registry:
+    """Every spec of every plugin. An object, not a module global: tests and tasks get their own."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager(GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        self._entries: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in KINDS}
+        self.problems: list[Problem] = []
+
+    @classmethod
+    def discover(cls) -> Registry:
+        """Load every entry point of group "eozoo", in the order of distribution names."""
+        registry = cls()
+        points = {(point.dist.name if point.dist else "", point.name): point for point in entry_points(group=GROUP)}
+        for _, point in sorted(points.items()):
+            registry.add(point.load, f"{point.dist.name} {point.dist.version}" if point.dist else point.name)
+        return registry
+
+    def add(self, load: Callable[[], Any], plugin: str) -> None:
+        """Take all specs of the module that ``load()`` returns, or none and a Problem if anything is wrong with it."""
+        module = None
+        try:
+            module = load()
+            self._manager.register(module, name=plugin)
+            self._manager.check_pending()  # a hook name or argument that no hookspec has
+            found = [entry for kind in KINDS for entry in self._declared(kind, module, plugin)]
+            if not found:
+                raise ZooError("it declares nothing; is @hookimpl missing?")
+        except Exception as error:  # whatever a stranger's module does, the rest of the zoo works
+            if module is not None and self._manager.is_registered(module):
+                self._manager.unregister(module)
+            self.problems.append(Problem(plugin, error))
+            return
+        for entry in found:
+            others = self._entries[entry.kind].setdefault(entry.spec.name, [])
+            others.append(entry)
+            if len(others) > 1:
+                self.problems.append(Problem(plugin, ZooError(_claimed(entry.kind, entry.spec.name, others))))
+
+    def _declared(self, kind: str, module: Any, plugin: str) -> Iterable[Entry]:
+        for hook in getattr(self._manager.hook, HOOKS[kind]).get_hookimpls():
+            if hook.plugin is not module:
+                continue
+            specs = hook.function()
+            if not isinstance(specs, (list, tuple)) or not all(isinstance(s, Spec) for s in specs):
+                raise ZooError(f"{HOOKS[kind]} returned {specs!r}, expected a list of Spec")
+            yield from (Entry(kind, plugin, spec) for spec in specs)
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of one kind, sorted."""
+        return sorted(self._entries[kind])
+
+    def entries(self, kind: str) -> list[Entry]:
+        """Return all entries of one kind by name; a name claimed twice is there twice."""
+        return [entry for name in self.names(kind) for entry in self._entries[kind][name]]
+
+    def find(self, kind: str, name: str) -> Entry:
+        """Return the entry of a name. Raises ZooError if nobody or more than one plugin has it."""
+        found = self._entries[kind].get(name, [])
+        if not found:
+            broken = f" ({len(self.problems)} broken plugin(s): see 'eozoo doctor')" if self.problems else ""
+            raise ZooError(f"no {kind} {name!r}.{did_you_mean(name, self._entries[kind])}{broken}")
+        if len(found) > 1:
+            raise ZooError(_claimed(kind, name, found))
+        return found[0]
+
+    def get(self, kind: str, name: str) -> Any:
+        """Import and return the class or function behind a name; an error in it keeps its traceback, with a note."""
+        entry = self.find(kind, name)
+        try:
+            return entry.spec.load()
+        except ZooError:
+            raise
+        except Exception as error:
+            error.add_note(f"while importing {kind} {name!r} from {entry.plugin}; report it to that plugin")
+            raise
+
+    def create(self, kind: str, name: str, options: dict[str, Any]) -> Any:
+        """Build the model, loss or dataset called ``name`` with keyword ``options``.
+
+        Raises ZooError for an option that it does not have, with a suggestion, and for one that it needs.
+        """
+        target = self.get(kind, name)
+        parameters = inspect.signature(target).parameters
+        for option in options:
+            if option not in parameters:
+                raise ZooError(f"{kind} {name!r} has no option {option!r}.{did_you_mean(option, parameters)}")
+        missing = [
+            p.name
+            for p in parameters.values()
+            if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and p.name not in options
+        ]
+        if missing:
+            raise ZooError(f"{kind} {name!r} needs the option {missing[0]!r}")
+        return target(**options)
+
+
+def _claimed(kind: str, name: str, entries: list[Entry]) -> str:
+    return f"{kind} {name!r} is claimed by {' and '.join(e.plugin for e in entries)}; uninstall one"
