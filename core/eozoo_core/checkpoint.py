@@ -38,7 +38,8 @@ class Receipt:
     parameters: int
 
     def __str__(self) -> str:
-        return f"{self.file}: sha256 {self.sha256[:16]}..., all {self.tensors} tensors ({self.parameters:,} values) matched"
+        matched = f"all {self.tensors} tensors ({self.parameters:,} values) matched"
+        return f"{self.file}: sha256 {self.sha256[:16]}..., {matched}"
 
     def asdict(self) -> dict:
         """Return the fields as a plain dict."""
@@ -142,9 +143,12 @@ def load_module(module: Any, state: dict[str, Any], path: Path) -> Receipt:
 
 
 def sha256(path: Path) -> str:
-    """Hash a file's content, in bounded memory."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hash a file's content, in bounded memory. Raises ZooError where it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ZooError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _torch_load(path: Path, device: str) -> Any:

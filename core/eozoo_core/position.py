@@ -123,8 +123,12 @@ def snapshot(position: Position, fabric: Fabric, state: dict[str, Any]) -> dict[
 
 
 def restore(run: Run, fabric: Fabric, state: dict[str, Any]) -> Position | None:
-    """Load the run's current.pt into ``state`` and return its position; None where there is none."""
+    """Load the run's current.pt into ``state`` and return its position; None where there is none.
+
+    A run without one takes the weights of ``--init-from`` where that was given.
+    """
     if not run.has("current"):
+        _initialise(run, state["model"])
         return None
     content = run.load("current")
     for name, part in state.items():
@@ -149,6 +153,16 @@ def restore(run: Run, fabric: Fabric, state: dict[str, Any]) -> Position | None:
         metrics=content["metrics"],
         sums={name: pair.to(fabric.device) for name, pair in progress["sums"].items()},
     )
+
+
+def _initialise(run: Run, model: Any) -> None:
+    start = run.info().get("init_from")
+    if start is None:
+        return
+    if checkpoint.sha256(start["file"]) != start["sha256"]:
+        raise checkpoint.ZooError(f"{start['file']}: changed since --init-from named it; start a new --run")
+    receipt = checkpoint.load_module(model, checkpoint.load_weights(start["file"]), start["file"])
+    run.note("init_from", {**start, "receipt": str(receipt)})
 
 
 def _load_optimizer(part: Any, state: dict[str, Any]) -> None:

@@ -203,6 +203,15 @@ class Run:
             self.save("current", {**content, "config": to_dict(self.settings)})
         self.note("resumed_from", receipt)
 
+    def take_weights_from(self, file: Path) -> None:
+        """Make ``file`` (our checkpoint, a state dict, safetensors) the initial weights of this new run.
+
+        ``fit`` loads them, every tensor matched, before the first step; statistics of normalisation that are buffers
+        of the model come with them.
+        """
+        if not self.has("current"):
+            self.note("init_from", {"file": str(Path(file).resolve()), "sha256": checkpoint.sha256(file)})
+
 
 def fingerprint(files: Iterable[Path], root: Path) -> str:
     """Hash names (relative to ``root``), sizes and the first and last 64 KiB of files; the order does not matter."""

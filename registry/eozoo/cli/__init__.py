@@ -1,0 +1,58 @@
+"""The ``eozoo`` command: one file per verb, imported when it is used. Nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+from eozoo_core.errors import Interrupted, ZooError, did_you_mean
+
+VERBS = ("list", "show", "config", "prepare", "train", "eval", "infer", "demo", "doctor")
+
+
+class Verbs(click.Group):
+    """Finds a verb in the module of its name, and shows a ZooError as one line with exit code 1.
+
+    Any other exception is a bug and keeps its traceback.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order in which people meet them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the verb's module."""
+        return importlib.import_module(f"eozoo.cli.{name}").command if name in VERBS else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Suggest a verb for one that does not exist."""
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            raise click.UsageError(f"no verb {args[0]!r}.{did_you_mean(args[0], VERBS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; turn the user's mistakes into one line."""
+        try:
+            return super().invoke(ctx)
+        except ZooError as error:
+            click.secho(f"Error: {error}", fg="red", err=True)
+            sys.exit(1)
+        except Interrupted as stop:
+            click.echo(str(stop), err=True)
+            sys.exit(130)
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="eozoo")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Train, score and run Earth-observation models by name. Every model is a plugin."""
+    if ctx.obj is None:
+        from eozoo.registry import Registry
+
+        ctx.obj = Registry.discover()

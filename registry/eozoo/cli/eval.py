@@ -1,0 +1,62 @@
+"""``eozoo eval TASK --run DIR``: score a run beside simple baselines."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eozoo.cli.options import (
+    blame,
+    echo,
+    open_task,
+    run_option,
+    runtime_options,
+    runtime_overrides,
+    set_option,
+    table,
+    task_argument,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from eozoo_core import Run
+    from eozoo_core.task import Scores
+
+    from eozoo.registry import Registry
+
+
+@click.command("eval")
+@task_argument
+@run_option
+@click.option("--split", default="test", show_default=True, help="Which split to score.")
+@set_option
+@runtime_options
+@click.pass_obj
+def command(
+    registry: Registry, task: str, run_dir: Path, split: str, overrides: tuple[str, ...], **runtime: Any
+) -> None:
+    """Score a run of TASK on a split; simple baselines stand beside it. Writes RUN/eval_SPLIT.json."""
+    built, run = open_task(registry, task, run_dir, [*overrides, *runtime_overrides(**runtime)])
+    with blame(registry, task):
+        scores = built.evaluate(run, split)
+    file = write_scores(run, split, scores)
+    echo(f"{split} split, {run.path}\n{format_scores(scores)}\n{file}")
+
+
+def write_scores(run: Run, split: str, scores: Scores) -> Path:
+    """Write RUN/eval_SPLIT.json: scores, split, the eval settings used, and when."""
+    from eozoo_core.config import to_dict
+
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    content = {"task": run.task, "split": split, "when": when, "settings": to_dict(run.settings.eval), "scores": scores}
+    return run.write_json(f"eval_{split}.json", content)
+
+
+def format_scores(scores: Scores) -> str:
+    """Format scores as a table: a metric per row, a predictor per column."""
+    metrics = list(dict.fromkeys(metric for values in scores.values() for metric in values))
+    rows = [[m, *(f"{v[m]:.5g}" if m in v else "" for v in scores.values())] for m in metrics]
+    return table(["", *scores], rows)

@@ -1,0 +1,48 @@
+"""``eozoo infer TASK --run DIR --input SRC --output DST``: predict with a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eozoo.cli.options import (
+    blame,
+    echo,
+    open_task,
+    run_option,
+    runtime_options,
+    runtime_overrides,
+    set_option,
+    task_argument,
+)
+
+if TYPE_CHECKING:
+    from eozoo.registry import Registry
+
+
+@click.command("infer")
+@task_argument
+@run_option
+@click.option(
+    "--input", "source", type=click.Path(path_type=Path), required=True, metavar="SRC", help="File or folder."
+)
+@click.option("--output", "dest", type=click.Path(path_type=Path), required=True, metavar="DST", help="Output folder.")
+@set_option
+@runtime_options
+@click.pass_obj
+def command(
+    registry: Registry, task: str, run_dir: Path, source: Path, dest: Path, overrides: tuple[str, ...], **runtime: Any
+) -> None:
+    """Predict for SRC with a trained run of TASK; the files written are printed."""
+    from eozoo_core.errors import ZooError
+
+    if not source.exists():
+        raise ZooError(f"--input {source}: no such file or folder")
+    if dest.exists() and not dest.is_dir():
+        raise ZooError(f"--output {dest}: is a file; give a folder")
+    built, run = open_task(registry, task, run_dir, [*overrides, *runtime_overrides(**runtime)])
+    with blame(registry, task):
+        for path in built.infer(run, source, dest):
+            echo(path)

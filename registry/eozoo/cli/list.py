@@ -1,0 +1,39 @@
+"""``eozoo list``: what the installed plugins offer. Instant: imports neither torch nor numpy."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+from eozoo_core.spec import KINDS
+
+from eozoo.cli.options import table
+
+if TYPE_CHECKING:
+    from eozoo.registry import Registry
+
+_PLURAL = {"task": "tasks", "model": "models", "dataset": "datasets", "loss": "losses"}
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(list(_PLURAL.values())), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(registry: Registry, kind: str | None, as_json: bool) -> None:
+    """List tasks, models, datasets and losses by name."""
+    entries = [e for k in KINDS if kind in (None, _PLURAL[k]) for e in registry.entries(k)]
+    if as_json:
+        records = [
+            {"kind": e.kind, "name": e.spec.name, "plugin": e.plugin, "summary": e.spec.summary} for e in entries
+        ]
+        problems = [{"plugin": p.plugin, "reason": p.reason} for p in registry.problems]
+        click.echo(json.dumps({"entries": records, "problems": problems}, indent=2))
+        return
+    if entries:
+        rows = [[e.kind, e.spec.name, e.plugin, e.spec.summary] for e in entries]
+        click.echo(table(["kind", "name", "plugin", "summary"], rows))
+    else:
+        click.echo("nothing installed: pip install one of the plugins/ folders")
+    for problem in registry.problems:
+        click.secho(f"broken: {problem.plugin}: {problem.reason}; see 'eozoo doctor'", fg="red", err=True)

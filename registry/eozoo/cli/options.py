@@ -1,0 +1,82 @@
+"""Options and small helpers that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from eozoo_core import Run, Task
+
+    from eozoo.registry import Registry
+
+task_argument = click.argument("task")
+run_option = click.option(
+    "--run", "run_dir", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Run directory."
+)
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable."
+)
+config_option = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="YAML file of settings."
+)
+
+
+def runtime_options(command: Callable) -> Callable:
+    """Add --device, --devices, --nodes and --quiet: short forms of ``--set runtime...``."""
+    for option in (
+        click.option("--quiet", is_flag=True, help="No progress bar."),
+        click.option("--nodes", type=int, metavar="M", help="Machines (data parallel)."),
+        click.option("--devices", type=int, metavar="N", help="Processes on this machine, one per device."),
+        click.option("--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N."),
+    ):
+        command = option(command)
+    return command
+
+
+def runtime_overrides(device: str | None, devices: int | None, nodes: int | None, quiet: bool) -> list[str]:
+    """Turn the short forms into overrides."""
+    given = {"device": device, "devices": devices, "nodes": nodes, "quiet": "true" if quiet else None}
+    return [f"runtime.{key}={value}" for key, value in given.items() if value is not None]
+
+
+def open_task(registry: Registry, name: str, run_dir: Path, overrides: list[str]) -> tuple[Task, Run]:
+    """Open a run and build its task with the run's settings."""
+    from eozoo_core import Run
+
+    cls = registry.get("task", name)
+    run = Run.open(run_dir, cls.Settings, name, overrides)
+    return cls(run.settings, registry), run
+
+
+@contextmanager
+def blame(registry: Registry, name: str) -> Iterator[None]:
+    """Add to any bug's traceback whose plugin it happened in."""
+    from eozoo_core.errors import Interrupted, ZooError
+
+    try:
+        yield
+    except (ZooError, Interrupted, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        error.add_note(f"in task {name!r} from {registry.find('task', name).plugin}: a bug, please report it there")
+        raise
+
+
+def echo(text: Any = "") -> None:
+    """Print to standard output, from the first process only."""
+    from eozoo_core.run import is_first_process
+
+    if is_first_process():
+        click.echo(text)
+
+
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """Format rows of text as aligned columns, without colour: safe in pipes and files."""
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [columns, *rows]]
+    return "\n".join(line.rstrip() for line in lines)

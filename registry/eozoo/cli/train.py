@@ -1,0 +1,103 @@
+"""``eozoo train TASK --run DIR``: train into a run directory, or go on with what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eozoo.cli.options import (
+    blame,
+    config_option,
+    echo,
+    run_option,
+    runtime_options,
+    runtime_overrides,
+    set_option,
+    task_argument,
+)
+
+if TYPE_CHECKING:
+    from eozoo_core import Plan, Run
+
+    from eozoo.registry import Registry
+
+_file = click.Path(path_type=Path)
+
+
+@click.command("train")
+@task_argument
+@run_option
+@config_option
+@set_option
+@click.option("--resume", type=_file, metavar="CKPT", help="Start a new run from this checkpoint, everything restored.")
+@click.option("--init-from", type=_file, metavar="CKPT", help="Start from the weights in this file, nothing else.")
+@click.option("--dry-run", is_flag=True, help="Print data, parameters, steps and memory, and stop.")
+@click.option("--profile", is_flag=True, help="Write a PyTorch profiler trace of a few steps into the run.")
+@runtime_options
+@click.pass_obj
+def command(
+    registry: Registry,
+    task: str,
+    run_dir: Path,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    resume: Path | None,
+    init_from: Path | None,
+    dry_run: bool,
+    profile: bool,
+    **runtime: Any,
+) -> None:
+    """Train TASK into a run directory. The same command again goes on after an interruption."""
+    from eozoo_core import Run
+
+    cls = registry.get("task", task)
+    extra = [*runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
+    settings = _settings(cls, run_dir, config_file, [*overrides, *extra])
+    built = cls(settings, registry)
+    if dry_run:
+        with blame(registry, task):
+            echo(_describe(built.plan(Run(run_dir, task, settings))))
+        return
+    run = Run.create(run_dir, task, settings, registry.find("task", task).plugin)
+    if resume is not None:
+        run.start_from(resume)
+    if init_from is not None:
+        run.take_weights_from(init_from)
+    with blame(registry, task):
+        built.train(run)
+    echo(_summary(run, built.monitor))
+
+
+def _settings(cls: Any, run_dir: Path, config_file: Path | None, overrides: list[str]) -> Any:
+    """Settings from the file; without one, those of the run where it exists already."""
+    from eozoo_core.config import load_settings, read_yaml
+
+    kept = run_dir / "config.yaml"
+    base = read_yaml(kept) if config_file is None and kept.exists() else None
+    return load_settings(cls.Settings, config_file, overrides, base)
+
+
+def _describe(plan: Plan) -> str:
+    share = plan.trainable / plan.parameters if plan.parameters else 0.0
+    memory = "not known" if plan.memory_bytes is None else f"about {plan.memory_bytes / 1e9:.2f} GB"
+    rows = {
+        **plan.data,
+        "parameters": f"{plan.parameters:,}, {plan.trainable:,} trainable ({share:.1%})",
+        "steps": f"{plan.steps_per_epoch:,} per epoch, {plan.total_steps:,} in all",
+        "memory": f"{memory} for weights, optimiser, gradients and activations of one step",
+    }
+    width = max(map(len, rows))
+    return "\n".join([*(f"{name.ljust(width)}  {text}" for name, text in rows.items()), *plan.notes])
+
+
+def _summary(run: Run, monitor: str) -> str:
+    lines = run.read_log()
+    scored = [line for line in lines if monitor in (line["val"] or line["train"])]
+    if not scored:
+        return f"trained: {run.path}"
+    best = min(scored, key=lambda line: (line["val"] or line["train"])[monitor])
+    where = "validation" if best["val"] else "training"
+    value = (best["val"] or best["train"])[monitor]
+    return f"best {where} {monitor} {value:.5g} at epoch {best['epoch']}: {run.file('best')}"
