@@ -56,7 +56,8 @@ class Picture:
         """Return the element."""
         data = base64.b64encode(Path(self.file).read_bytes()).decode()
         caption = escape(self.caption)
-        return f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+        image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+        return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def write_report(path: Path, title: str, sections: dict[str, Sequence[Text | Table | Picture]]) -> Path:
