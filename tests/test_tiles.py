@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from eozoo_core.errors import ZooError
 from eozoo_core.tiles import Blender, Window, blend_weights, starts, windows
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 @st.composite

@@ -156,7 +156,9 @@ def _comment(field: FieldInfo) -> str:
     if choices:
         parts.append(f"One of: {', '.join(choices)}.")
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    limits = [f"{s} {getattr(m, k)}" for m in field.metadata for k, s in signs.items() if getattr(m, k, None) is not None]
+    limits = [
+        f"{s} {getattr(m, k)}" for m in field.metadata for k, s in signs.items() if getattr(m, k, None) is not None
+    ]
     if limits:
         parts.append(f"({', '.join(limits)})")
     if field.default is PydanticUndefined and field.default_factory is None:

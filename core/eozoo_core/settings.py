@@ -39,7 +39,9 @@ class ScheduleSettings(Settings):
         "constant",
         description="constant; cosine to zero over the run; multistep at milestones; triangular2 = cyclic, halving.",
     )
-    warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear rise from 0 (constant, cosine, multistep).")
+    warmup_steps: int = Field(
+        0, ge=0, description="Optimiser steps of linear rise from 0 (constant, cosine, multistep)."
+    )
     milestones: tuple[int, ...] = Field((), description="multistep: optimiser steps at which the rate is multiplied.")
     gamma: float = Field(0.1, gt=0, le=1, description="multistep: the factor at each milestone.")
     max_learning_rate: float = Field(0.1, gt=0, description="triangular2: peak rate of the first cycle.")
@@ -49,12 +51,18 @@ class ScheduleSettings(Settings):
 class TrainSettings(Settings):
     """How the model is trained. The words mean the same in every task."""
 
-    epochs: int | None = Field(100, ge=1, description="Passes over the training samples; null = as many as 'steps' needs.")
+    epochs: int | None = Field(
+        100, ge=1, description="Passes over the training samples; null = as many as 'steps' needs."
+    )
     steps: int | None = Field(None, ge=1, description="Stop after this many optimiser steps; null = 'epochs' decides.")
     batch_size: int = Field(
-        32, ge=1, description="Samples per forward pass, over all processes: more devices do not change what is learned."
+        32,
+        ge=1,
+        description="Samples per forward pass, over all processes: more devices do not change what is learned.",
     )
-    accumulate: int = Field(1, ge=1, description="Forward passes per optimiser step; effective batch = batch_size x this.")
+    accumulate: int = Field(
+        1, ge=1, description="Forward passes per optimiser step; effective batch = batch_size x this."
+    )
     precision: Literal["fp32", "bf16-mixed", "fp16-mixed"] = Field(
         "fp32", description="Arithmetic of forward and backward; fp16-mixed scales the loss and needs a GPU."
     )

@@ -38,7 +38,7 @@ def starts(length: int, size: int, stride: int) -> list[int]:
     if size < 1 or stride < 1:
         raise ZooError(f"window size {size} and stride {stride} must both be at least 1 pixel")
     if stride > size:
-        raise ZooError(f"stride {stride} is larger than the window size {size} and would leave gaps; use at most {size}")
+        raise ZooError(f"stride {stride} is larger than the window ({size}) and would leave gaps; use at most {size}")
     if length <= size:
         return [0]
     return [*range(0, length - size, stride), length - size]
