@@ -1,0 +1,128 @@
+"""Mean and spread of each channel, pooled over everything seen, with missing values left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from eozoo_core.errors import ZooError
+
+
+class ChannelStatistics:
+    """Streaming count, mean, standard deviation, minimum and maximum per channel, in float64; NaN is missing.
+
+    Every value counts once however the data are cut into chunks or shared between processes: chunks are combined with
+    the parallel update of Chan, Golub and LeVeque (1983, "Algorithms for computing the sample variance", eq. 2.1),
+    which does not cancel where the mean is large beside the spread. ``names`` are the channels' names for messages.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self.names = [str(name) for name in names]
+        channels = len(self.names)
+        self.count = np.zeros(channels, np.int64)
+        self._mean = np.zeros(channels)
+        self._squares = np.zeros(channels)  # sum of squared deviations from the mean
+        self._minimum = np.full(channels, np.inf)
+        self._maximum = np.full(channels, -np.inf)
+
+    def update(self, values: np.ndarray) -> None:
+        """Take ``values (C, ...)`` in the channels' units; NaN = missing. Raises ZooError for a wrong channel count."""
+        if values.ndim < 1 or values.shape[0] != len(self.names):
+            found = values.shape[0] if values.ndim else 0
+            raise ZooError(f"expected {len(self.names)} channels ({', '.join(self.names)}), found {found}")
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities are reported by require_spread
+            self._take(values)
+
+    def _take(self, values: np.ndarray) -> None:
+        flat = np.asarray(values).reshape(len(self.names), -1).astype(np.float64)
+        valid = ~np.isnan(flat)
+        count = valid.sum(axis=1)
+        divisor = np.maximum(count, 1)
+        mean = np.where(valid, flat, 0).sum(axis=1) / divisor
+        deviation = np.where(valid, flat - mean[:, None], 0)
+        # The mean's own rounding is removed from it and from the squares (corrected two-pass algorithm).
+        residual = deviation.sum(axis=1) / divisor
+        squares = (deviation**2).sum(axis=1) - count * residual**2
+        self._combine(count, mean + residual, np.maximum(squares, 0))
+        self._minimum = np.minimum(self._minimum, np.where(valid, flat, np.inf).min(axis=1, initial=np.inf))
+        self._maximum = np.maximum(self._maximum, np.where(valid, flat, -np.inf).max(axis=1, initial=-np.inf))
+
+    def merge(self, other: ChannelStatistics) -> None:
+        """Add what ``other`` has seen, as if this one had seen it too. The channels must be the same."""
+        if other.names != self.names:
+            raise ZooError(f"statistics of channels {other.names} cannot be merged into those of {self.names}")
+        self._combine(other.count, other._mean, other._squares)
+        self._minimum = np.minimum(self._minimum, other._minimum)
+        self._maximum = np.maximum(self._maximum, other._maximum)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean per channel ``(C,)`` float64 in the channel's unit; NaN where every value was missing."""
+        return np.where(self.count > 0, self._mean, np.nan)
+
+    @property
+    def std(self) -> np.ndarray:
+        """Population standard deviation (divided by n) per channel ``(C,)``; NaN where every value was missing."""
+        return np.where(self.count > 0, np.sqrt(self._squares / np.maximum(self.count, 1)), np.nan)
+
+    @property
+    def minimum(self) -> np.ndarray:
+        """Smallest value per channel ``(C,)``; NaN where every value was missing."""
+        return np.where(self.count > 0, self._minimum, np.nan)
+
+    @property
+    def maximum(self) -> np.ndarray:
+        """Largest value per channel ``(C,)``; NaN where every value was missing."""
+        return np.where(self.count > 0, self._maximum, np.nan)
+
+    def require_spread(self, where: str) -> None:
+        """Raise ZooError, beginning with ``where`` (a folder, a split), for channels that cannot be standardised.
+
+        These are channels with no value at all, and channels with one and the same value everywhere.
+        """
+        missing = [name for name, n in zip(self.names, self.count) if n == 0]
+        if missing:
+            raise ZooError(f"{where}: every value of channel {', '.join(missing)} is missing; leave it out")
+        constant = [f"{n} (always {low:g})" for n, low, high in self._ranges() if low == high]
+        if constant:
+            raise ZooError(f"{where}: channel {', '.join(constant)} is constant and carries nothing; leave it out")
+        infinite = [n for n, low, high in self._ranges() if not np.isfinite([low, high]).all()]
+        if infinite:
+            raise ZooError(f"{where}: channel {', '.join(infinite)} holds infinite values; mark them as NaN")
+
+    def state(self) -> dict[str, Any]:
+        """Everything as plain lists, for a checkpoint or JSON; `from_state` restores it exactly."""
+        return {
+            "names": list(self.names),
+            "count": self.count.tolist(),
+            "mean": self._mean.tolist(),
+            "squares": self._squares.tolist(),
+            "minimum": self.minimum.tolist(),
+            "maximum": self.maximum.tolist(),
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> ChannelStatistics:
+        """Restore what `state` returned."""
+        restored = cls(state["names"])
+        restored.count = np.array(state["count"], np.int64)
+        restored._mean = np.array(state["mean"], np.float64)
+        restored._squares = np.array(state["squares"], np.float64)
+        seen = restored.count > 0
+        restored._minimum = np.where(seen, np.array(state["minimum"], np.float64), np.inf)
+        restored._maximum = np.where(seen, np.array(state["maximum"], np.float64), -np.inf)
+        return restored
+
+    def _ranges(self) -> list[tuple[str, float, float]]:
+        return list(zip(self.names, self.minimum, self.maximum))
+
+    def _combine(self, count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> None:
+        total = self.count + count
+        divisor = np.maximum(total, 1)
+        difference = mean - self._mean
+        self._mean = np.where(count > 0, self._mean + difference * (count / divisor), self._mean)
+        both = self.count * (count / divisor)
+        self._squares = self._squares + squares + np.where(both > 0, difference**2 * both, 0)
+        self.count = total

@@ -1,0 +1,184 @@
+"""The way from raster to map: an identity model reproduces its input, missing stays missing, memory is a strip."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import rasterio
+from eozoo_core.cog import Band, CogWriter
+from eozoo_core.errors import ZooError
+from eozoo_core.mapping import MapReport, RowBuffer, Tiling, predict_raster
+from eozoo_core.raster import ArrayReader, Grid, RasterReader
+from eozoo_core.tiles import Window, windows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+class Memory:
+    """Stands for a CogWriter and keeps the rows, for properties over many small scenes."""
+
+    def __init__(self, grid, bands):
+        self.grid, self.bands, self.rows = grid, [Band(str(i)) for i in range(bands)], []
+
+    def write_rows(self, row, values):
+        assert row == sum(r.shape[1] for r in self.rows)
+        self.rows.append(values.copy())
+
+    @property
+    def map(self):
+        return np.concatenate(self.rows, axis=1)
+
+
+def predict(image, tiling, model=lambda batch: batch, block_rows=1, outputs=None, **options):
+    reader = ArrayReader(image)
+    reader.block_rows = block_rows
+    writer = Memory(reader.info.grid, outputs or reader.info.bands[-1])
+    report = predict_raster(reader, writer, model, tiling, **options)
+    return writer.map, report
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_identity_for_every_size_window_stride_batch_and_block(data):
+    size = data.draw(st.integers(1, 9))
+    tiling = Tiling(size, data.draw(st.integers(1, size)), data.draw(st.integers(1, 7)))
+    height, width, blocks = (data.draw(st.integers(1, limit)) for limit in (30, 30, 20))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    image = rng.normal(size=(2, height, width)).astype(np.float32)
+    image[:, rng.random((height, width)) < data.draw(st.sampled_from([0, 0.3, 1]))] = np.nan
+    out, report = predict(image, tiling, block_rows=blocks)
+    np.testing.assert_array_equal(out, image)
+    missing = int(np.isnan(image[0]).sum())
+    assert report == MapReport(height * width, missing, missing)
+
+
+def test_a_pixel_that_misses_one_band_is_missing_in_the_map():
+    image = np.ones((2, 5, 5), np.float32)
+    image[1, 2, 3] = np.nan
+    out, report = predict(image, Tiling(4, 2), lambda batch: np.ones_like(batch[:, :1]), outputs=1)
+    assert np.isnan(out[0, 2, 3])
+    assert report == MapReport(25, 1, 1)
+    whole, _ = predict(image, Tiling(4, 2), lambda batch: np.ones_like(batch), bands=[1], outputs=1)
+    assert not np.isnan(whole).any()  # the band that misses it was not asked for
+
+
+def test_nan_from_the_model_is_told_apart():
+    def broken(batch):
+        out = batch.copy()
+        out[:, :, 0, 0] = np.nan
+        return out
+
+    out, report = predict(np.ones((1, 4, 8), np.float32), Tiling(4, 4), broken)
+    assert report == MapReport(32, 0, 2)
+    assert np.isnan(out).sum() == 2
+
+
+def test_small_scene_is_padded_with_nan_and_batches_have_the_window_size():
+    seen = []
+    out, _ = predict(np.ones((1, 3, 5), np.float32), Tiling(8, 4), lambda batch: seen.append(batch) or batch)
+    assert [batch.shape for batch in seen] == [(1, 1, 8, 8)]
+    assert np.isnan(seen[0]).sum() == 64 - 15
+    np.testing.assert_array_equal(out, np.ones((1, 3, 5)))
+
+
+def test_batches_are_full_and_empty_windows_cost_nothing():
+    image = np.ones((1, 4, 40), np.float32)
+    image[:, :, 8:20] = np.nan
+    sizes, steps = [], []
+    predict(
+        image,
+        Tiling(4, 4, 3),
+        lambda b: sizes.append(len(b)) or b,
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert sizes == [3, 3, 1]  # ten windows, three of them empty
+    assert steps[-1] == (10, 10)
+
+
+def test_finish_turns_blended_variance_into_std():
+    out, _ = predict(
+        np.ones((1, 6, 6), np.float32), Tiling(4, 2), lambda batch: 9 * batch, finish=lambda rows: np.sqrt(rows)
+    )
+    np.testing.assert_allclose(out, 3)
+
+
+def test_finish_may_change_the_number_of_bands():
+    reader = ArrayReader(np.ones((1, 6, 6), np.float32))
+    writer = Memory(reader.info.grid, 1)
+    predict_raster(
+        reader, writer, lambda b: np.repeat(b, 2, 1), Tiling(4, 2), outputs=2, finish=lambda r: r.sum(0)[None]
+    )
+    np.testing.assert_array_equal(writer.map, np.full((1, 6, 6), 2))
+
+
+def test_wrong_shapes_and_gaps():
+    image = np.ones((1, 8, 8), np.float32)
+    with pytest.raises(ValueError, match=r"the model returned \(4, 3, 4, 4\)"):
+        predict(image, Tiling(4, 4), lambda batch: np.repeat(batch, 3, 1))
+    with pytest.raises(ZooError, match="stride 5"):
+        predict(image, Tiling(4, 5))
+    with pytest.raises(ValueError, match="the map is"):
+        predict_raster(ArrayReader(image), Memory(Grid(9, 8), 1), lambda b: b, Tiling(4, 4))
+
+
+@pytest.mark.parametrize("blocks", [1, 5, 16, 64, 5000])
+def test_each_row_is_read_once_and_few_are_held(blocks):
+    image = np.arange(300, dtype=np.float32)[None, :, None] * np.ones((1, 1, 10), np.float32)
+    reader = ArrayReader(image)
+    reader.block_rows = blocks
+    rows, read = [], reader.read
+    reader.read = lambda window, bands: (
+        rows.extend(range(window.row, window.row + window.height)) or read(window, bands)
+    )
+    buffer = RowBuffer(reader, [1], 12)
+    chunk = 12 if blocks > 1024 else -(-12 // blocks) * blocks
+    for window in windows(300, 10, 20, 12):
+        values, hidden = buffer.window(window)
+        assert values[0, :, 0].tolist() == list(range(window.row, window.row + window.height))
+        assert hidden.shape == (20, window.width)
+        assert buffer.held <= 20 + chunk
+    assert rows == list(range(300))
+
+
+def peak(height, tmp_path):
+    class Endless(ArrayReader):
+        """A tall scene that is nowhere in memory."""
+
+        def read(self, window, bands=None):
+            return np.ones((4, window.height, window.width), np.float32)
+
+    reader = Endless(np.broadcast_to(np.float32(1), (4, height, 256)))
+    tracemalloc.start()
+    try:
+        with CogWriter(tmp_path / f"{height}.tif", reader.info.grid, [Band("a"), Band("b")]) as writer:
+            predict_raster(reader, writer, lambda batch: batch[:, :2], Tiling(64, 48, 4))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_scene(tmp_path):
+    low, high = peak(1000, tmp_path), peak(8000, tmp_path)
+    assert high < 1.2 * low  # the list of windows grows by about 100 bytes each
+    assert high < 8e6  # strips of 64 to 512 rows x 256 columns; the taller map alone has 16 MB
+
+
+def test_real_file_to_real_map(tmp_path):
+    grid = Grid(600, 530, rasterio.CRS.from_epsg(32616), rasterio.Affine(10, 0, 500000, 0, -10, 1400000))
+    image = np.random.default_rng(0).integers(0, 3000, (3, 600, 530)).astype(np.uint16)
+    with rasterio.open(
+        tmp_path / "in.tif", "w", driver="GTiff", count=3, height=600, width=530, dtype="uint16", nodata=0, tiled=True,
+        crs=grid.crs, transform=grid.transform, blockxsize=256, blockysize=256, compress="deflate",
+    ) as dataset:  # fmt: skip
+        dataset.write(image)
+    bands = [Band("a", "1"), Band("b", "1")]
+    with (
+        RasterReader(tmp_path / "in.tif") as reader,
+        CogWriter(tmp_path / "out.tif", reader.info.grid, bands) as writer,
+    ):
+        predict_raster(reader, writer, lambda batch: batch, Tiling(100, 70), bands=[3, 1])
+    hidden = (image[[2, 0]] == 0).any(axis=0)
+    with RasterReader(tmp_path / "out.tif") as reader:
+        assert reader.info.grid == grid
+        expected = np.where(hidden, np.nan, image[[2, 0]].astype(np.float32))
+        np.testing.assert_array_equal(reader.read(Window(0, 0, 600, 530)), expected)
