@@ -57,6 +57,18 @@ class Schedule:
         self.apply(int(state["step"]))
 
 
+def make_scheduler(
+    optimizers: Iterable[torch.optim.Optimizer], train: TrainSettings, batches_per_epoch: int
+) -> Schedule:
+    """Build the Schedule that ``train.schedule`` asks for; see ``schedules.make_schedule``."""
+    from eozoo_core.position import Timetable
+    from eozoo_core.schedules import make_schedule
+
+    times = Timetable(batches_per_epoch, train)
+    factor = make_schedule(train.schedule, train.learning_rate, times.total, times.per_epoch)
+    return Schedule(optimizers, lambda step: train.learning_rate * factor(step))
+
+
 def optimizer_step(fabric: Fabric, model: Any, optimizer: Any, train: TrainSettings) -> None:
     """Clip the gradients as set (after unscaling, in fp16), step the optimiser and clear the gradients."""
     if train.clip_norm is not None:

@@ -156,6 +156,12 @@ class Run:
         """Write a JSON file into the run, atomically. NaN is refused: JSON has none, use None."""
         return self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
+    def write_scores(self, split: str, scores: dict[str, dict[str, float]]) -> Path:
+        """Write eval_SPLIT.json: scores, the eval settings used, and when. Returns its path."""
+        settings = to_dict(self.settings.eval)
+        content = {"task": self.task, "split": split, "when": _now(), "settings": settings, "scores": scores}
+        return self.write_json(f"eval_{split}.json", content)
+
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
     def file(self, which: str) -> Path:

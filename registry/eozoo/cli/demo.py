@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eozoo.cli.eval import format_scores, write_scores
+from eozoo.cli.eval import format_scores
 from eozoo.cli.options import blame, echo, set_option, task_argument
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
         built.train(run)
         echo("3. scores on held-out synthetic places, simple baselines beside the model")
         scores = built.evaluate(run, "test")
-        echo(f"{format_scores(scores)}\n{write_scores(run, 'test', scores)}")
+        echo(f"{format_scores(scores)}\n{run.write_scores('test', scores)}")
         echo(f"4. maps of {sample.source}")
         for path in built.infer(run, sample.source, out / "maps"):
             echo(path)

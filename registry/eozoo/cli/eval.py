@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +21,6 @@ from eozoo.cli.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eozoo_core import Run
     from eozoo_core.task import Scores
 
     from eozoo.registry import Registry
@@ -42,17 +40,8 @@ def command(
     built, run = open_task(registry, task, run_dir, [*overrides, *runtime_overrides(**runtime)])
     with blame(registry, task):
         scores = built.evaluate(run, split)
-    file = write_scores(run, split, scores)
+    file = run.write_scores(split, scores)
     echo(f"{split} split, {run.path}\n{format_scores(scores)}\n{file}")
-
-
-def write_scores(run: Run, split: str, scores: Scores) -> Path:
-    """Write RUN/eval_SPLIT.json: scores, split, the eval settings used, and when."""
-    from eozoo_core.config import to_dict
-
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    content = {"task": run.task, "split": split, "when": when, "settings": to_dict(run.settings.eval), "scores": scores}
-    return run.write_json(f"eval_{split}.json", content)
 
 
 def format_scores(scores: Scores) -> str:
