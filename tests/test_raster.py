@@ -115,6 +115,25 @@ def test_window_and_order_of_bands(tmp_path, values):
         np.testing.assert_array_equal(reader.read(Window(2, 1, 3, 2), [2, 1]), values[::-1, 2:5, 1:3])
 
 
+def test_thumbnail(tmp_path):
+    rows, cols = np.mgrid[:400, :100]
+    data = np.stack([rows, cols]).astype(np.int16)
+    data[0, 200:] = -1
+    path = write(tmp_path / "a.tif", data, nodata=-1)
+    with RasterReader(path) as raster:
+        small = raster.thumbnail(40)
+        np.testing.assert_array_equal(raster.thumbnail(1000)[0], np.where(data[0] < 0, np.nan, data[0]))
+        assert raster.thumbnail(40, [2]).shape == (1, 40, 10)
+    assert (small.shape, small.dtype) == ((2, 40, 10), np.float32)
+    assert np.isnan(small[0, 20:]).all()
+    assert not np.isnan(small[0, :20]).any()
+    assert np.abs(small[1] - np.arange(5, 100, 10)).max() <= 5
+    thinned = ArrayReader(data.astype(np.float32)).thumbnail(40)
+    assert thinned.shape == (2, 40, 10)
+    assert thinned[1, 7].tolist() == list(range(0, 100, 10))
+    assert ArrayReader(data[:, :1]).thumbnail(10).shape == (2, 1, 10)
+
+
 def test_bad_files_are_named(tmp_path, values):
     (tmp_path / "text.tif").write_text("not a raster")
     for name in ("text.tif", "absent.tif"):

@@ -32,7 +32,8 @@ _MAX_PIXELS = 1500
 class Panel:
     """One map of a quick-look: values ``(H, W)`` with NaN = missing, a title, the unit and a matplotlib colour map.
 
-    ``limits`` of the colours in the unit; None = the 2nd to the 98th percentile of what is valid.
+    ``limits`` of the colours in the unit; None = the 2nd to the 98th percentile of what is valid. ``shape`` is that of
+    the whole map where ``values`` are already a thumbnail of it.
     """
 
     values: np.ndarray
@@ -40,6 +41,7 @@ class Panel:
     unit: str = ""
     colours: str = "viridis"
     limits: tuple[float, float] | None = None
+    shape: tuple[int, int] | None = None
 
 
 def density_scatter(
@@ -84,7 +86,8 @@ def density_scatter(
 def quicklook(panels: Sequence[Panel], path: str | Path, title: str = "", columns: int = 3) -> None:
     """Draw maps side by side, each with its colour bar and unit, missing pixels in grey, and write a PNG.
 
-    Large maps are thinned by whole steps to at most 1500 pixels a side. Percentages of missing pixels stand below.
+    Large maps are thinned by whole steps to at most 1500 pixels a side; give a map that should not be in memory as its
+    `raster.RasterReader.thumbnail`. The share of missing pixels stands below.
     """
     if not panels:
         raise ZooError(f"{path}: a quick-look needs at least one map")
@@ -113,11 +116,11 @@ def _draw_map(figure: Figure, axes: Axes, panel: Panel) -> None:
     missing = 100 * np.isnan(values).mean()
     low, high = panel.limits or _limits(shown[~np.isnan(shown)], 2, 98)
     colours = colormaps[panel.colours].with_extremes(bad=MISSING)
-    extent = (0, values.shape[1], values.shape[0], 0)
-    image = axes.imshow(shown, cmap=colours, norm=Normalize(low, high), interpolation="nearest", extent=extent)
+    image = axes.imshow(shown, cmap=colours, norm=Normalize(low, high), interpolation="nearest")
     axes.set_title(panel.title, fontsize=11, color=_INK)
+    height, width = panel.shape or values.shape
     text = "nothing missing" if missing == 0 else f"{max(missing, 0.1):.1f} % missing (grey)"
-    axes.set_xlabel(f"{values.shape[1]} x {values.shape[0]} pixels, {text}", fontsize=8, color="#666666")
+    axes.set_xlabel(f"{width} x {height} pixels, {text}", fontsize=8, color="#666666")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     valid = shown[~np.isnan(shown)]

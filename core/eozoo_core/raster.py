@@ -1,7 +1,8 @@
 """Reading rasters by window: float32 with NaN for whatever is missing, and one-line errors that name the file.
 
-`RasterReader` reads everything that GDAL reads, `ArrayReader` a ``.npy`` file or an array in memory; both have ``info``
-and ``read(window, bands)``. This module imports rasterio; import it where rasters are used, not where names are listed.
+`RasterReader` reads everything that GDAL reads, `ArrayReader` a ``.npy`` file or an array in memory; both have
+``info``, ``read(window, bands)`` and ``thumbnail(longest)``. This module imports rasterio; import it where rasters are
+used, not where names are listed.
 """
 
 from __future__ import annotations
@@ -79,12 +80,8 @@ def gdal(path: str | Path, problem: str) -> Iterator[None]:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # Grid says it with None
             yield
-    except (
-        RasterioError,
-        OSError,
-        CPLE_BaseError,
-        SystemError,
-    ) as error:  # SystemError: GDAL failed and left no reason
+    # rasterio raises SystemError where GDAL fails and leaves no reason
+    except (RasterioError, OSError, CPLE_BaseError, SystemError) as error:
         reasons = [str(e) for e in (error.__cause__, error) if e is not None and str(e)]
         reason = " ".join((reasons or [type(error).__name__])[0].split(". To debug")[0].split())
         raise ZooError(f"{path}: {problem} ({reason})") from error
@@ -133,6 +130,17 @@ class RasterReader:
                 if missing is not None:
                     values[i][missing] = np.nan
         return values
+
+    def thumbnail(self, longest: int = 1500, bands: Sequence[int] | None = None) -> np.ndarray:
+        """All of the raster thinned to at most ``longest`` pixels a side: ``(C, h, w)`` float32, NaN = missing.
+
+        Nearest pixels, from the file's overviews where it has them: a picture for the eye, cheap for any size.
+        """
+        bands = tuple(self.info.bands if bands is None else bands)
+        shape = _thinned(self.info.grid, longest)
+        with gdal(self.info.path, "cannot be read; the file is damaged or incomplete"):
+            shown = self._dataset.read(bands, out_shape=(len(bands), *shape), out_dtype="float32", masked=True)
+        return shown.filled(np.nan)
 
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""
@@ -183,6 +191,14 @@ class ArrayReader:
         chosen = [band - 1 for band in (self.info.bands if bands is None else bands)]
         return self._array[(slice(None), *window.slices)][chosen].astype(np.float32)
 
+    def thumbnail(self, longest: int = 1500, bands: Sequence[int] | None = None) -> np.ndarray:
+        """All of the array thinned to at most ``longest`` pixels a side: ``(C, h, w)`` float32, NaN = missing."""
+        chosen = [band - 1 for band in (self.info.bands if bands is None else bands)]
+        height, width = _thinned(self.info.grid, longest)
+        grid = self.info.grid
+        rows, cols = np.arange(height) * grid.height // height, np.arange(width) * grid.width // width
+        return self._array[np.ix_(chosen, rows, cols)].astype(np.float32)
+
     def close(self) -> None:
         """Nothing to do; here for the interface."""
 
@@ -231,6 +247,12 @@ def _info(path: str, dataset: rasterio.DatasetReader) -> RasterInfo:
         tuple(text or "" for text in dataset.descriptions),
         tuple(text or "" for text in dataset.units),
     )
+
+
+def _thinned(grid: Grid, longest: int) -> tuple[int, int]:
+    """Rows and columns when the longer side has at most ``longest`` pixels, at least one each."""
+    shrink = min(1.0, longest / max(grid.height, grid.width))
+    return max(1, round(grid.height * shrink)), max(1, round(grid.width * shrink))
 
 
 def _equal(values: np.ndarray, nodata: float) -> np.ndarray:
