@@ -82,7 +82,7 @@ class SparseTiles(Dataset):
             # Quarter turns only where they keep the shape, or samples of one batch would differ in theirs.
             turns = int(rng.integers(4)) if image.shape[1] == image.shape[2] else 2 * int(rng.integers(2))
             flip = 1 - 2 * int(rng.integers(2))
-            image, target = (np.rot90(a, turns, axes=(1, 2))[:, :, ::flip] for a in (image, target))
+            image, target = (np.rot90(a, turns, axes=(1, 2))[:, :, ::flip].copy() for a in (image, target))
         return image, target
 
     def _place(self, pair: Pair, rng: np.random.Generator) -> Window:
@@ -112,7 +112,7 @@ class SparseTiles(Dataset):
         _blank(image, self.data.input_nodata)
         if pair.mask_band is not None:
             image, mask = image[:-1], image[-1]
-            image[:, mask == 0] = np.nan
+            image[:, (mask == 0) | np.isnan(mask)] = np.nan
         target = self._read_label(pair, window)
         target[:, ~np.isfinite(image).all(axis=0)] = np.nan
         return image, target
@@ -140,8 +140,8 @@ def labelled_count(tiles: SparseTiles) -> int:
 
 def _sample(image: np.ndarray, target: np.ndarray, index: int) -> dict[str, torch.Tensor]:
     return {
-        "image": torch.from_numpy(np.ascontiguousarray(image)),
-        "target": torch.from_numpy(np.ascontiguousarray(target)),
+        "image": torch.from_numpy(image),
+        "target": torch.from_numpy(target),
         "count": torch.tensor(int(np.isfinite(target).sum())),
         "index": torch.tensor(index),
     }

@@ -2,13 +2,14 @@
 
 ``write_landscape`` writes what the document describes (patches as .npy in train/, val/ and test/) and one georeferenced
 scene. All places are cut from one world and none of them overlap. Only what the task needs is modelled: the bands know
-a canopy's height through its leaf area, shadow and volume scattering, all of which saturate; above some 25 m they hardly
-change any more, so an honest model must grow less certain there.
+a canopy's height through its leaf area, shadow and volume scattering, all of which saturate; above some 25 m they
+hardly change any more, so an honest model must grow less certain there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,10 @@ def make_world(rng: np.random.Generator, shape: tuple[int, int], pixel: float) -
     tall = forest * (7 + 32 * age**1.15) * texture + plantation * (5 + 13 * vigour) * (1 + 0.06 * (texture - 1))
     bush = hedge * (3 + 5 * vigour) + clearing * 2.0
     cover = (
-        forest * (0.62 + 0.36 * age) + plantation * (0.45 + 0.45 * vigour) + 0.5 * hedge + 0.2 * clearing
+        forest * (0.60 + 0.37 * (1 - np.exp(-5 * age)))
+        + plantation * (0.45 + 0.45 * vigour)
+        + 0.5 * hedge
+        + 0.2 * clearing
     ) * open_ground
     crop = np.clip(vigour * 1.15 - 0.1, 0, 1) * (1 - plantation) * (kind < 0.62) + 0.35 * (kind >= 0.62)
     crop = np.clip(crop + 0.5 * clearing, 0, 1) * open_ground
@@ -130,7 +134,8 @@ def shots(rng: np.random.Generator, world: World, pixel: float, passes: int = 4)
 
     Each pass: straight parallel beams 600 m apart, a shot every 60 m, inclined by about 40 degrees, half of the passes
     ascending. A shot sees the mean height of its 25 m footprint, displaced by geolocation noise of 8 m (one sigma per
-    axis), with an error that grows with height and slope; below 2.5 m waveforms of ground and plants cannot be told apart.
+    axis), with an error that grows with height and slope; below 2.5 m the waveforms of ground and plants cannot be told
+    apart and count as 0.
     """
     rows, cols = world.height.shape
     sums, counts = np.zeros((rows, cols)), np.zeros((rows, cols), np.int64)
@@ -176,7 +181,7 @@ def _villages(rng: np.random.Generator, shape: tuple[int, int], scale: float, al
     for row, col in centres:
         blob = np.exp(-((y - row) ** 2 + (x - col) ** 2) / (2 * (rng.uniform(3, 7) * scale) ** 2))
         built = np.maximum(built, smoothstep(blob * grain, 0.16, 0.34))
-    for (r0, c0), (r1, c1) in zip(centres[:-1], centres[1:], strict=True):
+    for (r0, c0), (r1, c1) in pairwise(centres):
         steps = 2 * max(abs(r1 - r0), abs(c1 - c0), 1)
         t = np.linspace(0, 1, steps)
         bend = np.sin(np.pi * t) * rng.uniform(-12, 12) * scale

@@ -3,7 +3,7 @@
 Every factory returns a callable ``(mean, log_scale, target) -> (sum, count)``:
 
 - mean (B, 1, H, W) in the target's unit; log_scale the same shape, None or ignored where ``trains_variance`` is False;
-- target (B, 1, H, W), NaN or infinite = no label; such a pixel adds nothing to the sum and gets a gradient of exactly 0;
+- target (B, 1, H, W), NaN or infinite = no label; such a pixel adds nothing and gets a gradient of exactly 0;
 - sum: 0-d float32, carries the gradient; count: 0-d int64, labelled pixels. The caller divides, after it has added up
   micro-batches and processes; a count of 0 means: skip the step.
 

@@ -8,6 +8,8 @@ Inputs hold no NaN: ``regressor.SparseRegressor`` fills them.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from eozoo_core.errors import ZooError
 from torch import nn
@@ -76,7 +78,7 @@ class GediUNet(nn.Module):
         decoder = [4 * width, 2 * width, width, width // 2] if bilinear else [8 * width, 4 * width, 2 * width, width]
         self.entry = DoubleConv(in_channels, width)
         self.pool = nn.MaxPool2d(2)
-        self.down = nn.ModuleList(DoubleConv(a, b) for a, b in zip(encoder[:-1], encoder[1:], strict=True))
+        self.down = nn.ModuleList(DoubleConv(a, b) for a, b in pairwise(encoder))
         self.up = nn.ModuleList()
         below = deepest
         for skip, after in zip(encoder[-2::-1], decoder, strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.raster import Grid, RasterInfo, open_reader
 from eozoo_core.tiles import Window
+from rasterio import Affine
 
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings
 
@@ -42,9 +43,10 @@ class Pairs:
 def find_pairs(input_dir: Path, label_dir: Path, split: str, data: DataSettings) -> Pairs:
     """Match ``input_dir/split/NAME`` (C, H, W) with ``label_dir/split/NAME`` (1 or more bands, H, W) by name.
 
-    NAME ends in .npy, .tif or .tiff. Reads headers, and whole rasters under ``data.skip_unreadable``. Raises ZooError, one line naming the folder or file: no such
-    folder, no pair, two files of one name, partners missing, unreadable, of other size, CRS, transform or band count.
-    What ``data.skip_unpaired`` and ``data.skip_unreadable`` allow is left out instead and listed in ``skipped``.
+    NAME ends in .npy, .tif or .tiff. Reads headers; rasters whole under ``data.skip_unreadable``. Raises ZooError, one
+    line naming the folder or file: no such folder, no pair, two files of one name, partners missing, unreadable, of
+    other size, CRS, transform or band count. What ``data.skip_unpaired`` and ``data.skip_unreadable`` allow is left out
+    instead and listed in ``skipped``.
     """
     inputs, labels = _files(input_dir, split, "input_dir"), _files(label_dir, split, "label_dir")
     skipped = _unpaired(inputs, labels, Path(input_dir) / split, Path(label_dir) / split)
@@ -150,7 +152,7 @@ def _check_grids(image: RasterInfo, label: RasterInfo) -> None:
         raise ZooError(f"{label.path}: has CRS {b.crs}, its input {image.path} {a.crs}; reproject one of them")
     # The same ground within 1 % of a pixel at three corners: transforms may differ in their last digits.
     for corner in ((0, 0), (a.width, 0), (0, a.height)):
-        col, row = ~a.transform * (b.transform * corner)
+        col, row = _apply(~a.transform, *_apply(b.transform, *corner))
         if abs(col - corner[0]) > 0.01 or abs(row - corner[1]) > 0.01:
             raise ZooError(
                 f"{label.path}: lies {col - corner[0]:+.2f} columns and {row - corner[1]:+.2f} rows off its input "
@@ -205,15 +207,15 @@ def _check_two(a: Pairs, b: Pairs) -> None:
                 raise ZooError(f"{pair.input}: overlaps {twin.input} on the ground; splits must not share a place")
 
 
+def _apply(t: Affine, x: float, y: float) -> tuple[float, float]:
+    return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
+
+
 def _box(grid: Grid) -> tuple[float, float, float, float]:
     """West, south, east, north of the patch, shrunk by a hundredth of a pixel so that neighbours do not touch."""
     t = grid.transform
     assert t is not None
-    corners = [
-        (t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f)
-        for col in (0.01, grid.width - 0.01)
-        for row in (0.01, grid.height - 0.01)
-    ]
+    corners = [_apply(t, col, row) for col in (0.01, grid.width - 0.01) for row in (0.01, grid.height - 0.01)]
     xs, ys = zip(*corners, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
 

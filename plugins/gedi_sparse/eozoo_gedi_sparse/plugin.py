@@ -7,7 +7,7 @@ _MEAN = Port("mean", "B 1 H W")
 _LOG_SCALE = Port("log_scale", "B 1 H W")
 _TARGET = Port("target", "B 1 H W")
 _LANG = "Lang et al. 2023, A high-resolution canopy height model of the Earth, doi:10.1038/s41559-023-02206-6"
-_THAILAND = "github.com/rsongphon/Satellite-Based-AGB-CHM-Estimation-Thailand, M2GARSS 2024, doi:10.1109/M2GARSS57310.2024.10537362"
+_THAILAND = "rsongphon, Satellite-Based AGB and CHM Estimation, M2GARSS 2024, doi:10.1109/M2GARSS57310.2024.10537362"
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""``timm_unet``: a decoder with skips around a timm encoder. Apart from ``nets`` because timm takes seconds to import."""
+"""``timm_unet``: a decoder with skips around a timm encoder; a module of its own as timm takes seconds to import."""
 
 from __future__ import annotations
 
