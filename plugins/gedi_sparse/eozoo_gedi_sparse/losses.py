@@ -1,0 +1,166 @@
+"""Losses over labelled pixels, and the one place that says what the log-scale channel means.
+
+Every factory returns a callable ``(mean, log_scale, target) -> (sum, count)``:
+
+- mean (B, 1, H, W) in the target's unit; log_scale the same shape, None or ignored where ``trains_variance`` is False;
+- target (B, 1, H, W), NaN or infinite = no label; such a pixel adds nothing and gets a gradient of exactly 0;
+- sum: 0-d float32, carries the gradient; count: 0-d int64, labelled pixels. The caller divides, after it has added up
+  micro-batches and processes; a count of 0 means: skip the step.
+
+Nothing waits for the device: no boolean indexing, no ``.item()``. All arithmetic is float32 whatever comes in.
+Both likelihoods are complete (with 0.5 log 2 pi and log 2), so a logged loss equals the NLL that evaluation reports.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+# Bounds of a log-variance, in log unit^2. exp(-5) = 0.0067 m or Mg/ha: no GEDI product is that exact, and a smaller
+# variance lets a single pixel's 1 / variance outweigh thousands. exp(7) = 1097: above the largest biomass density in
+# Mg/ha and far above any tree, so nothing real is cut off, and exp stays finite in float32.
+LOG_VARIANCE_RANGE = (-10.0, 14.0)
+
+
+class _Clamp(torch.autograd.Function):
+    """Clamp whose gradient passes inside the range and, outside, where it leads back in.
+
+    A plain clamp has no gradient outside: a head that once overshot would stay there for ever.
+    """
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, low: float, high: float) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        ctx.range = (low, high)
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor):
+        (x,) = ctx.saved_tensors
+        low, high = ctx.range
+        # A step goes against the gradient: below the range a negative one leads up, above it a positive one down.
+        stuck = ((x < low) & (grad > 0)) | ((x > high) & (grad < 0))
+        return grad.masked_fill(stuck, 0.0), None, None
+
+
+def clamp_log_scale(log_scale: torch.Tensor, power: int = 2) -> torch.Tensor:
+    """Clamp the raw log-scale channel, in float32: training, evaluation and maps all read it through this.
+
+    power: 2 = log-variance, log unit^2, clamped to LOG_VARIANCE_RANGE; 1 = log b, log unit, clamped to half of that.
+    """
+    low, high = (bound * power / 2 for bound in LOG_VARIANCE_RANGE)
+    return _Clamp.apply(log_scale.float(), low, high)
+
+
+class SparseLoss:
+    """A loss over labelled pixels; subclasses give the loss of every pixel.
+
+    trains_variance: whether log_scale is used; where False no standard deviation exists and none may be written.
+    scale_power:     the unit of the log-scale: log unit^2 (2) or log unit (1).
+    """
+
+    trains_variance = False
+    scale_power = 2
+
+    def __call__(
+        self, mean: torch.Tensor, log_scale: torch.Tensor | None, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (sum, count) over the labelled pixels; shapes and meaning at the top of this module."""
+        if self.trains_variance and log_scale is None:
+            raise ValueError(f"{type(self).__name__} needs a log-scale: build the network with outputs=2")
+        labelled = torch.isfinite(target)
+        # What is not labelled leaves before the arithmetic: its gradient would be 0 x NaN = NaN afterwards.
+        error = torch.where(labelled, mean.float() - torch.where(labelled, target.float(), 0.0), 0.0)
+        if self.trains_variance:
+            log_scale = clamp_log_scale(torch.where(labelled, log_scale.float(), 0.0), self.scale_power)
+        pixels = self.pixelwise(error, log_scale)
+        return torch.where(labelled, pixels, 0.0).sum(), labelled.sum()
+
+    def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
+        """Loss of every pixel from its error (prediction - target) and clamped log-scale, same shape."""
+        raise NotImplementedError
+
+    def std(self, log_scale: torch.Tensor) -> torch.Tensor:
+        """Standard deviation in the target's unit, float32, from the raw log-scale channel."""
+        raise ValueError(f"{type(self).__name__} trains no variance: it has no standard deviation")
+
+
+class GaussianNLL(SparseLoss):
+    """0.5 (error^2 / v + log v + log 2 pi); see ``gaussian_nll``."""
+
+    trains_variance = True
+    scale_power = 2
+
+    def __init__(self, beta: float):
+        self.beta = beta
+
+    def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
+        """Negative log-density of every pixel, times v^beta held constant."""
+        assert log_scale is not None
+        nll = 0.5 * (error.square() * torch.exp(-log_scale) + log_scale + math.log(2 * math.pi))
+        return nll * torch.exp(self.beta * log_scale.detach()) if self.beta else nll
+
+    def std(self, log_scale: torch.Tensor) -> torch.Tensor:
+        """sqrt(v) = exp(log v / 2)."""
+        return torch.exp(0.5 * clamp_log_scale(log_scale, self.scale_power))
+
+
+class LaplacianNLL(SparseLoss):
+    """|error| / b + log b + log 2; see ``laplacian_nll``."""
+
+    trains_variance = True
+    scale_power = 1
+
+    def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
+        """Negative log-density of every pixel."""
+        assert log_scale is not None
+        return error.abs() * torch.exp(-log_scale) + log_scale + math.log(2)
+
+    def std(self, log_scale: torch.Tensor) -> torch.Tensor:
+        """sqrt(2) b: the variance of a Laplace distribution is 2 b^2."""
+        return math.sqrt(2) * torch.exp(clamp_log_scale(log_scale, self.scale_power))
+
+
+class MSE(SparseLoss):
+    """Squared error, unit^2."""
+
+    def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
+        """error^2 of every pixel."""
+        return error.square()
+
+
+class MAE(SparseLoss):
+    """Absolute error, unit."""
+
+    def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
+        """|error| of every pixel."""
+        return error.abs()
+
+
+def gaussian_nll(beta: float = 0.0) -> SparseLoss:
+    """Gaussian negative log-likelihood with a predicted log-variance (Nix & Weigend 1994).
+
+    beta: 0 = the likelihood; up to 1 weighs each pixel by its variance^beta, held constant, against the neglect of
+    pixels that look hard early in training (Seitzer et al. 2022); the value is then no likelihood any more.
+    """
+    if not 0 <= beta <= 1:
+        from eozoo_core.errors import ZooError
+
+        raise ZooError(f"model.loss.options.beta: {beta} is not between 0 and 1")
+    return GaussianNLL(beta)
+
+
+def laplacian_nll() -> SparseLoss:
+    """Laplacian negative log-likelihood with a predicted log b; milder with outlying shots than the Gaussian."""
+    return LaplacianNLL()
+
+
+def mse() -> SparseLoss:
+    """Squared error; trains no variance."""
+    return MSE()
+
+
+def mae() -> SparseLoss:
+    """Absolute error; trains no variance."""
+    return MAE()

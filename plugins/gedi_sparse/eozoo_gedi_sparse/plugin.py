@@ -1,0 +1,78 @@
+"""What this plugin offers, as names and places only: ``eozoo list`` imports this module."""
+
+from eozoo_core import Port, Spec, hookimpl
+
+_IMAGE = Port("image", "B C H W")
+_MEAN = Port("mean", "B 1 H W")
+_LOG_SCALE = Port("log_scale", "B 1 H W")
+_TARGET = Port("target", "B 1 H W")
+_LANG = "Lang et al. 2023, A high-resolution canopy height model of the Earth, doi:10.1038/s41559-023-02206-6"
+_THAILAND = "rsongphon, Satellite-Based AGB and CHM Estimation, M2GARSS 2024, doi:10.1109/M2GARSS57310.2024.10537362"
+
+
+@hookimpl
+def eozoo_tasks() -> list[Spec]:
+    """The task; its verbs live in ``task``."""
+    summary = "Canopy height or biomass maps with their uncertainty from sparse GEDI shots"
+    return [Spec("gedi_sparse", "eozoo_gedi_sparse.task:GediSparse", summary, citation=f"{_THAILAND}; {_LANG}")]
+
+
+@hookimpl
+def eozoo_models() -> list[Spec]:
+    """Networks: bands in, mean and log-scale out."""
+    return [
+        Spec(
+            "gedi_unet",
+            "eozoo_gedi_sparse.nets:gedi_unet",
+            "U-Net for mean and log-variance, 17 million parameters, any bands and size",
+            takes=(_IMAGE,),
+            gives=(_MEAN, _LOG_SCALE),
+            citation=f"Ronneberger et al. 2015, U-Net, arXiv:1505.04597; {_THAILAND}",
+        ),
+        Spec(
+            "timm_unet",
+            "eozoo_gedi_sparse.nets:timm_unet",
+            "U-Net around any timm encoder, any bands and size",
+            needs=(("timm", "timm>=1.0"),),
+            takes=(_IMAGE,),
+            gives=(_MEAN, _LOG_SCALE),
+            citation="Wightman 2019, PyTorch Image Models, doi:10.5281/zenodo.4414861",
+        ),
+    ]
+
+
+@hookimpl
+def eozoo_losses() -> list[Spec]:
+    """Losses over labelled pixels only: NaN in the target = no label."""
+    return [
+        Spec(
+            "gaussian_nll",
+            "eozoo_gedi_sparse.losses:gaussian_nll",
+            "Gaussian likelihood with a predicted log-variance",
+            takes=(_MEAN, _LOG_SCALE, _TARGET),
+            citation="Nix & Weigend 1994, doi:10.1109/ICNN.1994.374138; beta: Seitzer et al. 2022, arXiv:2203.09168",
+        ),
+        Spec(
+            "laplacian_nll",
+            "eozoo_gedi_sparse.losses:laplacian_nll",
+            "Laplacian likelihood with a predicted log b; milder with outliers",
+            takes=(_MEAN, _LOG_SCALE, _TARGET),
+            citation=_LANG,
+        ),
+        Spec("mse", "eozoo_gedi_sparse.losses:mse", "Squared error; trains no variance", takes=(_MEAN, _TARGET)),
+        Spec("mae", "eozoo_gedi_sparse.losses:mae", "Absolute error; trains no variance", takes=(_MEAN, _TARGET)),
+    ]
+
+
+@hookimpl
+def eozoo_datasets() -> list[Spec]:
+    """Patches with labels in few pixels."""
+    return [
+        Spec(
+            "sparse_tiles",
+            "eozoo_gedi_sparse.data:sparse_tiles",
+            "Pairs of band and label patches (.npy or GeoTIFF), NaN = no label",
+            gives=(Port("image", "C H W"), Port("target", "1 H W")),
+            citation=_THAILAND,
+        )
+    ]

@@ -1,0 +1,153 @@
+"""Every setting of the task ``gedi_sparse``. The defaults are the recommended ones; those of the document are in
+``documented.yaml`` beside this file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from eozoo_core.settings import (
+    EvalSettings,
+    InferSettings,
+    Named,
+    RuntimeSettings,
+    ScheduleSettings,
+    Settings,
+    TaskSettings,
+    TrainSettings,
+)
+from pydantic import Field, model_validator
+
+DOCUMENTED = Path(__file__).with_name("documented.yaml")
+
+# Channel order of the document: Sentinel-2 surface reflectance, then Sentinel-1 ascending as (dB + 30) / 30.
+DOCUMENTED_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12", "VV", "VH")
+
+# Lower edges of the strata that scores are given for, in the target's unit.
+_STRATA = {"m": (0.0, 5.0, 10.0, 20.0, 30.0), "Mg/ha": (0.0, 50.0, 100.0, 200.0, 300.0)}
+
+
+class ModelSettings(Named):
+    """The network and its loss."""
+
+    name: str = Field("gedi_unet", description="Network: gedi_unet, timm_unet or any model with the same shapes.")
+    loss: Named = Field(
+        Named(name="gaussian_nll"),
+        description="Loss over labelled pixels; gaussian_nll and laplacian_nll train a variance, mse and mae none.",
+    )
+
+
+class DataSettings(Settings):
+    """What the arrays mean and which part of them is learned from."""
+
+    bands: tuple[int | str, ...] | None = Field(
+        None, description="Input bands by index (from 0) or name, in the order the network gets them; null = all."
+    )
+    band_names: tuple[str, ...] | None = Field(
+        None,
+        description="Names of the bands in the files, in order; null = a GeoTIFF's band descriptions, or for 14 bands "
+        "the document's B1 ... B12, VV, VH.",
+    )
+    target: int | str = Field(0, description="Label band by index (from 0) or name.")
+    target_names: tuple[str, ...] | None = Field(
+        None, description="Names of the label bands in the files, in order; null = a GeoTIFF's band descriptions."
+    )
+    unit: Literal["m", "Mg/ha"] = Field("m", description="Unit of the target: height in m or biomass density in Mg/ha.")
+    input_nodata: float | None = Field(
+        None, description="Value that means no data in the inputs, beside NaN and a GeoTIFF's own nodata tag."
+    )
+    label_nodata: float | None = Field(
+        None, description="Value that means no label, beside NaN and a GeoTIFF's own nodata tag."
+    )
+    zero_is_nodata_in: int | str | None = Field(
+        None,
+        description="Band (index or name in the file) whose value 0 marks the whole pixel as no data; null = none.",
+    )
+    skip_unpaired: bool = Field(False, description="Leave out, and count, inputs without a label file and the reverse.")
+    skip_unreadable: bool = Field(False, description="Leave out, and count, files that cannot be read.")
+    crop: int | None = Field(
+        96, ge=1, description="Side of the random window that training takes from a patch, px; null = the whole patch."
+    )
+    crops_per_patch: int = Field(1, ge=1, description="Random windows per patch and epoch.")
+    crop_on_label: bool = Field(True, description="Place each window so that it holds at least one label.")
+    flips: bool = Field(True, description="Random flips and quarter turns in training.")
+    normalise: Literal["standard", "none"] = Field(
+        "standard", description="standard = each band to mean 0 and std 1 of the training split; none = as it is."
+    )
+    standardise_target: bool = Field(
+        True, description="Train on (target - mean) / std of the training labels; results stay in the target's unit."
+    )
+
+
+class GediTrainSettings(TrainSettings):
+    """How the model is trained."""
+
+    epochs: int | None = Field(
+        60, ge=1, description="Passes over the training samples; null = as many as 'steps' needs."
+    )
+    batch_size: int = Field(
+        16,
+        ge=1,
+        description="Samples per forward pass, over all processes: more devices do not change what is learned.",
+    )
+    weight_decay: float = Field(1e-2, ge=0, description="L2 penalty (adam, sgd) or decoupled decay (adamw).")
+    schedule: ScheduleSettings = Field(
+        ScheduleSettings(name="cosine", warmup_steps=20), description="Learning-rate schedule."
+    )
+
+
+class GediRuntimeSettings(RuntimeSettings):
+    """Where and how the work runs."""
+
+    input_dir: Path | None = Field(None, description="Folder with train/, val/ and test/ of input patches (C, H, W).")
+    label_dir: Path | None = Field(None, description="Folder with train/, val/ and test/ of label patches, same names.")
+
+
+class GediInferSettings(InferSettings):
+    """How maps are made."""
+
+    window: int = Field(256, ge=16, description="Side of the square that the network sees at once, px.")
+    stride: int = Field(192, ge=1, description="Distance between windows, px; where they overlap they are blended.")
+    batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
+    quicklook: bool = Field(True, description="Write a PNG of mean and standard deviation beside the maps.")
+
+    @model_validator(mode="after")
+    def _covers(self) -> GediInferSettings:
+        if self.stride > self.window:
+            raise ValueError(f"stride {self.stride} is larger than window {self.window}: pixels would stay empty")
+        return self
+
+
+class GediEvalSettings(EvalSettings):
+    """How scores are computed."""
+
+    batch_size: int = Field(4, ge=1, description="Patches per forward pass.")
+    strata: tuple[float, ...] | None = Field(
+        None,
+        description="Rising lower edges of the strata of the target, in its unit; null = 0 5 10 20 30 m or "
+        "0 50 100 200 300 Mg/ha.",
+    )
+    scatter_max: float | None = Field(None, gt=0, description="End of the scatter's axes, target's unit; null = data.")
+
+    @model_validator(mode="after")
+    def _rises(self) -> GediEvalSettings:
+        if self.strata is not None and (not self.strata or list(self.strata) != sorted(set(self.strata))):
+            raise ValueError(f"strata must rise, got {list(self.strata)}")
+        return self
+
+
+class GediSettings(TaskSettings):
+    """All settings of gedi_sparse."""
+
+    model: ModelSettings = Field(ModelSettings(), description="The network and its loss; fixed by a run.")
+    data: DataSettings = Field(DataSettings(), description="What the arrays mean; fixed by a run.")
+    train: GediTrainSettings = Field(GediTrainSettings(), description="How the model is trained; fixed by a run.")
+    runtime: GediRuntimeSettings = Field(GediRuntimeSettings(), description="Where and how it runs; free at any time.")
+    infer: GediInferSettings = Field(GediInferSettings(), description="How maps are made; free at any time.")
+    eval: GediEvalSettings = Field(GediEvalSettings(), description="How scores are computed; free at any time.")
+
+    @property
+    def strata(self) -> tuple[float, ...]:
+        """Lower edges of the strata, in the target's unit."""
+        return self.eval.strata or _STRATA[self.data.unit]

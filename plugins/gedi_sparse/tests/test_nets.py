@@ -1,0 +1,179 @@
+import pytest
+import torch
+from eozoo_core.errors import ZooError
+from eozoo_gedi_sparse.losses import gaussian_nll, laplacian_nll
+from eozoo_gedi_sparse.nets import gedi_unet, timm_unet
+from eozoo_gedi_sparse.regressor import SparseRegressor, missing
+
+SIZES = [(1, 1), (1, 40), (17, 33), (61, 30), (64, 64)]
+
+
+def count(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_documented_network_has_its_documented_size():
+    assert count(gedi_unet()) == 17_250_818
+    assert count(gedi_unet(in_channels=10)) == 17_250_818 - 4 * 64 * 9
+    assert count(gedi_unet(outputs=1)) == 17_250_818 - 33
+
+
+def test_documented_channels_at_every_level():
+    network = gedi_unet(width=64)
+    assert [d[3].out_channels for d in network.down] == [128, 256, 512, 512]
+    decoder = [(u.convolve[0].in_channels, u.convolve[0].out_channels, u.convolve[3].out_channels) for u in network.up]
+    assert decoder == [(1024, 512, 256), (512, 256, 128), (256, 128, 64), (128, 64, 32)]
+
+
+@pytest.mark.parametrize("bilinear", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+def test_any_size_in_the_same_size_out(bilinear, size):
+    network = gedi_unet(in_channels=3, width=4, bilinear=bilinear)
+    out = network(torch.randn(1, 3, *size))  # in training mode: batch norm must have something to average over
+    assert out.shape == (1, 2, *size)
+    out.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_a_pixel_does_not_depend_on_the_size_of_its_window():
+    torch.manual_seed(0)
+    network = gedi_unet(in_channels=2, width=4).eval()
+    scene = torch.randn(1, 2, 448, 448)
+    with torch.no_grad():
+        whole = network(scene)
+        part = network(scene[..., 64 : 64 + 320, 48 : 48 + 304])  # offsets are multiples of 16, the coarsest pixel
+    # 137 px is the reach of one output pixel; up-sampling with align_corners=True differs here by far more than 1e-5.
+    inner = part[..., 140:-140, 140:-140]
+    assert inner.numel() > 0
+    assert whole.std() > 1e-3
+    torch.testing.assert_close(inner, whole[..., 204:244, 188:212], rtol=0, atol=1e-5)
+
+
+def test_every_pixel_is_reached_by_the_deepest_level():
+    network = gedi_unet(in_channels=1, width=4).eval()
+    x = torch.randn(1, 1, 61, 47, requires_grad=True)
+    network(x)[0, 0, 60, 46].backward()
+    assert x.grad[0, 0, 30:, 20:].abs().sum() > x.grad[0, 0, 56:, 42:].abs().sum() > 0
+
+
+def test_dropout_is_random_in_training_only():
+    torch.manual_seed(0)
+    network = gedi_unet(in_channels=1, width=4, dropout=0.5)
+    x = torch.randn(1, 1, 32, 32)
+    network.eval()
+    assert torch.equal(network(x), network(x))
+    network.dropout.train()
+    assert not torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"width": 5}, "width"),
+        ({"in_channels": 0}, "in_channels"),
+        ({"outputs": 3}, "outputs"),
+        ({"dropout": 1.0}, "dropout"),
+    ],
+)
+def test_bad_options_are_named(options, field):
+    with pytest.raises(ZooError, match=field):
+        gedi_unet(**options)
+
+
+@pytest.mark.parametrize(
+    "encoder", ["resnet18", "mobilenetv3_small_050", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "vgg11"]
+)
+def test_timm_encoders_of_every_kind(encoder):
+    network = timm_unet(in_channels=5, encoder=encoder)
+    for size in ((1, 1), (37, 70)):
+        out = network(torch.randn(2, 5, *size))
+        assert out.shape == (2, 2, *size)
+    out.sum().backward()
+    assert all(p.grad is not None for p in network.up.parameters())
+
+
+def test_timm_unet_sees_the_single_pixel():
+    network = timm_unet(in_channels=2, encoder="mobilenetv3_small_050").eval()
+    x = torch.randn(1, 2, 64, 64)
+    bumped = x.clone()
+    bumped[0, 0, 31, 33] += 5
+    change = (network(bumped) - network(x)).abs().sum(dim=(0, 1))
+    assert divmod(int(change.argmax()), 64)[0] in range(29, 34)
+    assert divmod(int(change.argmax()), 64)[1] in range(31, 36)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": "resnet_18"}, "Did you mean 'resnet18'"),
+        ({"encoder": "maxvit_tiny_tf_224"}, "does not take every image size"),
+        ({"decoder_channels": (8, 8)}, "needs 5 numbers"),
+    ],
+)
+def test_timm_mistakes_are_one_line(options, message):
+    with pytest.raises(ZooError, match=message) as caught:
+        timm_unet(in_channels=3, **options)
+    assert "\n" not in str(caught.value)
+
+
+class Constant(torch.nn.Module):
+    """Give the same raw output everywhere and remember what came in."""
+
+    def __init__(self, *values):
+        super().__init__()
+        self.values = values
+
+    def forward(self, x):
+        self.seen = x
+        return torch.cat([torch.full_like(x[:, :1], v) for v in self.values], dim=1)
+
+
+def test_regressor_scales_both_ways_by_hand():
+    network = Constant(0.5, -1.0)
+    model = SparseRegressor(network, [10.0, 100.0], [2.0, 50.0], target_mean=20.0, target_std=4.0, scale_power=2)
+    image = torch.tensor([[[[14.0, float("nan")]], [[50.0, float("inf")]]]])
+    mean, log_variance = model(image)
+    assert torch.equal(network.seen, torch.tensor([[[[2.0, 0.0]], [[-1.0, 0.0]]]]))
+    torch.testing.assert_close(mean, torch.full((1, 1, 1, 2), 22.0))
+    # variance in m2: exp(-1) of a standardised unit times 4^2.
+    torch.testing.assert_close(log_variance.exp(), torch.full((1, 1, 1, 2), 16 * 0.36787944))
+    assert missing(image).tolist() == [[[[False, True]]]]
+
+
+@pytest.mark.parametrize("loss", [gaussian_nll(), laplacian_nll()])
+def test_standardised_std_becomes_std_in_the_unit(loss):
+    model = SparseRegressor(Constant(0.0, -0.7), [0.0], [1.0], 5.0, 3.0, loss.scale_power)
+    _, log_scale = model(torch.zeros(1, 1, 1, 1))
+    expected = 3.0 * loss.std(torch.tensor(-0.7))
+    torch.testing.assert_close(loss.std(log_scale).squeeze(), expected)
+
+
+def test_regressor_identity_and_single_output():
+    network = Constant(7.5)
+    image = torch.randn(2, 3, 4, 5)
+    mean, log_scale = SparseRegressor(network, [0.0] * 3, [1.0] * 3)(image)
+    assert torch.equal(network.seen, image)
+    assert (mean == 7.5).all()
+    assert log_scale is None
+
+
+def test_constant_band_is_centred_and_bad_statistics_refused():
+    network = Constant(0.0)
+    SparseRegressor(network, [3.0], [0.0])(torch.full((1, 1, 1, 1), 3.0))
+    assert network.seen.item() == 0
+    for mean, std in (([float("nan")], [1.0]), ([0.0], [-1.0]), ([0.0, 1.0], [1.0])):
+        with pytest.raises(ValueError, match=r"finite|means"):
+            SparseRegressor(network, mean, std)
+
+
+def test_scaling_travels_in_the_state_dict_and_loads_strictly():
+    def build(*statistics):
+        return SparseRegressor(gedi_unet(in_channels=2, width=2), *statistics).eval()
+
+    trained, fresh = build([1.0, 2.0], [3.0, 4.0], 5.0, 6.0, 1), build([0.0, 0.0], [1.0, 1.0])
+    fresh.load_state_dict(trained.state_dict(), strict=True)
+    x = torch.randn(1, 2, 16, 16)
+    for a, b in zip(trained(x), fresh(x)):
+        assert torch.equal(a, b)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        SparseRegressor(gedi_unet(in_channels=3, width=2), [0.0] * 3, [1.0] * 3).load_state_dict(trained.state_dict())
