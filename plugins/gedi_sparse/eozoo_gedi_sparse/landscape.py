@@ -58,7 +58,9 @@ def write_landscape(
     scene: tuple[int, int] = (384, 512),
     pixel: float = 20.0,
 ) -> Landscape:
-    """Write ``root/{input,label}/{train,val,test}/NAME.npy`` and ``root/scene.tif``; the same seed, the same bytes.
+    """Write ``root/{input,label}/{train,val,test}/NAME.npy`` , ``root/scene.tif`` and its true height ``root/truth.npy``.
+
+    The same seed writes the same bytes.
 
     tiles: patches for train, val, test. size: side of a patch, px. scene: rows and columns of the scene. pixel: m.
     Inputs (14, size, size) float32 in the document's band order, labels (1, size, size) float32 in m, NaN = missing.
@@ -81,7 +83,9 @@ def write_landscape(
             _save(root / "label" / split / f"place_{i:03d}.npy", label[None][place])
         top += height * size + GAP
     _write_scene(root / "scene.tif", image[:, : scene[0], : scene[1]], pixel)
-    return Landscape(root / "input", root / "label", root / "scene.tif", world.height[: scene[0], : scene[1]].copy())
+    truth = world.height[: scene[0], : scene[1]].copy()
+    _save(root / "truth.npy", truth)
+    return Landscape(root / "input", root / "label", root / "scene.tif", truth)
 
 
 def make_world(rng: np.random.Generator, shape: tuple[int, int], pixel: float) -> World:

@@ -110,6 +110,7 @@ class GediInferSettings(InferSettings):
     window: int = Field(256, ge=16, description="Side of the square that the network sees at once, px.")
     stride: int = Field(192, ge=1, description="Distance between windows, px; where they overlap they are blended.")
     batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
+    skip_unreadable: bool = Field(False, description="In a folder: leave out, and list, rasters that cannot be read.")
     quicklook: bool = Field(True, description="Write a PNG of mean and standard deviation beside the maps.")
 
     @model_validator(mode="after")
@@ -122,7 +123,6 @@ class GediInferSettings(InferSettings):
 class GediEvalSettings(EvalSettings):
     """How scores are computed."""
 
-    batch_size: int = Field(4, ge=1, description="Patches per forward pass.")
     strata: tuple[float, ...] | None = Field(
         None,
         description="Rising lower edges of the strata of the target, in its unit; null = 0 5 10 20 30 m or "

@@ -26,7 +26,11 @@ def command(registry: Registry, name: str) -> None:
     for kind in kinds:
         entry = registry.find(kind, name)
         target = registry.get(kind, name)
-        click.echo("\n".join([*_header(entry), *(_task(target, name) if kind == "task" else _factory(entry, target))]))
+        click.echo(
+            "\n".join(
+                [*_header(entry), *(_task(target, name, registry) if kind == "task" else _factory(entry, target))]
+            )
+        )
 
 
 def _header(entry: Entry) -> list[str]:
@@ -37,8 +41,8 @@ def _header(entry: Entry) -> list[str]:
     return lines + ([f"  source    {spec.citation}"] if spec.citation else [])
 
 
-def _task(cls: Any, name: str) -> list[str]:
-    task = cls(cls.Settings())
+def _task(cls: Any, name: str, registry: Registry) -> list[str]:
+    task = cls(cls.Settings(), registry)
     lines = [f"  gives     {output} [{unit}]" for output, unit in task.outputs().items()]
     lines += [f"  prepare   {step}: {line}" for step, line in cls.prepare_steps.items()]
     return [*lines, f"  settings  eozoo config {name}"]

@@ -1,0 +1,43 @@
+"""Quick-looks of maps, and the demo's picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from eozoo_core.plots import Panel, quicklook
+from eozoo_core.raster import open_reader
+from eozoo_core.task import Sample
+
+_TITLES = {"mean": "prediction", "std": "its standard deviation"}
+_COLOURS = {"mean": "viridis", "std": "magma"}
+
+
+def draw_map(files: list[Path], names: tuple[str, ...], unit: str, path: Path) -> Path:
+    """Draw the maps of one raster side by side into a PNG and return it; large maps are thinned while reading."""
+    panels = []
+    for file, name in zip(files, names, strict=True):
+        with open_reader(file) as reader:
+            panels.append(Panel(reader.thumbnail(1024)[0], _TITLES[name], unit, _COLOURS[name]))
+    quicklook(panels, path, title=path.stem)
+    return path
+
+
+def draw_demo(sample: Sample, out: Path) -> list[Path]:
+    """Draw true height, predicted height, error and predicted standard deviation of the synthetic scene."""
+    truth = np.load(out / "data" / "truth.npy", allow_pickle=False)
+    stem = sample.source.stem
+    maps = {}
+    for name in ("mean", "std"):
+        with open_reader(out / "maps" / f"{stem}_{name}.tif") as reader:
+            maps[name] = reader.thumbnail(max(truth.shape))[0]
+    limits = (0.0, float(np.percentile(truth, 99.5)))
+    panels = [
+        Panel(truth, "true canopy height (synthetic)", "m", limits=limits),
+        Panel(maps["mean"], "predicted from 14 bands", "m", limits=limits),
+        Panel(maps["mean"] - truth, "prediction - truth", "m", "RdBu", limits=(-15.0, 15.0)),
+        Panel(maps["std"], "predicted standard deviation", "m", "magma"),
+    ]
+    path = out / "canopy_height.png"
+    quicklook(panels, path, title="Canopy height from sparse shots: SYNTHETIC landscape", columns=2)
+    return [path]
