@@ -58,7 +58,7 @@ def write_landscape(
     scene: tuple[int, int] = (384, 512),
     pixel: float = 20.0,
 ) -> Landscape:
-    """Write ``root/{input,label}/{train,val,test}/NAME.npy`` , ``root/scene.tif`` and its true height ``root/truth.npy``.
+    """Write ``root/{input,label}/SPLIT/NAME.npy``, ``root/scene.tif`` and its true height ``root/truth.npy``.
 
     The same seed writes the same bytes.
 
