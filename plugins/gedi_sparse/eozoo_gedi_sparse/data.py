@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,63 +19,81 @@ from torch.utils.data import Dataset
 from eozoo_gedi_sparse.pairs import Pair, Pairs, find_pairs
 from eozoo_gedi_sparse.settings import DataSettings
 
-
-class Draw(Protocol):
-    """One training sample: which (any number from 0 on, counted round the patches) and in which epoch."""
-
-    index: int
-    epoch: int
+if TYPE_CHECKING:
+    from eozoo_core.loading import Draw
 
 
 def sparse_tiles(
-    input_dir: str | Path,
-    label_dir: str | Path,
-    split: str = "train",
-    data: DataSettings | None = None,
-    seed: int = 0,
+    input_dir: str | Path, label_dir: str | Path, split: str = "train", data: DataSettings | None = None
 ) -> SparseTiles:
     """Open the split ``input_dir/split`` with ``label_dir/split``; see ``find_pairs`` for what it raises."""
     data = data or DataSettings()
-    return SparseTiles(find_pairs(Path(input_dir), Path(label_dir), split, data), data, seed)
+    return SparseTiles(find_pairs(Path(input_dir), Path(label_dir), split, data), data)
 
 
 class SparseTiles(Dataset):
-    """Whole patches by number, random training windows by draw.
+    """Whole patches, for evaluation and statistics: ``tiles[i]`` is a dict of tensors.
 
-    ``tiles[i]``: patch i as it is. ``tiles[draw]``: a random window of patch ``draw.index % len(tiles)``, flipped and
-    turned; it follows from (seed, epoch, index) alone, so neither workers nor a restart change it. Both are dicts:
-
-    - image  float32 (C, h, w), raw band values, NaN = missing;
-    - target float32 (1, h, w), in the target's unit, NaN = no label;
-    - count  int64, labelled pixels in it; index int64, the number it was asked by.
-
-    A patch smaller than the window is filled up with NaN at the right and below. ``draws`` samples make an epoch.
+    - image  float32 (C, H, W), raw band values, NaN = missing;
+    - target float32 (1, H, W), in the target's unit, NaN = no label;
+    - count  int64, labelled pixels in it; index int64, i.
     """
 
-    def __init__(self, found: Pairs, data: DataSettings, seed: int = 0):
+    def __init__(self, found: Pairs, data: DataSettings):
         self.found = found
         self.data = data
-        self.seed = seed
-        self.draws = len(found.pairs) * data.crops_per_patch
 
     def __len__(self) -> int:
         return len(self.found.pairs)
 
-    def __getitem__(self, key: int | Draw) -> dict[str, torch.Tensor]:
-        if isinstance(key, int | np.integer):
-            return _sample(*self.arrays(int(key)), int(key))
-        return _sample(*self._training_window(key.index, key.epoch), key.index)
+    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        return _sample(*self.arrays(i), i)
 
     def arrays(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Patch i whole, as numpy: image (C, H, W) and target (1, H, W), float32, NaN = missing."""
-        pair = self.found.pairs[i]
-        return self._read(pair, Window(0, 0, pair.grid.height, pair.grid.width))
+        """Patch i as numpy: image (C, H, W) and target (1, H, W), float32, NaN = missing."""
+        return self.read(self.found.pairs[i], _whole(self.found.pairs[i]))
 
-    def _training_window(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng((self.seed, epoch, index))
-        pair = self.found.pairs[index % len(self)]
-        window = self._place(pair, rng)
-        image, target = self._read(pair, window)
+    def read(self, pair: Pair, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """A window of a patch as numpy; only its rows and columns are read."""
+        bands = list(pair.bands) if pair.mask_band is None else [*pair.bands, pair.mask_band]
+        with open_reader(pair.input) as reader:
+            image = reader.read(window, bands)
+        _blank(image, self.data.input_nodata)
+        if pair.mask_band is not None:
+            image, mask = image[:-1], image[-1]
+            image[:, (mask == 0) | np.isnan(mask)] = np.nan
+        target = self.read_label(pair, window)
+        target[:, ~np.isfinite(image).all(axis=0)] = np.nan
+        return image, target
+
+    def read_label(self, pair: Pair, window: Window) -> np.ndarray:
+        """The labels of a window (1, h, w), also where the input is missing."""
+        with open_reader(pair.label) as reader:
+            target = reader.read(window, [pair.target])
+        _blank(target, self.data.label_nodata)
+        return target
+
+
+class TrainingWindows(Dataset):
+    """Random windows of the patches, flipped and turned, for training: ``windows[draw]`` with ``draw.index, .epoch``.
+
+    A sample follows from (seed, epoch, index) alone, so neither workers nor a restart change it. It is the dict that
+    SparseTiles gives, of ``data.crop`` px; a smaller patch is filled up with NaN at the right and below. ``len`` is the
+    number of samples in an epoch, patches x ``data.crops_per_patch``; sample i is of patch i modulo patches.
+    """
+
+    def __init__(self, tiles: SparseTiles, seed: int):
+        self.tiles = tiles
+        self.data = tiles.data
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.tiles) * self.data.crops_per_patch
+
+    def __getitem__(self, draw: Draw) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng((self.seed, draw.epoch, draw.index))
+        pair = self.tiles.found.pairs[draw.index % len(self.tiles)]
+        image, target = self.tiles.read(pair, self._place(pair, rng))
         if self.data.crop is not None:
             image, target = _fill_up(image, self.data.crop), _fill_up(target, self.data.crop)
         if self.data.flips:
@@ -83,13 +101,13 @@ class SparseTiles(Dataset):
             turns = int(rng.integers(4)) if image.shape[1] == image.shape[2] else 2 * int(rng.integers(2))
             flip = 1 - 2 * int(rng.integers(2))
             image, target = (np.rot90(a, turns, axes=(1, 2))[:, :, ::flip].copy() for a in (image, target))
-        return image, target
+        return _sample(image, target, draw.index)
 
     def _place(self, pair: Pair, rng: np.random.Generator) -> Window:
         height, width = pair.grid.height, pair.grid.width
         size = self.data.crop
         if size is None:
-            return Window(0, 0, height, width)
+            return _whole(pair)
         label = self._label_position(pair, rng) if self.data.crop_on_label else None
         rows, cols = (
             _start(length, size, None if label is None else label[axis], rng)
@@ -99,29 +117,10 @@ class SparseTiles(Dataset):
 
     def _label_position(self, pair: Pair, rng: np.random.Generator) -> tuple[int, int] | None:
         """Row and column of a random label, or None. Reads the label band alone; the bands are read by window."""
-        whole = Window(0, 0, pair.grid.height, pair.grid.width)
-        labelled = np.flatnonzero(np.isfinite(self._read_label(pair, whole)))
+        labelled = np.flatnonzero(np.isfinite(self.tiles.read_label(pair, _whole(pair))))
         if labelled.size == 0:
             return None
         return divmod(int(labelled[rng.integers(labelled.size)]), pair.grid.width)
-
-    def _read(self, pair: Pair, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        bands = list(pair.bands) if pair.mask_band is None else [*pair.bands, pair.mask_band]
-        with open_reader(pair.input) as reader:
-            image = reader.read(window, bands)
-        _blank(image, self.data.input_nodata)
-        if pair.mask_band is not None:
-            image, mask = image[:-1], image[-1]
-            image[:, (mask == 0) | np.isnan(mask)] = np.nan
-        target = self._read_label(pair, window)
-        target[:, ~np.isfinite(image).all(axis=0)] = np.nan
-        return image, target
-
-    def _read_label(self, pair: Pair, window: Window) -> np.ndarray:
-        with open_reader(pair.label) as reader:
-            target = reader.read(window, [pair.target])
-        _blank(target, self.data.label_nodata)
-        return target
 
 
 def training_arrays(tiles: SparseTiles) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -145,6 +144,10 @@ def _sample(image: np.ndarray, target: np.ndarray, index: int) -> dict[str, torc
         "count": torch.tensor(int(np.isfinite(target).sum())),
         "index": torch.tensor(index),
     }
+
+
+def _whole(pair: Pair) -> Window:
+    return Window(0, 0, pair.grid.height, pair.grid.width)
 
 
 def _start(length: int, size: int, label: int | None, rng: np.random.Generator) -> int:

@@ -1,12 +1,12 @@
 import pickle
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_gedi_sparse.data import labelled_count, sparse_tiles, training_arrays
+from eozoo_core.loading import Draw
+from eozoo_gedi_sparse.data import TrainingWindows, labelled_count, sparse_tiles, training_arrays
 from eozoo_gedi_sparse.pairs import check_disjoint, find_pairs
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings
 from hypothesis import given
@@ -15,12 +15,6 @@ from rasterio.transform import from_origin
 from torch.utils.data import DataLoader
 
 WHOLE = DataSettings(crop=None, flips=False)
-
-
-@dataclass(frozen=True)
-class Draw:
-    index: int
-    epoch: int
 
 
 def patch(bands=3, height=20, width=24, offset=0.0):
@@ -64,8 +58,12 @@ def root(tmp_path):
     return tmp_path
 
 
-def open_tiles(root, data=WHOLE, split="train", seed=0):
-    return sparse_tiles(root / "input", root / "label", split, data, seed)
+def open_tiles(root, data=WHOLE, split="train"):
+    return sparse_tiles(root / "input", root / "label", split, data)
+
+
+def open_windows(root, data, seed=0):
+    return TrainingWindows(open_tiles(root, data), seed)
 
 
 def one_line(root, data=WHOLE, split="train"):
@@ -202,7 +200,7 @@ def test_windows_are_true_pieces_and_hold_a_label(tmp_path_factory, crop, index,
     if not root.exists():
         save(root, "input", "train", "a", patch())
         save(root, "label", "train", "a", label())
-    sample = open_tiles(root, DataSettings(crop=crop), seed=seed)[Draw(index, epoch)]
+    sample = open_windows(root, DataSettings(crop=crop), seed=seed)[Draw(index, epoch)]
     image, target = sample["image"].numpy(), sample["target"].numpy()
     assert image.shape == (3, crop, crop)
     assert sample["count"] >= 1
@@ -219,20 +217,20 @@ def test_windows_are_true_pieces_and_hold_a_label(tmp_path_factory, crop, index,
 def test_all_eight_orientations_occur(tmp_path):
     save(tmp_path, "input", "train", "a", patch(1, 2, 2))
     save(tmp_path, "label", "train", "a", np.ones((1, 2, 2)))
-    tiles = open_tiles(tmp_path, DataSettings(crop=2))
+    tiles = open_windows(tmp_path, DataSettings(crop=2))
     seen = {tuple(tiles[Draw(0, epoch)]["image"].flatten().tolist()) for epoch in range(80)}
     assert len(seen) == 8
 
 
 def test_whole_oblong_patches_keep_their_shape(root):
-    tiles = open_tiles(root, DataSettings(crop=None))
+    tiles = open_windows(root, DataSettings(crop=None))
     samples = [tiles[Draw(0, epoch)]["image"] for epoch in range(30)]
     assert {tuple(s.shape) for s in samples} == {(3, 20, 24)}
     assert len({s[0, 0, 0].item() for s in samples}) == 4
 
 
 def test_windows_reach_every_pixel(root):
-    tiles = open_tiles(root, DataSettings(crop=7, crop_on_label=False, flips=False))
+    tiles = open_windows(root, DataSettings(crop=7, crop_on_label=False, flips=False))
     seen = np.concatenate([tiles[Draw(0, epoch)]["image"][0].flatten() for epoch in range(600)])
     assert np.unique(seen).size == 20 * 24
 
@@ -240,23 +238,23 @@ def test_windows_reach_every_pixel(root):
 def test_without_labels_a_window_still_comes(tmp_path):
     save(tmp_path, "input", "train", "a", patch())
     save(tmp_path, "label", "train", "a", label(places=()))
-    assert open_tiles(tmp_path, DataSettings(crop=5))[Draw(0, 0)]["count"] == 0
+    assert open_windows(tmp_path, DataSettings(crop=5))[Draw(0, 0)]["count"] == 0
 
 
 def test_draws_follow_from_seed_epoch_and_index_alone(root):
     data = DataSettings(crop=6, crops_per_patch=2)
-    tiles = open_tiles(root, data, seed=3)
-    assert tiles.draws == 6
-    draws = [Draw(i, epoch) for epoch in range(2) for i in range(tiles.draws)]
+    tiles = open_windows(root, data, seed=3)
+    assert len(tiles) == 6
+    draws = [Draw(i, epoch) for epoch in range(2) for i in range(len(tiles))]
     alone = [tiles[d] for d in draws]
-    loaded = DataLoader(open_tiles(root, data, seed=3), batch_size=2, sampler=draws, num_workers=2)
+    loaded = DataLoader(open_windows(root, data, seed=3), batch_size=2, sampler=draws, num_workers=2)
     batches = list(loaded)
     for key in ("image", "target", "count", "index"):
         together = torch.cat([b[key] for b in batches])
         assert torch.equal(together.nan_to_num(-1), torch.stack([s[key] for s in alone]).nan_to_num(-1))
     images = [s["image"] for s in alone]
     assert any(not torch.equal(images[0], other) for other in (images[3], images[6]))  # same patch, next draw or epoch
-    assert not all(torch.equal(tiles[d]["image"], open_tiles(root, data, seed=4)[d]["image"]) for d in draws)
+    assert not all(torch.equal(tiles[d]["image"], open_windows(root, data, seed=4)[d]["image"]) for d in draws)
 
 
 # --- what does not fit -----------------------------------------------------------------------------------------------

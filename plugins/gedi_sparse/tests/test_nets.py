@@ -159,8 +159,8 @@ def test_regressor_identity_and_single_output():
 
 def test_constant_band_is_centred_and_bad_statistics_refused():
     network = Constant(0.0)
-    SparseRegressor(network, [3.0], [0.0])(torch.full((1, 1, 1, 1), 3.0))
-    assert network.seen.item() == 0
+    SparseRegressor(network, [3.0], [0.0])(torch.full((1, 1, 1, 1), 5.0))
+    assert network.seen.item() == 2
     for mean, std in (([float("nan")], [1.0]), ([0.0], [-1.0]), ([0.0, 1.0], [1.0])):
         with pytest.raises(ValueError, match=r"finite|means"):
             SparseRegressor(network, mean, std)
