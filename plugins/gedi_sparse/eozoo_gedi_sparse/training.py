@@ -16,10 +16,9 @@ from eozoo_core.optim import Sums, make_optimizer, make_scheduler, pooled_step
 from eozoo_core.position import Timetable
 from eozoo_core.statistics import ChannelStatistics
 from eozoo_core.task import Plan
-from torch.utils.data import Dataset
 
 from eozoo_gedi_sparse.baseline import BaselineFit, Baselines
-from eozoo_gedi_sparse.data import SparseTiles, training_arrays
+from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows, training_arrays
 from eozoo_gedi_sparse.losses import SparseLoss
 from eozoo_gedi_sparse.pairs import Pairs, check_disjoint, find_pairs
 from eozoo_gedi_sparse.regressor import SparseRegressor
@@ -38,14 +37,14 @@ def train(run: Run, settings: GediSettings, registry: Registry) -> None:
     fabric = launch(run)
     splits = open_splits(settings)
     run.check_data(_files(splits), settings.runtime.input_dir)
-    tiles, val = SparseTiles(splits["train"], settings.data, settings.train.seed), _tiles(splits["val"], settings)
+    tiles, val = SparseTiles(splits["train"], settings.data), SparseTiles(splits["val"], settings.data)
     statistics, baselines = _look(tiles)
     run.note("bands", list(splits["train"].band_names))
     run.note("baselines", asdict(baselines))
     loss = make_loss(settings, registry)
     model = make_model(settings, registry, loss, statistics, baselines)
     model, optimizer = fabric.setup(model, make_optimizer(model.parameters(), settings.train))
-    batches = Loader(Draws(tiles), settings.train, settings.runtime, fabric, collate)
+    batches = Loader(TrainingWindows(tiles, settings.train.seed), settings.train, settings.runtime, fabric, collate)
     fit(
         run,
         fabric,
@@ -64,14 +63,15 @@ def train(run: Run, settings: GediSettings, registry: Registry) -> None:
 def plan(run: Run, settings: GediSettings, registry: Registry) -> Plan:
     """Describe data, model, steps and memory without training; see ``Task.plan``."""
     splits = open_splits(settings)
-    tiles = SparseTiles(splits["train"], settings.data, settings.train.seed)
+    tiles = SparseTiles(splits["train"], settings.data)
+    samples = len(TrainingWindows(tiles, settings.train.seed))
     statistics, baselines = _look(tiles)
     loss = make_loss(settings, registry)
     model = make_model(settings, registry, loss, statistics, baselines)
     crop = settings.data.crop
     image = tiles[0]["image"] if crop is None else torch.empty(len(statistics.names), crop, crop)
-    batch = min(settings.train.batch_size, tiles.draws)
-    times = Timetable(max(1, tiles.draws // batch), settings.train)
+    batch = min(settings.train.batch_size, samples)
+    times = Timetable(max(1, samples // batch), settings.train)
     unit = settings.data.unit
     data = {name: f"{len(found.pairs)} patches" for name, found in splits.items()}
     data["train"] += f", labels {baselines.mean:.2f} +- {baselines.std:.2f} {unit}"
@@ -145,19 +145,6 @@ def make_network(settings: GediSettings, registry: Registry, loss: SparseLoss, b
     return registry.create("model", settings.model.name, options)
 
 
-class Draws(Dataset):
-    """The training windows of an epoch, as the loader counts them."""
-
-    def __init__(self, tiles: SparseTiles):
-        self._tiles = tiles
-
-    def __len__(self) -> int:
-        return self._tiles.draws
-
-    def __getitem__(self, draw: Any) -> dict[str, torch.Tensor]:
-        return self._tiles[draw]
-
-
 def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, Any]:
     """Stack windows to image (B, C, h, w) and target (B, 1, h, w); "count" is a plain int, known before the device."""
     shapes = {tuple(sample["image"].shape) for sample in samples}
@@ -201,10 +188,6 @@ def _validate(model: Any, loss: SparseLoss, tiles: SparseTiles, fabric: Fabric) 
     if not scores.count:
         raise ZooError(f"{tiles.found.pairs[0].label.parent}: no validation label where the input has data")
     return scores.compute()
-
-
-def _tiles(found: Pairs, settings: GediSettings) -> SparseTiles:
-    return SparseTiles(found, settings.data, settings.train.seed)
 
 
 def _files(splits: dict[str, Pairs]) -> list[Any]:
