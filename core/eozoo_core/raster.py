@@ -189,7 +189,9 @@ class ArrayReader:
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         """Pixels ``(C, height, width)`` float32 of the 1-based ``bands`` (None = all); NaN = missing."""
         chosen = [band - 1 for band in (self.info.bands if bands is None else bands)]
-        return self._array[(slice(None), *window.slices)][chosen].astype(np.float32)
+        # take copies already; a second copy by astype would halve the speed of loading patches.
+        values = self._array[(slice(None), *window.slices)].take(chosen, axis=0)
+        return np.asarray(values).astype(np.float32, copy=False)
 
     def thumbnail(self, longest: int = 1500, bands: Sequence[int] | None = None) -> np.ndarray:
         """All of the array thinned to at most ``longest`` pixels a side: ``(C, h, w)`` float32, NaN = missing."""
