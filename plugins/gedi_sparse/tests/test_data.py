@@ -151,6 +151,15 @@ def test_missing_bands_take_the_label_away(root):
     assert open_tiles(root, DataSettings(bands=(0, 2), crop=None))[0]["count"] == 1
 
 
+def test_an_infinite_label_is_no_label(root):
+    target = label()
+    target[0, 3, 4] = -np.inf
+    save(root, "label", "train", "a", target)
+    sample = open_tiles(root)[0]
+    assert sample["count"] == 1
+    assert torch.isnan(sample["target"][0, 3, 4])
+
+
 def test_declared_nodata_values(root):
     image, target = patch(), label()
     image[0, 15, 20] = -9999
