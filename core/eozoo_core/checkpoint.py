@@ -159,7 +159,8 @@ def _torch_load(path: Path, device: str) -> Any:
     except FileNotFoundError:
         raise ZooError(f"{path}: no such file") from None
     except pickle.UnpicklingError:
-        raise ZooError(f"{path}: holds objects other than tensors and plain types, or is damaged; not loaded") from None
+        reason = "damaged, or it holds objects other than tensors and plain types, which are not loaded"
+        raise ZooError(f"{path}: cannot be read as a checkpoint ({reason})") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ZooError(f"{path}: cannot be read as a checkpoint ({reason})") from None

@@ -24,11 +24,11 @@ def load_settings(cls: type[S], file: Path | None = None, overrides: Iterable[st
 
     Raises ZooError, one line naming the file or ``--set``, for an unreadable file, an unknown key or a bad value.
     """
-    values = json.loads(json.dumps(base)) if base else {}
+    values = json.loads(json.dumps(base)) if base else _defaults(cls)
     source = "settings"
     if file is not None:
         source = str(file)
-        _merge(values, read_yaml(file))
+        _merge(cls, values, read_yaml(file))
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:
@@ -88,11 +88,19 @@ def _parse(text: str) -> Any:
         return text
 
 
-def _merge(into: dict, new: dict) -> None:
+def _defaults(cls: type[BaseModel]) -> dict:
+    """Defaults of the groups as plain dicts. A task's group may differ from its class: TrainSettings(epochs=3)."""
+    groups = {name: field.default for name, field in cls.model_fields.items() if isinstance(field.default, BaseModel)}
+    return {name: group.model_dump(mode="json") for name, group in groups.items()}
+
+
+def _merge(cls: type[BaseModel] | None, into: dict, new: dict) -> None:
+    """Put ``new`` over ``into``, group by group; a value that is itself a mapping (``options``) is replaced whole."""
     for key, value in new.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
+        group = _owner(cls, (key,)) if cls else None
+        if isinstance(value, dict) and isinstance(into.get(key), dict) and group is not None:
+            _merge(group, into[key], value)
+        elif value is not None or group is None:  # a group with all its lines deleted changes nothing
             into[key] = value
 
 

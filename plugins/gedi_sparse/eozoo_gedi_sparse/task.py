@@ -70,14 +70,14 @@ class GediSparse(Task):
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
-        """Write a synthetic landscape with GEDI-like tracks; its settings train on it in about a minute."""
+        """Write a synthetic landscape with GEDI-like tracks; its settings train on it in about two minutes."""
         from eozoo_gedi_sparse.landscape import write_landscape
 
         made = write_landscape(root)
         settings = GediSettings(
             model=ModelSettings(options={"width": 16}),
             data=DataSettings(unit="m"),
-            train=GediTrainSettings(epochs=20, batch_size=8),
+            train=GediTrainSettings(epochs=40, batch_size=8, learning_rate=3e-3),
             runtime=GediRuntimeSettings(input_dir=made.input_dir, label_dir=made.label_dir),
             infer=GediInferSettings(window=128, stride=96),
         )

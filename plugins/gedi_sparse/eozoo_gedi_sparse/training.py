@@ -132,16 +132,23 @@ def make_model(
 def empty_model(settings: GediSettings, registry: Registry, loss: SparseLoss, state: dict[str, Any]) -> SparseRegressor:
     """Build the model that fits the shapes of a checkpoint's ``state``; its values are loaded over it."""
     bands = state["input_mean"].numel() if "input_mean" in state else 1
-    network = make_network(settings, registry, loss, bands)
+    network = make_network(settings, registry, loss, bands, fresh=False)
     return SparseRegressor(network, [0.0] * bands, [1.0] * bands, scale_power=loss.scale_power)
 
 
-def make_network(settings: GediSettings, registry: Registry, loss: SparseLoss, bands: int) -> torch.nn.Module:
-    """Build the network that ``model`` names. Its band count and outputs follow from data and loss."""
+def make_network(
+    settings: GediSettings, registry: Registry, loss: SparseLoss, bands: int, fresh: bool = True
+) -> torch.nn.Module:
+    """Build the network that ``model`` names. Its band count and outputs follow from data and loss.
+
+    ``fresh`` False: weights will be loaded over it, so published ones are not fetched.
+    """
     for option in ("in_channels", "outputs"):
         if option in settings.model.options:
             raise ZooError(f"model.options.{option}: follows from the data and the loss; leave it out")
     options = {**settings.model.options, "in_channels": bands, "outputs": 2 if loss.trains_variance else 1}
+    if not fresh and "pretrained" in options:
+        options["pretrained"] = False
     return registry.create("model", settings.model.name, options)
 
 

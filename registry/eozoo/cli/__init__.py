@@ -20,7 +20,7 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs in the order in which people meet them."""
-        return list(VERBS)
+        return [*VERBS]  # not list(): once the verb's module is imported, that name is the module here
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import the verb's module."""

@@ -1,0 +1,87 @@
+"""gedi_sparse: the loader alone against what the network consumes, and training speed by precision and layout."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from eozoo import Registry, create_loss
+from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows
+from eozoo_gedi_sparse.landscape import write_landscape
+from eozoo_gedi_sparse.pairs import find_pairs
+from eozoo_gedi_sparse.regressor import SparseRegressor
+from eozoo_gedi_sparse.settings import DataSettings
+from eozoo_gedi_sparse.training import collate
+
+from benchmarks.tools import seconds
+
+BATCH, CROP = 8, 96
+
+
+def main() -> None:
+    """Print samples per second and the ratios loader / training and variant / fp32."""
+    print(f"batch {BATCH}, 14 x {CROP} x {CROP} px, {torch.get_num_threads()} thread(s)")
+    with tempfile.TemporaryDirectory() as folder:
+        windows = _windows(Path(folder))
+        loader = _loader_rate(windows)
+        batch = _batch(windows)
+        for width in (16, 64):
+            rates = {name: _training_rate(batch, width, *how) for name, how in _VARIANTS.items()}
+            for name, rate in rates.items():
+                text = f"{rate:8.1f} samples/s, {rate / rates['fp32']:.2f} x fp32"
+                print(f"gedi_unet width {width}, {name:<22} {text}; the loader gives {loader / rate:.0f} x that")
+        print(f"loader alone, one process            {loader:8.0f} samples/s")
+
+
+# name -> (bf16 autocast, channels-last)
+_VARIANTS = {
+    "fp32": (False, False),
+    "fp32 channels-last": (False, True),
+    "bf16-mixed": (True, False),
+    "bf16-mixed channels-last": (True, True),
+}
+
+
+def _windows(root: Path) -> TrainingWindows:
+    made = write_landscape(root, tiles=(16, 2, 2), size=244, scene=(128, 128))
+    data = DataSettings(crop=CROP)
+    return TrainingWindows(SparseTiles(find_pairs(made.input_dir, made.label_dir, "train", data), data), 0)
+
+
+def _loader_rate(windows: TrainingWindows) -> float:
+    from eozoo_core.loading import Draw
+
+    def epoch() -> None:
+        for first in range(0, 64, BATCH):
+            collate([windows[Draw(first + i, 0)] for i in range(BATCH)])
+
+    return 64 / seconds(epoch)
+
+
+def _batch(windows: TrainingWindows) -> dict:
+    from eozoo_core.loading import Draw
+
+    return collate([windows[Draw(i, 0)] for i in range(BATCH)])
+
+
+def _training_rate(batch: dict, width: int, bf16: bool, channels_last: bool) -> float:
+    network = Registry.discover().create("model", "gedi_unet", {"width": width})
+    model = SparseRegressor(network, [0.0] * 14, [1.0] * 14)
+    image = batch["image"]
+    if channels_last:
+        model, image = model.to(memory_format=torch.channels_last), image.to(memory_format=torch.channels_last)
+    loss, optimizer = create_loss("gaussian_nll"), torch.optim.AdamW(model.parameters())
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            total, count = loss(*model(image), batch["target"])
+        (total / count).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    began = time.perf_counter()
+    step()
+    repeats = max(2, min(10, int(6 / (time.perf_counter() - began))))
+    return BATCH / seconds(step, repeats)

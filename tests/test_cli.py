@@ -1,0 +1,174 @@
+"""The command as its users meet it: every verb on the toy task, and one wrong thing typed at each."""
+
+import json
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import toy
+from click.testing import CliRunner
+from eozoo import Registry
+from eozoo.cli import VERBS, main
+from eozoo_core import Spec, hookimpl
+
+
+def plugin(**functions):
+    return types.SimpleNamespace(**{name: hookimpl(function) for name, function in functions.items()})
+
+
+@pytest.fixture
+def registry():
+    found = Registry()
+    found.add(lambda: plugin(eozoo_tasks=lambda: [Spec("toy", "toy:Toy", "Learns a line")]), "toy-plugin 1.0")
+    return found
+
+
+@pytest.fixture
+def eozoo(registry):
+    def call(*arguments, code=0):
+        result = CliRunner().invoke(main, [str(a) for a in arguments], obj=registry, catch_exceptions=code is None)
+        if code is not None:
+            assert result.exit_code == code, result.output
+        return result
+
+    return call
+
+
+@pytest.fixture
+def sample(tmp_path):
+    return toy.Toy.sample(tmp_path / "data")
+
+
+@pytest.fixture
+def trained(eozoo, sample, tmp_path):
+    eozoo("train", "toy", "--run", tmp_path / "run", "--set", f"runtime.data_dir={tmp_path / 'data'}", *FAST)
+    return tmp_path / "run"
+
+
+FAST = ("--set", "runtime.tensorboard=false", "--set", "train.epochs=2")
+
+
+def test_list_show_config(eozoo):
+    assert "toy   toy-plugin 1.0  Learns a line" in " ".join(eozoo("list").output.split(" ")).replace("task  ", "")
+    listed = json.loads(eozoo("list", "tasks", "--json").output)
+    assert listed["entries"] == [
+        {"kind": "task", "name": "toy", "plugin": "toy-plugin 1.0", "summary": "Learns a line"}
+    ]
+    assert "nothing installed" in eozoo("list", "models").output
+    shown = eozoo("show", "toy").output
+    assert "gives     y [m]" in shown
+    assert "toy-plugin 1.0 (Apache-2.0)" in shown
+    template = eozoo("config", "toy", "--set", "train.epochs=7").output
+    assert "  epochs: 7\n" in template
+    assert "# Hidden units. (>= 1)" in template
+
+
+def test_train_again_extends_evaluates_and_infers(eozoo, trained, tmp_path):
+    first = eozoo("train", "toy", "--run", trained)
+    assert "best validation loss" in first.output
+    assert len((trained / "training_log.jsonl").read_text().splitlines()) == 2
+    eozoo("train", "toy", "--run", trained, "--set", "train.epochs=3")
+    assert len((trained / "training_log.jsonl").read_text().splitlines()) == 3
+    scored = eozoo("eval", "toy", "--run", trained, "--split", "val").output
+    written = json.loads((trained / "eval_val.json").read_text())
+    assert f"{written['scores']['model']['loss']:.5g}" in scored
+    assert "mean" in written["scores"]
+    made = eozoo("infer", "toy", "--run", trained, "--input", tmp_path / "data/source.npy", "--output", tmp_path / "o")
+    assert made.output.strip() == str(tmp_path / "o" / "y.npy")
+    assert np.load(tmp_path / "o" / "y.npy").shape == (5, 1)
+
+
+def test_resume_into_a_new_run_and_init_from(eozoo, trained, tmp_path):
+    data = f"runtime.data_dir={tmp_path / 'data'}"
+    eozoo("train", "toy", "--run", tmp_path / "b", "--resume", trained / "current.pt", "--set", data, *FAST,
+          "--set", "train.learning_rate=0.1", "--set", "train.epochs=4")  # fmt: skip
+    info = json.loads((tmp_path / "b" / "run.json").read_text())
+    assert ["train.learning_rate", 0.01, 0.1] in info["resumed_from"]["changed_settings"]
+    lines = [json.loads(line) for line in (tmp_path / "b" / "training_log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [3, 4]
+    assert lines[0]["lr"] == 0.1
+    eozoo("train", "toy", "--run", tmp_path / "c", "--init-from", trained / "best.pt", "--set", data, *FAST)
+    info = json.loads((tmp_path / "c" / "run.json").read_text())
+    assert "all 4 tensors (17 values) matched" in info["init_from"]["receipt"]
+
+
+def test_demo_says_that_it_is_synthetic(eozoo, tmp_path):
+    output = eozoo("demo", "toy", "--out", tmp_path / "demo", *FAST).output
+    assert "SYNTHETIC" in output
+    assert (tmp_path / "demo" / "run" / "eval_test.json").exists()
+    eozoo("demo", "toy", "--out", tmp_path / "demo", *FAST)  # again: goes on, does not stumble over itself
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("show tyo", "nothing is called 'tyo'. Did you mean 'toy'?"),
+        ("config tyo", "no task 'tyo'. Did you mean 'toy'?"),
+        ("config toy --set train.epoch=3", "--set: unknown setting 'train.epoch'. Did you mean 'epochs'?"),
+        ("config toy --config no.yaml", "no.yaml: cannot be read (No such file or directory)"),
+        ("train toy --run {tmp}/r --set runtime.data_dir=nowhere", "nowhere/train.npy: cannot be read"),
+        ("train toy --run {run} --set model.width=5", "model.width=4, now 5; use a new --run"),
+        ("train toy --run {tmp}/data", "is not empty and holds no run"),
+        ("train toy --run {tmp}/r --device tpu", "runtime.device 'tpu': use auto, cpu, mps, cuda or cuda:N"),
+        ("train toy --run {tmp}/r --set train.precision=fp16-mixed --device cpu", "does not exist on the CPU"),
+        ("train toy --run {tmp}/r --resume {tmp}/data/val.npy", "cannot be read as a checkpoint"),
+        ("train toy --run {tmp}/r --init-from {tmp}/nothing.pt", "nothing.pt: cannot be read (No such file"),
+        ("train toy --run {tmp}/r --dry-run", "toy: has no dry run"),
+        ("eval toy --run {tmp}/nothing", "nothing: holds no run"),
+        ("eval toy --run {run} --set train.epochs=9", "train.epochs was fixed by training"),
+        ("infer toy --run {run} --input {tmp}/none --output {tmp}/o", "none: no such file or folder"),
+        (
+            "infer toy --run {run} --input {tmp}/data/val.npy --output {run}/best.pt",
+            "best.pt: is a file; give a folder",
+        ),
+        ("infer toy --run {run} --input {run}/config.yaml --output {tmp}/o", "config.yaml: cannot be read"),
+        ("prepare toy step", "no prepare step 'step'. Known: none."),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(eozoo, trained, tmp_path, arguments, message):
+    text = arguments.format(tmp=tmp_path, run=trained)
+    result = eozoo(*text.split(), code=1)
+    assert message in result.output
+    errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
+
+
+def test_a_typo_in_a_verb_gets_a_suggestion(eozoo):
+    assert "no verb 'trian'. Did you mean 'train'?" in eozoo("trian", code=2).output
+
+
+def test_a_bug_keeps_its_traceback_and_names_its_plugin(eozoo, trained, monkeypatch):
+    def broken(self, run, split):
+        return 1 / 0
+
+    monkeypatch.setattr("toy.Toy.evaluate", broken)
+    result = eozoo("eval", "toy", "--run", trained, code=None)
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert "from toy-plugin 1.0" in result.exception.__notes__[0]
+
+
+def test_doctor_names_what_is_broken_and_exits_with_1(eozoo, registry):
+    assert "ok      toy-plugin 1.0: toy" in eozoo("doctor").output
+
+    def load():
+        raise ImportError("no such module as snow")
+
+    registry.add(load, "snow-plugin 2.0")
+    output = eozoo("doctor", code=1).output
+    assert "broken  snow-plugin 2.0: ImportError: no such module as snow" in output
+    assert "pip uninstall snow-plugin" in output
+    assert "broken: snow-plugin 2.0" in eozoo("list").output
+
+
+def test_the_verbs_that_help_lists_are_all_there(eozoo):
+    output = eozoo("--help").output
+    assert all(f"\n  {verb} " in output for verb in VERBS)
+
+
+def test_a_broken_pipe_is_no_traceback(tmp_path):
+    script = f"{sys.executable} -m eozoo config gedi_sparse | head -n 1"
+    done = subprocess.run(script, shell=True, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
