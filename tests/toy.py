@@ -139,7 +139,7 @@ class Toy(Task):
             y[::7] = np.nan
             np.save(root / f"{split}.npy", np.column_stack([x, y]).astype("float32"))
         np.save(root / "source.npy", np.zeros((5, 2), "float32"))
-        settings = ToySettings(runtime=ToyRuntime(data_dir=str(root), tensorboard=False))
+        settings = cls.Settings(runtime=ToyRuntime(data_dir=str(root), tensorboard=False))
         return Sample(settings, root / "source.npy", {"x": random.normal(size=(4, 2)).astype("float32")})
 
 

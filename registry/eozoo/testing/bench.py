@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # Any machine, no pictures, no other processes: what is checked does not depend on them.
 _QUIET = ("runtime.device=cpu", "runtime.workers=0", "runtime.tensorboard=false", "runtime.quiet=true")
-_SHORT = ("train.epochs=2", "train.steps=null")
+_SHORT = ("train.epochs=2", "train.steps=null", "train.schedule.warmup_steps=0")
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,20 @@ class Bench:
     @property
     def sample(self) -> Sample:
         """The task's sample, written once."""
-        return self.once("sample", lambda: self.task_class.sample(self.home / "sample"))
+        return self.once("sample", lambda: self.task_class.sample(self.sample_root))
+
+    @property
+    def sample_root(self) -> Path:
+        """The folder that ``sample`` was written into."""
+        return self.home / "sample"
 
     def settings(self, *overrides: str) -> TaskSettings:
         """Return the sample's settings, made short and quiet, with ``overrides`` ("key=value") last."""
         from eozoo_core.config import load_settings, to_dict
 
         base = self.sample.settings
+        expected = self.task_class.Settings
+        assert isinstance(base, expected), f"Sample.settings is a {type(base).__name__}, not a {expected.__name__}"
         return load_settings(type(base), None, [*_QUIET, *_SHORT, *self.overrides, *overrides], to_dict(base))
 
     def batch(self) -> Arrays:
@@ -116,7 +123,11 @@ class Bench:
         from eozoo_core import Run
 
         run = Run.open(path, self.task_class.Settings, self.name, overrides)
-        return self.task_class(run.settings, self.registry), run
+        return self.new_task(run), run
+
+    def new_task(self, run: Run) -> Task:
+        """Return a new task object for a run: nothing loaded, nothing remembered."""
+        return self.task_class(run.settings, self.registry)
 
     def go_on(self, path: Path, *overrides: str) -> tuple[Task, Run]:
         """Open a run as the same ``eozoo train`` command does once more."""

@@ -33,7 +33,7 @@ def settings_round_trip(bench: Bench, folder: Path) -> None:
     import yaml
     from eozoo_core.config import build_settings, to_dict, to_yaml
 
-    settings = bench.settings()
+    settings = bench.sample.settings
     texts = {"YAML": yaml.safe_load(to_yaml(settings)), "JSON": json.loads(json.dumps(to_dict(settings)))}
     for kind, values in texts.items():
         again = build_settings(type(settings), values, f"settings read back from {kind}")
@@ -76,19 +76,21 @@ def sample_is_repeatable(bench: Bench, folder: Path) -> None:
     """``sample`` writes the same bytes twice, whatever the random state around it, and only into its folder."""
     from eozoo_core.config import to_dict
 
-    samples = []
-    for name, seed in (("one", 1), ("two", 2)):
-        with ambient(seed):
-            samples.append(bench.task_class.sample(folder / name))
-    one, two = (tree(folder / name) for name in ("one", "two"))
+    first, root = bench.sample, bench.sample_root
+    with ambient(2):
+        second = bench.task_class.sample(folder / "again")
+    one, two = tree(root), tree(folder / "again")
     changed = sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
     assert not changed, f"sample() wrote {', '.join(changed[:3])} differently again: use a generator of its own seed"
-    texts = [json.dumps(to_dict(s.settings)).replace(str(folder / n), "") for s, n in zip(samples, ("one", "two"))]
+    texts = [
+        json.dumps(to_dict(made.settings)).replace(str(where), "")
+        for made, where in ((first, root), (second, folder / "again"))
+    ]
     assert texts[0] == texts[1], "sample() returned other settings the second time"
-    assert not (found := array_difference(samples[0].batch, samples[1].batch)), f"Sample.batch differs: {found}"
-    source = Path(samples[0].source)
+    assert not (found := array_difference(first.batch, second.batch)), f"Sample.batch differs: {found}"
+    source = Path(first.source)
     assert source.exists(), f"Sample.source {source} does not exist"
-    assert source.is_relative_to(folder / "one"), f"Sample.source {source} lies outside the folder given to sample()"
+    assert source.is_relative_to(root), f"Sample.source {source} lies outside the folder given to sample()"
 
 
 def _loaded(spec: Any) -> Any:

@@ -41,20 +41,22 @@ def wrong_checkpoint_is_refused(bench: Bench, folder: Path) -> None:
     """A checkpoint that is missing, damaged, another's, or does not match is a ZooError, and nothing is written."""
     path, source, canary = bench.copy(bench.finished.path, folder), bench.source(folder / "source"), folder / "canary"
     best, dest = path / "best.pt", folder / "dest"
-    original = best.read_bytes()
+    original, (_, run) = best.read_bytes(), bench.open(path)
     for what, spoil in _wrong_files(canary):
         best.write_bytes(original)
         spoil(best)
-        task, run = bench.open(path)
-        error = _refusal(lambda: task.infer(run, source, dest), f"infer() with a best.pt that {what}")  # noqa: B023
+        task = bench.new_task(run)
+        try:
+            error = _refusal(lambda: task.infer(run, source, dest), f"infer() with a best.pt that {what}")  # noqa: B023
+        finally:
+            assert not canary.exists(), "loading best.pt ran code from it: load through eozoo_core's Run.load"
         assert "best.pt" in str(error), f"the error for a best.pt that {what} does not name the file: {error}"
         assert not dest.exists() or not tree(dest), f"infer() wrote {list(tree(dest))} with a best.pt that {what}"
-        assert not canary.exists(), "loading best.pt ran code from it: load through eozoo_core's Run.load"
     best.write_bytes(original)
     for what, spoil in _wrong_tensors(best):
         best.write_bytes(original)
         _rewrite(best, spoil)
-        task, run = bench.open(path)
+        task = bench.new_task(run)
         _refusal(lambda: task.predict(run, bench.batch()), f"predict() with a best.pt in which {what}")  # noqa: B023
 
 

@@ -110,7 +110,8 @@ def _holes(name: str, array: np.ndarray, clean: Arrays, tolerant: bool) -> Itera
         bands = () if tolerant else (0,) * (array.ndim - 3)  # one band, or all of them
         at = (i, *bands, row, column) if bands else (i, ..., row, column)
         height, width = array.shape[-2:]
-        distance = np.maximum(*np.abs(np.ogrid[-row : height - row, -column : width - column]))
+        rows, columns = np.ogrid[-row : height - row, -column : width - column]
+        distance = np.maximum(np.abs(rows), np.abs(columns))
         far = {o: others[o] | (distance >= max(height, width) / 2) for o in maps}
         pixel = {o: _mask(v, (i, ..., row, column)) for o, v in maps.items()}
         yield _Hole(f"{name}{list(at)}".replace("Ellipsis", "..."), _holed(array, at), pixel, far)

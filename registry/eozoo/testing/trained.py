@@ -70,15 +70,17 @@ def trained_parts_are_saved(bench: Bench, folder: Path) -> None:
 
 
 def _continues(bench: Bench, whole: Trained, folder: Path, when: str, *overrides: str) -> None:
-    assert whole.killed is not None, (
+    short = (
         f"no current.pt was written {when}: train through eozoo_core.fit, on a sample with at least two epochs and two "
         "optimiser steps in each"
     )
+    assert whole.killed is not None, short
     path = bench.copy(whole.killed, folder)
     with ambient(11), saves() as written:
         task, run = bench.go_on(path, *overrides)
-        stopped = run.load("current")["step"] if run.has("current") else 0
+        stopped = run.load("current")["step"]
         task.train(run)
+    assert stopped < run.load("current")["step"], short
     steps = [save["step"] for save in written]
     assert not steps or min(steps) > stopped, (
         f"killed {when}, at step {stopped}, and continued: trained step {min(steps)} again; go on from current.pt"
