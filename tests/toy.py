@@ -139,7 +139,8 @@ class Toy(Task):
             y[::7] = np.nan
             np.save(root / f"{split}.npy", np.column_stack([x, y]).astype("float32"))
         np.save(root / "source.npy", np.zeros((5, 2), "float32"))
-        return Sample(ToySettings(runtime=ToyRuntime(data_dir=str(root), tensorboard=False)), root / "source.npy")
+        settings = cls.Settings(runtime=ToyRuntime(data_dir=str(root), tensorboard=False))
+        return Sample(settings, root / "source.npy", {"x": random.normal(size=(4, 2)).astype("float32")})
 
 
 def _sums(model, rows, device):

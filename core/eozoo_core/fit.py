@@ -12,7 +12,7 @@ from eozoo_core.interrupt import Interrupt
 from eozoo_core.loading import Batches
 from eozoo_core.loggers import Loggers
 from eozoo_core.optim import Sums
-from eozoo_core.position import Position, Timetable, restore, snapshot
+from eozoo_core.position import Position, Timetable, kept_generators, restore, snapshot
 from eozoo_core.profile import profiler
 from eozoo_core.progress import progress_bar
 
@@ -80,11 +80,14 @@ class _Loop:
 
     def open(self, stack: ExitStack) -> None:
         quiet = self.run.settings.runtime.quiet
-        self.logs = Loggers(self.run, self.position.step + 1) if self.fabric.is_global_zero else None
-        if self.logs:
-            stack.callback(self.logs.close)
-        self.bar = stack.enter_context(progress_bar("train", self.times.total, "steps", quiet))
-        self.profile = stack.enter_context(profiler(self.run, self.fabric))
+        # Libraries may draw from the global generators when they are imported (rich does): a run that goes on would
+        # then draw once more than an uninterrupted one.
+        with kept_generators():
+            self.logs = Loggers(self.run, self.position.step + 1) if self.fabric.is_global_zero else None
+            if self.logs:
+                stack.callback(self.logs.close)
+            self.bar = stack.enter_context(progress_bar("train", self.times.total, "steps", quiet))
+            self.profile = stack.enter_context(profiler(self.run, self.fabric))
         self.interrupt = stack.enter_context(Interrupt())
         self._mode(training=True)
 

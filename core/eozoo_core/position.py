@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,16 @@ def _load_optimizer(part: Any, state: dict[str, Any]) -> None:
     part.load_state_dict(state)
     for group, values in zip(getattr(part, "param_groups", []), today, strict=True):
         group.update(values)
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Leave the global random generators as they were, whatever happens inside."""
+    before = _generators()
+    try:
+        yield
+    finally:
+        _set_generators(before)
 
 
 def _generators() -> dict[str, Any]:

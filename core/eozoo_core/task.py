@@ -35,10 +35,15 @@ class Registry(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """A small synthetic data set: the settings that train on it in seconds, and a source for ``infer``."""
+    """A small synthetic data set: the settings that train on it in seconds, a source for ``infer``, a ``batch``.
+
+    ``batch`` is an example for ``predict``: arrays that share their first axis, at least two samples (for images a few
+    pixels are enough). The conformance kit needs it; the demo does not.
+    """
 
     settings: TaskSettings
     source: Path
+    batch: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Task(ABC):
 
     Settings: ClassVar[type[TaskSettings]]
     monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
+    tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
     prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; the method is prepare_<step>()
 
     def __init__(self, settings: TaskSettings, registry: Registry | None = None):
@@ -95,7 +101,11 @@ class Task(ABC):
     def predictor(self, run: Run) -> Predictor:
         """Load best.pt strictly and return a callable: dict of arrays in, dict of arrays out (see ``outputs``).
 
-        Missing data in a pixel or sample (NaN) gives NaN in every output there.
+        All arrays share their first axis, the sample. Outputs are float arrays, a sample's the same whatever else is
+        in the batch, and the arrays given are left as they are.
+        Missing data in a pixel or sample (NaN) gives NaN in every output there. In the arrays that the class names in
+        ``tolerates_gaps`` (a time series with cloudy dates) single values may be missing; only where all of a pixel or
+        sample is missing must the outputs be NaN.
         """
 
     @abstractmethod

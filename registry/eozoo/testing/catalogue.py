@@ -1,0 +1,103 @@
+"""Every check of the kit by name, and the two ways to run them: a list, and a pytest decorator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eozoo_core.errors import ZooError, did_you_mean
+
+from eozoo.registry import Registry
+from eozoo.testing import declared, listed, loaded, predicted, scored, trained, written
+from eozoo.testing.bench import Bench
+
+CheckFunction = Callable[[Bench, Path], None]
+
+# Cheap ones first: a plugin author sees the simple faults before anything is trained.
+_FUNCTIONS: tuple[CheckFunction, ...] = (
+    listed.listing_is_light,
+    declared.settings_are_documented,
+    declared.settings_round_trip,
+    declared.parameters_are_named,
+    declared.sample_is_repeatable,
+    trained.same_seed_same_result,
+    trained.continues_after_an_epoch,
+    trained.continues_within_an_epoch,
+    trained.finished_run_stays,
+    trained.changed_setting_is_refused,
+    trained.trained_parts_are_saved,
+    scored.best_repeats_the_logged_number,
+    scored.baseline_beside_the_model,
+    loaded.run_directory_is_enough,
+    loaded.wrong_checkpoint_is_refused,
+    loaded.bad_source_is_refused,
+    predicted.outputs_have_units,
+    predicted.predict_is_repeatable,
+    predicted.missing_stays_missing,
+    written.maps_are_real_maps,
+    written.infer_leaves_nothing_else,
+)
+CHECKS: Mapping[str, CheckFunction] = {function.__name__: function for function in _FUNCTIONS}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one task; ``check(folder)`` raises AssertionError, saying what to repair, where it fails."""
+
+    name: str
+    function: CheckFunction
+    bench: Bench
+
+    def __call__(self, folder: Path) -> None:
+        """Run it with ``folder``, empty and its own, as workplace."""
+        try:
+            self.function(self.bench, Path(folder))
+        except Exception as error:
+            error.add_note(f"conformance of task {self.bench.name!r}, {self.name}: {self.function.__doc__}")
+            raise
+
+    def __repr__(self) -> str:
+        return f"Check({self.bench.name}: {self.name})"
+
+
+def task_checks(name: str, registry: Registry | None = None, overrides: Iterable[str] = ()) -> list[Check]:
+    """Return all checks of the task ``name``, to be called one by one.
+
+    registry:  where to find it; None = the installed plugins. Given one, ``listing_is_light`` is not among the
+               checks: it needs an installed plugin.
+    overrides: "key=value" strings that make the training of ``sample`` shorter still: a small network, few samples.
+               Training is two epochs unless they say otherwise.
+
+    The checks share a few short trainings, kept in a temporary folder as long as the list is.
+    Raises ZooError where there is no such task.
+    """
+    installed = registry is None
+    registry = registry or Registry.discover()
+    registry.find("task", name)
+    bench = Bench(name, registry, tuple(overrides))
+    return [Check(key, check, bench) for key, check in CHECKS.items() if installed or key != "listing_is_light"]
+
+
+def parametrize_with_checks(
+    name: str,
+    expected_failures: Mapping[str, str] | None = None,
+    registry: Registry | None = None,
+    overrides: Iterable[str] = (),
+) -> Any:
+    """Decorate a pytest function of ``check`` and ``tmp_path`` so that it runs once per check of the task ``name``.
+
+    ``expected_failures`` maps the name of a check to the reason why it is known to fail; it is then a strict xfail,
+    and a failure too as soon as the check passes. The other arguments are those of ``task_checks``.
+    Raises ZooError for an unknown task or check.
+    """
+    import pytest
+
+    expected = dict(expected_failures or {})
+    for key in expected:
+        if key not in CHECKS:
+            raise ZooError(f"expected_failures: no check {key!r}.{did_you_mean(key, CHECKS)}")
+    marks = {key: [pytest.mark.xfail(reason=reason, strict=True)] for key, reason in expected.items()}
+    checks = task_checks(name, registry, overrides)
+    return pytest.mark.parametrize("check", [pytest.param(c, id=c.name, marks=marks.get(c.name, [])) for c in checks])

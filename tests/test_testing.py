@@ -1,0 +1,179 @@
+"""The conformance kit, proven: the good toys pass every check, and each planted defect is caught by its check."""
+
+import os
+import re
+import sys
+import types
+from importlib.metadata import PathDistribution
+from unittest.mock import patch
+
+import pytest
+from eozoo.registry import Registry
+from eozoo.testing import CHECKS, parametrize_with_checks, task_checks
+from eozoo_core import Spec, ZooError, hookimpl
+from planted import DEFECTS
+
+SHORT = ["train.batch_size=32"]  # two steps an epoch
+
+
+def registry(target, model=None):
+    """A registry that holds one plugin, "toy 1", made here."""
+    plugin = types.ModuleType("plugin_of_the_toy")
+    plugin.eozoo_tasks = hookimpl(lambda: [Spec("toy", target, "A toy")])
+    if model:
+        plugin.eozoo_models = hookimpl(lambda: [Spec("net", model, "A net")])
+    made = Registry()
+    made.add(lambda: plugin, "toy 1")
+    assert not made.problems
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+def failures(checks, folder):
+    found = {}
+    for check in checks:
+        (folder / check.name).mkdir()
+        try:
+            check(folder / check.name)
+        except Exception as error:
+            found[check.name] = error
+    return found
+
+
+@parametrize_with_checks("toy", registry=registry("toy:Toy"))
+def test_the_good_toy_passes(check, tmp_path):
+    check(tmp_path)
+
+
+@parametrize_with_checks("toy", registry=registry("toy_maps:ToyMaps"), overrides=SHORT)
+def test_the_good_toy_of_maps_passes(check, tmp_path):
+    check(tmp_path)
+
+
+@pytest.mark.parametrize(("cls", "expected"), DEFECTS, ids=[cls.__name__ for cls, _ in DEFECTS])
+def test_a_planted_defect_is_caught_by_its_check(cls, expected, tmp_path):
+    found = failures(task_checks("toy", registry(f"planted:{cls.__name__}"), SHORT), tmp_path)
+    assert found.keys() == expected.keys(), {name: str(error) for name, error in found.items()}
+    for name, words in expected.items():
+        assert isinstance(found[name], AssertionError)
+        assert re.search(words, str(found[name]))
+
+
+def test_every_check_has_a_planted_defect():
+    planted = {check for _, expected in DEFECTS for check in expected}
+    elsewhere = {"listing_is_light", "changed_setting_is_refused"}  # below
+    assert planted | elsewhere == set(CHECKS)
+    assert all(check.__doc__ for check in CHECKS.values())
+
+
+def test_a_run_that_takes_any_setting_is_caught(tmp_path):
+    with patch("eozoo_core.run.differences", lambda old, new: []):
+        found = failures(task_checks("toy", registry("toy:Toy"), SHORT), tmp_path)
+    assert found.keys() == {"changed_setting_is_refused"}
+    assert "the run went on with train.seed=1" in str(found["changed_setting_is_refused"])
+
+
+def test_a_factory_that_takes_anything_is_caught(tmp_path):
+    made = registry("toy:Toy", model="planted:net_of_anything")
+    found = failures(task_checks("toy", made, SHORT), tmp_path)
+    assert found.keys() == {"parameters_are_named"}
+    assert "model net takes **options" in str(found["parameters_are_named"])
+
+
+def install(folder, monkeypatch, plugin_source):
+    """Put a plugin distribution "heavy 1.0" with the toy task on the path of this and of new interpreters."""
+    info = folder / "site" / "heavy-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: heavy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[eozoo]\nheavy = heavy_plugin\n")
+    (info.parent / "heavy_plugin.py").write_text(plugin_source)
+    assert PathDistribution(info).version == "1.0"
+    monkeypatch.syspath_prepend(str(info.parent))
+    monkeypatch.setenv("PYTHONPATH", str(info.parent))
+    monkeypatch.delitem(sys.modules, "heavy_plugin", raising=False)
+    return next(check for check in task_checks("heavy_task") if check.name == "listing_is_light")
+
+
+LIGHT = """
+from eozoo_core import Spec, hookimpl
+@hookimpl
+def eozoo_tasks():
+    return [Spec("heavy_task", "toy:Toy", "A toy")]
+"""
+
+
+def test_a_plugin_that_imports_numpy_when_listed_is_caught(tmp_path, monkeypatch):
+    check = install(tmp_path, monkeypatch, f"import numpy\n{LIGHT}")
+    with pytest.raises(AssertionError, match=r"heavy 1.0: listing imports numpy"):
+        check(tmp_path)
+
+
+def test_a_light_plugin_is_listed(tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch, LIGHT)(tmp_path)
+
+
+def test_a_failed_training_is_told_by_every_check_that_needs_it_and_tried_once(tmp_path):
+    import planted
+
+    planted.FailsToTrain.times = 0
+    found = failures(task_checks("toy", registry("planted:FailsToTrain"), SHORT), tmp_path)
+    assert planted.FailsToTrain.times == 2  # the two shared runs
+    assert "no such thing" in str(found["same_seed_same_result"])
+    assert "'finished' of the sample failed before: no such thing" in str(found["missing_stays_missing"])
+    assert not found.keys() & {"settings_are_documented", "sample_is_repeatable"}
+
+
+def test_one_epoch_is_too_short_to_be_killed_in(tmp_path):
+    checks = task_checks("toy", registry("toy:Toy"), [*SHORT, "train.epochs=1"])
+    found = failures(checks, tmp_path)
+    assert found.keys() == {"continues_after_an_epoch", "continues_within_an_epoch"}
+    assert all("at least two epochs" in str(error) for error in found.values())
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [("{}", "is empty"), ("{'x': x[:1]}", "at least two samples"), ("{'x': x, 'z': x[:2]}", "share their first axis")],
+)
+def test_a_sample_without_a_fit_batch_is_refused(batch, words, tmp_path, monkeypatch):
+    import planted
+
+    monkeypatch.setattr(planted.GivesBatch, "expression", batch)
+    found = failures(task_checks("toy", registry("planted:GivesBatch"), SHORT), tmp_path)
+    assert words in str(found["missing_stays_missing"])
+
+
+def test_gaps_are_allowed_where_the_task_says_so(tmp_path):
+    found = failures(task_checks("toy", registry("planted:FillsOneBandAndSaysSo"), SHORT), tmp_path)
+    assert not found
+
+
+def test_expected_failures_are_strict_and_named():
+    mark = parametrize_with_checks("toy", {"outputs_have_units": "none known yet"}, registry("planted:NoUnit"))
+    expected = {p.id: p.marks for p in mark.args[1] if p.marks}
+    assert list(expected) == ["outputs_have_units"]
+    assert expected["outputs_have_units"][0].kwargs == {"reason": "none known yet", "strict": True}
+    with pytest.raises(ZooError, match=r"no check 'outputs_have_unit'.*outputs_have_units"):
+        parametrize_with_checks("toy", {"outputs_have_unit": ""}, registry("toy:Toy"))
+
+
+def test_an_unknown_task_is_refused():
+    with pytest.raises(ZooError, match="no task 'toi'"):
+        task_checks("toi", registry("toy:Toy"))
+
+
+def test_a_failure_says_what_the_check_proves(tmp_path):
+    found = failures(task_checks("toy", registry("planted:NoUnit"), SHORT), tmp_path)
+    assert (
+        "conformance of task 'toy', outputs_have_units: ``predict`` gives" in found["outputs_have_units"].__notes__[0]
+    )
+
+
+def test_importing_the_kit_imports_nothing_heavy(tmp_path):
+    import subprocess
+
+    code = "import sys, eozoo.testing; print([m for m in ('pytest', 'torch', 'numpy', 'pydantic') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=tmp_path, text=True).strip() == "[]"

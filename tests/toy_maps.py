@@ -1,0 +1,54 @@
+"""The toy as a task of images and maps: the same network in every pixel, a GeoTIFF in and a GeoTIFF out."""
+
+import numpy as np
+from eozoo_core import Sample
+from toy import Toy
+
+CRS, TRANSFORM, NODATA = "EPSG:32616", (10.0, 0.0, 500_000.0, 0.0, -10.0, 1_400_000.0), -9999.0
+
+
+class ToyMaps(Toy):
+    profile = {"crs": CRS, "nodata": NODATA, "driver": "GTiff", "dtype": "float32"}  # noqa: RUF012
+    unit = "m"
+
+    def predictor(self, run):
+        per_row = super().predictor(run)
+
+        def predict(batch):
+            if "image" not in batch:
+                return per_row(batch)  # evaluation goes by rows
+            image = self.before(np.asarray(batch["image"], "float32"))
+            rows = per_row({"x": np.moveaxis(image, 1, -1).reshape(-1, 2)})["y"]
+            return {"y": rows.reshape(len(image), 1, *image.shape[2:])}
+
+        return predict
+
+    def before(self, image):
+        """What is done to an image (B, 2, H, W) before the network; defects change it."""
+        return image
+
+    def infer(self, run, source, dest):
+        import rasterio
+        from eozoo_core.raster import RasterReader
+        from eozoo_core.tiles import Window
+
+        with RasterReader(source) as reader:
+            grid = reader.info.grid
+            image = reader.read(Window(0, 0, grid.height, grid.width))
+        y = self.predict(run, {"image": image[None]})["y"][0]
+        dest.mkdir(parents=True, exist_ok=True)
+        shape = {"count": 1, "height": grid.height, "width": grid.width}
+        with rasterio.open(dest / "y.tif", "w", **{"transform": grid.transform, **self.profile, **shape}) as data:
+            data.write(np.where(np.isfinite(y), y, NODATA).astype("float32"))
+            data.units = (self.unit,)
+        return [dest / "y.tif"]
+
+    @classmethod
+    def sample(cls, root):
+        import rasterio
+
+        made, random = super().sample(root), np.random.default_rng(1)
+        shape = {"count": 2, "height": 9, "width": 12, "transform": rasterio.Affine(*TRANSFORM)}
+        with rasterio.open(root / "scene.tif", "w", **ToyMaps.profile, **shape) as data:
+            data.write(random.normal(size=(2, 9, 12)).astype("float32"))
+        return Sample(made.settings, root / "scene.tif", {"image": random.normal(size=(2, 2, 8, 8)).astype("float32")})
