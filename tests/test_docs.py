@@ -32,7 +32,7 @@ def demo(tmp_path_factory):
     """What ``make demo`` leaves behind, made by a much shorter training."""
     folder = tmp_path_factory.mktemp("docs")
     short = "--set train.epochs=1 --set model.options.width=8 --set runtime.tensorboard=false"
-    run(f"eozoo demo gedi_sparse --out demo {short}", folder)
+    assert "done in" in run(f"eozoo demo gedi_sparse --out demo {short}", folder)
     return folder
 
 

@@ -84,7 +84,6 @@ def test_from_settings():
         (chosen("cosin"), "cosine"),
         (chosen("multistep"), "milestones"),
         (chosen("multistep", milestones=(5, 3)), "milestones"),
-        (chosen("cosine", warmup_steps=100), "warmup_steps"),
         (chosen("triangular2", warmup_steps=5), "warmup_steps"),
         (chosen("triangular2", max_learning_rate=1e-9), "peak"),
     ],
@@ -92,3 +91,8 @@ def test_from_settings():
 def test_impossible_settings_say_which_field(settings, word):
     with pytest.raises(ZooError, match=word):
         make_schedule(settings, 1e-3, 100, 10)
+
+
+def test_warmup_takes_at_most_a_fifth_of_a_short_run():
+    factor = make_schedule(chosen("cosine", warmup_steps=100), 1, 10, 5)
+    assert [factor(step) for step in (0, 1, 2)] == pytest.approx([0.5, 1.0, 1.0])

@@ -86,8 +86,7 @@ def make_schedule(settings: ScheduleSettings, base_rate: float, total_steps: int
         if warmup:
             raise ZooError("train.schedule.warmup_steps: 'triangular2' begins at its lowest rate; leave warm-up at 0")
         return triangular2(base_rate, settings.max_learning_rate, int(settings.half_cycle_epochs * steps_per_epoch))
-    if warmup and warmup >= total_steps:
-        raise ZooError(f"train.schedule.warmup_steps {warmup}: the whole run has only {total_steps} optimiser steps")
+    warmup = min(warmup, total_steps // 5)  # so that a default meant for long runs does not fill a short one
     if settings.name == "constant":
         return with_warmup(constant, warmup)
     if settings.name == "cosine":

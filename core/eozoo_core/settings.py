@@ -52,7 +52,9 @@ class ScheduleSettings(Settings):
         "constant",
         description="constant; cosine to zero over the run; multistep at milestones; triangular2 = cyclic, halving.",
     )
-    warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear rise (constant, cosine, multistep).")
+    warmup_steps: int = Field(
+        0, ge=0, description="Optimiser steps of linear rise, at most a fifth of the run (constant, cosine, multistep)."
+    )
     milestones: tuple[int, ...] = Field((), description="multistep: optimiser steps at which the rate is multiplied.")
     gamma: float = Field(0.1, gt=0, le=1, description="multistep: the factor at each milestone.")
     max_learning_rate: float = Field(0.1, gt=0, description="triangular2: peak rate of the first cycle.")
