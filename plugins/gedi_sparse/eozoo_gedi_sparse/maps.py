@@ -178,8 +178,8 @@ class BandFiles:
 
 
 def _rasters(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
+    if not source.is_dir():
+        return [source]  # opening it says what is wrong, also where it is not there
     found = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:
         raise ZooError(f"{source}: holds no raster ({', '.join(SUFFIXES)})")
