@@ -17,6 +17,7 @@ import hashlib
 import os
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from typing import IO, Any
 from eozoo_core.errors import ZooError
 
 FORMAT = 1
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
 @dataclass(frozen=True)
@@ -64,21 +66,31 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         Path(temporary).replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        # torch reports a failed write as RuntimeError with the OSError as its context, or without any.
-        cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
-        if isinstance(error, RuntimeError) and not isinstance(cause, OSError) and "write" not in str(error):
+        # torch reports a failed write as RuntimeError, with the OSError as its context.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
             raise
-        reason = getattr(cause, "strerror", None) or "disk full or not writable"
+        reason = cause.strerror or "disk full or not writable"
         raise ZooError(f"{path}: cannot be written ({reason}); free space or choose another folder") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def leftovers(folder: Path) -> list[Path]:
+    """Return temporary files in ``folder`` of processes that were killed while they wrote."""
+    return list(Path(folder).glob(".*.part"))
+
+
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically. ``content`` holds tensors and plain Python types only."""
+    """Write a checkpoint atomically.
+
+    Raises TypeError where ``content`` holds anything but tensors and plain Python types (a numpy number counts as
+    something else): it could be written, and never be read again.
+    """
     import torch
 
+    _check_plain(content, "checkpoint")
     write_atomic(path, lambda file: torch.save({"format": FORMAT, **content}, file))
 
 
@@ -123,15 +135,21 @@ def load_module(module: Any, state: dict[str, Any], path: Path) -> Receipt:
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ZooError(f"{path}: holds no state dict of tensors")
     expected = module.state_dict()
+    common = {k: (v, expected[k]) for k, v in state.items() if k in expected}
     problems = [
         _examples("missing", [k for k in expected if k not in state]),
         _examples("unexpected", [k for k in state if k not in expected]),
         _examples(
             "of another shape",
+            [f"{k} {tuple(v.shape)} for {tuple(e.shape)}" for k, (v, e) in common.items() if v.shape != e.shape],
+        ),
+        # torch would copy the integer codes of a quantised layer into a float weight without a word.
+        _examples(
+            "of another type",
             [
-                f"{k} {tuple(v.shape)} for {tuple(expected[k].shape)}"
-                for k, v in state.items()
-                if k in expected and v.shape != expected[k].shape
+                f"{k} {v.dtype} for {e.dtype}"
+                for k, (v, e) in common.items()
+                if v.is_floating_point() != e.is_floating_point()
             ],
         ),
     ]
@@ -155,15 +173,39 @@ def _torch_load(path: Path, device: str) -> Any:
     import torch
 
     try:
+        _check_sums(path)
         return torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise ZooError(f"{path}: no such file") from None
     except pickle.UnpicklingError:
         reason = "damaged, or it holds objects other than tensors and plain types, which are not loaded"
         raise ZooError(f"{path}: cannot be read as a checkpoint ({reason})") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file makes the reader stumble in many ways; none of them is a bug of ours
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ZooError(f"{path}: cannot be read as a checkpoint ({reason})") from None
+
+
+def _check_sums(path: Path) -> None:
+    """Check what torch writes and does not read: the CRC-32 of every record. Files of the old format have none."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"its record {damaged!r} is damaged")
+
+
+def _check_plain(value: Any, where: str) -> None:
+    import torch
+
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_plain(key, f"a key of {where}")
+            _check_plain(item, f"{where}[{key!r}]")
+    elif isinstance(value, (list, tuple, set)) and type(value) in (list, tuple, set, torch.Size):
+        for i, item in enumerate(value):
+            _check_plain(item, f"{where}[{i}]")
+    elif not isinstance(value, torch.Tensor) and type(value) not in _PLAIN:
+        raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors and plain Python types only")
 
 
 def _examples(kind: str, names: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,27 +13,33 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from eozoo_core import yamlio
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.settings import Settings
+from eozoo_core.settings import Named, Settings, is_group
 
 S = TypeVar("S", bound=Settings)
 
 
 def load_settings(cls: type[S], file: Path | None = None, overrides: Iterable[str] = (), base: dict | None = None) -> S:
-    """Build ``cls`` from ``base`` (or its defaults), then a YAML file, then ``key=value`` strings; later wins.
+    """Build ``cls`` from its defaults, then ``base``, then a YAML file, then ``key=value`` strings; later wins.
 
+    Groups are merged key by key, with the defaults of the task, which may differ from those of a group's class
+    (``TrainSettings(epochs=3)``). Another name of a ``Named`` part drops the options of the one before.
     Raises ZooError, one line naming the file or ``--set``, for an unreadable file, an unknown key or a bad value.
     """
-    values = json.loads(json.dumps(base)) if base else _defaults(cls)
+    values = _defaults(cls)
     source = "settings"
+    if base is not None:
+        _merge(cls, values, copy.deepcopy(base))
     if file is not None:
         source = str(file)
         _merge(cls, values, read_yaml(file))
-    for item in overrides:
+    # Names first: one given after its options would drop them.
+    for item in sorted(overrides, key=lambda item: not item.partition("=")[0].endswith(".name")):
         key, equals, text = item.partition("=")
         if not equals or not key:
             raise ZooError(f"--set {item!r}: write it as key=value, for example train.epochs=10")
-        _assign(values, key.split("."), _parse(text), item)
+        _assign(cls, values, key.split("."), _parse(text), item)
         source = f"{file} with --set" if file is not None else "--set"
     return build_settings(cls, values, source)
 
@@ -49,7 +55,7 @@ def build_settings(cls: type[S], values: dict, source: str = "settings") -> S:
 def read_yaml(file: Path) -> dict:
     """Read a YAML mapping. Raises ZooError where the file is missing, not YAML or not a mapping."""
     try:
-        values = yaml.safe_load(Path(file).read_text())
+        values = yamlio.parse(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise ZooError(f"{file}: cannot be read ({error.strerror}); 'eozoo config TASK > {file}' writes one") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -83,19 +89,20 @@ def differences(old: dict, new: dict, prefix: str = "") -> Iterator[tuple[str, A
 
 def _parse(text: str) -> Any:
     try:
-        return yaml.safe_load(text) if text else None
+        return yamlio.parse(text)
     except yaml.YAMLError:
         return text
 
 
 def _defaults(cls: type[BaseModel]) -> dict:
-    """Defaults of the groups as plain dicts. A task's group may differ from its class: TrainSettings(epochs=3)."""
     groups = {name: field.default for name, field in cls.model_fields.items() if isinstance(field.default, BaseModel)}
     return {name: group.model_dump(mode="json") for name, group in groups.items()}
 
 
 def _merge(cls: type[BaseModel] | None, into: dict, new: dict) -> None:
     """Put ``new`` over ``into``, group by group; a value that is itself a mapping (``options``) is replaced whole."""
+    if cls is not None and issubclass(cls, Named) and new.get("name", into.get("name")) != into.get("name"):
+        into["options"] = {}
     for key, value in new.items():
         group = _owner(cls, (key,)) if cls else None
         if isinstance(value, dict) and isinstance(into.get(key), dict) and group is not None:
@@ -104,13 +111,14 @@ def _merge(cls: type[BaseModel] | None, into: dict, new: dict) -> None:
             into[key] = value
 
 
-def _assign(values: dict, keys: list[str], value: Any, item: str) -> None:
+def _assign(cls: type[BaseModel], values: dict, keys: list[str], value: Any, item: str) -> None:
     for key in keys[:-1]:
-        node = values.setdefault(key, {})
-        if not isinstance(node, dict):
+        if values.get(key) is None:  # not given, or a group whose lines were all deleted
+            values[key] = {}
+        values = values[key]
+        if not isinstance(values, dict):
             raise ZooError(f"--set {item!r}: {key!r} is a value, not a group of settings")
-        values = node
-    values[keys[-1]] = value
+    _merge(_owner(cls, tuple(keys[:-1])), values, {keys[-1]: value})
 
 
 def _first_problem(cls: type[BaseModel], error: ValidationError) -> str:
@@ -118,21 +126,25 @@ def _first_problem(cls: type[BaseModel], error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"]) or "settings"
     if first["type"] == "extra_forbidden":
         owner = _owner(cls, first["loc"][:-1])
-        known = owner.model_fields if owner else ()
-        return f"unknown setting {where!r}.{did_you_mean(str(first['loc'][-1]), known)}"
+        return f"unknown setting {where!r}." + (
+            did_you_mean(str(first["loc"][-1]), owner.model_fields) if owner else ""
+        )
     if first["type"] == "missing":
         return f"setting {where!r} is missing; give it in the file or with --set {where}=..."
-    message = first["msg"].removeprefix("Value error, ")
+    message = " ".join(first["msg"].removeprefix("Value error, ").split())
+    got = "" if isinstance(first["input"], (dict, BaseModel)) else f", got {first['input']!r}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}: {message}, got {first['input']!r}{more}" if first["loc"] else f"{message}{more}"
+    return f"{where}: {message}{got}{more}" if first["loc"] else f"{message}{more}"
 
 
 def _owner(cls: type[BaseModel], path: tuple) -> type[BaseModel] | None:
     """The settings class that ``path`` leads to, for suggesting among its fields."""
     for part in path:
-        field = cls.model_fields.get(str(part)) if cls else None
-        cls = field.annotation if field and isinstance(field.annotation, type) else None
-    return cls if cls is not None and issubclass(cls, BaseModel) else None
+        field = cls.model_fields.get(str(part))
+        if field is None or not is_group(field):
+            return None
+        cls = field.annotation
+    return cls
 
 
 def _yaml_lines(settings: BaseModel, depth: int) -> Iterator[str]:
@@ -145,21 +157,13 @@ def _yaml_lines(settings: BaseModel, depth: int) -> Iterator[str]:
             yield from _yaml_lines(value, depth + 1)
         else:
             plain = settings.model_dump(mode="json", include={name})[name]
-            yield f"{pad}{name}: {_yaml_value(plain)}"
+            yield f"{pad}{name}: {yamlio.dump(plain)}"
         if depth == 0:
             yield ""
 
 
-def _yaml_value(value: Any) -> str:
-    if isinstance(value, float):
-        # PyYAML reads 1e-07 as a string; 1.0e-07 is a number to every YAML reader.
-        text = repr(value)
-        return text.replace("e", ".0e") if "e" in text and "." not in text else text
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("...\n").strip()
-
-
 def _comment(field: FieldInfo) -> str:
-    parts = [field.description or ""]
+    parts = [" ".join((field.description or "").split())]
     choices = _choices(field.annotation)
     if choices:
         parts.append(f"One of: {', '.join(choices)}.")

@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import Interrupted, ZooError
+from eozoo_core.generators import kept_generators
 from eozoo_core.interrupt import Interrupt
 from eozoo_core.loading import Batches
 from eozoo_core.loggers import Loggers
 from eozoo_core.optim import Sums
-from eozoo_core.position import Position, Timetable, kept_generators, restore, snapshot
+from eozoo_core.position import Timetable, restore, snapshot
 from eozoo_core.profile import profiler
 from eozoo_core.progress import progress_bar
 
@@ -72,17 +73,19 @@ class _Loop:
             state = {**state, "scaler": fabric.strategy.precision}
         self.state = state
         self.times = Timetable(len(batches), self.train)
-        self.position = restore(run, fabric, state) or Position()
+        self.position = restore(run, fabric, state, len(batches))
+        self.kept = self.position.step if run.has("current") else None  # the step of current.pt
+        if self.times.ends(self.position) and not run.has("best"):
+            raise ZooError(
+                f"{run.file('current')}: is at epoch {self.position.epoch}, step {self.position.step}: the end of "
+                "train.epochs or train.steps; raise it to train further"
+            )
         if fabric.is_global_zero:
             run.cut_log(self.position.step)
-        if not self.position.step and fabric.global_rank:
-            _seed_process(self.train.seed, fabric.global_rank)
 
     def open(self, stack: ExitStack) -> None:
         quiet = self.run.settings.runtime.quiet
-        # Libraries may draw from the global generators when they are imported (rich does): a run that goes on would
-        # then draw once more than an uninterrupted one.
-        with kept_generators():
+        with kept_generators():  # what these import may draw from them
             self.logs = Loggers(self.run, self.position.step + 1) if self.fabric.is_global_zero else None
             if self.logs:
                 stack.callback(self.logs.close)
@@ -93,11 +96,11 @@ class _Loop:
 
     def remaining(self) -> Iterator[list[Any]]:
         """Yield the micro-batches of every optimiser step still to do; ``position`` is that of the step's start."""
-        while self.position.step < self.times.total:
+        while not self.times.ends(self.position):
             epoch = iter(self.batches.epoch(self.position.epoch, self.position.batch))
             while group := self.times.take(epoch, self.position):
                 yield group
-                if self.position.batch == 0 or self.position.step >= self.times.total:
+                if self.position.batch == 0 or self.times.ends(self.position):
                     break
             else:
                 raise RuntimeError(f"the loader ended at batch {self.position.batch} of {len(self.batches)}")
@@ -112,25 +115,24 @@ class _Loop:
         return self.position.batch == 0 or self.times.ends(self.position) or self.times.validates_within(self.position)
 
     def between(self) -> None:
-        """Step-level chores inside an epoch."""
+        """Step-level chores inside an epoch. All processes find the same values, so that they fail together."""
         step = self.position.step
         if step % self.train.log_every == 0:
-            values = self._finite(self.position.means())
+            values = self._finite(self.position.pooled_means(self.fabric))
             self._show(values)
             if self.logs:
                 self.logs.scalars({f"step/{k}": v for k, v in values.items()} | self._lr(), step)
         if self.train.save_every_steps and step % self.train.save_every_steps == 0:
-            self._finite(self.position.means())
+            self._finite(self.position.pooled_means(self.fabric))
             self._save("current", self._snapshot())
 
     def report(self, validate: Callable[[], dict[str, float]] | None) -> None:
         """End an epoch or interval: validate where due, log the line, keep the checkpoints."""
         position, due = self.position, self.times.validates(self.position)
-        train = self.position.pooled_means(self.fabric)
-        train = self._finite(train | self.derive(train))
+        train = self._trained()
         val = self._validate(validate) if due and validate else {}
         judged = val if validate else train
-        if judged and self.monitor not in judged:
+        if self.monitor not in judged and (val or (position.sums and not validate)):
             raise KeyError(f"monitor {self.monitor!r} is none of {', '.join(judged)}")
         score = judged.get(self.monitor, math.inf)
         if val:
@@ -146,6 +148,15 @@ class _Loop:
             self._save(f"checkpoint_epoch_{position.epoch:03d}", content)
         self._save("current", content)
 
+    def _trained(self) -> dict[str, float]:
+        """Return the means of the epoch or interval that ends."""
+        values = self.position.pooled_means(self.fabric)
+        if self.position.sums:
+            return self._finite(values | self.derive(values))
+        if self.position.skipped >= self.times.per_epoch:
+            raise ZooError(f"{self.run.path}: no training sample of a whole epoch has a label; look at the labels")
+        return values
+
     def stop_if_asked(self) -> None:
         asked = self.interrupt.requested
         if self.fabric.world_size > 1:  # all stop after the same step, or the others would wait forever
@@ -156,15 +167,16 @@ class _Loop:
             asked = all_reduce_sums(self.fabric, np.array([float(asked)]))[0] > 0
         if not asked or self.times.ends(self.position):
             return
-        self._finite(self.position.means())
+        self._finite(self.position.pooled_means(self.fabric))
         self._save("current", self._snapshot())
+        self.fabric.barrier()  # a process that ends early makes the launcher kill the one that is still writing
         raise Interrupted(f"stopped at step {self.position.step}, saved in {self.run.path}; the same command goes on")
 
     def _validate(self, validate: Callable[[], dict[str, float]]) -> dict[str, float]:
         import torch
 
         self._mode(training=False)
-        with torch.no_grad():
+        with torch.no_grad(), kept_generators():
             values = self._finite(validate())
         self._mode(training=True)
         return values
@@ -175,11 +187,21 @@ class _Loop:
                 part.train(training)
 
     def _snapshot(self) -> dict[str, Any]:
-        return snapshot(self.position, self.fabric, self.state)
+        """Return the content of a checkpoint, on every process. Refuses to keep weights that are not finite."""
+        import torch
+
+        for name, part in self.state.items():
+            part = getattr(part, "module", part)  # without Fabric's wrapper and its prefix
+            for key, weight in part.named_parameters() if hasattr(part, "named_parameters") else ():
+                if weight.requires_grad and not bool(torch.isfinite(weight).all()):
+                    raise self._poisoned(f"{name}.{key}", "not finite")
+        return snapshot(self.position, self.fabric, self.state, len(self.batches))
 
     def _save(self, which: str, content: dict[str, Any]) -> None:
         if self.fabric.is_global_zero:
             self.run.save(which, content)
+        if which == "current":
+            self.kept = self.position.step
 
     def _log(self, train: dict[str, float], val: dict[str, float]) -> None:
         self._show(val or train)
@@ -199,17 +221,15 @@ class _Loop:
         self.bar.update(self.position.step, f"epoch {self.position.epoch}  {text}")
 
     def _finite(self, values: dict[str, float]) -> dict[str, float]:
+        """Return plain floats: a numpy number in a checkpoint could not be read again."""
         for name, value in values.items():
             if not math.isfinite(value):
-                raise ZooError(
-                    f"{self.run.path}: {name} became {value} by step {self.position.step}; lower train.learning_rate, "
-                    "set train.clip_norm or look at the data; current.pt is still good"
-                )
-        return values
+                raise self._poisoned(name, value)
+        return {name: float(value) for name, value in values.items()}
 
-
-def _seed_process(seed: int, rank: int) -> None:
-    """Give each further process its own dropout; initialisation was seeded alike before."""
-    import torch
-
-    torch.manual_seed(seed + 7919 * rank)
+    def _poisoned(self, name: str, value: Any) -> ZooError:
+        kept = f"; current.pt is still that of step {self.kept}" if self.kept is not None else ""
+        return ZooError(
+            f"{self.run.path}: {name} became {value} by step {self.position.step}; lower train.learning_rate, "
+            f"set train.clip_norm or look at the data{kept}"
+        )

@@ -21,7 +21,7 @@ def launch(run: Run) -> Fabric:
     """Start ``runtime.devices`` x ``runtime.nodes`` processes, seed them alike, and return this process's Fabric.
 
     Records the device in the run. Raises ZooError for a device that is not there, a precision that it does not have,
-    and a batch that the processes cannot share equally.
+    a batch that the processes cannot share equally, and a torchrun of another number of processes.
     """
     from lightning_fabric import Fabric
     from lightning_fabric.strategies import DDPStrategy
@@ -31,6 +31,9 @@ def launch(run: Run) -> Fabric:
     device = resolve_device(runtime.device)
     world = runtime.devices * runtime.nodes
     _check_precision(device, train.precision)
+    started = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else world
+    if started != world:
+        raise ZooError(f"torchrun started {started} processes and runtime.devices x runtime.nodes is {world}; set both")
     if train.batch_size % world:
         raise ZooError(
             f"train.batch_size {train.batch_size} cannot be shared by {world} processes; use a multiple of {world}"
@@ -51,6 +54,7 @@ def launch(run: Run) -> Fabric:
         precision=_FABRIC_PRECISION[train.precision],
     )
     fabric.launch()
+    fabric.barrier()  # what the first process prepared in the run is there for the others
     seed_everything(train.seed, verbose=False)
     run.note("device", f"{fabric.device} x {world}" if world > 1 else str(fabric.device))
     return fabric

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.config import to_dict
@@ -63,7 +64,11 @@ def _wandb(run: Run) -> Any:
             "runtime.wandb is on and wandb is not installed: pip install wandb, or runtime.wandb=off"
         ) from None
     runtime = run.settings.runtime
+    if "wandb_id" not in run.info():
+        run.note("wandb_id", secrets.token_hex(4))
     return wandb.init(
+        id=run.info()["wandb_id"],  # the same curves go on when the run does
+        resume="allow" if runtime.wandb == "online" else None,
         project=runtime.wandb_project,
         name=run.path.name,
         dir=str(run.path),

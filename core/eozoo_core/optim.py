@@ -71,9 +71,13 @@ def make_scheduler(
 
 def optimizer_step(fabric: Fabric, model: Any, optimizer: Any, train: TrainSettings) -> None:
     """Clip the gradients as set (after unscaling, in fp16), step the optimiser and clear the gradients."""
+    import torch
+
     if train.clip_norm is not None:
         fabric.clip_gradients(model, optimizer, max_norm=train.clip_norm, error_if_nonfinite=False)
-    if train.clip_value is not None:
+        if train.clip_value is not None:  # not through Fabric: it would unscale fp16 gradients a second time
+            torch.nn.utils.clip_grad_value_([p for g in optimizer.param_groups for p in g["params"]], train.clip_value)
+    elif train.clip_value is not None:
         fabric.clip_gradients(model, optimizer, clip_val=train.clip_value)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -107,6 +111,7 @@ def pooled_step(
             fabric.backward(loss * (fabric.world_size / total))
         for name, (value, count) in sums.items():
             before = logged.get(name, (0.0, 0))
+            value = value.detach() if hasattr(value, "detach") else value  # or it would keep the graph
             logged[name] = (before[0] + value, before[1] + count)
     optimizer_step(fabric, model, optimizer, train)
     return logged

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core import checkpoint
+from eozoo_core.errors import ZooError
+from eozoo_core.generators import generator_states, seed_process, set_generator_states
 from eozoo_core.launch import all_reduce_sums
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lightning_fabric import Fabric
 
     from eozoo_core.optim import Sums
@@ -43,8 +45,9 @@ class Timetable:
             position.epoch, position.batch = position.epoch + 1, 0
 
     def ends(self, position: Position) -> bool:
-        """Whether training is finished."""
-        return position.step >= self.total
+        """Whether training is finished. Epochs count as done, not as steps: --resume may change how many those are."""
+        epochs, steps = self._train.epochs, self._train.steps
+        return (epochs is not None and position.epoch >= epochs) or (steps is not None and position.step >= steps)
 
     def validates_within(self, position: Position) -> bool:
         """Whether a validation by steps is due now."""
@@ -83,17 +86,17 @@ class Position:
             new = torch.stack([torch.as_tensor(v, device=device).detach().to(kind) for v in pair])
             self.sums[name] = self.sums[name] + new if name in self.sums else new
 
-    def means(self) -> dict[str, float]:
-        """Return sum / count of this process since the last report. Reads the device."""
-        return _means({name: pair.tolist() for name, pair in self.sums.items()})
-
     def pooled_means(self, fabric: Fabric) -> dict[str, float]:
-        """Return sum / count over all processes since the last report, and the skipped steps if there were any."""
+        """Return sum / count over all processes since the last report, and the skipped steps if there were any.
+
+        Every process must call it, and all get the same. Reads the device.
+        """
         import numpy as np
 
         names = sorted(self.sums)
         local = np.array([self.sums[n].tolist() for n in names], dtype=np.float64).reshape(-1, 2)
-        values = _means(dict(zip(names, all_reduce_sums(fabric, local).tolist(), strict=True)))
+        pooled = all_reduce_sums(fabric, local).tolist()
+        values = {name: total / count for name, (total, count) in zip(names, pooled, strict=True) if count}
         return values | ({"skipped_steps": float(self.skipped)} if self.skipped else {})
 
     def clear(self) -> None:
@@ -101,59 +104,60 @@ class Position:
         self.sums, self.skipped = {}, 0
 
 
-def _means(sums: dict[str, list[float]]) -> dict[str, float]:
-    return {name: total / count for name, (total, count) in sums.items() if count}
+def snapshot(position: Position, fabric: Fabric, state: dict[str, Any], batches: int) -> dict[str, Any]:
+    """Return the content of a checkpoint. Every process must call it: each adds its random generators and sums.
 
-
-def snapshot(position: Position, fabric: Fabric, state: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a checkpoint. Every process must call it: each adds its random generators."""
-    progress = {
-        "batch": position.batch,
-        "skipped": position.skipped,
-        "sums": {name: pair.cpu() for name, pair in position.sums.items()},
-    }
+    ``batches``: forward passes in an epoch, without which the position within it means nothing.
+    """
+    sums = {name: pair.cpu() for name, pair in position.sums.items()}
     return {
         **{name: part.state_dict() for name, part in state.items()},
         "epoch": position.epoch,
         "step": position.step,
         "best_val": position.best_val,
         "metrics": dict(position.metrics),
-        "rng": _gather(_generators(), fabric),
-        "progress": _gather(progress, fabric),
+        "rng": _gather(generator_states(), fabric),
+        "progress": {
+            "batch": position.batch,
+            "batches": batches,
+            "skipped": position.skipped,
+            "sums": _gather(sums, fabric),
+        },
     }
 
 
-def restore(run: Run, fabric: Fabric, state: dict[str, Any]) -> Position | None:
-    """Load the run's current.pt into ``state`` and return its position; None where there is none.
+def restore(run: Run, fabric: Fabric, state: dict[str, Any], batches: int) -> Position:
+    """Load the run's current.pt into ``state`` and the random generators, and return its position.
 
-    A run without one takes the weights of ``--init-from`` where that was given.
+    A run without one takes the weights of ``--init-from`` where that was given, and begins. Another number of
+    processes than before goes on with the same sums in all, and with fresh generators in those that are new. Where an
+    epoch has another number of batches than before (``--resume`` with another batch size or other data), the epoch
+    begun is begun again.
     """
+    seed, rank = run.settings.train.seed, fabric.global_rank
     if not run.has("current"):
         _initialise(run, state["model"])
-        return None
-    content = run.load("current")
+        seed_process(seed, rank)
+        return Position()
+    file, content = run.file("current"), run.load("current")
     for name, part in state.items():
-        if name not in content:
-            raise checkpoint.ZooError(
-                f"{run.file('current')}: has no state of {name!r}; use --init-from to take weights only"
-            )
-        if hasattr(part, "parameters"):
-            checkpoint.load_module(part, content[name], run.file("current"))
-        else:
-            _load_optimizer(part, content[name])
-    rank = fabric.global_rank
-    if rank < len(content["rng"]):
-        _set_generators(content["rng"][rank])
-    progress = content["progress"][rank] if rank < len(content["progress"]) else {"batch": 0, "skipped": 0, "sums": {}}
-    return Position(
-        epoch=content["epoch"],
-        batch=content["progress"][0]["batch"],
-        step=content["step"],
-        skipped=progress["skipped"],
-        best_val=content["best_val"],
-        metrics=content["metrics"],
-        sums={name: pair.to(fabric.device) for name, pair in progress["sums"].items()},
+        if name in content:
+            _load_part(part, content[name], file)
+        elif name != "scaler":  # of fp16, after a start in another precision
+            raise ZooError(f"{file}: has no state of {name!r}; use --init-from to take weights only")
+    position = Position(
+        epoch=content["epoch"], step=content["step"], best_val=content["best_val"], metrics=content["metrics"]
     )
+    progress = content["progress"]
+    if progress["batches"] == batches:
+        position.batch, position.skipped = progress["batch"], progress["skipped"]
+        for sums in progress["sums"][rank :: fabric.world_size]:
+            position.add({name: tuple(pair.to(fabric.device)) for name, pair in sums.items()})
+    if rank < len(content["rng"]):
+        set_generator_states(content["rng"][rank])
+    else:
+        seed_process(seed + content["step"], rank)
+    return position
 
 
 def _initialise(run: Run, model: Any) -> None:
@@ -161,54 +165,27 @@ def _initialise(run: Run, model: Any) -> None:
     if start is None:
         return
     if checkpoint.sha256(start["file"]) != start["sha256"]:
-        raise checkpoint.ZooError(f"{start['file']}: changed since --init-from named it; start a new --run")
+        raise ZooError(f"{start['file']}: changed since --init-from named it; start a new --run")
     receipt = checkpoint.load_module(model, checkpoint.load_weights(start["file"]), start["file"])
     run.note("init_from", {**start, "receipt": str(receipt)})
 
 
-def _load_optimizer(part: Any, state: dict[str, Any]) -> None:
+def _load_part(part: Any, state: dict[str, Any], file: Path) -> None:
     """Restore moments and counters; weight decay, momentum and the like stay as the settings say now."""
+    if hasattr(part, "parameters"):
+        checkpoint.load_module(part, state, file)
+        return
     groups = getattr(part, "param_groups", [])
     today = [{k: v for k, v in group.items() if k != "params"} for group in groups]
-    part.load_state_dict(state)
+    try:
+        part.load_state_dict(state)
+    except (ValueError, KeyError) as error:
+        raise ZooError(
+            f"{file}: the optimiser's state does not match the trainable parameters ({error}); "
+            "use --init-from to take weights only"
+        ) from None
     for group, values in zip(getattr(part, "param_groups", []), today, strict=True):
         group.update(values)
-
-
-@contextmanager
-def kept_generators() -> Iterator[None]:
-    """Leave the global random generators as they were, whatever happens inside."""
-    before = _generators()
-    try:
-        yield
-    finally:
-        _set_generators(before)
-
-
-def _generators() -> dict[str, Any]:
-    import numpy as np
-    import torch
-
-    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - third-party code may draw from it
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-        "numpy": [kind, torch.from_numpy(keys.astype("int64")), position, has_gauss, gauss],
-        "python": list(random.getstate()),
-    }
-
-
-def _set_generators(state: dict[str, Any]) -> None:
-    import numpy as np
-    import torch
-
-    torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
-    kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype("uint32"), *rest))  # noqa: NPY002
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
 
 
 def _gather(value: Any, fabric: Fabric) -> list[Any]:

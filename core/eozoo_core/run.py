@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import math
 import platform
 import sys
 import time
@@ -13,9 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eozoo_core import checkpoint
+from eozoo_core import checkpoint, journal
 from eozoo_core.config import build_settings, differences, load_settings, read_yaml, to_dict, to_yaml
 from eozoo_core.errors import ZooError
+from eozoo_core.fingerprint import fingerprint
+from eozoo_core.processes import is_first_process
 from eozoo_core.settings import FIXED_SCOPES, TaskSettings
 
 S = TypeVar("S", bound=TaskSettings)
@@ -42,11 +43,11 @@ class Run:
         setting, for another task, and where the path is in use for something else.
         """
         run = cls(path, task, settings)
-        if (run.path / "run.json").exists():
-            run._check_continues()
-        elif run.path.is_dir() and any(run.path.iterdir()):
-            raise ZooError(f"{path}: is not empty and holds no run; choose another --run directory")
-        if is_first_process():
+        if run._writes():  # the other processes of the job would only see its writing half done
+            if (run.path / "run.json").exists():
+                run._check_continues()
+            elif run.path.exists() and not run._is_empty():
+                raise ZooError(f"{path}: is not empty and holds no run; choose another --run directory")
             run._write_start(plugin)
         return run
 
@@ -61,33 +62,47 @@ class Run:
         if task is not None and found != task:
             raise ZooError(f"{path}: is a run of {found!r}, not of {task!r}")
         for item in overrides:
-            if item.split(".")[0] in FIXED_SCOPES:
-                raise ZooError(
-                    f"--set {item!r}: {item.partition('=')[0]} was fixed by training; train a new run instead"
-                )
-        base = read_yaml(path / "config.yaml")
-        return cls(path, found, load_settings(settings_class, None, overrides, base))
+            key = item.partition("=")[0]
+            if key.split(".")[0] in FIXED_SCOPES:
+                raise ZooError(f"--set {item!r}: {key} was fixed by training; train a new run instead")
+        return cls(path, found, load_settings(settings_class, path / "config.yaml", overrides))
 
     @staticmethod
     def task_of(path: Path) -> str:
         """Return the name of the task that made the run at ``path``. Raises ZooError where there is none."""
         try:
-            return str(json.loads((Path(path) / "run.json").read_text())["task"])
+            info = json.loads((Path(path) / "run.json").read_text(encoding="utf-8"))
+            task, found = str(info["task"]), info["format"]
         except (OSError, ValueError, KeyError, TypeError):
             raise ZooError(
                 f"{path}: holds no run (no readable run.json); train one with 'eozoo train TASK --run'"
             ) from None
+        if found != FORMAT:
+            raise ZooError(f"{path}: is a run of format {found!r}, this eozoo reads {FORMAT}; update eozoo")
+        return task
 
     def child(self, name: str, settings: TaskSettings | None = None) -> Run:
-        """Return the run of a member in the folder ``name``, made if it is not there."""
-        return Run.create(self.path / name, self.task, settings or self.settings)
+        """Return the run of a member in the folder ``name``.
+
+        With ``settings`` it is made, or continued, to train it. Without, it is opened with the settings that it was
+        trained with and the free scopes of this run, and nothing is written.
+        """
+        path = self.path / name
+        if settings is not None:
+            return Run.create(path, self.task, settings, self.info().get("plugin", ""))
+        member = Run.open(path, type(self.settings), self.task)
+        free = {n: getattr(self.settings, n) for n in type(self.settings).model_fields if n not in FIXED_SCOPES}
+        return Run(path, self.task, member.settings.model_copy(update=free))
 
     def _check_continues(self) -> None:
         found = self.task_of(self.path)
         if found != self.task:
             raise ZooError(f"{self.path}: is a run of {found!r}, not of {self.task!r}; choose another --run directory")
-        old, new = read_yaml(self.path / "config.yaml"), to_dict(self.settings)
-        for key, before, after in differences(_fixed(old), _fixed(new)):
+        config = self.path / "config.yaml"
+        if not config.exists() and not self.has("current"):
+            return  # killed before anything was fixed
+        old = to_dict(build_settings(type(self.settings), read_yaml(config), str(config)))
+        for key, before, after in differences(_fixed(old), _fixed(to_dict(self.settings))):
             grows = key in _MAY_GROW and before is not None and (after is None or after >= before)
             if not grows:
                 raise ZooError(
@@ -95,11 +110,23 @@ class Run:
                     "use a new --run (with --resume or --init-from to start from this one)"
                 )
 
+    def _writes(self) -> bool:
+        runtime = self.settings.runtime
+        return runtime.devices * runtime.nodes == 1 or is_first_process()
+
+    def _is_empty(self) -> bool:
+        try:
+            return not any(file not in checkpoint.leftovers(self.path) for file in self.path.iterdir())
+        except OSError as error:
+            raise ZooError(f"{self.path}: cannot be read ({error.strerror}); choose another --run directory") from None
+
     def _write_start(self, plugin: str) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ZooError(f"{self.path}: cannot be made ({error.strerror}); choose another --run directory") from None
+        for file in checkpoint.leftovers(self.path):  # of a process killed while it wrote
+            file.unlink(missing_ok=True)
         info = self.info() or {"format": FORMAT, "task": self.task, "plugin": plugin, "started": _now(), "history": []}
         info["seed"] = self.settings.train.seed
         info["history"].append({"when": _now(), "argv": sys.argv, **_versions()})
@@ -111,11 +138,11 @@ class Run:
     def info(self) -> dict[str, Any]:
         """Return the content of run.json, {} where there is none yet."""
         file = self.path / "run.json"
-        return json.loads(file.read_text()) if file.exists() else {}
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
     def note(self, key: str, value: Any) -> None:
         """Record one fact in run.json (device, data fingerprint, weights receipt ...)."""
-        if is_first_process():
+        if self._writes():
             self.write_json("run.json", {**self.info(), key: value})
 
     def check_data(self, files: Iterable[Path], root: Path) -> None:
@@ -129,21 +156,16 @@ class Run:
         self.note("data_fingerprint", now)
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append one line to training_log.jsonl."""
-        with (self.path / "training_log.jsonl").open("a") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+        """Append one line to training_log.jsonl, synced to disk."""
+        journal.append(self.path / "training_log.jsonl", record)
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return all lines of training_log.jsonl, oldest first."""
-        file = self.path / "training_log.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        return journal.read(self.path / "training_log.jsonl")
 
     def cut_log(self, step: int) -> None:
         """Drop the lines after ``step``: a run that goes on from a checkpoint writes them again."""
-        lines = self.read_log()
-        kept = [line for line in lines if line["step"] <= step]
-        if len(kept) < len(lines):
-            self.write_text("training_log.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in kept))
+        journal.cut(self.path / "training_log.jsonl", step)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file into the run, atomically."""
@@ -194,20 +216,26 @@ class Run:
     def start_from(self, file: Path) -> None:
         """Make ``file``, a checkpoint of the same task, the point from which this new run goes on.
 
-        Everything in it is restored; settings may differ, and run.json records which. Raises ZooError where the run
-        has a checkpoint already or the file is not one of this task.
+        Everything in it is restored but the best score: best.pt becomes the best of this run, whose settings and data
+        may differ. run.json records which settings do. Where the run has a checkpoint already, it goes on from that
+        and ``file`` is not read. Raises ZooError where the file is no checkpoint of this task, or of another optimiser.
         """
-        if self.has("current"):
-            return  # the same command again: the run goes on from its own last checkpoint
+        if self.has("current") or not self._writes():
+            return
         content = checkpoint.load_checkpoint(file)
         if content.get("task") != self.task:
             raise ZooError(f"{file}: was written by task {content.get('task')!r}, not {self.task!r}")
         changed = [list(d) for d in differences(_fixed(content["config"]), _fixed(to_dict(self.settings)))]
-        receipt = {"file": str(file), "sha256": checkpoint.sha256(file), "changed_settings": changed}
+        if optimizer := next((d for d in changed if d[0] == "train.optimizer"), None):
+            raise ZooError(
+                f"{file}: holds the state of optimizer {optimizer[1]!r}, not of {optimizer[2]!r}; "
+                "use --init-from to take its weights only"
+            )
+        best, config = content.pop("best_val"), to_dict(self.settings)
         content.pop("format")
-        if is_first_process():
-            self.save("current", {**content, "config": to_dict(self.settings)})
-        self.note("resumed_from", receipt)
+        self.save("current", {**content, "best_val": math.inf, "config": config})
+        receipt = {"file": str(file), "sha256": checkpoint.sha256(file), "changed_settings": changed}
+        self.note("resumed_from", {**receipt, "best_val": best if math.isfinite(best) else None})
 
     def take_weights_from(self, file: Path) -> None:
         """Make ``file`` (our checkpoint, a state dict, safetensors) the initial weights of this new run.
@@ -217,25 +245,6 @@ class Run:
         """
         if not self.has("current"):
             self.note("init_from", {"file": str(Path(file).resolve()), "sha256": checkpoint.sha256(file)})
-
-
-def fingerprint(files: Iterable[Path], root: Path) -> str:
-    """Hash names (relative to ``root``), sizes and the first and last 64 KiB of files; the order does not matter."""
-    total = hashlib.sha256()
-    for file in sorted(Path(f) for f in files):
-        size = file.stat().st_size
-        with file.open("rb") as content:
-            head = content.read(65536)
-            content.seek(max(0, size - 65536))
-            tail = content.read(65536)
-        name = os.path.relpath(file, root)
-        total.update(json.dumps([name, size]).encode() + hashlib.sha256(head).digest() + hashlib.sha256(tail).digest())
-    return total.hexdigest()
-
-
-def is_first_process() -> bool:
-    """Whether this process writes the run: the only one, or rank 0 as launcher, torchrun or SLURM say."""
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 
 def _fixed(values: dict) -> dict:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 FIXED_SCOPES = ("model", "data", "train")
 
@@ -17,7 +18,10 @@ FIXED_SCOPES = ("model", "data", "train")
 class Settings(BaseModel):
     """Base of every settings class: frozen, unknown keys refused, defaults checked like given values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+    # "constants": without it an infinity among free options would become None on its way to the file.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), ser_json_inf_nan="constants"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -25,12 +29,13 @@ class Settings(BaseModel):
         """A group with all its lines deleted ("infer:" alone, null in YAML) means its defaults."""
         if not isinstance(values, dict):
             return values
-        groups = {
-            n
-            for n, f in cls.model_fields.items()
-            if isinstance(f.annotation, type) and issubclass(f.annotation, BaseModel)
-        }
+        groups = {name for name, field in cls.model_fields.items() if is_group(field)}
         return {k: {} if v is None and k in groups else v for k, v in values.items()}
+
+
+def is_group(field: FieldInfo) -> bool:
+    """Whether a field holds settings of its own."""
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
 
 
 class Named(Settings):
@@ -43,6 +48,11 @@ class Named(Settings):
     options: dict[str, Any] = Field(
         default_factory=dict, description="Keyword options of that name; left out = its own defaults."
     )
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _no_options(cls, values: Any) -> Any:
+        return {} if values is None else values
 
 
 class ScheduleSettings(Settings):

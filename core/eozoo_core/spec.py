@@ -71,13 +71,22 @@ class Spec:
         Raises ZooError where an optional dependency is absent; an ImportError or AttributeError of the target itself
         passes through, because it is a bug of the plugin.
         """
-        from importlib.util import find_spec
-
         for module, requirement in self.needs:
-            if find_spec(module) is None:
+            if not _installed(module):
                 raise ZooError(f"{self.name} needs the module {module!r}: pip install '{requirement}'")
         module, _, attribute = self.target.partition(":")
         found = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
         return found
+
+
+def _installed(module: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it is not there
+        return False
+    except ValueError:  # imported already, by hand
+        return True

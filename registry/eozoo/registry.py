@@ -22,7 +22,7 @@ class Problem:
     """A plugin, or one name in it, that cannot be used, and why. ``plugin`` is "distribution version"."""
 
     plugin: str
-    error: Exception
+    error: BaseException
 
     @property
     def reason(self) -> str:
@@ -53,7 +53,7 @@ class Registry:
     def discover(cls) -> Registry:
         """Load every entry point of group "eozoo", in the order of distribution names."""
         registry = cls()
-        points = {(point.dist.name if point.dist else "", point.name): point for point in entry_points(group=GROUP)}
+        points = {((point.dist and point.dist.name) or "", point.name): point for point in entry_points(group=GROUP)}
         for _, point in sorted(points.items()):
             registry.add(point.load, f"{point.dist.name} {point.dist.version}" if point.dist else point.name)
         return registry
@@ -63,12 +63,12 @@ class Registry:
         module = None
         try:
             module = load()
-            self._manager.register(module, name=plugin)
+            self._manager.register(module)  # under its own name: a distribution may have several plugins
             self._manager.check_pending()  # a hook name or argument that no hookspec has
             found = [entry for kind in KINDS for entry in self._declared(kind, module, plugin)]
             if not found:
                 raise ZooError("it declares nothing; is @hookimpl missing?")
-        except Exception as error:  # whatever a stranger's module does, the rest of the zoo works
+        except (Exception, SystemExit) as error:  # whatever a stranger's module does, the rest of the zoo works
             if module is not None and self._manager.is_registered(module):
                 self._manager.unregister(module)
             self.problems.append(Problem(plugin, error))
@@ -123,17 +123,15 @@ class Registry:
         Raises ZooError for an option that it does not have, with a suggestion, and for one that it needs.
         """
         target = self.get(kind, name)
-        parameters = inspect.signature(target).parameters
+        parameters = inspect.signature(target).parameters.values()
+        by_name = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         for option in options:
-            if option not in parameters:
-                raise ZooError(f"{kind} {name!r} has no option {option!r}.{did_you_mean(option, parameters)}")
-        missing = [
-            p.name
-            for p in parameters.values()
-            if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and p.name not in options
-        ]
-        if missing:
-            raise ZooError(f"{kind} {name!r} needs the option {missing[0]!r}")
+            if option not in by_name and not takes_any:
+                raise ZooError(f"{kind} {name!r} has no option {option!r}.{did_you_mean(option, by_name)}")
+        for option, parameter in by_name.items():
+            if parameter.default is parameter.empty and option not in options:
+                raise ZooError(f"{kind} {name!r} needs the option {option!r}")
         return target(**options)
 
 

@@ -1,0 +1,113 @@
+"""Arrows point one way, nothing heavy is imported before it is used, and a wheel holds our packages only."""
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECTS = [ROOT, *(p.parent for p in sorted(ROOT.glob("plugins/*/pyproject.toml")))]
+HEAVY = {"torch", "numpy", "pydantic", "rasterio", "timm", "matplotlib", "lightning_fabric", "PIL", "yaml", "peft"}
+
+
+def wheel_packages(project):
+    """The packages of a distribution, as hatchling is told to put them into the wheel."""
+    config = tomllib.loads((project / "pyproject.toml").read_text())
+    return [project / p for p in config["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
+
+
+PACKAGES = {package.name: package for project in PROJECTS for package in wheel_packages(project)}
+PLUGINS = sorted(set(PACKAGES) - {"eozoo", "eozoo_core"})
+
+
+def imported(package):
+    """Yield (file, top-level name) of every import in a package, also inside functions and for type checkers."""
+    for file in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(), str(file))):
+            if isinstance(node, ast.Import):
+                yield from ((file, alias.name.split(".")[0]) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}: relative import"
+                yield file, node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGES))
+def test_one_way_imports(name):
+    allowed = {"eozoo_core": {"eozoo_core"}, "eozoo": {"eozoo_core", "eozoo"}}.get(name, {"eozoo_core", name})
+    # A plugin's own tests may use the conformance kit; its package may not.
+    ours = set(PACKAGES) | {"core", "registry", "plugins", "tests"}
+    found = list(imported(PACKAGES[name]))
+    assert found
+    wrong = [f"{file.relative_to(ROOT)} imports {top}" for file, top in found if top in ours - allowed]
+    assert wrong == []
+
+
+def test_wheels_hold_our_packages_only():
+    assert {"eozoo", "eozoo_core"} <= set(PACKAGES)
+    for name, package in PACKAGES.items():
+        assert (package / "__init__.py").exists(), name
+        assert name.startswith("eozoo"), f"{name} would be importable at top level"
+        assert not [p for p in package.rglob("*") if p.name in ("tests", "test") or p.name.startswith("test_")]
+    for project in PROJECTS:
+        targets = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+        assert set(targets["wheel"]) <= {"packages", "dev-mode-dirs"}, (
+            "force-include and the like add files by the back door"
+        )
+
+
+def fresh(code):
+    """Run code in a fresh interpreter outside the repository; return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import eozoo",
+        "import eozoo_core, eozoo_core.spec, eozoo_core.hookspecs, eozoo_core.errors, eozoo_core.processes",
+        "from eozoo import Registry; r = Registry.discover(); [r.entries(k) for k in ('task', 'model')]",
+        "import eozoo; eozoo.list_tasks(), eozoo.list_models('*unet*'), eozoo.list_losses(), eozoo.list_datasets()",
+        "from eozoo_core import Spec, hookimpl, ZooError; Spec('a', 'torch:nn', 'x', needs=(('timm', 'timm'),))",
+    ],
+)
+def test_light_modules_import_nothing_heavy(code):
+    loaded = set(fresh(f"{code}\nimport sys; print(*sys.modules)").split())
+    assert "pluggy" in loaded or "eozoo_core" in loaded
+    assert loaded & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "name", ["config", "settings", "run", "task", "checkpoint", "fit", "launch", "loading", "optim"]
+)
+def test_core_modules_import_torch_late(name):
+    """Settings and runs are read by commands that need no torch; fit brings it in when training starts."""
+    loaded = set(fresh(f"import eozoo_core.{name}, sys; print(*sys.modules)").split())
+    assert loaded & {"torch", "lightning_fabric", "rasterio", "timm", "matplotlib"} == set()
+
+
+def test_no_import_from_the_current_directory(tmp_path):
+    """A folder of data that happens to hold a torch.py or an eozoo_core must not be run by the command."""
+    command = Path(sys.executable).with_name("eozoo")
+    for name in ("yaml.py", "click.py", "eozoo_core.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported from the current directory')")
+    done = subprocess.run([command, "list"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "current directory" not in done.stdout + done.stderr
+
+
+def test_every_export_exists():
+    import eozoo
+    import eozoo_core
+
+    for module in (eozoo, eozoo_core):
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        eozoo_core.nonsense  # noqa: B018

@@ -1,0 +1,229 @@
+"""A broken plugin is a line in a list that names distribution and version; everything else goes on."""
+
+import sys
+import textwrap
+from argparse import Namespace
+
+import pytest
+from eozoo import Problem, Registry, api
+from eozoo_core import Spec, ZooError, hookimpl
+
+GOOD = """
+from eozoo_core import Spec, hookimpl
+
+@hookimpl
+def eozoo_models():
+    return [Spec("{name}", "argparse:Namespace", "A model.")]
+"""
+# module text -> what its Problem must say
+BROKEN = {
+    "raises": ("1 / 0", "ZeroDivisionError: division by zero"),
+    "exits": ("raise SystemExit('no licence')", "SystemExit: no licence"),
+    "syntax": ("def f(:", "SyntaxError"),
+    "missing_module": ("import no_such_module_x", "ModuleNotFoundError: No module named 'no_such_module_x'"),
+    "misspelt": (GOOD.replace("eozoo_models", "eozoo_modles"), "eozoo_modles"),
+    "argument": (GOOD.replace("eozoo_models()", "eozoo_models(registry)"), "registry"),
+    "hook_raises": (GOOD.replace("return", "raise KeyError(3) #"), "KeyError: 3"),
+    "not_a_list": (GOOD.replace("return", "return 7 #"), "eozoo_models returned 7, expected a list of Spec"),
+    "not_specs": (GOOD.replace("return", "return ['unet'] #"), "expected a list of Spec"),
+    "no_hookimpl": (GOOD.replace("@hookimpl", ""), "it declares nothing; is @hookimpl missing?"),
+    "empty": ("", "it declares nothing"),
+    "bad_name": (GOOD.replace("{name}", "My Net"), "a name is lower-case letters"),
+    "bad_target": (GOOD.replace("argparse:Namespace", "argparse.Namespace"), "is not 'package.module:attribute'"),
+    "half": (
+        GOOD + "\n@hookimpl\ndef eozoo_losses():\n    raise RuntimeError('second hook')\n",
+        "RuntimeError: second hook",
+    ),
+}
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a module as a distribution with an entry point, for as long as the test runs."""
+
+    def make(name, text, version="1.0", points=None):
+        (tmp_path / f"zz_{name}.py").write_text(textwrap.dedent(text))
+        folder = tmp_path / f"zz_{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: zz-{name}\nVersion: {version}\n")
+        lines = points or [f"{name} = zz_{name}"]
+        (folder / "entry_points.txt").write_text("[eozoo]\n" + "\n".join(lines) + "\n")
+
+    monkeypatch.syspath_prepend(tmp_path)
+    yield make
+    for name in [n for n in sys.modules if n.startswith("zz_")]:
+        del sys.modules[name]
+
+
+def ours(registry):
+    return {p.plugin: p.reason for p in registry.problems if p.plugin.startswith("zz-")}
+
+
+def test_every_broken_plugin_is_one_problem_and_the_rest_works(install):
+    before = Registry.discover()
+    for name, (text, _) in BROKEN.items():
+        install(name, text.replace("{name}", f"zz_{name}"), "2.5")
+    install("good", GOOD.replace("{name}", "zz_good"))
+    install("nowhere", "", points=["nowhere = zz_nowhere_at_all"])
+    install("nothing", "", points=["nothing = zz_nothing:missing.attribute"])
+    registry = Registry.discover()
+
+    problems = ours(registry)
+    assert problems.keys() == {f"zz-{name} 2.5" for name in BROKEN} | {"zz-nowhere 1.0", "zz-nothing 1.0"}
+    for name, (_, reason) in BROKEN.items():
+        found = problems[f"zz-{name} 2.5"]
+        assert reason in found
+        assert "\n" not in found
+    assert set(registry.names("model")) == {*before.names("model"), "zz_good"}
+    assert registry.create("model", "zz_good", {"a": 1}) == Namespace(a=1)
+    assert registry.find("model", "zz_good").plugin == "zz-good 1.0"
+    assert registry.names("task") == before.names("task")
+    with pytest.raises(ZooError, match=r"broken plugin\(s\): see 'eozoo doctor'"):
+        registry.find("model", "zz_half")  # its good hook does not count either
+
+
+def test_two_plugins_in_one_distribution(install):
+    install("two", GOOD.replace("{name}", "zz_one"), points=["a = zz_two", "b = zz_other"])
+    install("other", GOOD.replace("{name}", "zz_two"), points=["unused = zz_other"])
+    registry = Registry.discover()
+    assert registry.find("model", "zz_one").plugin == "zz-two 1.0"
+    # The same module under two entry points is a problem of the second.
+    assert "zz_other" in ours(registry)["zz-two 1.0"]
+    assert registry.find("model", "zz_two").plugin == "zz-other 1.0"
+
+
+def test_a_name_claimed_twice_is_listed_and_refused_when_used(install):
+    install("first", GOOD.replace("{name}", "zz_net"), "1.0")
+    install("second", GOOD.replace("{name}", "zz_net"), "2.0")
+    registry = Registry.discover()
+    claim = "model 'zz_net' is claimed by zz-first 1.0 and zz-second 2.0; uninstall one"
+    assert ours(registry) == {"zz-second 2.0": claim}
+    with pytest.raises(ZooError, match=claim):
+        registry.create("model", "zz_net", {})
+    assert [e.plugin for e in registry.entries("model") if e.spec.name == "zz_net"] == ["zz-first 1.0", "zz-second 2.0"]
+
+
+def test_registries_share_nothing(install):
+    install("good", GOOD.replace("{name}", "zz_good"))
+    first, second = Registry.discover(), Registry()
+    assert "zz_good" in first.names("model")
+    assert (second.names("model"), second.problems) == ([], [])
+
+
+class Plugin:
+    """A plugin as an object, for what does not need an installed distribution."""
+
+    @hookimpl
+    def eozoo_models(self):
+        here = f"{__name__}:{{}}"
+        return [
+            Spec("net", "test_registry:net", "A net."),
+            Spec("open_net", "test_registry:open_net", "Takes anything."),
+            Spec("broken", "test_registry:nothing_of_this_name", "Its target is not there."),
+            Spec("heavy", "test_registry:net", "Needs a module.", needs=(("zz_absent.part", "zz-absent>=2"),)),
+            Spec("nested", "test_registry:Plugin.build", here and "An attribute of an attribute."),
+        ]
+
+    @staticmethod
+    def build():
+        return "built"
+
+
+def net(width, depth=2, *, flag=False):
+    return width, depth, flag
+
+
+def open_net(width=1, **more):
+    return width, more
+
+
+@pytest.fixture
+def registry():
+    registry = Registry()
+    registry.add(Plugin, "plugin 1.0")
+    assert registry.problems == []
+    return registry
+
+
+def test_create_checks_options(registry):
+    assert registry.create("model", "net", {"width": 3, "flag": True}) == (3, 2, True)
+    assert registry.create("model", "nested", {}) == "built"
+    assert registry.create("model", "open_net", {"else_": 2}) == (1, {"else_": 2})
+    with pytest.raises(ZooError, match=r"model 'net' has no option 'widht'\. Did you mean 'width'\?"):
+        registry.create("model", "net", {"widht": 3})
+    with pytest.raises(ZooError, match="model 'net' needs the option 'width'"):
+        registry.create("model", "net", {"depth": 3})
+    with pytest.raises(ZooError, match=r"no model 'nett'\. Did you mean 'net'\?"):
+        registry.create("model", "nett", {})
+    with pytest.raises(ZooError, match=r"no loss 'nll'\. Known: none\."):
+        registry.create("loss", "nll", {})
+
+
+def test_optional_module_is_asked_for_when_it_is_used(registry):
+    assert "heavy" in registry.names("model")
+    with pytest.raises(ZooError, match=r"heavy needs the module 'zz_absent\.part': pip install 'zz-absent>=2'"):
+        registry.get("model", "heavy")
+    assert Spec("x", "math:pi", "Needs what is there.", needs=(("xml.dom", "xml"),)).load() == pytest.approx(
+        3.14159, abs=1e-5
+    )
+
+
+def test_a_bug_in_a_target_keeps_its_traceback_and_names_the_plugin(registry):
+    with pytest.raises(AttributeError) as error:
+        registry.get("model", "broken")
+    assert "while importing model 'broken' from plugin 1.0" in error.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": "Net"}, {"name": ""}, {"target": "a.b"}, {"target": ":a"}, {"summary": ""}, {"summary": "a\nb"}]
+)
+def test_malformed_specs(change):
+    with pytest.raises(ValueError, match=r"name|target|summary"):
+        Spec(**{"name": "net", "target": "a.b:c", "summary": "A net.", **change})
+
+
+def test_problem_is_one_line():
+    assert Problem("p 1", ValueError("a\n  b")).reason == "ValueError: a b"
+    assert Problem("p 1", ValueError()).reason == "ValueError: ValueError"
+    assert Problem("p 1", ZooError("what to do")).reason == "what to do"
+
+
+def test_api_lists_and_creates(install):
+    install("good", GOOD.replace("{name}", "zz_unet_small"))
+    install("more", GOOD.replace("{name}", "zz_vit").replace("models", "losses"))
+    assert api.list_models("zz_*") == ["zz_unet_small"]
+    assert api.list_models("ZZ_*") == []
+    assert "zz_unet_small" in api.list_models("*unet*")
+    assert api.list_losses("zz_*") == ["zz_vit"]
+    assert set(api.list_models("zz_*")) < set(api.list_models())
+    assert api.list_tasks("zz_*") == api.list_datasets("zz_*") == []
+    assert api.create_loss("zz_vit", name="x") == Namespace(name="x")
+    assert api.create_model("zz_unet_small", width=3) == Namespace(width=3)
+    with pytest.raises(ZooError, match="no model 'zz_vit'"):
+        api.create_model("zz_vit")
+
+
+def test_load_run_predicts_from_the_run_alone(install, tmp_path):
+    import shutil
+
+    import numpy as np
+    from eozoo_core import Run
+    from toy import Toy
+
+    install(
+        "toy",
+        GOOD.replace("models", "tasks").replace("{name}", "toy").replace("argparse:Namespace", "toy:Toy"),
+    )
+    sample = Toy.sample(tmp_path / "data")
+    run = Run.create(tmp_path / "run", "toy", sample.settings)
+    Toy(sample.settings).train(run)
+    shutil.rmtree(tmp_path / "data")
+    loaded = api.load_run(tmp_path / "run", "runtime.device=cpu")
+    assert loaded.outputs == {"y": "m"}
+    y = loaded.predict({"x": np.array([[0.0, 0.0], [np.nan, 1.0]], "float32")})["y"]
+    assert np.isfinite(y[0, 0])
+    assert np.isnan(y[1, 0])
+    with pytest.raises(ZooError, match="was fixed by training"):
+        api.load_run(tmp_path / "run", "train.epochs=9")
+    with pytest.raises(ZooError, match="holds no run"):
+        api.load_run(tmp_path / "none")
