@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from eozoo_core import Run
+from eozoo_core.checkpoint import load_checkpoint
 from eozoo_core.config import load_settings
 from eozoo_core.errors import Interrupted
 from eozoo_core.fit import fit
@@ -197,7 +198,7 @@ def test_resume_with_other_settings(train, after_step, monkeypatch, tmp_path):
     changed = ("train.epochs=3", "train.batch_size=16", "train.learning_rate=1e-12", "train.weight_decay=0.5")
     source = tmp_path / "old" / "current.pt"
     new = train("new", *changed, start_from=source)
-    before, after = torch.load(source, weights_only=True), new.load("current")
+    before, after = load_checkpoint(source), new.load("current")
     assert (before["step"], before["epoch"]) == (13, 1)
     assert (after["step"], after["epoch"]) == (13 + 2 * 4, 3)
     assert after["optimizer"]["state"][0]["step"] == 21  # the moments went on
