@@ -7,12 +7,19 @@ import types
 from importlib.metadata import PathDistribution
 from unittest.mock import patch
 
+import planted_training
+import planted_use
 import pytest
 from eozoo.registry import Registry
 from eozoo.testing import CHECKS, parametrize_with_checks, task_checks
 from eozoo_core import Spec, ZooError, hookimpl
-from planted import DEFECTS
 
+DEFECTS = [
+    cls
+    for module in (planted_training, planted_use)
+    for cls in vars(module).values()
+    if isinstance(cls, type) and cls.__module__ == module.__name__ and "caught_by" in vars(cls)
+]
 SHORT = ["train.batch_size=32"]  # two steps an epoch
 
 
@@ -54,9 +61,12 @@ def test_the_good_toy_of_maps_passes(check, tmp_path):
     check(tmp_path)
 
 
-@pytest.mark.parametrize(("cls", "expected"), DEFECTS, ids=[cls.__name__ for cls, _ in DEFECTS])
-def test_a_planted_defect_is_caught_by_its_check(cls, expected, tmp_path):
-    found = failures(task_checks("toy", registry(f"planted:{cls.__name__}"), SHORT), tmp_path)
+@pytest.mark.parametrize("cls", DEFECTS, ids=lambda cls: cls.__name__)
+def test_a_planted_defect_is_caught_by_its_check(cls, tmp_path):
+    found, expected = (
+        failures(task_checks("toy", registry(f"{cls.__module__}:{cls.__name__}"), SHORT), tmp_path),
+        cls.caught_by,
+    )
     assert found.keys() == expected.keys(), {name: str(error) for name, error in found.items()}
     for name, words in expected.items():
         assert isinstance(found[name], AssertionError)
@@ -64,7 +74,7 @@ def test_a_planted_defect_is_caught_by_its_check(cls, expected, tmp_path):
 
 
 def test_every_check_has_a_planted_defect():
-    planted = {check for _, expected in DEFECTS for check in expected}
+    planted = {check for cls in DEFECTS for check in cls.caught_by}
     elsewhere = {"listing_is_light", "changed_setting_is_refused"}  # below
     assert planted | elsewhere == set(CHECKS)
     assert all(check.__doc__ for check in CHECKS.values())
@@ -78,7 +88,7 @@ def test_a_run_that_takes_any_setting_is_caught(tmp_path):
 
 
 def test_a_factory_that_takes_anything_is_caught(tmp_path):
-    made = registry("toy:Toy", model="planted:net_of_anything")
+    made = registry("toy:Toy", model="planted_training:net_of_anything")
     found = failures(task_checks("toy", made, SHORT), tmp_path)
     assert found.keys() == {"parameters_are_named"}
     assert "model net takes **options" in str(found["parameters_are_named"])
@@ -117,11 +127,9 @@ def test_a_light_plugin_is_listed(tmp_path, monkeypatch):
 
 
 def test_a_failed_training_is_told_by_every_check_that_needs_it_and_tried_once(tmp_path):
-    import planted
-
-    planted.FailsToTrain.times = 0
-    found = failures(task_checks("toy", registry("planted:FailsToTrain"), SHORT), tmp_path)
-    assert planted.FailsToTrain.times == 2  # the two shared runs
+    planted_training.FailsToTrain.times = 0
+    found = failures(task_checks("toy", registry("planted_training:FailsToTrain"), SHORT), tmp_path)
+    assert planted_training.FailsToTrain.times == 2  # the two shared runs
     assert "no such thing" in str(found["same_seed_same_result"])
     assert "'finished' of the sample failed before: no such thing" in str(found["missing_stays_missing"])
     assert not found.keys() & {"settings_are_documented", "sample_is_repeatable"}
@@ -139,20 +147,18 @@ def test_one_epoch_is_too_short_to_be_killed_in(tmp_path):
     [("{}", "is empty"), ("{'x': x[:1]}", "at least two samples"), ("{'x': x, 'z': x[:2]}", "share their first axis")],
 )
 def test_a_sample_without_a_fit_batch_is_refused(batch, words, tmp_path, monkeypatch):
-    import planted
-
-    monkeypatch.setattr(planted.GivesBatch, "expression", batch)
-    found = failures(task_checks("toy", registry("planted:GivesBatch"), SHORT), tmp_path)
+    monkeypatch.setattr(planted_training.GivesBatch, "expression", batch)
+    found = failures(task_checks("toy", registry("planted_training:GivesBatch"), SHORT), tmp_path)
     assert words in str(found["missing_stays_missing"])
 
 
 def test_gaps_are_allowed_where_the_task_says_so(tmp_path):
-    found = failures(task_checks("toy", registry("planted:FillsOneBandAndSaysSo"), SHORT), tmp_path)
+    found = failures(task_checks("toy", registry("planted_use:FillsOneBandAndSaysSo"), SHORT), tmp_path)
     assert not found
 
 
 def test_expected_failures_are_strict_and_named():
-    mark = parametrize_with_checks("toy", {"outputs_have_units": "none known yet"}, registry("planted:NoUnit"))
+    mark = parametrize_with_checks("toy", {"outputs_have_units": "none known yet"}, registry("planted_use:NoUnit"))
     expected = {p.id: p.marks for p in mark.args[1] if p.marks}
     assert list(expected) == ["outputs_have_units"]
     assert expected["outputs_have_units"][0].kwargs == {"reason": "none known yet", "strict": True}
@@ -166,7 +172,7 @@ def test_an_unknown_task_is_refused():
 
 
 def test_a_failure_says_what_the_check_proves(tmp_path):
-    found = failures(task_checks("toy", registry("planted:NoUnit"), SHORT), tmp_path)
+    found = failures(task_checks("toy", registry("planted_use:NoUnit"), SHORT), tmp_path)
     assert (
         "conformance of task 'toy', outputs_have_units: ``predict`` gives" in found["outputs_have_units"].__notes__[0]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def _wrong_files(canary: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
     yield "is missing", Path.unlink
     yield "is cut in half", lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     yield "another task wrote", lambda file: _rewrite(file, lambda content: content.update(task="another_task"))
-    yield "holds a pickled object", lambda file: _rewrite(file, lambda content: content.update(extra=_Canary(canary)))
+    pickled = pickle.dumps(_Canary(canary), protocol=2)  # that of torch.save; the content is what must be refused
+    yield "is a pickled object", lambda file: file.write_bytes(pickled)
 
 
 def _wrong_tensors(file: Path) -> Iterator[tuple[str, Callable[[dict[str, Any]], Any]]]:

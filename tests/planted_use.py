@@ -1,31 +1,16 @@
-"""Toy tasks, each with one defect, and for each the checks of the conformance kit that must fail, with the words that
-their messages must hold. ``test_testing`` runs all checks on each."""
+"""Toy tasks with one defect each in what a trained run needs, refuses, predicts or writes; see ``planted_training``."""
 
 import os
 import pickle
-import random
 import tempfile
-import time
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from eozoo_core import Run, Sample, ZooError
-from pydantic import ConfigDict, Field, field_serializer
-from toy import Toy, ToyModel, ToySettings
+from eozoo_core import ZooError
+from planted_training import caught
+from toy import Toy
 from toy_maps import ToyMaps
-
-DEFECTS = []  # (class, check -> words of its message, keyword arguments of a second spec)
-
-
-def caught(**checks):
-    """Register a class with the checks that must fail on it, and no others."""
-
-    def register(cls):
-        DEFECTS.append((cls, checks))
-        return cls
-
-    return register
 
 
 def with_outputs(change):
@@ -36,194 +21,6 @@ def with_outputs(change):
         return lambda batch: change(batch, inner(batch))
 
     return predictor
-
-
-# -- declared -------------------------------------------------------------------------------------------------------
-
-
-@caught(settings_are_documented="without description: model.depth")
-class Undocumented(Toy):
-    class Settings(ToySettings):
-        class Model(ToyModel):
-            depth: int = 1
-
-        model: Model = Field(Model(), description="The network.")
-
-
-@caught(settings_round_trip="unknown key 'model.no_such_setting' was accepted")
-class AcceptsAnything(Toy):
-    class Settings(ToySettings):
-        class Model(ToyModel):
-            model_config = ConfigDict(extra="ignore")
-
-        model: Model = Field(Model(), description="The network.")
-
-
-@caught(settings_round_trip="read back from YAML differ")
-class RoundsSettings(Toy):
-    class Settings(ToySettings):
-        class Model(ToyModel):
-            slope: float = Field(0.125, description="Slope, 1.")
-
-            @field_serializer("slope")
-            def _short(self, value):
-                return round(value, 1)
-
-        model: Model = Field(Model(), description="The network.")
-
-
-@caught(parameters_are_named=r"TakesAnything.predict takes \*\*options")
-class TakesAnything(Toy):
-    def predict(self, run, batch, **options):
-        return super().predict(run, batch)
-
-
-@caught(parameters_are_named="TakesTooMuch.crop takes 9 parameters")
-class TakesTooMuch(Toy):
-    def crop(self, a, b, c, d, e, f, g, h, i):
-        return None
-
-
-@caught(sample_is_repeatable="noise.npy differently")
-class SampleByChance(Toy):
-    @classmethod
-    def sample(cls, root):
-        made = super().sample(root)
-        np.save(root / "noise.npy", np.random.normal(size=3))  # noqa: NPY002
-        return made
-
-
-@caught(sample_is_repeatable="Sample.batch differs")
-class BatchByChance(Toy):
-    @classmethod
-    def sample(cls, root):
-        made = super().sample(root)
-        return Sample(made.settings, made.source, {"x": made.batch["x"] + np.float32(random.random())})
-
-
-@caught(sample_is_repeatable="lies outside")
-class SourceElsewhere(Toy):
-    @classmethod
-    def sample(cls, root):
-        made = super().sample(root)
-        other = Path(root).with_name("elsewhere.npy")
-        other.write_bytes(made.source.read_bytes())
-        return Sample(made.settings, other, made.batch)
-
-
-# -- trained --------------------------------------------------------------------------------------------------------
-
-
-@caught(same_seed_same_result="two trainings with one seed differ: current.pt: model")
-class SeededByTime(Toy):
-    def _model(self):
-        import torch
-
-        torch.manual_seed(time.time_ns())
-        return super()._model()
-
-
-@caught(continues_after_an_epoch="differs from uninterrupted", continues_within_an_epoch="differs from uninterrupted")
-class ForgetsTheOptimizer(Toy):
-    def train(self, run):
-        with patch("torch.optim.AdamW.load_state_dict", lambda self, state: None):
-            super().train(run)
-
-
-@caught(continues_within_an_epoch="differs from uninterrupted")
-class BeginsTheEpochAgain(Toy):
-    def train(self, run):
-        from eozoo_core.loading import Loader
-
-        epoch = Loader.epoch
-        with patch.object(Loader, "epoch", lambda self, number, start=0: epoch(self, number, 0)):
-            super().train(run)
-
-
-@caught(continues_after_an_epoch="differs from uninterrupted")
-class CountsEpochsItself(Toy):
-    def train(self, run):
-        from eozoo_core.loading import Loader
-
-        epoch, begun = Loader.epoch, []
-
-        def counted(self, number, start=0):
-            begun.append(number)
-            return epoch(self, number if start else len(begun) - 1, start)
-
-        with patch.object(Loader, "epoch", counted):
-            super().train(run)
-
-
-@caught(
-    continues_after_an_epoch=r"trained step \d again",
-    continues_within_an_epoch=r"trained step \d again",
-    finished_run_stays="wrote 4 checkpoints",
-)
-class AlwaysFromTheBeginning(Toy):
-    def train(self, run):
-        run.file("current").unlink(missing_ok=True)
-        super().train(run)
-
-
-@caught(finished_run_stays="wrote 1 checkpoints")
-class SavesOnceMore(Toy):
-    def train(self, run):
-        super().train(run)
-        run.save("current", run.load("current"))
-
-
-@caught(trained_parts_are_saved=r"2 trained parameters are not in current.pt, shapes \(1, 2\), \(1,\)")
-class LosesItsHead(Toy):
-    def train(self, run):
-        import torch
-        from eozoo_core import optim
-
-        head, step = torch.nn.Linear(2, 1), optim.pooled_step
-        head_optimizer = torch.optim.SGD(head.parameters(), 0.01)
-
-        def both(fabric, model, optimizer, train, micro_batches, loss_sum):
-            head(micro_batches[0]["x"]).square().mean().backward()
-            head_optimizer.step()
-            return step(fabric, model, optimizer, train, micro_batches, loss_sum)
-
-        with patch.object(optim, "pooled_step", both):
-            super().train(run)
-
-
-# -- scored ---------------------------------------------------------------------------------------------------------
-
-
-@caught(best_repeats_the_logged_number="load best.pt")
-class ScoresTheLast(Toy):
-    def evaluate(self, run, split):
-        with patch.object(Run, "file", lambda run, which: run.path / "current.pt"):
-            return super().evaluate(run, split)
-
-
-@caught(best_repeats_the_logged_number="pool over the same elements")
-class DropsTheLastBatch(Toy):
-    def evaluate(self, run, split):
-        with patch.object(self, "_read", lambda split: Toy._read(self, split)[:-5]):
-            return super().evaluate(run, split)
-
-
-@caught(best_repeats_the_logged_number="Task.monitor names")
-class MonitorsNothing(Toy):
-    monitor = "rmse"
-
-
-@caught(baseline_beside_the_model="no baseline")
-class NoBaseline(Toy):
-    def evaluate(self, run, split):
-        return {"model": super().evaluate(run, split)["model"]}
-
-
-@caught(baseline_beside_the_model="mean spread = nan")
-class ScoresNaN(Toy):
-    def evaluate(self, run, split):
-        scores = super().evaluate(run, split)
-        return {**scores, "mean": {**scores["mean"], "spread": float("nan")}}
 
 
 # -- loaded ---------------------------------------------------------------------------------------------------------
@@ -435,29 +232,8 @@ class ReturnsWhatIsNot(Toy):
         return [*super().infer(run, source, dest), dest / "quicklook.png"]
 
 
-# -- without a check of their own -----------------------------------------------------------------------------------
-
-
-class FailsToTrain(Toy):
-    times = 0
-
-    def train(self, run):
-        FailsToTrain.times += 1
-        raise ZooError("no such thing")
-
-
-class GivesBatch(Toy):
-    expression = "{}"
-
-    @classmethod
-    def sample(cls, root):
-        made = super().sample(root)
-        return Sample(made.settings, made.source, eval(cls.expression, {"x": made.batch["x"]}))
+# -- no defect -------------------------------------------------------------------------------------------------------
 
 
 class FillsOneBandAndSaysSo(FillsOneBand):
     tolerates_gaps = ("image",)
-
-
-def net_of_anything(width=4, **options):
-    return None
