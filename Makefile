@@ -18,7 +18,7 @@ demo: env
 	$(BIN)/eozoo demo gedi_sparse --out demo
 
 test: env lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: env
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
