@@ -115,7 +115,8 @@ class _Loop:
         """Step-level chores inside an epoch."""
         step = self.position.step
         if step % self.train.log_every == 0:
-            values = self._finite(self.position.means())
+            values = self.position.means()
+            values = self._finite(values | self.derive(values))
             self._show(values)
             if self.logs:
                 self.logs.scalars({f"step/{k}": v for k, v in values.items()} | self._lr(), step)
