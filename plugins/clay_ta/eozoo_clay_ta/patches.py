@@ -1,0 +1,275 @@
+"""Step build_patches: index -> chunks of normalised samples, scene by scene, able to go on after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+from eozoo_core import ZooError
+from eozoo_core.progress import progress_bar
+from eozoo_core.run import fingerprint
+from eozoo_core.statistics import ChannelStatistics
+
+from eozoo_clay_ta import chunks
+from eozoo_clay_ta.grid import KoGrid
+from eozoo_clay_ta.index import SPLITS, Row, read_rows
+from eozoo_clay_ta.samples import (
+    LSMASK,
+    NAMES,
+    SZA,
+    Normalisation,
+    one_hot,
+    read_json,
+    read_statistics,
+    time7,
+    windows,
+    write_json,
+    write_statistics,
+)
+from eozoo_clay_ta.scenes import ScenePaths, read_scene
+from eozoo_clay_ta.settings import ClaySettings
+from eozoo_clay_ta.static import build_static, read_static, static_file, write_static
+
+Key = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scene's rows and what a worker needs to cut them."""
+
+    rows: list[Row]
+    grid: KoGrid
+    static: Path
+    conditional: bool
+    skip_bad: bool
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What became of a job: rows kept, their raw windows (n, 19, 9, 9) and classes (n,), and why others were not."""
+
+    rows: list[Row]
+    x: np.ndarray
+    classes: np.ndarray
+    dropped: dict[str, int]
+
+
+class PatchBuilder:
+    """The whole step; ``build`` runs it."""
+
+    def __init__(self, settings: ClaySettings):
+        self.settings, self.options = settings, settings.prepare.build_patches
+        runtime = settings.runtime
+        self.index_dir, self.folder = Path(runtime.index_dir), Path(runtime.patch_dir)
+        self.statistics_dir = Path(runtime.statistics_dir)
+        self.grid = KoGrid(**settings.data.grid.model_dump())
+
+    def build(self) -> tuple[list[Path], dict[str, dict[str, int]]]:
+        """Return the files written and, per split, how many samples were kept and dropped by each check."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        index = {split: self.index_dir / f"index_{split}.csv" for split in SPLITS}
+        years = sorted({row.year for split in SPLITS for part in self._parts(index[split]) for row in part})
+        files = [self._static(year) for year in years]
+        norm, written = self._normalisation(index["train"])
+        files += [*written, write_json(self.folder / "normalisation.json", norm.state())]
+        report = {}
+        for split in SPLITS:
+            written, report[split] = _Split(self, split, index[split], norm).build()
+            files += written
+        return [*files, write_json(self.folder / "build_report.json", report)], report
+
+    def jobs(self, index: Path) -> Iterator[Job]:
+        """Yield the rows of an index, read in chunks, grouped by path_bt, path_rf, path_sza and year."""
+        for part in self._parts(index):
+            part.sort(key=_key)
+            for key, rows in groupby(part, key=_key):
+                static = static_file(self.folder, key[3])
+                skip = self.options.on_bad_scene == "skip"
+                yield Job(list(rows), self.grid, static, self.settings.data.accept_conditional, skip)
+
+    def _parts(self, index: Path) -> Iterator[list[Row]]:
+        return read_rows(index, self.options.index_chunk_rows)
+
+    def _static(self, year: int) -> Path:
+        given, base = self.options, self.settings.data.landcover_base
+        landcover = Path(given.landcover.replace("{year}", str(year)))
+        mask = Path(given.lsmask) if given.lsmask else None
+        static = build_static(Path(given.dem), mask, landcover, base, self.grid)
+        return write_static(static, static_file(self.folder, year), self.grid)
+
+    def _normalisation(self, index: Path) -> tuple[Normalisation, list[Path]]:
+        given = (self.options.input_statistics, self.options.ta_statistics)
+        if all(given):
+            return read_statistics(*map(Path, given)), []
+        if any(given):
+            raise ZooError("prepare.build_patches: give both input_statistics and ta_statistics, or neither")
+        ta = np.array([r.ta for part in self._parts(index) for r in part])
+        years = sorted({r.year for part in self._parts(index) for r in part})
+        of_inputs, ta_std = self._input_statistics(index), float(ta.std())
+        if not ta_std > 0:
+            raise ZooError(f"{index}: all temperatures are {ta[0]:g}; a model cannot be trained on them")
+        mean, std = of_inputs.mean.astype(np.float32), of_inputs.std.astype(np.float32)
+        mean[LSMASK], std[LSMASK] = 0, 1
+        norm = Normalisation(mean, std, float(ta.mean()), ta_std)
+        label = "-".join(map(str, dict.fromkeys((years[0], years[-1]))))
+        names = (f"input_statistics_{label}.json", f"statistics_{label}.json")
+        files = [self.statistics_dir / name for name in names]
+        return norm, write_statistics(norm, *files, int(of_inputs.count[0]), len(ta))
+
+    def _input_statistics(self, index: Path) -> ChannelStatistics:
+        """Mean and spread of all pixels of the valid windows of some training scenes, evenly spread."""
+        total = sum(1 for _ in self.jobs(index))
+        step = max(1, total // self.options.statistics_scenes)
+        found = ChannelStatistics(NAMES)
+        with self.pool() as cut_all:
+            for cut in cut_all(islice(self.jobs(index), 0, None, step)):
+                if len(cut.rows):
+                    found.update(cut.x.swapaxes(0, 1))
+        if not found.count.all():
+            raise ZooError(
+                f"{index}: no sample of the training split passes the checks; look at the scenes with inspect"
+            )
+        constant = [n for n, s in zip(NAMES[:LSMASK], found.std) if not s > 0]
+        if constant:
+            raise ZooError(f"{index}: channel {constant[0]} is the same in all training samples; its std would be 0")
+        return found
+
+    @contextmanager
+    def pool(self) -> Iterator[object]:
+        """Yield a function from jobs to cuts in the same order, over ``workers`` processes."""
+        if self.options.workers == 1:
+            yield lambda jobs: map(cut_job, jobs)
+            return
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.options.workers, mp_context=context) as executor:
+            yield lambda jobs: _in_order(executor, jobs, 2 * self.options.workers)
+
+
+class _Split:
+    """One split's chunks and the record of how far they are."""
+
+    def __init__(self, builder: PatchBuilder, split: str, index: Path, norm: Normalisation):
+        self.builder, self.split, self.index, self.norm = builder, split, index, norm
+        self.record = builder.folder / f"{split}_progress.json"
+        settings = builder.settings
+        what = {"data": settings.data.model_dump(mode="json"), "norm": norm.state()}
+        what["chunk"] = settings.prepare.build_patches.model_dump(mode="json", exclude={"workers", "on_bad_scene"})
+        text = json.dumps(what, sort_keys=True) + fingerprint([index], index.parent)
+        self.key = hashlib.sha256(text.encode()).hexdigest()
+
+    def build(self) -> tuple[list[Path], dict[str, int]]:
+        """Go on after the last finished chunk; return the chunk files and the counts."""
+        done = self._resume()
+        counts: Counter[str] = Counter(done["counts"])
+        scenes, number, payload = done["scenes"], done["chunks"], []
+        quiet = self.builder.settings.runtime.quiet
+        total = sum(1 for _ in self.builder.jobs(self.index))
+        with self.builder.pool() as cut_all, progress_bar(self.split, total, "scenes", quiet) as bar:
+            for cut in cut_all(islice(self.builder.jobs(self.index), scenes, None)):
+                scenes += 1
+                counts.update(cut.dropped, kept=len(cut.rows))
+                if cut.rows:
+                    payload.append(self._arrays(cut))
+                if sum(len(meta) for _, meta in payload) >= self.builder.options.patch_chunk_rows:
+                    number = self._flush(number, payload)
+                    self._note(scenes, number, counts)
+                bar.update(scenes, f"{counts['kept']:,} samples")
+        if payload:
+            number = self._flush(number, payload)
+        self._note(scenes, number, counts)
+        if not counts["kept"]:
+            raise ZooError(f"{self.index}: no sample passes the checks ({dict(counts)})")
+        return [chunks.chunk_path(self.builder.folder, self.split, i) for i in range(number)], dict(counts)
+
+    def _resume(self) -> dict:
+        """The record of the same work, or a fresh one; chunks of other work are an error, not overwritten."""
+        if self.record.exists() and (record := read_json(self.record)).get("key") == self.key:
+            return record
+        if any(self.builder.folder.glob(f"{self.split}_chunk_*.pt")) and self.record.exists():
+            raise ZooError(
+                f"{self.builder.folder}: holds {self.split} chunks of another index or other settings; delete them or "
+                "set runtime.patch_dir"
+            )
+        return {"scenes": 0, "chunks": 0, "counts": {}}
+
+    def _note(self, scenes: int, number: int, counts: Counter[str]) -> None:
+        write_json(self.record, {"key": self.key, "scenes": scenes, "chunks": number, "counts": dict(counts)})
+
+    def _arrays(self, cut: Cut) -> tuple[dict[str, np.ndarray], list[tuple]]:
+        """Normalise a scene's windows and add time, place, class and target."""
+        x = self.norm.inputs(cut.x)
+        times = np.array([r.timestamp_utc for r in cut.rows], "datetime64[m]")
+        loc = np.array([(r.lat, r.lon, self.builder.grid.metres) for r in cut.rows], np.float32)
+        ta = np.array([r.ta for r in cut.rows])
+        arrays = {
+            "x": x,
+            "y": ((ta - self.norm.ta_mean) / self.norm.ta_std).astype(np.float32),
+            "time7": time7(times, x[:, SZA, x.shape[2] // 2, x.shape[3] // 2]),
+            "loc": loc,
+            "landcover_onehot": one_hot(cut.classes),
+        }
+        return arrays, [(r.timestamp_utc, r.stn, r.pixel_x, r.pixel_y) for r in cut.rows]
+
+    def _flush(self, number: int, payload: list) -> int:
+        arrays = {name: np.concatenate([a[name] for a, _ in payload]) for name in chunks.SCHEMA}
+        meta = [entry for _, part in payload for entry in part]
+        chunks.write_chunk(chunks.chunk_path(self.builder.folder, self.split, number), arrays, meta)
+        payload.clear()
+        return number + 1
+
+
+def cut_job(job: Job) -> Cut:
+    """Load a scene once and cut all its windows: in-bound, finite and land-cover checks, in this order."""
+    dropped: Counter[str] = Counter()
+    empty = np.zeros((0, len(NAMES), 9, 9), np.float32)
+    cols, rows = (np.array([getattr(r, n) for r in job.rows]) for n in ("pixel_x", "pixel_y"))
+    inside = job.grid.holds_window(cols, rows)
+    dropped["window not inside the grid"] = int((~inside).sum())
+    static = _static(job.static, job.grid)
+    try:
+        first = job.rows[0]
+        when = np.datetime64(first.timestamp_utc, "s").item()
+        scene = read_scene(ScenePaths(first.path_bt, first.path_rf, first.path_sza), when, job.grid, job.conditional)
+    except ZooError:
+        if not job.skip_bad:
+            raise
+        return Cut([], empty, np.zeros(0, np.int16), {"scene unreadable": len(job.rows)})
+    fields = np.concatenate([scene.bt, scene.rf, scene.sza[None], static.dem[None], static.lsmask[None]])
+    x = windows(fields, cols[inside], rows[inside])
+    classes = static.classes()[rows[inside], cols[inside]]
+    finite = np.isfinite(x).all(axis=(1, 2, 3))
+    known = classes >= 0
+    dropped["not finite"] = int((~finite).sum())
+    dropped["no land-cover class"] = int((finite & ~known).sum())
+    keep = finite & known
+    kept = [row for row, ok in zip(np.array(job.rows, object)[inside], keep) if ok]
+    return Cut(kept, x[keep], classes[keep], dict(dropped))
+
+
+@lru_cache(maxsize=4)
+def _static(path: Path, grid: KoGrid) -> object:
+    return read_static(path, grid)
+
+
+def _in_order(executor: object, jobs: Iterator[Job], ahead: int) -> Iterator[Cut]:
+    """Results in the order of the jobs, with at most ``ahead`` waiting: memory stays bounded."""
+    jobs = iter(jobs)
+    waiting = [executor.submit(cut_job, job) for job in islice(jobs, ahead)]
+    while waiting:
+        yield waiting.pop(0).result()
+        waiting += [executor.submit(cut_job, job) for job in islice(jobs, 1)]
+
+
+def _key(row: Row) -> Key:
+    return (row.path_bt, row.path_rf, row.path_sza, row.year)
