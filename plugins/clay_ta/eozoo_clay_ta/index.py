@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,12 +23,16 @@ from eozoo_clay_ta.stations import Labels, Position, read_labels, read_positions
 
 SPLITS = ("train", "val", "test")
 OBSERVATIONS = "observations.csv"
+_PATHS = ("path_bt", "path_rf", "path_sza")
 _LETTERS = {"t": "train", "v": "val", "e": "test"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One sample of the index. ta in degC, pixel_x = column, pixel_y = row, timestamp_utc = YYYY-MM-DDTHH:MM."""
+    """One sample of the index. ta in degC, pixel_x = column, pixel_y = row, timestamp_utc = YYYY-MM-DDTHH:MM.
+
+    Paths in the file are relative to its folder, so that index and scenes can be moved together.
+    """
 
     timestamp_utc: str
     stn: int
@@ -61,7 +66,8 @@ def build_index(settings: IndexSettings, folder: Path, grid: KoGrid) -> tuple[li
     files = [_write_rows(folder / f"index_{name}.csv", split[name]) for name in SPLITS]
     files.append(_write_observations(folder / OBSERVATIONS, labels))
     summary = {**{name: len(split[name]) for name in SPLITS}, **dict(sorted(counts.items()))}
-    text = json.dumps({"counts": summary, "settings": settings.model_dump(mode="json")}, indent=2, ensure_ascii=False)
+    how = settings.model_dump(mode="json", exclude={"scenes_dir", "labels", "stations"})
+    text = json.dumps({"counts": summary, "settings": how}, indent=2, ensure_ascii=False)
     write_atomic(folder / "index_summary.json", lambda file: file.write(text.encode()))
     return [*files, folder / "index_summary.json"], summary
 
@@ -78,7 +84,8 @@ def read_rows(path: Path, chunk: int) -> Iterator[list[Row]]:
                     f"{path}: has no column {missing[0]!r}; build it with 'eozoo prepare clay_ta build_index'"
                 )
             while part := list(islice(reader, chunk)):
-                yield [Row(**{name: kind(line[name]) for name, kind in types.items()}) for line in part]
+                rows = [Row(**{name: kind(line[name]) for name, kind in types.items()}) for line in part]
+                yield [replace(row, **{name: _absolute(getattr(row, name), path) for name in _PATHS}) for row in rows]
     except OSError as error:
         raise ZooError(f"{path}: cannot be read ({error.strerror}); run 'eozoo prepare clay_ta build_index'") from None
     except (ValueError, TypeError) as error:
@@ -200,7 +207,14 @@ def _write_rows(path: Path, rows: list[Row]) -> Path:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([f.name for f in fields(Row)])
-    writer.writerows(list(asdict(row).values()) for row in rows)
+    folder = path.parent.resolve()
+    shown = {
+        p: os.path.relpath(Path(p).resolve(), folder) if p else ""
+        for r in rows
+        for p in (r.path_bt, r.path_rf, r.path_sza)
+    }
+    for row in rows:
+        writer.writerow([shown[value] if name in _PATHS else value for name, value in vars(row).items()])
     write_atomic(path, lambda file: file.write(buffer.getvalue().encode()))
     return path
 
@@ -211,6 +225,10 @@ def _write_observations(path: Path, labels: Labels) -> Path:
     lines = [f"{t},{s},{v:.2f}\n" for t, s, v in zip(labels.time[known], labels.stn[known], labels.ta[known])]
     write_atomic(path, lambda file: file.write(("timestamp_utc,stn,ta\n" + "".join(lines)).encode()))
     return path
+
+
+def _absolute(given: str, index: Path) -> str:
+    return str(index.parent / given) if given else ""
 
 
 def _hint(settings: IndexSettings) -> str:

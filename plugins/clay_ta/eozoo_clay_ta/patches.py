@@ -163,8 +163,12 @@ class _Split:
         self.builder, self.split, self.index, self.norm = builder, split, index, norm
         self.record = builder.folder / f"{split}_progress.json"
         settings = builder.settings
-        what = {"data": settings.data.model_dump(mode="json"), "norm": norm.state()}
-        what["chunk"] = settings.prepare.build_patches.model_dump(mode="json", exclude={"workers", "on_bad_scene"})
+        what = {
+            "data": settings.data.model_dump(mode="json"),
+            "norm": norm.state(),
+            "rows": builder.options.patch_chunk_rows,
+        }
+        what["static"] = fingerprint(builder.folder.glob("static_*.tif"), builder.folder)
         text = json.dumps(what, sort_keys=True) + fingerprint([index], index.parent)
         self.key = hashlib.sha256(text.encode()).hexdigest()
 

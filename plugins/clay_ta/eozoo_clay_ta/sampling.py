@@ -26,13 +26,13 @@ from eozoo_clay_ta.settings import (
 from eozoo_clay_ta.simulate import simulate
 from eozoo_clay_ta.static import read_static, static_file
 
-GRID = GridSettings(width=64, height=64, left=-540_000.0, top=20_000.0)
+GRID = GridSettings(width=56, height=56, left=-540_000.0, top=20_000.0)
 
 
 def sample_settings(root: Path, grid: GridSettings = GRID) -> ClaySettings:
     """Return settings whose paths lie below ``root``, as ``simulate`` names them."""
     index = IndexSettings(
-        scenes_dir=str(root / "l1b"), labels=str(root / "labels"), stations=str(root / "stations.csv"), block_days=14
+        scenes_dir=str(root / "l1b"), labels=str(root / "labels"), stations=str(root / "stations.csv"), block_days=12
     )
     patches = PatchSettings(
         dem=str(root / "static/dem.tif"),
@@ -45,7 +45,7 @@ def sample_settings(root: Path, grid: GridSettings = GRID) -> ClaySettings:
         index_dir=str(root / "index"), patch_dir=str(root / "patch_pt"), statistics_dir=str(root / "statistics")
     )
     train = TrainSettings(
-        epochs=60, batch_size=128, learning_rate=2e-3, weight_decay=0.05,
+        epochs=30, batch_size=128, learning_rate=2e-3, weight_decay=0.1,
         schedule=ScheduleSettings(name="cosine", warmup_steps=20),
     )  # fmt: skip
     return ClaySettings(

@@ -21,7 +21,7 @@ from eozoo_clay_ta.chunks import SCHEMA, PatchStore
 from eozoo_clay_ta.climatology import Climatology
 from eozoo_clay_ta.features import Features, cached_features
 from eozoo_clay_ta.model import CentreRidge, TaModel, build_model, context_of, features_are_fixed
-from eozoo_clay_ta.samples import Normalisation, read_json
+from eozoo_clay_ta.samples import CHANNELS, Normalisation, read_json
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -181,10 +181,11 @@ def load_model(run: Run, settings: ClaySettings) -> TaModel:
 
     content = run.load("best")
     state = content["model"]
-    missing = [k for k in ("mean", "std", "ta_mean", "ta_std") if k not in state]
-    if missing:
-        raise ZooError(f"{run.file('best')}: has no {missing[0]!r}, the statistics; it is no checkpoint of clay_ta")
-    norm = Normalisation.from_state({k: state[k].tolist() for k in ("mean", "std", "ta_mean", "ta_std")})
+    shapes = {"mean": (CHANNELS,), "std": (CHANNELS,), "ta_mean": (), "ta_std": ()}
+    for name, shape in shapes.items():
+        if name not in state or state[name].shape != shape:
+            raise ZooError(f"{run.file('best')}: has no statistics {name!r} of shape {shape}; it is no such checkpoint")
+    norm = Normalisation.from_state({name: state[name].tolist() for name in shapes})
     options = run.trained_settings(type(settings)).model
     model = build_model(options, norm, saved_encoder(run, options))
     load_module(model, state, run.file("best"))
