@@ -44,6 +44,7 @@ SIZES = {
     "clay_v1_base": ClaySize(768, 12, 12),
     "clay_small": ClaySize(384, 6, 6, 64, 2.0),
     "clay_tiny": ClaySize(192, 6, 4, 48, 2.0),
+    "clay_micro": ClaySize(64, 2, 4, 16, 2.0),
 }
 
 
@@ -233,5 +234,10 @@ def clay_small() -> ClayEncoder:
 
 
 def clay_tiny() -> ClayEncoder:
-    """Return the smallest size, without published weights (4 M parameters), for tests and demonstrations."""
+    """Return a very small size without published weights (4 M parameters)."""
     return ClayEncoder(SIZES["clay_tiny"])
+
+
+def clay_micro() -> ClayEncoder:
+    """Return the smallest size (1.4 M parameters, nearly all of them in the kernel generator), for tests."""
+    return ClayEncoder(SIZES["clay_micro"])

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from eozoo_core.run import fingerprint
 from eozoo_core.statistics import ChannelStatistics
 
 from eozoo_clay_ta import chunks
+from eozoo_clay_ta.cutting import Cut, Job, cut_job, in_order
 from eozoo_clay_ta.grid import KoGrid
 from eozoo_clay_ta.index import SPLITS, Row, read_rows
 from eozoo_clay_ta.samples import (
@@ -30,36 +30,22 @@ from eozoo_clay_ta.samples import (
     read_json,
     read_statistics,
     time7,
-    windows,
     write_json,
     write_statistics,
 )
-from eozoo_clay_ta.scenes import ScenePaths, read_scene
 from eozoo_clay_ta.settings import ClaySettings
-from eozoo_clay_ta.static import build_static, read_static, static_file, write_static
+from eozoo_clay_ta.static import build_static, static_file, write_static
 
 Key = tuple[str, str, str, int]
 
 
 @dataclass(frozen=True)
-class Job:
-    """One scene's rows and what a worker needs to cut them."""
+class Survey:
+    """What one pass over an index tells: its years, all temperatures (degC) and how many scenes it needs."""
 
-    rows: list[Row]
-    grid: KoGrid
-    static: Path
-    conditional: bool
-    skip_bad: bool
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What became of a job: rows kept, their raw windows (n, 19, 9, 9) and classes (n,), and why others were not."""
-
-    rows: list[Row]
-    x: np.ndarray
-    classes: np.ndarray
-    dropped: dict[str, int]
+    years: list[int]
+    ta: np.ndarray
+    scenes: int
 
 
 class PatchBuilder:
@@ -76,13 +62,14 @@ class PatchBuilder:
         """Return the files written and, per split, how many samples were kept and dropped by each check."""
         self.folder.mkdir(parents=True, exist_ok=True)
         index = {split: self.index_dir / f"index_{split}.csv" for split in SPLITS}
-        years = sorted({row.year for split in SPLITS for part in self._parts(index[split]) for row in part})
+        surveys = {split: self._survey(path) for split, path in index.items()}
+        years = sorted({year for survey in surveys.values() for year in survey.years})
         files = [self._static(year) for year in years]
-        norm, written = self._normalisation(index["train"])
+        norm, written = self._normalisation(index["train"], surveys["train"])
         files += [*written, write_json(self.folder / "normalisation.json", norm.state())]
         report = {}
         for split in SPLITS:
-            written, report[split] = _Split(self, split, index[split], norm).build()
+            written, report[split] = _Split(self, split, index[split], norm).build(surveys[split].scenes)
             files += written
         return [*files, write_json(self.folder / "build_report.json", report)], report
 
@@ -98,6 +85,18 @@ class PatchBuilder:
     def _parts(self, index: Path) -> Iterator[list[Row]]:
         return read_rows(index, self.options.index_chunk_rows)
 
+    def _survey(self, index: Path) -> Survey:
+        years: set[int] = set()
+        ta: list[float] = []
+        scenes = 0
+        for part in self._parts(index):
+            years.update(r.year for r in part)
+            ta.extend(r.ta for r in part)
+            scenes += len({_key(r) for r in part})
+        if not ta:
+            raise ZooError(f"{index}: has no row; run 'eozoo prepare clay_ta build_index'")
+        return Survey(sorted(years), np.array(ta), scenes)
+
     def _static(self, year: int) -> Path:
         given, base = self.options, self.settings.data.landcover_base
         landcover = Path(given.landcover.replace("{year}", str(year)))
@@ -105,15 +104,14 @@ class PatchBuilder:
         static = build_static(Path(given.dem), mask, landcover, base, self.grid)
         return write_static(static, static_file(self.folder, year), self.grid)
 
-    def _normalisation(self, index: Path) -> tuple[Normalisation, list[Path]]:
+    def _normalisation(self, index: Path, survey: Survey) -> tuple[Normalisation, list[Path]]:
         given = (self.options.input_statistics, self.options.ta_statistics)
         if all(given):
             return read_statistics(*map(Path, given)), []
         if any(given):
             raise ZooError("prepare.build_patches: give both input_statistics and ta_statistics, or neither")
-        ta = np.array([r.ta for part in self._parts(index) for r in part])
-        years = sorted({r.year for part in self._parts(index) for r in part})
-        of_inputs, ta_std = self._input_statistics(index), float(ta.std())
+        ta, years = survey.ta, survey.years
+        of_inputs, ta_std = self._input_statistics(index, survey.scenes), float(ta.std())
         if not ta_std > 0:
             raise ZooError(f"{index}: all temperatures are {ta[0]:g}; a model cannot be trained on them")
         mean, std = of_inputs.mean.astype(np.float32), of_inputs.std.astype(np.float32)
@@ -124,10 +122,9 @@ class PatchBuilder:
         files = [self.statistics_dir / name for name in names]
         return norm, write_statistics(norm, *files, int(of_inputs.count[0]), len(ta))
 
-    def _input_statistics(self, index: Path) -> ChannelStatistics:
+    def _input_statistics(self, index: Path, scenes: int) -> ChannelStatistics:
         """Mean and spread of all pixels of the valid windows of some training scenes, evenly spread."""
-        total = sum(1 for _ in self.jobs(index))
-        step = max(1, total // self.options.statistics_scenes)
+        step = max(1, scenes // self.options.statistics_scenes)
         found = ChannelStatistics(NAMES)
         with self.pool() as cut_all:
             for cut in cut_all(islice(self.jobs(index), 0, None, step)):
@@ -153,7 +150,7 @@ class PatchBuilder:
 
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.options.workers, mp_context=context) as executor:
-            yield lambda jobs: _in_order(executor, jobs, 2 * self.options.workers)
+            yield lambda jobs: in_order(executor, jobs, 2 * self.options.workers)
 
 
 class _Split:
@@ -172,13 +169,12 @@ class _Split:
         text = json.dumps(what, sort_keys=True) + fingerprint([index], index.parent)
         self.key = hashlib.sha256(text.encode()).hexdigest()
 
-    def build(self) -> tuple[list[Path], dict[str, int]]:
+    def build(self, total: int) -> tuple[list[Path], dict[str, int]]:
         """Go on after the last finished chunk; return the chunk files and the counts."""
         done = self._resume()
         counts: Counter[str] = Counter(done["counts"])
         scenes, number, payload = done["scenes"], done["chunks"], []
         quiet = self.builder.settings.runtime.quiet
-        total = sum(1 for _ in self.builder.jobs(self.index))
         with self.builder.pool() as cut_all, progress_bar(self.split, total, "scenes", quiet) as bar:
             for cut in cut_all(islice(self.builder.jobs(self.index), scenes, None)):
                 scenes += 1
@@ -231,48 +227,6 @@ class _Split:
         chunks.write_chunk(chunks.chunk_path(self.builder.folder, self.split, number), arrays, meta)
         payload.clear()
         return number + 1
-
-
-def cut_job(job: Job) -> Cut:
-    """Load a scene once and cut all its windows: in-bound, finite and land-cover checks, in this order."""
-    dropped: Counter[str] = Counter()
-    empty = np.zeros((0, len(NAMES), 9, 9), np.float32)
-    cols, rows = (np.array([getattr(r, n) for r in job.rows]) for n in ("pixel_x", "pixel_y"))
-    inside = job.grid.holds_window(cols, rows)
-    dropped["window not inside the grid"] = int((~inside).sum())
-    static = _static(job.static, job.grid)
-    try:
-        first = job.rows[0]
-        when = np.datetime64(first.timestamp_utc, "s").item()
-        scene = read_scene(ScenePaths(first.path_bt, first.path_rf, first.path_sza), when, job.grid, job.conditional)
-    except ZooError:
-        if not job.skip_bad:
-            raise
-        return Cut([], empty, np.zeros(0, np.int16), {"scene unreadable": len(job.rows)})
-    fields = np.concatenate([scene.bt, scene.rf, scene.sza[None], static.dem[None], static.lsmask[None]])
-    x = windows(fields, cols[inside], rows[inside])
-    classes = static.classes()[rows[inside], cols[inside]]
-    finite = np.isfinite(x).all(axis=(1, 2, 3))
-    known = classes >= 0
-    dropped["not finite"] = int((~finite).sum())
-    dropped["no land-cover class"] = int((finite & ~known).sum())
-    keep = finite & known
-    kept = [row for row, ok in zip(np.array(job.rows, object)[inside], keep) if ok]
-    return Cut(kept, x[keep], classes[keep], dict(dropped))
-
-
-@lru_cache(maxsize=4)
-def _static(path: Path, grid: KoGrid) -> object:
-    return read_static(path, grid)
-
-
-def _in_order(executor: object, jobs: Iterator[Job], ahead: int) -> Iterator[Cut]:
-    """Results in the order of the jobs, with at most ``ahead`` waiting: memory stays bounded."""
-    jobs = iter(jobs)
-    waiting = [executor.submit(cut_job, job) for job in islice(jobs, ahead)]
-    while waiting:
-        yield waiting.pop(0).result()
-        waiting += [executor.submit(cut_job, job) for job in islice(jobs, 1)]
 
 
 def _key(row: Row) -> Key:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.checkpoint import write_atomic
-from eozoo_core.plots import MISSING, Panel, quicklook
+from eozoo_core.plots import MISSING
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -46,9 +46,20 @@ def station_picture(
 
 
 def sample_picture(x: np.ndarray, path: Path, title: str) -> Path:
-    """Draw the 19 channels of one sample ``(19, 9, 9)``, z-scores."""
-    quicklook([Panel(x[i], name, "z") for i, name in enumerate(NAMES)], path, title, columns=5)
-    return path
+    """Draw the 19 channels of one sample ``(19, 9, 9)``, z-scores, in one mosaic of five columns."""
+    columns, side = 5, x.shape[-1]
+    step, rows = side + 2, -(-len(x) // columns)
+    mosaic = np.full((rows * step, columns * step), np.nan)
+    figure, axes = _axes()
+    for i, name in enumerate(NAMES):
+        row, col = (i // columns) * step + 2, (i % columns) * step + 1
+        mosaic[row : row + side, col : col + side] = x[i]
+        axes.text(col - 0.5, row - 0.8, name, fontsize=8, color=_INK)
+    limit = max(float(np.nanpercentile(np.abs(x), 98)), 0.5)
+    shown = axes.imshow(mosaic, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    figure.colorbar(shown, ax=axes, shrink=0.85, extend="both").set_label("z-score (lsmask: 0 or 1)", color=_INK)
+    axes.set_title(title, fontsize=10, color=_INK)
+    return _save(figure, path)
 
 
 def _axes() -> tuple[Figure, object]:

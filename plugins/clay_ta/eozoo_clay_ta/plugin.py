@@ -10,7 +10,8 @@ _SIZES = {
     "clay_v1_5_large": "Clay encoder of the published v1.5 weights, 311 M parameters",
     "clay_v1_base": "Clay encoder of the published v1.0 weights, 92 M parameters",
     "clay_small": "small Clay encoder without published weights, 11 M parameters",
-    "clay_tiny": "smallest Clay encoder, without published weights, 4 M parameters",
+    "clay_tiny": "very small Clay encoder without published weights, 4 M parameters",
+    "clay_micro": "smallest Clay encoder, for tests, without published weights, 1 M parameters",
 }
 
 

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from eozoo_clay_ta.channels import BT, RF
 
-EncoderName = Literal["clay_v1_5_large", "clay_v1_base", "clay_small", "clay_tiny"]
+EncoderName = Literal["clay_v1_5_large", "clay_v1_base", "clay_small", "clay_tiny", "clay_micro"]
 
 
 class ClayModel(Settings):
@@ -29,7 +29,7 @@ class ClayModel(Settings):
         "centre values, solved exactly (baselines).",
     )
     encoder: EncoderName = Field(
-        "clay_v1_5_large", description="Size of the Clay encoder; small and tiny have no weights."
+        "clay_v1_5_large", description="Size of the Clay encoder; small, tiny and micro have no weights."
     )
     clay_ckpt_path: str = Field(
         "",
@@ -160,8 +160,8 @@ class SimulateSettings(Settings):
 
     out: str = Field("data/synthetic", description="Folder to write.")
     stations: int = Field(48, ge=4, description="Stations.")
-    every_days: int = Field(12, ge=1, description="Days between days with scenes, over 2022.")
-    days: int = Field(30, ge=1, description="Days with scenes.")
+    every_days: int = Field(15, ge=1, description="Days between days with scenes, over 2022.")
+    days: int = Field(24, ge=1, description="Days with scenes.")
     hours: tuple[int, ...] = Field((3, 15), description="UTC hours of the scenes of a day.")
     map_stamps: tuple[str, ...] = Field(
         ("202204040300", "202210120500"), description="Further scenes, YYYYMMDDHHMM UTC, in the folder 'map'."

@@ -103,7 +103,7 @@ def test_joint_permutation_of_bands_and_waves(encoder, tiny_reference):
 
 @pytest.mark.parametrize("shape", [(9, 9), (16, 32), (0, 0)])
 def test_windows_that_do_not_fit(shape, encoder):
-    with pytest.raises(ZooError, match="square windows of a multiple of 8"):
+    with pytest.raises(ZooError, match=r"square windows of a multiple of 8"):
         encoder(torch.zeros(1, 2, *shape), torch.zeros(1, 4), torch.zeros(1, 4), torch.tensor(10.0), torch.ones(2))
 
 
@@ -148,7 +148,7 @@ def test_loader_refuses_what_does_not_fit(tmp_path):
             load_clay(target, tmp_path / name)
         assert all(torch.equal(v, before[k]) for k, v in target.state_dict().items())
     torch.save(ClayEncoder(ClaySize(32, 2, 4, 16)).state_dict(), tmp_path / "small.ckpt")
-    with pytest.raises(ZooError, match="of another shape"):
+    with pytest.raises(ZooError, match=r"of another shape"):
         load_clay(ClayEncoder(TINY), tmp_path / "small.ckpt")
-    with pytest.raises(ZooError, match="no such file"):
+    with pytest.raises(ZooError, match=r"no such file"):
         load_clay(ClayEncoder(TINY), tmp_path / "absent.ckpt")

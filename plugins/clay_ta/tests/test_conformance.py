@@ -2,7 +2,13 @@
 
 from eozoo.testing import parametrize_with_checks
 
-SMALL = ("model.encoder=clay_tiny", "model.encoder_input_size=16", "model.hidden=16", "train.batch_size=512")
+SMALL = (
+    "model.encoder=clay_micro",
+    "model.encoder_input_size=8",
+    "model.hidden=16",
+    "train.batch_size=512",
+    "infer.stride=6",
+)
 
 
 @parametrize_with_checks("clay_ta", overrides=SMALL)
