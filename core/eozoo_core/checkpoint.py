@@ -108,6 +108,22 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
     return content
 
 
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write a dict of tensors and plain Python types as it is (training samples, say), atomically; no checkpoint."""
+    import torch
+
+    write_atomic(path, lambda file: torch.save(content, file))
+
+
+def load_tensors(path: Path, device: str = "cpu", mmap: bool = False) -> Any:
+    """Read a file of tensors and plain types, whoever wrote it. Runs no code from it.
+
+    ``mmap`` maps the tensors into memory instead of reading them: opening takes milliseconds whatever the size, and
+    only what is used is read. Raises ZooError where the file is missing, damaged or holds other objects.
+    """
+    return _torch_load(path, device, mmap)
+
+
 def load_weights(path: Path, device: str = "cpu") -> dict[str, Any]:
     """Return the state dict in a weights file: our checkpoint, a bare state dict (.pt, .pth) or safetensors."""
     if Path(path).suffix == ".safetensors":
@@ -169,12 +185,13 @@ def sha256(path: Path) -> str:
         raise ZooError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _torch_load(path: Path, device: str) -> Any:
+def _torch_load(path: Path, device: str, mmap: bool = False) -> Any:
     import torch
 
     try:
-        _check_sums(path)
-        return torch.load(path, map_location=device, weights_only=True)
+        if not mmap:  # reading every byte is what a mapped file is there to avoid
+            _check_sums(path)
+        return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise ZooError(f"{path}: no such file") from None
     except pickle.UnpicklingError:

@@ -118,7 +118,8 @@ class _Loop:
         """Step-level chores inside an epoch. All processes find the same values, so that they fail together."""
         step = self.position.step
         if step % self.train.log_every == 0:
-            values = self._finite(self.position.pooled_means(self.fabric))
+            values = self.position.pooled_means(self.fabric)
+            values = self._finite(values | (self.derive(values) if self.position.sums else {}))
             self._show(values)
             if self.logs:
                 self.logs.scalars({f"step/{k}": v for k, v in values.items()} | self._lr(), step)

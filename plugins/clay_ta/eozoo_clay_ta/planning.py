@@ -1,0 +1,43 @@
+"""What ``train --dry-run`` prints."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eozoo_core import Plan, ZooError
+
+from eozoo_clay_ta.base import RANDOM
+from eozoo_clay_ta.chunks import PatchStore
+from eozoo_clay_ta.model import build_encoder, build_model, features_are_fixed
+from eozoo_clay_ta.samples import Normalisation, read_json
+
+if TYPE_CHECKING:
+    from eozoo_clay_ta.settings import ClaySettings
+
+
+def make_plan(settings: ClaySettings) -> Plan:
+    """Open the chunks and build the network without weights (on the meta device); raises what training would."""
+    import torch
+
+    folder, options, train = Path(settings.runtime.patch_dir), settings.model, settings.train
+    stores = {split: PatchStore(folder, split) for split in ("train", "val")}
+    norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
+    with torch.device("meta"):
+        model = build_model(options, norm, build_encoder(options))
+    if options.clay_ckpt_path and not Path(options.clay_ckpt_path).exists():
+        raise ZooError(f"model.clay_ckpt_path {options.clay_ckpt_path}: no such file")
+    parameters = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    batches = max(1, len(stores["train"]) // min(train.batch_size, len(stores["train"])))
+    steps = math.ceil(batches / train.accumulate)
+    fixed = features_are_fixed(options)
+    notes = [f"encoder: {options.clay_ckpt_path or RANDOM}"] if options.type == "clay_transfer" else []
+    if fixed:
+        notes.append("the frozen encoder's features are computed once and cached; epochs train the head only")
+    data = {split: f"{len(store):,} samples in {len(store.files)} chunks" for split, store in stores.items()}
+    total = train.steps or steps * train.epochs
+    # Weights once; of what is trained also gradient and two moments. Activations of a trained encoder are not counted.
+    memory = 4 * (parameters + 3 * trainable) if fixed or options.type != "clay_transfer" else None
+    return Plan(data, parameters, trainable, steps, total, memory, tuple(notes))

@@ -1,0 +1,39 @@
+"""What this plugin offers, as names and places only: ``eozoo list`` imports this module."""
+
+from eozoo_core import Port, Spec, hookimpl
+
+_CITATION = "Clay Foundation Model v1.5, github.com/Clay-foundation/model"
+_DOCUMENT = "TA 2D Pipeline (GK-2A Clay Transfer)"
+_PIXELS = Port("image", "B C H W", "z-scores per band")
+_TOKENS = Port("tokens", "B N D")
+_SIZES = {
+    "clay_v1_5_large": "Clay encoder of the published v1.5 weights, 311 M parameters",
+    "clay_v1_base": "Clay encoder of the published v1.0 weights, 92 M parameters",
+    "clay_small": "small Clay encoder without published weights, 11 M parameters",
+    "clay_tiny": "very small Clay encoder without published weights, 4 M parameters",
+    "clay_micro": "smallest Clay encoder, for tests, without published weights, 1 M parameters",
+}
+
+
+@hookimpl
+def eozoo_tasks() -> list[Spec]:
+    """The task."""
+    summary = "GK-2A patches to near-surface air temperature with a Clay encoder, up to the 900 x 900 map"
+    return [Spec("clay_ta", "eozoo_clay_ta.task:ClayTa", summary, citation=_DOCUMENT)]
+
+
+@hookimpl
+def eozoo_models() -> list[Spec]:
+    """The encoders."""
+    return [
+        Spec(name, f"eozoo_clay_ta.clay:{name}", text, takes=(_PIXELS,), gives=(_TOKENS,), citation=_CITATION)
+        for name, text in _SIZES.items()
+    ]
+
+
+@hookimpl
+def eozoo_datasets() -> list[Spec]:
+    """The samples."""
+    gives = (Port("image", "19 9 9", "z-scores"), Port("target", "", "z-score of degC"))
+    target = "eozoo_clay_ta.chunks:clay_ta_patches"
+    return [Spec("clay_ta_patches", target, "samples of SPLIT_chunk_00000.pt files", gives=gives, citation=_DOCUMENT)]

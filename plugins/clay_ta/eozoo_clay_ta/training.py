@@ -1,0 +1,200 @@
+"""Training: supervised, mean squared error of the z-scored temperature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from eozoo_core import ZooError
+from eozoo_core.fit import fit
+from eozoo_core.launch import all_reduce_sums, launch
+from eozoo_core.loading import epoch_order, share_of
+from eozoo_core.optim import Schedule, make_optimizer, pooled_step
+from eozoo_core.schedules import make_schedule
+
+from eozoo_clay_ta.base import first_encoder, saved_encoder
+from eozoo_clay_ta.chunks import SCHEMA, PatchStore
+from eozoo_clay_ta.climatology import Climatology
+from eozoo_clay_ta.features import Features, cached_features
+from eozoo_clay_ta.model import CentreRidge, TaModel, build_model, context_of, features_are_fixed
+from eozoo_clay_ta.samples import CHANNELS, Normalisation, read_json
+
+if TYPE_CHECKING:
+    from eozoo_core import Run
+    from eozoo_core.settings import TrainSettings
+    from lightning_fabric import Fabric
+
+    from eozoo_clay_ta.settings import ClaySettings
+
+EVALUATION_BATCH = 1024
+
+
+class PatchBatches:
+    """Batches of ``fit``: rows of mapped chunks, and of cached features where there are any.
+
+    Every batch holds ``train.batch_size`` samples over all processes; the last, smaller one of an epoch is left out.
+    """
+
+    def __init__(self, store: PatchStore, features: Features | None, train: TrainSettings, fabric: Fabric):
+        self._store, self._features, self._seed, self._fabric = store, features, train.seed, fabric
+        processes = fabric.world_size
+        self._batch = min(train.batch_size, len(store) - len(store) % processes)
+        if self._batch < 1:
+            raise ZooError(f"{store.folder}: {len(store)} samples cannot be shared by {processes} processes")
+
+    def __len__(self) -> int:
+        return len(self._store) // self._batch
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield batches ``start``, ``start + 1`` ... of epoch ``number``, on the device."""
+        order = np.array(epoch_order(len(self._store), self._seed, number))
+        share = self._batch // self._fabric.world_size
+        for i in range(start, len(self)):
+            first = i * self._batch + self._fabric.global_rank * share
+            yield take(self._store, self._features, order[first : first + share], self._fabric)
+
+
+def take(store: PatchStore, features: Features | None, indices: np.ndarray, fabric: Fabric) -> dict[str, Any]:
+    """Return a batch on the device, with its number of samples under "count"."""
+    batch = store.batch(indices, tuple(SCHEMA))
+    if features is not None:
+        batch["features"] = features.batch(indices)
+    return {**fabric.to_device(batch), "count": len(indices)}
+
+
+def train(run: Run, settings: ClaySettings) -> None:
+    """Train ``settings.model`` into ``run``."""
+    fabric = launch(run)
+    folder = Path(settings.runtime.patch_dir)
+    stores = {split: PatchStore(folder, split) for split in ("train", "val")}
+    check_splits(folder, stores)
+    run.check_data([file for store in stores.values() for file in store.files], folder)
+    norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
+    keep_beside(run, folder, stores["train"], norm)
+    model = build_model(settings.model, norm, first_encoder(run, settings.model))
+    fabric.to_device(model)
+    if isinstance(model, CentreRidge):
+        solve_ridge(model, stores["train"], settings.model.ridge)
+    features = {split: _features(run, settings, model, store, fabric) for split, store in stores.items()}
+    _fit(run, settings, fabric, model, stores, features)
+
+
+def _fit(run: Run, settings: ClaySettings, fabric: Fabric, model: TaModel, stores: dict, features: dict) -> None:
+    options = settings.train
+    batches = PatchBatches(stores["train"], features["train"], options, fabric)
+    wrapped, optimizer = fabric.setup(model, make_optimizer(model.parameters(), options))
+    steps = math.ceil(len(batches) / options.accumulate)
+    total = options.steps or steps * options.epochs
+    factor = make_schedule(options.schedule, options.learning_rate, total, steps)
+    schedule = Schedule([optimizer], lambda step: options.learning_rate * factor(step))
+    ta_std = float(model.ta_std)
+
+    def loss_sum(batch: dict) -> tuple[torch.Tensor, dict]:
+        squares = (wrapped(batch) - batch["y"]).square().sum()
+        return squares, {"loss": (squares.detach(), batch["count"])}
+
+    def step(micro: list[dict], number: int) -> dict:
+        if isinstance(model, CentreRidge):  # solved already: there is nothing to descend
+            with torch.no_grad():
+                sums = [loss_sum(batch)[1]["loss"] for batch in micro]
+            return {"loss": (sum(s for s, _ in sums), sum(n for _, n in sums))}
+        return pooled_step(fabric, wrapped, optimizer, options, micro, loss_sum)
+
+    def validate() -> dict[str, float]:
+        store = stores["val"]
+        sums = np.zeros(2)
+        for z, y in predictions(wrapped, store, features["val"], fabric, share_of(len(store), fabric)):
+            sums += [((z - y) ** 2).sum(), len(y)]
+        squares, count = all_reduce_sums(fabric, sums)
+        return with_rmse({"loss": float(squares / count)}, ta_std)
+
+    state = {"model": wrapped, "optimizer": optimizer, "scheduler": schedule}
+    fit(run, fabric, state, batches, step, validate, derive=lambda values: with_rmse(values, ta_std))
+
+
+def predictions(
+    model: Any, store: PatchStore, features: Features | None, fabric: Fabric, indices: range
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (predicted, true) z-scores, float64, batch by batch, in the order of ``indices``."""
+    with torch.no_grad():
+        for start in range(0, len(indices), EVALUATION_BATCH):
+            part = np.array(indices[start : start + EVALUATION_BATCH])
+            batch = take(store, features, part, fabric)
+            yield model(batch).double().cpu().numpy(), batch["y"].double().cpu().numpy()
+
+
+def with_rmse(values: dict[str, float], ta_std: float) -> dict[str, float]:
+    """Add rmse_norm, the root of the mean squared error of z-scores, and rmse_K = rmse_norm * TA_std."""
+    if "loss" not in values or values["loss"] < 0:
+        return {}
+    rmse = math.sqrt(values["loss"])
+    return {**values, "rmse_norm": rmse, "rmse_K": rmse * ta_std}
+
+
+def check_splits(folder: Path, stores: dict[str, PatchStore]) -> None:
+    """Raise ZooError where a sample (time and station) is in two splits; test is looked at too where it is there."""
+    seen: dict[tuple, str] = {}
+    if any(folder.glob("test_chunk_*.pt")):
+        stores = {**stores, "test": PatchStore(folder, "test")}
+    for split, store in stores.items():
+        for stamp, stn, _, _ in store.meta():
+            other = seen.setdefault((stamp, stn), split)
+            if other != split:
+                raise ZooError(f"{folder}: station {stn} at {stamp} is in {other} and in {split}; build the index anew")
+
+
+def keep_beside(run: Run, folder: Path, store: PatchStore, norm: Normalisation) -> None:
+    """Put into the run what maps and scores need beside the weights: static fields and the climatology."""
+    from eozoo_core.checkpoint import write_atomic
+
+    from eozoo_clay_ta.base import is_first_process
+
+    if not is_first_process():
+        return
+    for file in sorted(folder.glob("static_*.tif")):
+        content = file.read_bytes()
+        write_atomic(run.path / file.name, lambda target, content=content: target.write(content))
+    ta = np.concatenate([chunk.tensors["y"].double().numpy() for chunk in store.chunks]) * norm.ta_std + norm.ta_mean
+    run.write_json("climatology.json", Climatology.fit(store.meta(), ta).state())
+
+
+def solve_ridge(model: CentreRidge, store: PatchStore, penalty: float) -> None:
+    """Fit the baseline exactly, in one pass over the samples and bounded memory."""
+    size = model.direct.in_features + 1
+    gram, moment = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+    for start in range(0, len(store), EVALUATION_BATCH):
+        batch = store.batch(np.arange(start, min(start + EVALUATION_BATCH, len(store))))
+        context = context_of(batch).double()
+        rows = torch.cat([context, torch.ones(len(context), 1, dtype=torch.float64)], dim=1)
+        gram += rows.T @ rows
+        moment += rows.T @ batch["y"].double()
+    model.cpu().solve(gram, moment, penalty)
+
+
+def load_model(run: Run, settings: ClaySettings) -> TaModel:
+    """Return best.pt of a run, whole, in eval mode, on the CPU. Raises ZooError where a tensor does not fit."""
+    from eozoo_core.checkpoint import load_module
+
+    content = run.load("best")
+    state = content["model"]
+    shapes = {"mean": (CHANNELS,), "std": (CHANNELS,), "ta_mean": (), "ta_std": ()}
+    for name, shape in shapes.items():
+        if name not in state or state[name].shape != shape:
+            raise ZooError(f"{run.file('best')}: has no statistics {name!r} of shape {shape}; it is no such checkpoint")
+    norm = Normalisation.from_state({name: state[name].tolist() for name in shapes})
+    options = run.trained_settings(type(settings)).model
+    model = build_model(options, norm, saved_encoder(run, options))
+    load_module(model, state, run.file("best"))
+    return model.eval()
+
+
+def _features(run: Run, settings: ClaySettings, model: Any, store: PatchStore, fabric: Fabric) -> Features | None:
+    if not features_are_fixed(settings.model):
+        return None
+    folder = Path(settings.runtime.cache_dir) if settings.runtime.cache_dir else store.folder / "features"
+    key = run.info()["encoder"]["base"]
+    return cached_features(model, store, folder, fabric, key, settings.runtime.quiet)

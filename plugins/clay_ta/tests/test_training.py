@@ -1,0 +1,200 @@
+"""Training and scores: what is logged, what a run holds, features kept on disk, references beside the model."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from eozoo_clay_ta.chunks import PatchStore
+from eozoo_clay_ta.climatology import Climatology
+from eozoo_clay_ta.evaluation import add_skill, persistence, score
+from eozoo_clay_ta.task import ClayTa
+from eozoo_clay_ta.training import check_splits
+from eozoo_core import Run, ZooError
+from eozoo_core.config import load_settings, to_dict
+
+SHORT = ["train.epochs=2", "train.batch_size=16", "model.encoder_input_size=8", "train.schedule.warmup_steps=0"]
+
+
+def trained(prepared, path, *sets):
+    settings = load_settings(ClayTa.Settings, None, [*SHORT, *sets], to_dict(prepared))
+    task, run = ClayTa(settings), Run.create(path, "clay_ta", settings)
+    task.train(run)
+    return task, run
+
+
+@pytest.fixture(scope="module")
+def frozen(prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frozen")
+    return trained(prepared, folder / "run", f"runtime.cache_dir={folder / 'cache'}")
+
+
+def test_log_and_checkpoints(frozen):
+    _, run = frozen
+    lines = run.read_log()
+    assert [line["epoch"] for line in lines] == [1, 2]
+    ta_std = run.load("best")["model"]["ta_std"].item()
+    for part in ("train", "val"):
+        values = lines[-1][part]
+        assert values["rmse_norm"] == pytest.approx(math.sqrt(values["loss"]))
+        assert values["rmse_K"] == pytest.approx(values["rmse_norm"] * ta_std)
+    for which in ("current", "best"):
+        content = run.load(which)
+        assert {"model", "optimizer", "scheduler", "epoch", "best_val"} <= set(content)
+        assert not any(k.startswith("encoder.") for k in content["model"])
+    base = run.path / run.info()["encoder"]["base"]
+    assert base.exists()
+    assert run.info()["encoder"]["weights"] == "random encoder"
+    assert (run.path / "static_2022.tif").exists()
+
+
+def test_features_are_computed_once(frozen, prepared, tmp_path, monkeypatch):
+    from eozoo_clay_ta import features
+
+    cache = Path(frozen[0].settings.runtime.cache_dir)
+    before = {f.name: f.stat().st_mtime_ns for f in cache.glob("*.npy")}
+    assert len(before) == len(list(Path(prepared.runtime.patch_dir).glob("[tv]*a*_chunk_*.pt")))  # train and val
+    monkeypatch.setattr(features, "compute", None)  # would fail if it were called
+    _, again = trained(prepared, tmp_path / "again", f"runtime.cache_dir={cache}")
+    assert {f.name: f.stat().st_mtime_ns for f in cache.glob("*.npy")} == before
+    assert again.read_log()[-1]["val"] == frozen[1].read_log()[-1]["val"]
+    monkeypatch.undo()
+    trained(prepared, tmp_path / "other", f"runtime.cache_dir={cache}", "train.seed=1", "train.epochs=1")
+    assert len(list(cache.glob("*.npy"))) == 2 * len(before)  # other weights, other features
+
+
+def test_a_damaged_cache_is_computed_again(frozen, prepared, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for file in Path(frozen[0].settings.runtime.cache_dir).glob("*.npy"):
+        (cache / file.name).write_bytes(file.read_bytes()[:-100])
+    _, run = trained(prepared, tmp_path / "run", f"runtime.cache_dir={cache}")
+    assert run.read_log()[-1]["val"] == frozen[1].read_log()[-1]["val"]
+
+
+@pytest.mark.parametrize("sets", ["model.lora_rank=2", "model.trainable_blocks=1", "model.type=centre_ridge"])
+def test_other_ways_to_train_repeat_their_number(sets, prepared, tmp_path):
+    task, run = trained(prepared, tmp_path / "run", sets, "train.epochs=1")
+    scores = task.evaluate(run, "val")
+    assert scores["model"]["loss"] == pytest.approx(run.load("best")["best_val"], rel=1e-6)
+    trained_part = {k for k in run.load("best")["model"] if k.startswith("encoder.")}
+    assert bool(trained_part) == ("ridge" not in sets)
+
+
+def test_published_weights_leave_a_receipt(prepared, tmp_path, capsys):
+    from eozoo_clay_ta.clay import clay_micro
+
+    torch.manual_seed(5)
+    encoder = clay_micro()
+    torch.save({"state_dict": {f"model.encoder.{k}": v for k, v in encoder.state_dict().items()}}, tmp_path / "c.ckpt")
+    task, run = trained(prepared, tmp_path / "run", f"model.clay_ckpt_path={tmp_path / 'c.ckpt'}", "train.epochs=1")
+    said = capsys.readouterr().err
+    assert "c.ckpt: sha256" in said
+    assert "all 45 tensors" in said
+    assert "random encoder" not in said
+    assert run.info()["encoder"]["receipt"]["tensors"] == 45
+    (tmp_path / "c.ckpt").unlink()  # the run has its own copy
+    assert task.evaluate(run, "test")["model"]["rmse_K"] > 0
+
+
+def test_the_base_file_is_checked(frozen, tmp_path):
+    import shutil
+
+    path = Path(shutil.copytree(frozen[1].path, tmp_path / "run"))
+    base = next(path.glob("base-*.safetensors"))
+    base.write_bytes(base.read_bytes()[:-4] + b"\0\0\0\1")
+    run = Run.open(path, ClayTa.Settings)
+    with pytest.raises(ZooError, match=r"its content does not match its name"):
+        ClayTa(run.settings).evaluate(run, "val")
+    base.unlink()
+    with pytest.raises(ZooError, match=r"the frozen encoder of this run is missing"):
+        ClayTa(run.settings).evaluate(run, "val")
+
+
+def test_scores_tables_and_page(frozen):
+    task, run = frozen
+    scores = task.evaluate(run, "test")
+    assert set(scores) == {"model", "mean", "climatology", "persistence"}
+    assert scores["model"]["rmse_norm"] == pytest.approx(math.sqrt(scores["model"]["loss"]), rel=1e-5)
+    assert scores["model"]["mse_K2"] == pytest.approx(scores["model"]["rmse_K"] ** 2)
+    content = json.loads((run.path / "eval_test/tables.json").read_text())
+    assert content["encoder"] == "clay_micro, random encoder"
+    assert set(content["tables"]) == {"station", "hour (UTC)", "month", "land cover"}
+    for rows in content["tables"].values():
+        assert sum(r["n"] for r in rows.values()) == scores["model"]["n"]
+    page = (run.path / "eval_test/report.html").read_text()
+    assert "random encoder" in page
+    assert page.count("<img") == 2
+
+
+def test_maps_against_stations(frozen, prepared, tmp_path):
+    """A map that holds the row number everywhere is compared at the stations' rows."""
+    from eozoo_clay_ta.grid import KoGrid
+    from eozoo_clay_ta.index import read_rows
+    from eozoo_core.cog import Band, CogWriter
+
+    rows = [r for part in read_rows(Path(prepared.runtime.index_dir) / "index_test.csv", 1000) for r in part]
+    stamp = "".join(c for c in rows[0].timestamp_utc if c.isdigit())
+    grid = KoGrid(**prepared.data.grid.model_dump())
+    values = np.repeat(np.arange(24.0)[:, None], 24, axis=1).astype(np.float32) + 273.15
+    with CogWriter(tmp_path / f"ta_{stamp}.tif", grid.raster, [Band("ta", "K")]) as writer:
+        writer.write_rows(0, values[None].astype(np.float32))
+    task, run = frozen
+    settings = load_settings(ClayTa.Settings, None, [f"eval.maps_dir={tmp_path}"], to_dict(task.settings))
+    found = ClayTa(settings).evaluate(Run(run.path, run.task, settings), "test")["maps"]
+    here = [r for r in rows if r.timestamp_utc == rows[0].timestamp_utc]
+    assert found["n"] == len(here)
+    assert found["bias_K"] == pytest.approx(np.mean([r.pixel_y - r.ta for r in here]), abs=1e-4)
+    settings = load_settings(ClayTa.Settings, None, [f"eval.maps_dir={tmp_path / 'none'}"], to_dict(task.settings))
+    with pytest.raises(ZooError, match=r"none: has no map ta_YYYYMMDDHHMM.tif"):
+        ClayTa(settings).evaluate(Run(run.path, run.task, settings), "test")
+
+
+def test_score_and_skill_by_hand():
+    truth, said = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 3.0, 3.0, 2.0])
+    found = score(said, truth, 2.0)
+    assert found["mse_K2"] == pytest.approx(5 / 4)
+    assert found["rmse_norm"] == pytest.approx(math.sqrt(5) / 4)
+    assert found["mae_K"] == 0.75
+    assert found["bias_K"] == -0.25
+    assert found["r2"] == pytest.approx(0.0)
+    scores = {"model": found}
+    reference = np.array([2.0, 2.0, 5.0, np.nan])
+    add_skill(scores, {"model": said, "climatology": reference}, truth)
+    assert scores["model"]["skill_climatology"] == pytest.approx(1 - 1 / 5)
+
+
+def test_persistence_is_the_day_before():
+    known = {(np.datetime64("2022-01-01T03:00", "m"), 7): -3.0}
+    meta = [("2022-01-02T03:00", 7, 0, 0), ("2022-01-02T03:00", 8, 0, 0), ("2022-01-01T03:00", 7, 0, 0)]
+    np.testing.assert_array_equal(persistence(known, meta), [-3.0, np.nan, np.nan])
+
+
+def test_climatology_recovers_its_harmonics():
+    times = np.arange("2022-01-01T00:00", "2023-01-01T00:00", 180, dtype="datetime64[m]")
+    meta = [(str(t), 1 + i % 2, 0, 0) for i, t in enumerate(times)]
+    day = 2 * np.pi * (times - times[0]).astype(float) / 1440 / 365.25
+    hour = 2 * np.pi * (times - times.astype("M8[D]")).astype(float) / 1440
+    ta = 12 + 10 * np.cos(day - 3.5) + 4 * np.cos(hour - 1) * (1 + 0.3 * np.sin(day))
+    ta = ta + np.array([m[1] for m in meta])
+    found = Climatology.fit(meta, ta)
+    np.testing.assert_allclose(found(meta), ta, atol=0.02)
+    again = Climatology.from_state(json.loads(json.dumps(found.state())))
+    np.testing.assert_array_equal(again(meta), found(meta))
+    assert abs(again([(meta[0][0], 99, 0, 0)])[0] - ta[0]) < 1.0  # a station that training did not have
+
+
+def test_a_sample_in_two_splits_is_an_error(prepared):
+    store = PatchStore(prepared.runtime.patch_dir, "train")
+    with pytest.raises(ZooError, match=r"is in train and in val"):
+        check_splits(Path(prepared.runtime.patch_dir), {"train": store, "val": store})
+
+
+def test_plan(prepared):
+    settings = load_settings(ClayTa.Settings, None, ["model.encoder=clay_v1_5_large"], to_dict(prepared))
+    plan = ClayTa(settings).plan(None)
+    assert plan.parameters > 311_442_944
+    assert plan.trainable < 200_000
+    assert "encoder: random encoder" in plan.notes
