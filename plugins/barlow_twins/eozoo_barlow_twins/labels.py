@@ -86,3 +86,10 @@ def prepare_labels(tile: Tile, rasters: tuple[str, ...]) -> Path:
         raise ZooError(f"{tile.path}: none of prepare.labels.rasters covers this tile")
     small = labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
     return save_array(tile.path / "labels.npy", small)
+
+
+def class_values(data: LabelledData) -> tuple[int, ...]:
+    """The value of each class in a map of bytes: its lowest code where all fit 1..255, else 1, 2, 3 ..."""
+    names = class_names(data)
+    lowest = [min(code for code, name in data.legend.items() if name == wanted) for wanted in names]
+    return tuple(lowest) if all(1 <= code <= 255 for code in lowest) else tuple(range(1, len(names) + 1))
