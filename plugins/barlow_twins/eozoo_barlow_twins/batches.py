@@ -165,4 +165,5 @@ class _Whole:
     def __getitem__(self, batch: int) -> dict[str, Any]:
         import torch
 
-        return {name: torch.from_numpy(a) for name, a in self._batches.make(self._epoch, batch).items()}
+        made = self._batches.make(self._epoch, batch)
+        return {name: torch.from_numpy(a) if isinstance(a, np.ndarray) else a for name, a in made.items()}

@@ -34,19 +34,19 @@ def prepare_cube(settings: CubeSettings, folder: Path) -> Path:
         found = _variables(source, stack)
         wanted = [_find(found, name, source) for name in (*settings.bands, "SCL")]
         grid = _Grid.over([*wanted, *(_find(found, name, source) for name in settings.labels)], settings.resolution)
-        times = _times(wanted)
+        kept = [(i, t.date()) for i, t in enumerate(_times(wanted)) if settings.keeps(t.date())]
         layers = _layers({n: grid.raise_(_find(found, n, source), None) for n in settings.labels}, settings.fields)
         plan = TilePlan(
-            settings.bands, tuple(t.date() for t in times), grid.height, grid.width, grid.crs, grid.transform,
+            settings.bands, tuple(day for _, day in kept), grid.height, grid.width, grid.crs, grid.transform,
             f"cube {source.name}", layers,
         )  # fmt: skip
         with new_tile(folder / settings.tile, plan) as writer:
-            for number in range(len(times)):
+            for place, (number, _) in enumerate(kept):
                 values = np.stack([grid.raise_(v, number).astype(np.float32) for v in wanted[:-1]], axis=-1)
                 fill = np.array([v.fill if v.fill is not None else -1 for v in wanted[:-1]], np.float32)
                 scene = grid.raise_(wanted[-1], number)
                 clear = np.isin(scene, settings.clear) & (values != fill).all(axis=-1)
-                writer.put(number, 0, values + settings.offset, clear)
+                writer.put(place, 0, values + settings.offset, clear)
     return folder / settings.tile
 
 

@@ -1,8 +1,10 @@
 """A synthetic country of five land covers with their seasons, clouds and noise: for demos and tests.
 
+Pixels take up light from their neighbours, and every observation is noisy.
+
 Vegetation follows a double logistic curve of the day of year (Beck et al. 2006): crops (two kinds, by sowing date),
 grass, forest; built-up and water hardly change. Reflectance in each band is a mixture of a dark and a bright spectrum
-by greenness, with noise per pixel and date. Clouds are patches that hide about half of all observations.
+by greenness. Clouds are patches that hide about half of all observations.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from eozoo_barlow_twins.settings import (
     LandCoverSettings,
     PixelEval,
     PixelRuntime,
+    PixelSchedule,
     PixelTrain,
     PretrainData,
     PretrainRuntime,
@@ -32,8 +35,8 @@ from eozoo_barlow_twins.write_tile import TilePlan, new_tile
 LEGEND = {10: "Tree cover", 30: "Grassland", 40: "Cropland", 50: "Built-up", 80: "Permanent water bodies"}
 # code, base and peak greenness, day of half rise and of half fall, their spread between fields in days
 _KINDS = (
-    (10, 0.45, 0.95, 110, 290, 4), (30, 0.45, 0.80, 80, 300, 12), (40, 0.08, 0.95, 90, 195, 8),
-    (40, 0.08, 0.90, 155, 265, 8), (50, 0.10, 0.18, 100, 280, 10), (80, 0.0, 0.02, 100, 280, 10),
+    (10, 0.45, 0.95, 110, 290, 8), (30, 0.35, 0.85, 85, 290, 20), (40, 0.15, 0.90, 95, 205, 15),
+    (40, 0.15, 0.85, 150, 265, 15), (50, 0.15, 0.40, 105, 280, 20), (80, 0.0, 0.02, 100, 280, 10),
 )  # fmt: skip
 # Digital numbers of bare and of green surfaces in S2_BANDS, and of water.
 _BARE = np.array([900, 1200, 1500, 1800, 2000, 2100, 2250, 2350, 3000, 2500], float)
@@ -71,7 +74,7 @@ def pretrain_sample(root: Path) -> Sample:
     folder = _landscapes(root)
     settings = BarlowSettings(
         data=PretrainData(dataset="synthetic", block=8, val_samples=256),
-        train=PixelTrain(epochs=6, batch_size=128, learning_rate=1e-3, schedule={"warmup_steps": 4}, log_every=5),
+        train=PixelTrain(epochs=6, batch_size=128, learning_rate=1e-3, schedule=PixelSchedule(warmup_steps=4), log_every=5),
         runtime=PretrainRuntime(base_path=str(root)),
         eval=PixelEval(draws=3, bootstrap=100, trees=50, labels=LabelledData(legend=LEGEND)),
     )
@@ -131,8 +134,10 @@ def _reflectance(kinds: np.ndarray, shift: np.ndarray, day: float, random: np.ra
     leaf = np.where(codes == 10, _FOREST, _GREEN)
     values = (1 - green) * np.where(codes == 50, _BUILT, _BARE) + green * leaf
     values = np.where(codes == 80, _WATER, values)
-    scene = random.normal(1, 0.04)  # haze and sun angle: one factor a scene
-    return (values * scene * random.normal(1, 0.06, values.shape) + random.normal(0, 25, values.shape)).clip(1, 9000)
+    values = 0.6 * values + 0.1 * sum(np.roll(values, s, a) for s in (-1, 1) for a in (0, 1))  # light of neighbours
+    scene = random.normal(1, 0.08)  # haze and sun angle: one factor a scene
+    noise = random.normal(1, 0.12, (*kinds.shape, 1)) * random.normal(1, 0.12, values.shape)
+    return (values * scene * noise + random.normal(0, 60, values.shape)).clip(1, 9000)
 
 
 def _cloud(size: int, share: float, random: np.random.Generator) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from eozoo_core.settings import PrepareSettings, Settings
 from pydantic import Field
 
@@ -19,9 +21,15 @@ class SourceSettings(Settings):
         CLEAR,
         description="Scene classes (SCL) that count as clear: 4 vegetation, 5 bare, 6 water, 7 unclassified, 11 snow.",
     )
+    first: date | None = Field(None, description="Leave out dates before this (YYYY-MM-DD), for example 2018-01-01.")
+    last: date | None = Field(None, description="Leave out dates after this. Labels of one season go with its dates.")
     offset: int = Field(
         0, description="Added to every digital number; -1000 for L2A baselines from 04.00 where not yet applied."
     )
+
+    def keeps(self, day: date) -> bool:
+        """Whether ``day`` lies between ``first`` and ``last``."""
+        return (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
 
 
 class CubeSettings(SourceSettings):

@@ -111,7 +111,7 @@ class BarlowTwinsTask(Preparation, Task):
             total,
             times.per_epoch,
             times.total,
-            step_bytes(lambda: model(*_example(info)), model.parameters(), 2 * s.train.batch_size / 8),
+            step_bytes(lambda: model(*example_series(info)), model.parameters(), 2 * s.train.batch_size / 8),
         )
 
     @classmethod
@@ -188,7 +188,7 @@ class BarlowTwinsTask(Preparation, Task):
             embedding_maps(run, encoder or self.series_encoder(run), [Tile(Path(test))], run.path / "test_tile")
 
 
-def _example(info: EncoderInfo) -> tuple[Any, Any]:
+def example_series(info: EncoderInfo) -> tuple[Any, Any]:
     """Eight series, to measure with."""
     import torch
 

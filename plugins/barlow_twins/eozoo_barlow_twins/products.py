@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _STRIP = 64  # rows
 _STAMP = "EOZOO_STAMP"
+CLASS_UNIT = "class code"
 
 
 def quantise(embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +73,7 @@ def class_maps(run: Run, encoder: SeriesEncoder, tiles: Sequence[Tile], dest: Pa
                 tags, out = {_STAMP: stamp}, {}
                 for name, file in zip(wanted, files, strict=True):
                     if name == "classes":
-                        writer = CogWriter(file, grid, [Band("class", classes=table)], "uint8", 0, tags)
+                        writer = CogWriter(file, grid, [Band("class", CLASS_UNIT, classes=table)], "uint8", 0, tags)
                     else:
                         writer = CogWriter(file, grid, [Band(n, "1") for n in names], tags=tags)
                     out[name] = stack.enter_context(writer)
@@ -121,7 +122,7 @@ def _write_embedding(
         if "int8" in wanted:
             small = writer("embedding_int8", bands, "int8", -128)
             scale = writer("embedding_scale", [Band("scale: embedding = int8 x scale", "1")])
-        rgb = writer("false_colour", [Band(n) for n in ("red", "green", "blue")], "uint8", 0) if colours else None
+        rgb = writer("false_colour", [Band(n, "1") for n in ("red", "green", "blue")], "uint8", 0) if colours else None
         for row, strip in _strips(values):
             if full is not None:
                 full.write_rows(row, np.moveaxis(strip, 2, 0))
@@ -133,7 +134,7 @@ def _write_embedding(
                 rgb.write_rows(row, np.moveaxis(colours(strip), 2, 0))
 
 
-def _strips(values: np.ndarray):  # noqa: ANN202
+def _strips(values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, rows (n, W, K)) from top to bottom."""
     for row in range(0, values.shape[0], _STRIP):
         yield row, np.array(values[row : row + _STRIP])

@@ -37,7 +37,9 @@ def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
         raise ZooError(f"prepare.scenes.folder {source}: no such folder")
     wanted = (*settings.bands, *(("SCL",) if settings.has_scl else ()))
     dates = _by_date(source, wanted)
-    scenes = {day: _complete(bands, wanted, day) for day, bands in sorted(dates.items())}
+    scenes = {day: _complete(bands, wanted, day) for day, bands in sorted(dates.items()) if settings.keeps(day)}
+    if not scenes:
+        raise ZooError(f"{source}: no date lies between prepare.scenes.first and last")
     reference = min((b for bands in scenes.values() for b in bands.values()), key=lambda b: b.pixel)
     h, w = reference.height, reference.width
     plan = TilePlan(

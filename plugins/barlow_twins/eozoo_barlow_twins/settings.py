@@ -117,7 +117,7 @@ class PixelSchedule(Settings):
 class PixelTrain(TrainSettings):
     """Training of pixel encoders."""
 
-    schedule: PixelSchedule = Field(PixelSchedule(warmup_steps=100), description="Learning-rate schedule.")
+    schedule: PixelSchedule = Field(PixelSchedule(), description="Learning-rate schedule.")
     bias_rate: float = Field(1.0, gt=0, description="Learning rate of biases and norms, as a share of the others'.")
 
 
@@ -186,9 +186,12 @@ class BarlowSettings(TaskSettings):
     model: PretrainModel = Field(PretrainModel(), description="What is pre-trained.")
     data: PretrainData = Field(PretrainData(), description="Which pixels are seen.")
     train: PixelTrain = Field(
-        PixelTrain(epochs=20, batch_size=256, learning_rate=1e-3, weight_decay=1.5e-6, clip_norm=None, clip_value=1.0),
+        PixelTrain(
+            epochs=20, batch_size=256, learning_rate=1e-3, weight_decay=1.5e-6, clip_norm=None, clip_value=1.0,
+            schedule=PixelSchedule(warmup_steps=100),
+        ),
         description="How it is trained.",
-    )
+    )  # fmt: skip
     runtime: PretrainRuntime = Field(PretrainRuntime(), description="Where and how the work runs.")
     infer: PretrainInfer = Field(PretrainInfer(), description="How maps are made.")
     eval: PixelEval = Field(PixelEval(), description="How scores are computed.")
@@ -223,7 +226,7 @@ class LandCoverSettings(TaskSettings):
     model: LandCoverModel = Field(LandCoverModel(), description="Encoder and classifier.")
     data: LabelledData = Field(LabelledData(), description="Which pixels are seen, and their labels.")
     train: PixelTrain = Field(
-        PixelTrain(epochs=20, batch_size=256, learning_rate=1e-3, schedule=PixelSchedule(warmup_steps=0)),
+        PixelTrain(epochs=20, batch_size=256, learning_rate=1e-3),
         description="How it is trained.",
     )
     runtime: PixelRuntime = Field(PixelRuntime(), description="Where and how the work runs.")
