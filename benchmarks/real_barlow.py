@@ -36,7 +36,10 @@ from eozoo_core import Run
 from eozoo_core.config import load_settings
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "barlow_s2ts"
-CUBES = {"first": ("00002806639B424A", S2_BANDS), "second": ("000028085BF08E7E", ("B05", "B06", "B07", "B8A", "B11", "B12"))}
+CUBES = {
+    "first": ("00002806639B424A", S2_BANDS),
+    "second": ("000028085BF08E7E", ("B05", "B06", "B07", "B8A", "B11", "B12")),
+}
 SIX = CUBES["second"][1]
 FIRST_DRAW = 1000  # settings were chosen on draws 0 to 7; these are others
 SHARES = (0.01, 0.05, 0.1, 0.3)
@@ -121,7 +124,13 @@ def compare(out: Path, tiles: dict[str, Tile], epochs: int, seeds: int, draws: i
 def pretrain(path: Path, out: Path, epochs: int, seed: int, bands: tuple[str, ...]) -> tuple[BarlowTwinsTask, Run]:
     """A finished pre-training run; a run that is there goes on or is left as it is."""
     names = "[" + ",".join(bands) + "]"
-    values = [*SETTINGS, f"runtime.base_path={out}", f"train.epochs={epochs}", f"train.seed={seed}", f"data.bands={names}"]
+    values = [
+        *SETTINGS,
+        f"runtime.base_path={out}",
+        f"train.epochs={epochs}",
+        f"train.seed={seed}",
+        f"data.bands={names}",
+    ]
     settings = load_settings(BarlowSettings, None, values)
     run, task = Run.create(path, "barlow_twins", settings), BarlowTwinsTask(settings)
     start = time.time()
@@ -137,7 +146,10 @@ def features(task: BarlowTwinsTask, run: Run, tile: Tile) -> tuple[dict[str, np.
     numbers = np.arange(len(index))
     pixels = next(index.groups(numbers))[2]
     series, clear = tile.series(pixels)
-    kinds = {name: encode_numbers(task.series_encoder(run, name == "random"), index, numbers, bands) for name in ("barlow", "random")}
+    kinds = {
+        name: encode_numbers(task.series_encoder(run, name == "random"), index, numbers, bands)
+        for name in ("barlow", "random")
+    }
     kinds["raw"] = raw_features(series[:, :, tile.select(bands)], clear, tile.days)
     return kinds, pixels
 
@@ -155,7 +167,9 @@ def few_labels(encoders: list, tile: Tile, kind: str, draws: int) -> dict:
             parts = [labelled(encoders[draw % len(encoders)][0], target, fields, m) for m in (train, test)]
             rows = draw_labels(parts[0].target, share, draw)
             for name, probe in PROBES.items():
-                scores = scores_of(confusion_of(parts[1].target, probe.predict(parts[0], rows, parts[1], draw), len(CLASSES[kind])))
+                scores = scores_of(
+                    confusion_of(parts[1].target, probe.predict(parts[0], rows, parts[1], draw), len(CLASSES[kind]))
+                )
                 for metric in values[name]:
                     values[name][metric].append(scores[metric])
         found[f"{share:g}"] = {"labels": len(rows)} | summary(values)
@@ -163,7 +177,7 @@ def few_labels(encoders: list, tile: Tile, kind: str, draws: int) -> dict:
 
 
 def across(here: list, first: Tile, there: list, second: Tile, kind: str) -> dict:
-    """Learn on all labels of the first place, score on all of the second; classes that both have; one value per seed."""
+    """Learn on all labels of the first place, score on all of the second: classes of both, one value per seed."""
     both = sorted(set(np.unique(classes(first, kind))) & set(np.unique(classes(second, kind))) - {-1})
     values: dict[str, dict[str, list[float]]] = {p: {"macro_f1": [], "accuracy": []} for p in PROBES}
     for (own, p), (other, q) in zip(here, there, strict=True):
@@ -212,14 +226,22 @@ def labelled(kinds: dict[str, np.ndarray], target: np.ndarray, fields: np.ndarra
 
 def summary(values: dict[str, dict[str, list[float]]]) -> dict:
     """Means, and differences of "barlow" to each other predictor with 95 % intervals from resampled draws."""
-    out: dict = {"mean": {p: {m: float(np.mean(v)) for m, v in ms.items()} for p, ms in values.items()}, "difference": {}}
+    out: dict = {
+        "mean": {p: {m: float(np.mean(v)) for m, v in ms.items()} for p, ms in values.items()},
+        "difference": {},
+    }
     random = np.random.default_rng(0)
     for name in values:
         if name != "barlow":
             d = np.array(values["barlow"]["macro_f1"]) - np.array(values[name]["macro_f1"])
             means = random.choice(d, (2000, len(d))).mean(axis=1)
             low, high = np.quantile(means, [0.025, 0.975])
-            out["difference"][name] = {"macro_f1": float(d.mean()), "low": float(low), "high": float(high), "won": int((d > 0).sum())}
+            out["difference"][name] = {
+                "macro_f1": float(d.mean()),
+                "low": float(low),
+                "high": float(high),
+                "won": int((d > 0).sum()),
+            }
     return out
 
 
@@ -231,9 +253,18 @@ def show(result: dict) -> None:
             for share, r in result[kind][where].items():
                 means = "  ".join(f"{p} {v['macro_f1']:.3f}" for p, v in r["mean"].items())
                 print(f"{float(share):6.0%} ({r['labels']:4d})  {means}")
-                print("              " + "  ".join(f"{p} {d['macro_f1']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]" for p, d in r["difference"].items()))
+                print(
+                    "              "
+                    + "  ".join(
+                        f"{p} {d['macro_f1']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
+                        for p, d in r["difference"].items()
+                    )
+                )
         r = result[kind]["across_places"]
-        print(f"{kind}, learnt on the first place, scored on the second: " + "  ".join(f"{p} {v['macro_f1']:.3f}" for p, v in r["mean"].items()))
+        print(
+            f"{kind}, learnt on the first place, scored on the second: "
+            + "  ".join(f"{p} {v['macro_f1']:.3f}" for p, v in r["mean"].items())
+        )
 
 
 if __name__ == "__main__":

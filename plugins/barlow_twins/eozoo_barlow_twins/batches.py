@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _EPOCH, _VIEW, _AUGMENT = 11, 12, 13  # purposes, so that keys never coincide
+_CHUNK = 32  # batches whose order is computed at once: small arrays cost more than their numbers
 VALIDATION = 2**31  # an "epoch" that training never reaches
 
 
@@ -119,6 +120,7 @@ class PixelBatches:
                 "lower data.min_valid or look at masks.npy"
             )
         self._workers = loader_workers(runtime, str(fabric.device))
+        self._order: tuple[tuple[int, int], np.ndarray] = ((-1, -1), np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self._maker.index) // self._batch
@@ -126,9 +128,13 @@ class PixelBatches:
     def numbers(self, epoch: int, batch: int) -> np.ndarray:
         """Pixel numbers of this process's share of a batch."""
         share = self._batch // self._fabric.world_size
-        first = batch * self._batch + self._fabric.global_rank * share
-        key = key32(self._maker.seed, epoch, _EPOCH)
-        return permute(np.arange(first, first + share), len(self._maker.index), key)
+        chunk, place = divmod(batch, _CHUNK)
+        if self._order[0] != (epoch, chunk):
+            key = key32(self._maker.seed, epoch, _EPOCH)
+            first, stop = chunk * _CHUNK * self._batch, min((chunk + 1) * _CHUNK, len(self)) * self._batch
+            self._order = (epoch, chunk), permute(np.arange(first, stop), len(self._maker.index), key)
+        first = place * self._batch + self._fabric.global_rank * share
+        return self._order[1][first : first + share]
 
     def epoch(self, number: int, start: int = 0) -> Iterator[dict[str, Any]]:
         """Yield batches ``start``, ``start + 1`` ... of an epoch, on the device."""

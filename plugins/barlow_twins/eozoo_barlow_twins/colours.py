@@ -37,7 +37,9 @@ def fit_colours(embedding: np.ndarray) -> Colours:
     """
     valid = embedding[np.isfinite(embedding).all(axis=1)].astype(np.float64)
     if len(valid) < 4 or embedding.shape[1] < 3:
-        raise ZooError(f"false colours need 4 valid pixels and 3 dimensions, found {len(valid)} and {embedding.shape[1]}")
+        raise ZooError(
+            f"false colours need 4 valid pixels and 3 dimensions, found {len(valid)} and {embedding.shape[1]}"
+        )
     mean = valid.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(valid.T))
     order = np.argsort(values)[::-1][:3]

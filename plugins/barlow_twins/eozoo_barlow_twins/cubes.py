@@ -183,7 +183,5 @@ def _layers(labels: dict[str, np.ndarray], fields: bool) -> dict[str, np.ndarray
     """File name -> layer: the first label variable is labels.npy."""
     if fields and not labels:
         raise ZooError("prepare.cube.fields needs prepare.cube.labels: fields are areas of equal labels")
-    layers = {
-        "labels.npy" if i == 0 else f"labels_{name.lower()}.npy": a for i, (name, a) in enumerate(labels.items())
-    }
+    layers = {"labels.npy" if i == 0 else f"labels_{name.lower()}.npy": a for i, (name, a) in enumerate(labels.items())}
     return layers | ({"blocks.npy": connected_fields(list(labels.values()))} if fields else {})

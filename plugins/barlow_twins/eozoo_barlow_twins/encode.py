@@ -45,9 +45,7 @@ class EncoderInfo:
         kept = run.info().get("encoder")
         if kept is None:
             raise ZooError(f"{run.path}: run.json describes no encoder; was it trained? 'eozoo train {run.task}'")
-        return cls(
-            Named.model_validate(kept["backbone"]), tuple(kept["bands"]), kept["sample_size"], kept["min_valid"]
-        )
+        return cls(Named.model_validate(kept["backbone"]), tuple(kept["bands"]), kept["sample_size"], kept["min_valid"])
 
 
 def create(registry: Any, kind: str, named: Named, fixed: dict[str, Any]) -> Any:

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 def class_scores(
-    model: Any, device: Any, info: EncoderInfo, s: LandCoverSettings, pixels: Pixels, labels: list[np.ndarray], split: str
+    model: Any,
+    device: Any,
+    info: EncoderInfo,
+    s: LandCoverSettings,
+    pixels: Pixels,
+    labels: list[np.ndarray],
+    split: str,
 ) -> tuple[dict[str, float], np.ndarray, np.ndarray, np.ndarray]:
     """Mean cross-entropy ("loss"), accuracy and F1 over the labelled pixels of ``split``, on evenly spread dates.
 

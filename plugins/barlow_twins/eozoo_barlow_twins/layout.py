@@ -1,15 +1,15 @@
 """The documented tile folder, opened lazily: nothing is read before it is asked for, and never a whole tile.
 
-    BASE/data/DATASET/processed/TILE/
-        bands.npy      (T, H, W, C) uint16   digital numbers (reflectance x 10000)
-        masks.npy      (T, H, W)    uint8    1 = clear, 0 = not
-        doys.npy       (T,)         integer  day of year 1..366, in order of acquisition
-        band_mean.npy, band_std.npy (C,)     over the clear pixels of this tile
-    optional
-        labels.npy     (H, W) integer        class codes
-        blocks.npy     (H, W) integer        spatial units (fields) that no split may cut; 0 = none
-        pixels.npy     (H*W, T, C+1) uint16  the same data pixel by pixel, mask last: see ``store``
-        tile.json      {"bands": [...], "crs": WKT, "transform": [6 numbers], "dates": [...], "source": ...}
+BASE/data/DATASET/processed/TILE/
+    bands.npy      (T, H, W, C) uint16   digital numbers (reflectance x 10000)
+    masks.npy      (T, H, W)    uint8    1 = clear, 0 = not
+    doys.npy       (T,)         integer  day of year 1..366, in order of acquisition
+    band_mean.npy, band_std.npy (C,)     over the clear pixels of this tile
+optional
+    labels.npy     (H, W) integer        class codes
+    blocks.npy     (H, W) integer        spatial units (fields) that no split may cut; 0 = none
+    pixels.npy     (H*W, T, C+1) uint16  the same data pixel by pixel, mask last: see ``store``
+    tile.json      {"bands": [...], "crs": WKT, "transform": [6 numbers], "dates": [...], "source": ...}
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Tile:
             if name not in known:
                 hint = did_you_mean(name, known)
                 if "bands" not in self.info:
-                    hint = " tile.json is missing: write one with {\"bands\": [...]} in the order of bands.npy."
+                    hint = ' tile.json is missing: write one with {"bands": [...]} in the order of bands.npy.'
                 raise ZooError(f"{self.path}: has no band {name!r}.{hint}")
         if "bands" not in self.info and len(names) != len(known):
             raise ZooError(f"{self.path}: has {len(known)} bands without names, {len(names)} are needed; add tile.json")
@@ -124,11 +124,15 @@ class Tile:
             file = self.path / name
             array = np.asarray(_array(file, 1, "(C,)"), np.float64)
             if array.shape != self.shape[3:] or not np.isfinite(array).all():
-                raise ZooError(f"{file}: expected {self.shape[3]} finite numbers, found {array.tolist()}; {_STATISTICS}")
+                raise ZooError(
+                    f"{file}: expected {self.shape[3]} finite numbers, found {array.tolist()}; {_STATISTICS}"
+                )
             values.append(array)
         flat = [n for n, s in zip(self.band_names, values[1], strict=True) if s <= 0]
         if flat:
-            raise ZooError(f"{self.path / 'band_std.npy'}: band {', '.join(flat)} has no spread; leave it out of data.bands")
+            raise ZooError(
+                f"{self.path / 'band_std.npy'}: band {', '.join(flat)} has no spread; leave it out of data.bands"
+            )
         return values[0], values[1]
 
     def layer(self, name: str) -> np.ndarray:
@@ -211,7 +215,9 @@ def pooled_statistics(tiles: list[Tile], names: tuple[str, ...]) -> tuple[np.nda
     """
     weights = np.array([float(tile.counts.sum(dtype=np.int64)) for tile in tiles])
     if weights.sum() == 0:
-        raise ZooError(f"{tiles[0].path.parent}: no pixel of any tile is clear on any date; check masks.npy (1 = clear)")
+        raise ZooError(
+            f"{tiles[0].path.parent}: no pixel of any tile is clear on any date; check masks.npy (1 = clear)"
+        )
     pairs = [(m[i], s[i]) for m, s, i in ((*t.statistics(), t.select(names)) for t in tiles)]
     means, stds = (np.stack(part) for part in zip(*pairs, strict=True))
     share = (weights / weights.sum())[:, None]

@@ -82,7 +82,7 @@ def encoded(run: Run, encoder: SeriesEncoder, tile: Tile, dest: Path) -> Iterato
     tile.doys  # noqa: B018
     dest.mkdir(parents=True, exist_ok=True)
     work = dest / f".{tile.name}.part"
-    t, h, w, _ = tile.shape
+    _, h, w, _ = tile.shape
     values, progress = _open_part(work, (h, w, encoder.outputs), stamp_of(run, tile))
     step = max(1, run.settings.infer.block_pixels // w)
     todo = [row for row in range(0, h, step) if row not in progress.done]
@@ -104,11 +104,12 @@ def encoded(run: Run, encoder: SeriesEncoder, tile: Tile, dest: Path) -> Iterato
         finally:
             progress.keep(values)
     yield values
-    del values
     shutil.rmtree(work)
 
 
-def encode_numbers(encoder: SeriesEncoder, index: PixelIndex, numbers: np.ndarray, bands: tuple[str, ...]) -> np.ndarray:
+def encode_numbers(
+    encoder: SeriesEncoder, index: PixelIndex, numbers: np.ndarray, bands: tuple[str, ...]
+) -> np.ndarray:
     """Outputs ``(n, K)`` float32 of the pixels ``numbers`` of an index."""
     out = np.full((len(numbers), encoder.outputs), np.nan, np.float32)
     for number, places, pixels in index.groups(numbers):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from eozoo_core import ZooError
@@ -77,7 +78,7 @@ class MLP(nn.Module):
         width = sample_size * (in_channels + 2 * (position == "doy"))
         sizes = [width, *[hidden_dim] * (layers + 1)]
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()) for a, b in zip(sizes, sizes[1:])
+            nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()) for a, b in pairwise(sizes)
         )
         self.output = nn.Linear(hidden_dim, latent_dim)
 
@@ -113,7 +114,7 @@ class CNN(nn.Module):
         self.latent_dim, self.position = latent_dim, _position(position, "btfm_cnn")
         sizes = [1, *channels]
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(b)) for a, b in zip(sizes, sizes[1:])
+            nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(b)) for a, b in pairwise(sizes)
         )
         width = in_channels + 2 * (position == "doy")
         self.output = nn.Linear(sizes[-1] * sample_size * width, latent_dim)

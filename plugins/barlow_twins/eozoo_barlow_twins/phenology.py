@@ -74,7 +74,9 @@ def pretrain_sample(root: Path) -> Sample:
     folder = _landscapes(root)
     settings = BarlowSettings(
         data=PretrainData(dataset="synthetic", block=8, val_samples=256),
-        train=PixelTrain(epochs=6, batch_size=128, learning_rate=1e-3, schedule=PixelSchedule(warmup_steps=4), log_every=5),
+        train=PixelTrain(
+            epochs=6, batch_size=128, learning_rate=1e-3, schedule=PixelSchedule(warmup_steps=4), log_every=5
+        ),
         runtime=PretrainRuntime(base_path=str(root)),
         eval=PixelEval(draws=3, bootstrap=100, trees=50, labels=LabelledData(legend=LEGEND)),
     )

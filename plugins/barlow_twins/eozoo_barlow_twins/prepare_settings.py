@@ -36,7 +36,9 @@ class CubeSettings(SourceSettings):
     """NetCDF/HDF5 cubes with variables (T, h, w), SCL among them."""
 
     resolution: float | None = Field(
-        None, gt=0, description="Pixel size in the map's unit (m); null = the finest of the files. Coarser are repeated."
+        None,
+        gt=0,
+        description="Pixel size in the map's unit (m); null = the finest of the files. Coarser are repeated.",
     )
     labels: tuple[str, ...] = Field(
         (), description="Label variables (H, W) in the files; the first becomes labels.npy, others labels_NAME.npy."
@@ -55,7 +57,9 @@ class SceneSettings(SourceSettings):
 class LabelSettings(Settings):
     """Labels from a classified raster."""
 
-    rasters: tuple[str, ...] = Field((), description="Classified GeoTIFFs (WorldCover tiles, say); a later one fills gaps.")
+    rasters: tuple[str, ...] = Field(
+        (), description="Classified GeoTIFFs (WorldCover tiles, say); a later one fills gaps."
+    )
     tile: str = Field("", description="Tile that gets labels.npy.")
 
 

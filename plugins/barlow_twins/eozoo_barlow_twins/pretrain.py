@@ -98,7 +98,9 @@ class BarlowTwinsTask(Preparation, Task):
         model = self._model(info, pixels)
         counts = {name: len(PixelIndex(pixels.tiles, s.data, kind)) for name, kind in SPLITS.items()}
         if counts["train"] < 2:
-            raise ZooError(f"{s.runtime.base_path}: no usable training pixel; lower data.min_valid or look at masks.npy")
+            raise ZooError(
+                f"{s.runtime.base_path}: no usable training pixel; lower data.min_valid or look at masks.npy"
+            )
         times = Timetable(max(1, counts["train"] // min(s.train.batch_size, counts["train"])), s.train)
         rate_at(s.train, times.total)
         total = sum(p.numel() for p in model.parameters())

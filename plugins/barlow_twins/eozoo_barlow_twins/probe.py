@@ -60,7 +60,6 @@ def raw_features(bands: np.ndarray, clear: np.ndarray, days: np.ndarray, step: i
     days; before the first and after the last clear date its value is held. NaN where nothing is clear.
     """
     grid = np.arange(days[0], days[-1] + 1, step)
-    rows, cols = np.nonzero(clear)
     counts = clear.sum(axis=1)
     n, channels = len(bands), bands.shape[2]
     out = np.full((n, len(grid), channels), np.nan, np.float32)

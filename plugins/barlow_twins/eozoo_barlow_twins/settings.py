@@ -44,7 +44,9 @@ class PretrainModel(Settings):
 class Augment(Settings):
     """Changes to the views beyond the choice of dates. All off by default, as documented."""
 
-    noise: float = Field(0.0, ge=0, description="Standard deviation of added Gaussian noise, in band standard deviations.")
+    noise: float = Field(
+        0.0, ge=0, description="Standard deviation of added Gaussian noise, in band standard deviations."
+    )
     date_dropout: float = Field(
         0.0, ge=0, lt=1, description="Probability that a date of a view is replaced by the date before it in the view."
     )
@@ -171,7 +173,9 @@ class LandCoverInfer(SelectDates):
 class PixelEval(EvalSettings):
     """Scores of embeddings and classes on labelled pixels."""
 
-    shares: tuple[float, ...] = Field((0.01, 0.05, 0.1, 0.3), description="Shares of the training labels for the curve.")
+    shares: tuple[float, ...] = Field(
+        (0.01, 0.05, 0.1, 0.3), description="Shares of the training labels for the curve."
+    )
     draws: int = Field(5, ge=1, description="Random draws of the labels at each share.")
     neighbours: int = Field(5, ge=1, description="k of the k-nearest-neighbour classifier.")
     trees: int = Field(100, ge=1, description="Trees of the random forest on raw bands.")

@@ -41,7 +41,7 @@ def split_map(tile: Tile, data: PixelData) -> np.ndarray:
     n_test, n_val = (math.ceil(share * len(names)) for share in (data.test_share, data.val_share))
     if n_test + n_val >= len(names):
         raise ZooError(
-            f"{tile.path}: has {len(names)} spatial blocks, too few for test and validation; lower data.block or the shares"
+            f"{tile.path}: has {len(names)} spatial blocks, too few for all splits; lower data.block or the shares"
         )
     kinds = np.full(len(names), TRAIN, np.uint8)
     kinds[order[:n_test]] = TEST

@@ -29,7 +29,7 @@ _MIXUP = 21
 
 
 class TwinSteps:
-    """The optimiser step that ``fit`` calls. Statistics of the loss are those of one forward pass over all processes."""
+    """The optimiser step that ``fit`` calls. The loss is that of a forward pass over all processes."""
 
     def __init__(self, run: Run, fabric: Fabric, model: Any, optimizer: Any, loss: Any):
         self._run, self._fabric, self._model, self._optimizer, self._loss = run, fabric, model, optimizer, loss

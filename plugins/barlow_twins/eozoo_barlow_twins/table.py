@@ -1,8 +1,8 @@
 """Step 'table': a parquet table of pixel time series -> a tile whose pixels are the rows of the table.
 
-Columns OPTICAL-<band>-ts<N>-<resolution>m hold one monthly composite each, ``label`` a class per row, ``start_date`` the
-month of ts0. The tile has H = rows and W = 1; it has no map, and the split by place uses blocks.npy, which numbers the
-groups of equal ``h3_l3_cell`` or, without that column, whole degrees of lat and lon.
+Columns OPTICAL-<band>-ts<N>-<resolution>m hold one monthly composite each, ``label`` a class per row and
+``start_date`` the month of ts0. The tile has H = rows and W = 1; it is no map, and the split by place uses blocks.npy,
+which numbers the groups of equal ``h3_l3_cell`` or, without that column, whole degrees of lat and lon.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def _read(file: Path) -> Any:
 
 def _months(table: Any, steps: list[int]) -> tuple[date, ...]:
     """The middle of each month, counted from the most frequent start month of the rows."""
-    starts = [str(v)[:7] for v in table["start_date"].to_pylist()] if "start_date" in table.column_names else ["2020-01"]
+    starts = (
+        [str(v)[:7] for v in table["start_date"].to_pylist()] if "start_date" in table.column_names else ["2020-01"]
+    )
     year, month = map(int, max(sorted(set(starts)), key=starts.count).split("-"))
     return tuple(date(year + (month - 1 + s) // 12, (month - 1 + s) % 12 + 1, 15) for s in steps)
 

@@ -66,7 +66,7 @@ def even_dates(clear: np.ndarray, size: int, part: int = 0, parts: int = 1) -> n
 
 def gather(bands: np.ndarray, dates: np.ndarray, doys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Take the chosen ``dates`` (n, L) of ``bands`` (n, T, C): values (n, L, C) as they are, days of year (n, L)."""
-    return np.take_along_axis(bands, dates[:, :, None], axis=1), doys[dates]
+    return bands[np.arange(len(bands))[:, None], dates], doys[dates]
 
 
 def augment(

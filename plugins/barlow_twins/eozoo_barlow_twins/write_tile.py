@@ -98,7 +98,7 @@ def write_statistics(tile: Tile) -> list[Path]:
 
 
 def connected_fields(layers: Iterable[np.ndarray]) -> np.ndarray:
-    """Number the connected areas (4 neighbours) in which all ``layers (H, W)`` are constant: ``(H, W)`` int32 from 1."""
+    """Number the connected areas (4 neighbours) where all ``layers (H, W)`` are constant: ``(H, W)`` int32 from 1."""
     from scipy.ndimage import label
 
     codes = np.unique(np.stack([np.asarray(layer).ravel() for layer in layers], 1), axis=0, return_inverse=True)[1]

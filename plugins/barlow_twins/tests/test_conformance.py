@@ -1,4 +1,3 @@
-
 from eozoo.testing import parametrize_with_checks
 
 SMALL = [
@@ -10,7 +9,9 @@ SMALL = [
     "eval.shares=[0.1]",
     "infer.passes=1",
 ]
-TRANSFORMER = ["model.backbone={name: btfm_transformer, options: {latent_dim: 16, heads: 2, layers: 1, feedforward: 16}}"]
+TRANSFORMER = [
+    "model.backbone={name: btfm_transformer, options: {latent_dim: 16, heads: 2, layers: 1, feedforward: 16}}"
+]
 MLP = ["model.backbone={name: btfm_mlp, options: {latent_dim: 8, hidden_dim: 16}}", "data.val_samples=128"]
 
 

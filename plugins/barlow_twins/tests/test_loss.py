@@ -109,7 +109,9 @@ def test_focal_loss_by_hand():
     assert total.item() == pytest.approx(0.25 * np.log(2), rel=1e-6)
     some = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     classes = torch.arange(20) % 5 - 1
-    assert PixelFocal(0)(some, classes)[0].item() == pytest.approx(PixelCrossEntropy()(some, classes)[0].item(), rel=1e-5)
+    assert PixelFocal(0)(some, classes)[0].item() == pytest.approx(
+        PixelCrossEntropy()(some, classes)[0].item(), rel=1e-5
+    )
 
 
 def test_effective_ranks():

@@ -191,7 +191,7 @@ def test_colours_by_hand():
     colours = fit_colours(points)
     assert np.allclose(np.abs(colours.components), np.eye(4)[[1, 3, 0]], atol=0.03)
     assert np.allclose(colours.std, [3, 2, 1], rtol=0.02)
-    shown = colours(np.array([colours.mean, np.array(colours.mean) + [0, 7.5, 0, 0], [np.nan] * 4]))
+    shown = colours(np.array([colours.mean, np.add(colours.mean, [0, 7.5, 0, 0]), [np.nan] * 4]))
     assert shown[0].tolist() == [128, 128, 128]
     assert shown[1][0] > 253
     assert np.isnan(shown[2]).all()

@@ -86,7 +86,10 @@ def test_cube_settings_change_the_tile(tmp_path):
     [
         ({"days": (0, 5, 401)}, "its dates are not those of"),
         ({"coarse": {"B12": np.ones((3, 2, 2), np.uint16)}}, "no file has a variable 'B11'"),
-        ({"coarse": {"B11": np.ones((3, 2, 2), np.uint16), "SCL": np.full((3, 2, 2), 9, np.uint8)}}, "no pixel is clear"),
+        (
+            {"coarse": {"B11": np.ones((3, 2, 2), np.uint16), "SCL": np.full((3, 2, 2), 9, np.uint8)}},
+            "no pixel is clear",
+        ),
         ({"days": None}, "no matching 'timestamp'"),
         ({"fine": {"B04": np.ones((3, 4, 4), np.uint16), "SCL": np.ones((3, 4, 4), np.uint8)}}, "SCL is also in"),
     ],
@@ -106,7 +109,7 @@ def test_truncated_cube_and_double_tile(tmp_path):
         prepare_cube(settings(tmp_path / "raw"), tmp_path / "out")
     file = tmp_path / "raw" / "a_10m.nc"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ZooError, match="a_10m.nc: cannot be read"):
+    with pytest.raises(ZooError, match=r"a_10m.nc: cannot be read"):
         prepare_cube(settings(tmp_path / "raw"), tmp_path / "other")
 
 
@@ -175,7 +178,15 @@ def test_labels_are_placed_by_coordinates_and_gaps_stay_unlabelled(tmp_path):
     for name in ("B04", "B11", "SCL"):
         write_scene(raw / f"20200301_{name}.tif", np.full((20, 20), 4, np.uint16), 10)
     tile = Tile(prepare_scenes(SceneSettings(folder=str(raw), tile="T", bands=BANDS), tmp_path / "out"))
-    profile = {"driver": "GTiff", "height": 10, "width": 5, "count": 1, "dtype": "uint8", "crs": "EPSG:32631", "nodata": 0}
+    profile = {
+        "driver": "GTiff",
+        "height": 10,
+        "width": 5,
+        "count": 1,
+        "dtype": "uint8",
+        "crs": "EPSG:32631",
+        "nodata": 0,
+    }
     for name, left, code in (("a.tif", 500000, 95), ("b.tif", 500050, 100)):
         with rasterio.open(tmp_path / name, "w", transform=from_origin(left, 5600000, 10, 10), **profile) as out:
             out.write(np.full((1, 10, 5), code, np.uint8))
@@ -195,7 +206,9 @@ def test_table_becomes_a_tile(tmp_path):
     import pyarrow
 
     random = np.random.default_rng(0)
-    columns = {f"OPTICAL-{b}-ts{t}-10m": random.integers(1, 5000, 6).astype(np.uint16) for b in BANDS for t in range(12)}
+    columns = {
+        f"OPTICAL-{b}-ts{t}-10m": random.integers(1, 5000, 6).astype(np.uint16) for b in BANDS for t in range(12)
+    }
     columns["OPTICAL-B04-ts3-10m"][2] = 65535
     columns |= {"finetune_class": ["b", "a", None, "b", "a", "a"], "start_date": ["2016-12-01"] * 6}
     columns |= {"h3_l3_cell": ["x", "x", "y", "y", "z", "z"]}

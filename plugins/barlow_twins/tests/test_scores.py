@@ -142,7 +142,7 @@ def test_fine_tuning_starts_from_every_tensor_of_the_encoder(pretrained):
 def test_fine_tuning_refuses_another_encoder(pretrained):
     root, run = pretrained
     task, fine = landcover(root, "other", f"model.pretrained={run.path}", "model.backbone.name=btfm_cnn")
-    with pytest.raises(ZooError, match="leave model.backbone null"):
+    with pytest.raises(ZooError, match=r"leave model.backbone null"):
         task.train(fine)
     weights = load_checkpoint(run.file("best"))
     weights["model"] = {f"_orig_mod.{k}": v for k, v in weights["model"].items()}  # as a compiled wrapper would save

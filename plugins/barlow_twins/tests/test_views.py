@@ -127,3 +127,11 @@ def test_random_bits_are_uniform():
     bits = random_bits(5, np.arange(2000), 50)
     assert abs(bits.mean() / 2**32 - 0.5) < 0.005
     assert len(np.unique(bits)) > 99_990
+
+
+def test_keys_are_the_scramble_of_arrays():
+    from eozoo_barlow_twins.shuffle import _mix, mix32
+
+    some = np.random.default_rng(0).integers(0, 2**32, 1000, dtype=np.uint32)
+    assert [_mix(int(v)) for v in some] == mix32(some).tolist()
+    assert len({key32(a, b) for a in range(50) for b in range(50)}) == 2500
