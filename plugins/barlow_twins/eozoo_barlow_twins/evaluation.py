@@ -28,7 +28,7 @@ from eozoo_barlow_twins.probe import (
     raw_features,
     scores_of,
 )
-from eozoo_barlow_twins.settings import LabelledData, PixelData, PixelEval
+from eozoo_barlow_twins.settings import Labels, PixelData, PixelEval
 from eozoo_barlow_twins.splits import SPLITS, TRAIN, block_numbers
 from eozoo_barlow_twins.training import Pixels, open_pixels
 
@@ -192,7 +192,7 @@ def _few(probe: Probe, train: Labelled, test: Labelled, share: float, classes: i
     }
 
 
-def _probe_labels(pixels: Pixels, data: LabelledData) -> list[np.ndarray] | None:
+def _probe_labels(pixels: Pixels, data: Labels) -> list[np.ndarray] | None:
     """Class layers of the tiles; a tile without a label file has none. None where no tile has one."""
     if not any(tile.has(data.labels) for tile in pixels.tiles):
         return None

@@ -9,7 +9,7 @@ from eozoo_core import ZooError
 
 from eozoo_barlow_twins.files import save_array
 from eozoo_barlow_twins.layout import Tile
-from eozoo_barlow_twins.settings import WORLDCOVER, LabelledData
+from eozoo_barlow_twins.settings import WORLDCOVER, Labels
 
 # ESA WorldCover's own colours (product user manual, table of classes), for names that are its own.
 _WORLDCOVER_COLOURS = {
@@ -23,7 +23,7 @@ _OTHER = (
 )  # fmt: skip
 
 
-def class_names(data: LabelledData) -> tuple[str, ...]:
+def class_names(data: Labels) -> tuple[str, ...]:
     """Classes in the order of their lowest code; codes of one name are one class."""
     return tuple(dict.fromkeys(data.legend[code] for code in sorted(data.legend)))
 
@@ -34,7 +34,7 @@ def class_colours(names: tuple[str, ...]) -> list[tuple[int, int, int]]:
     return [own.get(name, _OTHER[i % len(_OTHER)]) for i, name in enumerate(names)]
 
 
-def class_layer(tile: Tile, data: LabelledData) -> np.ndarray:
+def class_layer(tile: Tile, data: Labels) -> np.ndarray:
     """Class numbers ``(H, W)`` int16 of a tile's labels, -1 = no label.
 
     Raises ZooError for a code that neither the legend nor ``data.no_label`` names: it would be trained as nothing.
@@ -88,7 +88,7 @@ def prepare_labels(tile: Tile, rasters: tuple[str, ...]) -> Path:
     return save_array(tile.path / "labels.npy", small)
 
 
-def class_values(data: LabelledData) -> tuple[int, ...]:
+def class_values(data: Labels) -> tuple[int, ...]:
     """The value of each class in a map of bytes: its lowest code where all fit 1..255, else 1, 2, 3 ..."""
     names = class_names(data)
     lowest = [min(code for code, name in data.legend.items() if name == wanted) for wanted in names]

@@ -20,6 +20,7 @@ from eozoo_barlow_twins.prepare_settings import S2_BANDS
 from eozoo_barlow_twins.settings import (
     BarlowSettings,
     LabelledData,
+    Labels,
     LandCoverModel,
     LandCoverSettings,
     PixelEval,
@@ -78,7 +79,7 @@ def pretrain_sample(root: Path) -> Sample:
             epochs=6, batch_size=128, learning_rate=1e-3, schedule=PixelSchedule(warmup_steps=4), log_every=5
         ),
         runtime=PretrainRuntime(base_path=str(root)),
-        eval=PixelEval(draws=3, bootstrap=100, trees=50, labels=LabelledData(legend=LEGEND)),
+        eval=PixelEval(draws=3, bootstrap=100, trees=50, labels=Labels(legend=LEGEND)),
     )
     return Sample(settings, folder / "MGRS-SYN02", _batch(Tile(folder / "MGRS-SYN02")))
 

@@ -4,7 +4,7 @@ from eozoo_core import Port, Spec, hookimpl
 
 _SOURCE = "Lisaius et al. 2024, JSTARS 17:13162-13168; Zbontar et al. 2021, Barlow Twins, ICML"
 _SERIES = (
-    Port("bands", "B L C", "digital numbers, reflectance x 10000"),
+    Port("bands", "B L C", "standardised: mean 0, deviation 1 per band"),
     Port("doys", "B L", "day of year 1..366"),
 )
 _EMBEDDING = (Port("embedding", "B D", "1"),)

@@ -22,7 +22,7 @@ from eozoo_barlow_twins.rank import effective_rank
 if TYPE_CHECKING:
     from eozoo_core.run import Run
 
-    from eozoo_barlow_twins.settings import LabelledData
+    from eozoo_barlow_twins.settings import Labels
 
 _STRIP = 64  # rows
 _STAMP = "EOZOO_STAMP"
@@ -59,7 +59,7 @@ def embedding_maps(run: Run, encoder: SeriesEncoder, tiles: Sequence[Tile], dest
     return written
 
 
-def class_maps(run: Run, encoder: SeriesEncoder, tiles: Sequence[Tile], dest: Path, data: LabelledData) -> list[Path]:
+def class_maps(run: Run, encoder: SeriesEncoder, tiles: Sequence[Tile], dest: Path, data: Labels) -> list[Path]:
     """Write TILE_classes.tif (with class names and colours) and its picture, and TILE_probabilities.tif."""
     from eozoo_core.cog import Band, Category, CogWriter
 

@@ -98,14 +98,19 @@ class PretrainData(PixelData):
     augment: Augment = Field(Augment(), description="Augmentation of the views.")
 
 
-class LabelledData(PixelData):
-    """Pixels with labels. sample_size, min_valid and bands null here = those of the pre-trained encoder."""
+class Labels(Settings):
+    """A label file and what its codes mean."""
 
     labels: str = Field("labels.npy", description="Label file of a tile: (H, W) integers.")
     legend: dict[int, str] = Field(
-        WORLDCOVER, description="Code in the label file -> class name. Several codes may share a name (one class)."
+        WORLDCOVER,
+        description="Code -> class name; codes of one name are one class. With --set: 'data.legend={\"10\": Tree}'.",
     )
     no_label: tuple[int, ...] = Field((0,), description="Codes that mean 'no label'; they enter nothing.")
+
+
+class LabelledData(PixelData, Labels):
+    """Pixels with labels. sample_size, min_valid and bands are those of the pre-trained encoder where there is one."""
 
 
 class PixelSchedule(Settings):
@@ -181,7 +186,7 @@ class PixelEval(EvalSettings):
     trees: int = Field(100, ge=1, description="Trees of the random forest on raw bands.")
     bootstrap: int = Field(500, ge=10, description="Resamples of spatial blocks for the intervals.")
     max_pixels: int = Field(20000, ge=10, description="At most so many labelled pixels of each split, spread evenly.")
-    labels: LabelledData = Field(LabelledData(), description="barlow_twins only: labels of the probes (its legend).")
+    labels: Labels = Field(Labels(), description="barlow_twins only: labels for its probes.")
 
 
 class BarlowSettings(TaskSettings):
