@@ -41,6 +41,7 @@ CUBES = {
     "second": ("000028085BF08E7E", ("B05", "B06", "B07", "B8A", "B11", "B12")),
 }
 SIX = CUBES["second"][1]
+BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 FIRST_DRAW = 1000  # settings were chosen on draws 0 to 7; these are others
 SHARES = (0.01, 0.05, 0.1, 0.3)
 CLASSES = {
@@ -82,7 +83,11 @@ def main() -> None:
     tiles = prepare(arguments.out)
     result = compare(arguments.out, tiles, arguments.epochs, arguments.seeds, arguments.draws)
     arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-    show(result)
+    text = tables(result)
+    document = arguments.json.with_suffix(".md")
+    if document.exists():
+        write_document(document, text)
+    print(text)
 
 
 def prepare(out: Path) -> dict[str, Tile]:
@@ -245,26 +250,58 @@ def summary(values: dict[str, dict[str, list[float]]]) -> dict:
     return out
 
 
-def show(result: dict) -> None:
-    """Print the tables of the document."""
+NAMES = {
+    "barlow": "embedding, logistic",
+    "barlow_knn": "embedding, 5-NN",
+    "random_encoder": "random encoder, logistic",
+    "raw_logistic": "raw bands, logistic",
+    "raw_forest": "raw bands, forest",
+}
+
+
+def tables(result: dict) -> str:
+    """The tables of the document, in Markdown."""
+    blocks = []
     for kind in CLASSES:
-        for where in ("first_place", "second_place"):
-            print(f"\n{kind}, {where}: macro F1, and difference to 'barlow' with 95 % interval")
-            for share, r in result[kind][where].items():
-                means = "  ".join(f"{p} {v['macro_f1']:.3f}" for p, v in r["mean"].items())
-                print(f"{float(share):6.0%} ({r['labels']:4d})  {means}")
-                print(
-                    "              "
-                    + "  ".join(
-                        f"{p} {d['macro_f1']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
-                        for p, d in r["difference"].items()
-                    )
-                )
-        r = result[kind]["across_places"]
-        print(
-            f"{kind}, learnt on the first place, scored on the second: "
-            + "  ".join(f"{p} {v['macro_f1']:.3f}" for p, v in r["mean"].items())
+        for place in ("first_place", "second_place"):
+            rows = [["labels", *NAMES.values()]]
+            rows += [
+                [f"{float(share):.0%} ({r['labels']})", *(f"{r['mean'][p]['macro_f1']:.3f}" for p in NAMES)]
+                for share, r in result[kind][place].items()
+            ]
+            blocks.append(f"{kind}, {place.replace('_', ' ')}, macro F1:\n\n{_markdown(rows)}")
+            rows = [["labels", *(NAMES[p] for p in NAMES if p != "barlow")]]
+            rows += [
+                [f"{float(share):.0%}", *(_difference(r["difference"][p]) for p in NAMES if p != "barlow")]
+                for share, r in result[kind][place].items()
+            ]
+            blocks.append(
+                f"{kind}, {place.replace('_', ' ')}, 'embedding, logistic' minus the other, 95 % interval over the draws, "
+                f"draws won of {result['draws']}:\n\n{_markdown(rows)}"
+            )
+        across = result[kind]["across_places"]
+        rows = [list(NAMES.values()), [f"{across['mean'][p]['macro_f1']:.3f}" for p in NAMES]]
+        classes = ", ".join(across["classes"])
+        blocks.append(
+            f"{kind} ({classes}), learnt on the first place, scored on the second, macro F1:\n\n{_markdown(rows)}"
         )
+    return "\n\n".join(blocks)
+
+
+def _difference(d: dict) -> str:
+    return f"{d['macro_f1']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}] {d['won']}"
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "| " + " | ".join(["---"] * len(rows[0])) + " |", *lines[1:]])
+
+
+def write_document(file: Path, text: str) -> None:
+    """Put the tables between the two marks of the document."""
+    before, _, rest = file.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":
