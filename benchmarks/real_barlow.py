@@ -275,10 +275,11 @@ def tables(result: dict) -> str:
                 [f"{float(share):.0%}", *(_difference(r["difference"][p]) for p in NAMES if p != "barlow")]
                 for share, r in result[kind][place].items()
             ]
-            blocks.append(
-                f"{kind}, {place.replace('_', ' ')}, 'embedding, logistic' minus the other, 95 % interval over the draws, "
-                f"draws won of {result['draws']}:\n\n{_markdown(rows)}"
+            where = f"{kind}, {place.replace('_', ' ')}"
+            text = (
+                f"'embedding, logistic' minus the other, 95 % interval over the draws, draws won of {result['draws']}"
             )
+            blocks.append(f"{where}, {text}:\n\n{_markdown(rows)}")
         across = result[kind]["across_places"]
         rows = [list(NAMES.values()), [f"{across['mean'][p]['macro_f1']:.3f}" for p in NAMES]]
         classes = ", ".join(across["classes"])

@@ -50,7 +50,7 @@ _BUILT = np.array([1300, 1450, 1600, 1750, 1850, 1900, 2000, 2050, 2300, 2200], 
 def write_landscape(folder: Path, size: int, dates: int, seed: int, clouds: float = 0.45) -> Path:
     """Write a tile of ``size`` x ``size`` pixels and ``dates`` dates of one year with labels.npy; return it."""
     random = np.random.default_rng(seed)
-    kinds = _fields(size, random)
+    kinds, fields = _fields(size, random)
     days = np.sort(random.choice(np.arange(3, 363), dates, replace=False))
     when = tuple(date(2021, 1, 1) + timedelta(int(d) - 1) for d in days)
     labels = np.array([k[0] for k in _KINDS], np.uint8)[kinds]
@@ -59,10 +59,12 @@ def write_landscape(folder: Path, size: int, dates: int, seed: int, clouds: floa
         S2_BANDS, when, size, size, wkt, (10.0, 0.0, 500000.0, 0.0, -10.0, 5600000.0), "SYNTHETIC phenologies",
         {"labels.npy": labels},
     )  # fmt: skip
-    shift = random.normal(0, 1, (size, size))
+    # Fields of a kind differ: how early, how green; pixels a little more.
+    shift = random.normal(0, 1.2, fields.max() + 1)[fields] + random.normal(0, 0.3, (size, size))
+    vigour = random.uniform(0.35, 1.0, fields.max() + 1)[fields]
     with new_tile(folder, plan) as writer:
         for number, day in enumerate(days):
-            values = _reflectance(kinds, shift, float(day), random)
+            values = _reflectance(kinds, shift, vigour, float(day), random)
             cloud = _cloud(size, clouds, random)
             values[cloud] = random.normal(5500, 900, (int(cloud.sum()), 1)).clip(2500)
             writer.put(number, 0, values, ~cloud)
@@ -114,8 +116,8 @@ def _batch(tile: Tile) -> dict[str, np.ndarray]:
     return {"bands": series, "doys": np.tile(tile.doys, (len(pixels), 1))}
 
 
-def _fields(size: int, random: np.random.Generator) -> np.ndarray:
-    """Kinds ``(size, size)``: fields around random centres (nearest centre wins)."""
+def _fields(size: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Kind and field of each pixel ``(size, size)``: fields around random centres (nearest centre wins)."""
     count = max(12, size * size // 60)
     centres = random.uniform(0, size, (count, 2))
     kind = np.arange(count) % len(_KINDS)
@@ -125,14 +127,16 @@ def _fields(size: int, random: np.random.Generator) -> np.ndarray:
         distance = (rows - row) ** 2 + (cols - col) ** 2
         nearest = np.where(distance < best, number, nearest)
         best = np.minimum(best, distance)
-    return kind[nearest]
+    return kind[nearest], nearest
 
 
-def _reflectance(kinds: np.ndarray, shift: np.ndarray, day: float, random: np.random.Generator) -> np.ndarray:
+def _reflectance(
+    kinds: np.ndarray, shift: np.ndarray, vigour: np.ndarray, day: float, random: np.random.Generator
+) -> np.ndarray:
     low, high, rise, fall, spread = (np.array([k[i] for k in _KINDS], float)[kinds] for i in range(1, 6))
     up = 1 / (1 + np.exp(-(day - rise - shift * spread) / 9))
     down = 1 / (1 + np.exp((day - fall - shift * spread) / 9))
-    green = (low + (high - low) * (up + down - 1).clip(0, 1))[..., None]
+    green = (vigour * (low + (high - low) * (up + down - 1).clip(0, 1)))[..., None]
     codes = np.array([k[0] for k in _KINDS])[kinds][..., None]
     leaf = np.where(codes == 10, _FOREST, _GREEN)
     values = (1 - green) * np.where(codes == 50, _BUILT, _BARE) + green * leaf
