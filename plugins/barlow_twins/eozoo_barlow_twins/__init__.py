@@ -1,0 +1,1 @@
+"""Barlow Twins on Sentinel-2 pixel time series: pre-training, land cover, maps."""

@@ -1,0 +1,65 @@
+"""False colours of embeddings: three principal components, the same for every tile of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from eozoo_core import ZooError
+
+from eozoo_barlow_twins.files import publish
+
+COLOURS = "false_colour.json"
+SPREAD = 2.5  # standard deviations from the middle grey to the end of the scale
+
+
+@dataclass(frozen=True)
+class Colours:
+    """Mean ``D``, three components ``3 x D`` of unit length and their standard deviations, as lists of floats."""
+
+    mean: list[float]
+    components: list[list[float]]
+    std: list[float]
+
+    def __call__(self, embedding: np.ndarray) -> np.ndarray:
+        """Colours ``(..., 3)`` float32 1..255 of embeddings ``(..., D)``; NaN stays NaN."""
+        scores = (embedding.astype(np.float64) - np.array(self.mean)) @ np.array(self.components).T
+        unit = 0.5 + scores / (2 * SPREAD * np.maximum(self.std, 1e-12))
+        return (1 + np.rint(np.clip(unit, 0, 1) * 254)).astype(np.float32)
+
+
+def fit_colours(embedding: np.ndarray) -> Colours:
+    """Principal components of the rows of ``embedding (n, D)`` that are not NaN.
+
+    The sign of each is such that its largest weight is positive. Raises ZooError for fewer than 4 rows or D < 3.
+    """
+    valid = embedding[np.isfinite(embedding).all(axis=1)].astype(np.float64)
+    if len(valid) < 4 or embedding.shape[1] < 3:
+        raise ZooError(
+            f"false colours need 4 valid pixels and 3 dimensions, found {len(valid)} and {embedding.shape[1]}"
+        )
+    mean = valid.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(valid.T))
+    order = np.argsort(values)[::-1][:3]
+    components = vectors[:, order].T
+    largest = np.abs(components).argmax(axis=1)
+    components = components * np.sign(components[np.arange(3), largest])[:, None]
+    return Colours(mean.tolist(), components.tolist(), np.sqrt(np.maximum(values[order], 0)).tolist())
+
+
+def save_colours(file: Path, colours: Colours) -> Path:
+    """Write them as JSON."""
+    return publish(file, json.dumps(asdict(colours)).encode())
+
+
+def load_colours(file: Path, dimensions: int) -> Colours:
+    """Read them. Raises ZooError where the file is missing, damaged, or of another embedding size."""
+    try:
+        colours = Colours(**json.loads(Path(file).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ZooError(f"{file}: cannot be read as false colours ({error}); training writes it at its end") from None
+    if len(colours.mean) != dimensions:
+        raise ZooError(f"{file}: is for {len(colours.mean)} dimensions, the embedding has {dimensions}")
+    return colours

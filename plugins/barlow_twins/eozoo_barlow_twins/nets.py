@@ -1,0 +1,211 @@
+"""Encoders of one pixel's time series, and the parts around them.
+
+Every encoder takes ``bands (B, L, C)`` standardised (mean 0, deviation 1 per band) and ``doys (B, L)`` int64 days of
+year 1..366, and gives an embedding ``(B, D)``. ``sample_size`` is L. The keyword ``position`` says what is known of the
+dates: "doy" their day of year, "index" only their order (the documented behaviour).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from eozoo_core import ZooError
+from torch import nn
+
+YEAR = 365.25
+
+
+class Transformer(nn.Module):
+    """Transformer encoder over the dates, mean over time, linear output (Lisaius et al. 2024).
+
+    Post-norm layers with ReLU. At 11 bands and the defaults 154,880 parameters. Raises ZooError where ``latent_dim``
+    is not a multiple of ``heads`` or is odd.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 11,
+        sample_size: int = 16,
+        latent_dim: int = 64,
+        heads: int = 8,
+        layers: int = 3,
+        feedforward: int = 256,
+        dropout: float = 0.1,
+        position: str = "doy",
+    ):
+        super().__init__()
+        if latent_dim % heads or latent_dim % 2:
+            raise ZooError(f"btfm_transformer: latent_dim {latent_dim} must be even and a multiple of heads {heads}")
+        self.latent_dim, self.position = latent_dim, _position(position, "btfm_transformer")
+        self.embed = nn.Linear(in_channels, latent_dim)
+        layer = nn.TransformerEncoderLayer(latent_dim, heads, feedforward, dropout, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.output = nn.Linear(latent_dim, latent_dim)
+        table = day_encoding(latent_dim) if position == "doy" else index_encoding(sample_size, latent_dim)
+        self.register_buffer("table", table, persistent=False)  # follows from the settings
+
+    def forward(self, bands: torch.Tensor, doys: torch.Tensor) -> torch.Tensor:
+        """Encode ``bands (B, L, C)``, ``doys (B, L)`` -> ``(B, D)``."""
+        where = self.table[doys] if self.position == "doy" else self.table[: bands.shape[1]]
+        return self.output(self.layers(self.embed(bands) + where).mean(dim=1))
+
+    def last(self, count: int) -> list[nn.Module]:
+        """The last ``count`` layers and the output, for fine-tuning in part."""
+        return [*self.layers.layers[-count:], self.output]
+
+
+class MLP(nn.Module):
+    """Fully connected layers with batch normalisation and ReLU over the flattened series.
+
+    With position "doy" each date carries sine and cosine of its day beside its bands. At 11 bands, 16 dates and
+    position "index" 64,704 parameters.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 11,
+        sample_size: int = 16,
+        latent_dim: int = 64,
+        hidden_dim: int = 128,
+        layers: int = 2,
+        position: str = "doy",
+    ):
+        super().__init__()
+        self.latent_dim, self.position = latent_dim, _position(position, "btfm_mlp")
+        width = sample_size * (in_channels + 2 * (position == "doy"))
+        sizes = [width, *[hidden_dim] * (layers + 1)]
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()) for a, b in pairwise(sizes)
+        )
+        self.output = nn.Linear(hidden_dim, latent_dim)
+
+    def forward(self, bands: torch.Tensor, doys: torch.Tensor) -> torch.Tensor:
+        """Encode ``bands (B, L, C)``, ``doys (B, L)`` -> ``(B, D)``."""
+        x = with_days(bands, doys) if self.position == "doy" else bands
+        x = x.flatten(1)
+        for block in self.blocks:
+            x = block(x)
+        return self.output(x)
+
+    def last(self, count: int) -> list[nn.Module]:
+        """The last ``count`` layers and the output, for fine-tuning in part."""
+        return [*self.blocks[-count:], self.output]
+
+
+class CNN(nn.Module):
+    """3 x 3 convolutions over the picture (dates, bands) of a series, flattened into a linear output.
+
+    With position "doy" sine and cosine of the day are two more columns of the picture. At 11 bands, 16 dates and
+    position "index" 739,968 parameters.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 11,
+        sample_size: int = 16,
+        latent_dim: int = 64,
+        channels: Sequence[int] = (32, 64),
+        position: str = "doy",
+    ):
+        super().__init__()
+        self.latent_dim, self.position = latent_dim, _position(position, "btfm_cnn")
+        sizes = [1, *channels]
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(b)) for a, b in pairwise(sizes)
+        )
+        width = in_channels + 2 * (position == "doy")
+        self.output = nn.Linear(sizes[-1] * sample_size * width, latent_dim)
+
+    def forward(self, bands: torch.Tensor, doys: torch.Tensor) -> torch.Tensor:
+        """Encode ``bands (B, L, C)``, ``doys (B, L)`` -> ``(B, D)``."""
+        x = (with_days(bands, doys) if self.position == "doy" else bands).unsqueeze(1)
+        for block in self.blocks:
+            x = block(x)
+        return self.output(x.flatten(1))
+
+    def last(self, count: int) -> list[nn.Module]:
+        """The last ``count`` layers and the output, for fine-tuning in part."""
+        return [*self.blocks[-count:], self.output]
+
+
+class Standardise(nn.Module):
+    """(x - mean) / std per band, with the statistics of the training pixels as buffers: they travel in checkpoints."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+
+    def forward(self, bands: torch.Tensor) -> torch.Tensor:
+        """Digital numbers ``(..., C)`` -> standardised."""
+        return (bands - self.mean) / self.std
+
+
+class Encoder(nn.Module):
+    """Standardisation and backbone: digital numbers in, embedding out."""
+
+    def __init__(self, backbone: nn.Module, channels: int):
+        super().__init__()
+        self.standardise, self.backbone = Standardise(channels), backbone
+
+    def forward(self, bands: torch.Tensor, doys: torch.Tensor) -> torch.Tensor:
+        """Encode ``bands (B, L, C)`` digital numbers, ``doys (B, L)`` -> ``(B, D)``."""
+        return self.backbone(self.standardise(bands), doys)
+
+
+class Twins(nn.Module):
+    """Encoder and projector: what pre-training trains. Gives embedding ``(B, D)`` and projection ``(B, P)``."""
+
+    def __init__(self, encoder: Encoder, projector: nn.Module):
+        super().__init__()
+        self.encoder, self.projector = encoder, projector
+
+    def forward(self, bands: torch.Tensor, doys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return embedding and projection of ``bands (B, L, C)`` digital numbers, ``doys (B, L)``."""
+        embedding = self.encoder(bands, doys)
+        return embedding, self.projector(embedding)
+
+
+def projector(latent_dim: int, width: int, hidden_layers: int, batch_norm: bool) -> nn.Sequential:
+    """Linear-ReLU layers and a last linear one without bias; 24,704 parameters at (64, 128, 1, False)."""
+    parts: list[nn.Module] = []
+    for number in range(hidden_layers):
+        parts.append(nn.Linear(width if number else latent_dim, width, bias=not batch_norm))
+        parts += [nn.BatchNorm1d(width)] if batch_norm else []
+        parts.append(nn.ReLU())
+    return nn.Sequential(*parts, nn.Linear(width if hidden_layers else latent_dim, width, bias=False))
+
+
+def index_encoding(length: int, width: int) -> torch.Tensor:
+    """Sinusoids of the place in the series ``(length, width)`` (Vaswani et al. 2017, section 3.5, base 10000)."""
+    rates = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10000.0) / width))
+    return _waves(torch.arange(length, dtype=torch.float64)[:, None] * rates)
+
+
+def day_encoding(width: int) -> torch.Tensor:
+    """Sinusoids of the day of year ``(367, width)``, row = day; row 0 is never used.
+
+    Whole numbers of cycles a year, from 1 up to 26 (two weeks) in equal ratios: 31 December is beside 1 January.
+    """
+    half = width // 2
+    cycles = torch.round(26.0 ** (torch.arange(half, dtype=torch.float64) / max(1, half - 1)))
+    return _waves(2 * math.pi * torch.arange(367, dtype=torch.float64)[:, None] / YEAR * cycles)
+
+
+def with_days(bands: torch.Tensor, doys: torch.Tensor) -> torch.Tensor:
+    """Append sine and cosine of the day of year: ``(B, L, C)`` -> ``(B, L, C + 2)``."""
+    angle = (2 * math.pi / YEAR) * doys.to(bands.dtype)
+    return torch.cat([bands, angle.sin().unsqueeze(-1), angle.cos().unsqueeze(-1)], dim=-1)
+
+
+def _waves(angle: torch.Tensor) -> torch.Tensor:
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2).float()
+
+
+def _position(name: str, model: str) -> str:
+    if name not in ("doy", "index"):
+        raise ZooError(f"{model}: position {name!r} is unknown; use 'doy' (day of year) or 'index' (order only)")
+    return name

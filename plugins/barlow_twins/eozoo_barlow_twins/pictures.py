@@ -1,0 +1,150 @@
+"""Pictures: false colours, class maps with legend, saved maps again, training curves, cross-correlation."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from eozoo_core import ZooError
+from eozoo_core.checkpoint import write_atomic
+from eozoo_core.plots import MISSING, Panel, quicklook
+
+if TYPE_CHECKING:
+    from eozoo_core.run import Run
+    from matplotlib.figure import Figure
+
+_MOST = 1500  # pixels a side
+
+
+def colour_picture(colours: np.ndarray, file: Path, title: str) -> Path:
+    """Draw ``colours (H, W, 3)`` 1..255, NaN = missing (grey), as PNG."""
+    figure, axes = _figure()
+    missing = np.isnan(colours).any(axis=2)
+    shown = np.where(missing[..., None], int(MISSING[1:3], 16), np.nan_to_num(colours)).astype(np.uint8)
+    axes.imshow(shown, interpolation="nearest")
+    axes.set_title(f"{title}: three principal components of the embedding", fontsize=10)
+    return _save(figure, file)
+
+
+def map_picture(file: Path) -> Path:
+    """Draw a saved map as PNG beside it: classes with their legend, three byte bands as colours, else its bands."""
+    import rasterio
+    from eozoo_core.raster import gdal
+
+    file = Path(file)
+    if not file.is_file():
+        raise ZooError(f"{file}: no such map; give one with --set prepare.picture.map=FILE.tif")
+    with gdal(file, "cannot be read as a map"), rasterio.open(file) as data:
+        step = -(-max(data.shape) // _MOST)
+        shape = (data.count, -(-data.height // step), -(-data.width // step))
+        values = data.read(out_shape=shape, masked=True)
+        names, legend = data.descriptions, data.tags(1).get("CLASS_NAMES")
+        colours = {v: data.colormap(1)[int(v)][:3] for v in json.loads(legend)} if legend else {}
+        units = data.units
+    out = file.with_suffix(".png")
+    if legend:
+        return _class_picture(values[0], json.loads(legend), colours, out)
+    if data.count == 3 and values.dtype == np.uint8:
+        return colour_picture(np.moveaxis(values.astype(np.float32).filled(np.nan), 0, 2), out, file.stem)
+    floats = values.astype(np.float32).filled(np.nan)
+    panels = [Panel(b, names[i] or f"band {i + 1}", units[i] or "") for i, b in enumerate(floats[:12])]
+    quicklook(panels, out, file.stem, columns=4)
+    return out
+
+
+def correlation_picture(correlation: np.ndarray, file: Path) -> Path:
+    """Draw the cross-correlation ``(P, P)`` of two views: a bright diagonal on grey is what training aims at."""
+    figure, axes = _figure()
+    image = axes.imshow(correlation, vmin=-1, vmax=1, cmap="PuOr_r", interpolation="nearest")
+    axes.set_title("cross-correlation of the projections of two views", fontsize=10)
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return _save(figure, file)
+
+
+def training_curves(run: Run, file: Path) -> Path:
+    """Draw loss parts, effective rank and learning rate over the optimiser steps, from the run's log."""
+    lines = run.read_log()
+    steps = [line["step"] for line in lines]
+    figure, _ = _figure(0)
+    panels = {"loss": ("loss", "on_diag", "off_diag"), "RankMe": ("rankme",), "deviation": ("embedding_std",)}
+    for place, (title, names) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, 4, place + 1)
+        for name in names:
+            for kind, style in (("train", "-"), ("val", "--")):
+                pairs = [(s, line[kind][name]) for s, line in zip(steps, lines, strict=True) if name in line[kind]]
+                if pairs:
+                    axes.plot(*zip(*pairs, strict=True), style, label=f"{name} ({kind})", linewidth=1.2)
+        axes.set_title(title, fontsize=10)
+        axes.legend(fontsize=6)
+    axes = figure.add_subplot(1, 4, 4)
+    axes.plot(steps, [line["lr"] for line in lines])
+    axes.set_title("learning rate", fontsize=10)
+    figure.set_size_inches(14, 3.2)
+    return _save(figure, file)
+
+
+def confusion_picture(confusion: np.ndarray, names: tuple[str, ...], file: Path) -> Path:
+    """Draw a confusion matrix ``(K, K)`` of counts, rows = reference, as shares of each row."""
+    figure, axes = _figure()
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    for i, j in np.ndindex(*confusion.shape):
+        if confusion[i].sum():
+            colour = "white" if shares[i, j] > 0.6 else "black"
+            axes.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set(xlabel="predicted", ylabel="reference")
+    return _save(figure, file)
+
+
+def curve_picture(curves: dict[str, list[tuple[float, float, float]]], metric: str, file: Path) -> Path:
+    """Draw a metric over the share of labels: predictor -> (share, mean, standard deviation over the draws)."""
+    figure, axes = _figure()
+    for name, points in ((n, p) for n, p in curves.items() if p):
+        share, mean, deviation = (np.array(v) for v in zip(*points, strict=True))
+        axes.errorbar(100 * share, mean, deviation, marker="o", markersize=4, capsize=3, label=name, linewidth=1.2)
+    axes.set(xscale="log", xlabel="share of the training labels (%)", ylabel=metric)
+    axes.grid(color="#e6e6e6")
+    axes.legend(fontsize=8)
+    return _save(figure, file)
+
+
+def _class_picture(values: Any, legend: dict[str, str], colours: dict[str, tuple], file: Path) -> Path:
+    from matplotlib.patches import Patch
+
+    figure, axes = _figure()
+    shown = np.full((*values.shape, 3), int(MISSING[1:3], 16), np.uint8)
+    for value, colour in colours.items():
+        shown[values.filled(0) == int(value)] = colour
+    axes.imshow(shown, interpolation="nearest")
+    present = [v for v in legend if (values.filled(0) == int(v)).any()]
+    patches = [Patch(color=np.array(colours[v]) / 255, label=legend[v]) for v in present]
+    patches += [Patch(color=MISSING, label="no data")] if np.ma.getmaskarray(values).any() else []
+    axes.legend(handles=patches, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
+    axes.set_title(file.stem, fontsize=10)
+    return _save(figure, file)
+
+
+def _figure(subplots: int = 1) -> tuple[Figure, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot() if subplots else None
+    if axes is not None:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Figure, file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=130, format="png", bbox_inches="tight")
+    write_atomic(file, lambda out: out.write(content.getvalue()))
+    return file

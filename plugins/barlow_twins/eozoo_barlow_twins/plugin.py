@@ -1,0 +1,57 @@
+"""What this plugin offers. Light: importing it imports neither torch nor numpy."""
+
+from eozoo_core import Port, Spec, hookimpl
+
+_SOURCE = "Lisaius et al. 2024, JSTARS 17:13162-13168; Zbontar et al. 2021, Barlow Twins, ICML"
+_SERIES = (
+    Port("bands", "B L C", "standardised: mean 0, deviation 1 per band"),
+    Port("doys", "B L", "day of year 1..366"),
+)
+_EMBEDDING = (Port("embedding", "B D", "1"),)
+
+
+@hookimpl
+def eozoo_tasks() -> list[Spec]:
+    """Pre-training without labels, and land cover on top of it."""
+    home = "eozoo_barlow_twins"
+    return [
+        Spec(
+            "barlow_twins",
+            f"{home}.pretrain:BarlowTwinsTask",
+            "Self-supervised encoder of Sentinel-2 pixel time series; embedding and false-colour maps",
+            citation=_SOURCE,
+        ),
+        Spec(
+            "barlow_landcover",
+            f"{home}.landcover:LandCoverTask",
+            "Land-cover maps from a pre-trained pixel time series encoder",
+            citation=_SOURCE,
+        ),
+    ]
+
+
+@hookimpl
+def eozoo_models() -> list[Spec]:
+    """Encoders of one pixel's time series."""
+    lines = {
+        "btfm_transformer": ("Transformer", "Transformer over the dates of a pixel, mean over time"),
+        "btfm_mlp": ("MLP", "Fully connected network over the flattened series of a pixel"),
+        "btfm_cnn": ("CNN", "Convolutions over the (dates, bands) picture of a pixel"),
+    }
+    return [
+        Spec(name, f"eozoo_barlow_twins.nets:{cls}", line, takes=_SERIES, gives=_EMBEDDING, citation=_SOURCE)
+        for name, (cls, line) in lines.items()
+    ]
+
+
+@hookimpl
+def eozoo_losses() -> list[Spec]:
+    """The loss between two views, and two for labelled pixels."""
+    views = (Port("view", "B D", "1"), Port("view", "B D", "1"))
+    labelled = (Port("logits", "B K", "1"), Port("target", "B", "class index"))
+    home = "eozoo_barlow_twins"
+    return [
+        Spec("barlow_twins", f"{home}.loss:BarlowTwinsLoss", "Cross-correlation of two views to identity", takes=views),
+        Spec("pixel_cross_entropy", f"{home}.loss:PixelCrossEntropy", "Cross-entropy per pixel", takes=labelled),
+        Spec("pixel_focal", f"{home}.loss:PixelFocal", "Focal loss per pixel (Lin et al. 2017)", takes=labelled),
+    ]

@@ -1,0 +1,198 @@
+"""Task ``barlow_twins``: an encoder learnt from two views of every pixel, without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from eozoo_core import Plan, Run, Sample, Task, ZooError
+from eozoo_core.task import Predictor, Scores
+
+from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder, build_encoder, create, predict_batch
+from eozoo_barlow_twins.preparation import Preparation
+from eozoo_barlow_twins.settings import BarlowSettings
+from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, rate_at, step_bytes
+
+
+class BarlowTwinsTask(Preparation, Task):
+    """Self-supervised encoder of Sentinel-2 pixel time series."""
+
+    Settings = BarlowSettings
+    tolerates_gaps = ("bands",)
+
+    def outputs(self) -> dict[str, str]:
+        """The embedding of a pixel, a vector of plain numbers."""
+        return {"embedding": "1"}
+
+    def train(self, run: Run) -> None:
+        """Pre-train; then fit the false colours, and map ``runtime.test_tile_path`` where it is given."""
+        from eozoo_core.fit import fit
+        from eozoo_core.launch import launch
+        from eozoo_core.optim import Schedule
+        from eozoo_core.position import Timetable
+
+        from eozoo_barlow_twins.batches import PixelBatches, PixelIndex
+        from eozoo_barlow_twins.splits import TRAIN
+        from eozoo_barlow_twins.steps import TwinSteps, validation, view_maker
+
+        s = self.settings
+        if s.runtime.test_tile_path is not None:
+            from eozoo_barlow_twins.layout import Tile
+
+            Tile(Path(s.runtime.test_tile_path))  # a wrong path is found now, not after the training
+        fabric = launch(run)
+        pixels = open_pixels(s.runtime.base_path, s.data)
+        run.check_data([f for t in pixels.tiles for f in t.files], Path(s.runtime.base_path))
+        info = self._info(pixels)
+        info.note(run)
+        model = self._model(info, pixels)
+        if s.runtime.compile:
+            model.encoder.backbone.compile()
+        loss = create(self.registry, "loss", s.model.loss, {})
+        model, optimizer = fabric.setup(model, optimizer_for(model, s.train))
+        index = PixelIndex(pixels.tiles, s.data, TRAIN)
+        batches = PixelBatches(view_maker(index, pixels, s, s.data.augment), s.train.batch_size, fabric, s.runtime)
+        schedule = Schedule([optimizer], rate_at(s.train, Timetable(len(batches), s.train).total))
+        steps = TwinSteps(run, fabric, model, optimizer, loss)
+        validate = validation(run, fabric, model, loss, pixels, steps.watch)
+        fit(
+            run, fabric, {"model": model, "optimizer": optimizer, "scheduler": schedule}, batches, steps, validate
+        )  # fmt: skip
+        if fabric.is_global_zero:
+            self._finish(run, index)
+
+    def evaluate(self, run: Run, split: str) -> Scores:
+        """Score best.pt: loss and ranks of the views; where the tiles have labels, probes and raw-band baselines too.
+
+        A randomly initialised encoder stands beside it. Writes RUN/eval_SPLIT/report.html and report.json.
+        """
+        from eozoo_barlow_twins.evaluation import evaluate_encoder
+
+        return evaluate_encoder(self, run, split)
+
+    def predictor(self, run: Run) -> Predictor:
+        """bands (N, T, C) and doys (N, T) in, embedding (N, D) out; see ``encode.predict_batch``."""
+        encoder = self.series_encoder(run)
+        channels = len(EncoderInfo.of(run).bands)
+        return lambda batch: {"embedding": predict_batch(encoder, batch, channels)}
+
+    def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
+        """Map a tile folder, or every tile of a folder: embeddings (float32, int8) and false colours, with PNGs."""
+        from eozoo_barlow_twins.maps import find_tiles
+        from eozoo_barlow_twins.products import embedding_maps
+
+        tiles = find_tiles(source)
+        return embedding_maps(run, self.series_encoder(run), tiles, dest)
+
+    def plan(self, run: Run) -> Plan:
+        """Look at data and model."""
+        from eozoo_core.position import Timetable
+
+        from eozoo_barlow_twins.batches import PixelIndex
+        from eozoo_barlow_twins.splits import SPLITS
+
+        s = self.settings
+        pixels = open_pixels(s.runtime.base_path, s.data)
+        info = self._info(pixels)
+        model = self._model(info, pixels)
+        counts = {name: len(PixelIndex(pixels.tiles, s.data, kind)) for name, kind in SPLITS.items()}
+        if counts["train"] < 2:
+            raise ZooError(
+                f"{s.runtime.base_path}: no usable training pixel; lower data.min_valid or look at masks.npy"
+            )
+        times = Timetable(max(1, counts["train"] // min(s.train.batch_size, counts["train"])), s.train)
+        rate_at(s.train, times.total)
+        total = sum(p.numel() for p in model.parameters())
+        return Plan(
+            {
+                "tiles": f"{len(pixels.tiles)} in {pixels.tiles[0].path.parent}, bands {' '.join(pixels.bands)}",
+                "pixels": ", ".join(f"{name} {count:,}" for name, count in counts.items()),
+            },
+            total,
+            total,
+            times.per_epoch,
+            times.total,
+            step_bytes(lambda: model(*example_series(info)), model.parameters(), 2 * s.train.batch_size / 8),
+        )
+
+    @classmethod
+    def sample(cls, root: Path) -> Sample:
+        """Two small tiles of synthetic phenologies; see ``phenology``."""
+        from eozoo_barlow_twins.phenology import pretrain_sample
+
+        return pretrain_sample(root)
+
+    def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
+        """The training curves; the maps' quick-looks lie beside the maps."""
+        from eozoo_barlow_twins.pictures import training_curves
+
+        return [training_curves(run, out / "training.png")]
+
+    # -- parts that evaluation and maps use too ---------------------------------------------------------------------
+
+    def series_encoder(self, run: Run, random_weights: bool = False) -> SeriesEncoder:
+        """The trained encoder (best.pt, strictly loaded) on whole series, or one with the seed's initial weights."""
+        from eozoo_core.launch import resolve_device, set_threads
+
+        set_threads(self.settings.runtime)
+        device = resolve_device(self.settings.runtime.device)
+        model = self.trained(run, random_weights).encoder.to(device)
+        latent, select = model.backbone.latent_dim, self.settings.infer
+        return SeriesEncoder(model, latent, EncoderInfo.of(run), select, device)
+
+    def trained(self, run: Run, random_weights: bool = False) -> Any:
+        """Encoder and projector of best.pt in eval mode; ``random_weights`` keeps only its statistics of the bands."""
+        import torch
+        from eozoo_core.checkpoint import load_module
+
+        model = self._model(EncoderInfo.of(run), None)
+        load_module(model, run.load("best")["model"], run.file("best"))
+        if random_weights:
+            standardise = model.encoder.standardise.state_dict()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(run.settings.train.seed)
+                model = self._model(EncoderInfo.of(run), None)
+            model.encoder.standardise.load_state_dict(standardise)
+        return model.eval()
+
+    def _info(self, pixels: Pixels) -> EncoderInfo:
+        data = self.settings.data
+        return EncoderInfo(self.settings.model.backbone, pixels.bands, data.sample_size, data.min_valid)
+
+    def _model(self, info: EncoderInfo, pixels: Pixels | None) -> Any:
+        import torch
+
+        from eozoo_barlow_twins.nets import Twins, projector
+
+        p = self.settings.model.projector
+        encoder = build_encoder(self.registry, info)
+        if pixels is not None:
+            encoder.standardise.mean.copy_(torch.from_numpy(pixels.mean))
+            encoder.standardise.std.copy_(torch.from_numpy(pixels.std))
+        return Twins(encoder, projector(encoder.backbone.latent_dim, p.width, p.hidden_layers, p.batch_norm))
+
+    def _finish(self, run: Run, index: Any) -> None:
+        """After training: false colours from training pixels, and the test tile."""
+        from eozoo_barlow_twins.colours import COLOURS, fit_colours, save_colours
+        from eozoo_barlow_twins.maps import encode_numbers
+
+        encoder = None
+        if not (run.path / COLOURS).exists():
+            encoder = self.series_encoder(run)
+            embedding = encode_numbers(encoder, index, index.spread(4096), EncoderInfo.of(run).bands)
+            save_colours(run.path / COLOURS, fit_colours(embedding))
+        test = self.settings.runtime.test_tile_path
+        if test is not None and not (run.path / "test_tile").exists():
+            from eozoo_barlow_twins.layout import Tile
+            from eozoo_barlow_twins.products import embedding_maps
+
+            embedding_maps(run, encoder or self.series_encoder(run), [Tile(Path(test))], run.path / "test_tile")
+
+
+def example_series(info: EncoderInfo) -> tuple[Any, Any]:
+    """Eight series, to measure with."""
+    import torch
+
+    days = np.linspace(1, 366, info.sample_size).astype(np.int64)
+    return torch.zeros(8, info.sample_size, len(info.bands)), torch.from_numpy(days).expand(8, -1)

@@ -1,0 +1,244 @@
+"""Settings of both tasks. Importing this module imports no torch and no numpy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from eozoo_core import EvalSettings, InferSettings, RuntimeSettings, Settings, TaskSettings, TrainSettings
+from eozoo_core.settings import Named
+from pydantic import Field, model_validator
+
+from eozoo_barlow_twins.prepare_settings import PixelPrepare
+
+WORLDCOVER = {
+    10: "Tree cover",
+    20: "Shrubland",
+    30: "Grassland",
+    40: "Cropland",
+    50: "Built-up",
+    60: "Bare / sparse vegetation",
+    70: "Snow and ice",
+    80: "Permanent water bodies",
+    90: "Herbaceous wetland",
+    95: "Mangroves",
+    100: "Moss and lichen",
+}
+
+
+class Projector(Settings):
+    """The network between embedding and loss; it is left behind after pre-training."""
+
+    width: int = Field(128, ge=2, description="Units of its hidden layers and of its output.")
+    hidden_layers: int = Field(1, ge=0, description="Hidden layers before the last, linear one.")
+    batch_norm: bool = Field(False, description="Batch normalisation after each hidden layer (wide projectors).")
+
+
+class PretrainModel(Settings):
+    """What is pre-trained."""
+
+    backbone: Named = Field(Named(name="btfm_transformer"), description="Encoder of a pixel's series, by name.")
+    projector: Projector = Field(Projector(), description="Projector of the pre-training.")
+    loss: Named = Field(Named(name="barlow_twins"), description="Loss between the two views, by name.")
+
+
+class Augment(Settings):
+    """Changes to the views beyond the choice of dates. All off by default, as documented."""
+
+    noise: float = Field(
+        0.0, ge=0, description="Standard deviation of added Gaussian noise, in band standard deviations."
+    )
+    date_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Probability that a date of a view is replaced by the date before it in the view."
+    )
+    band_dropout: float = Field(0.0, ge=0, lt=1, description="Probability that a band of a view is set to its mean.")
+    mixup: float = Field(
+        0.0, ge=0, description="Weight of the mixed-sample term of the loss (Bandara et al. 2023); 0 = off."
+    )
+
+
+class PixelData(Settings):
+    """Which pixels are seen and how they are divided."""
+
+    dataset: str = Field("sentinel2", description="Folder under BASE/data/ that holds processed/TILE/.")
+    tiles: tuple[str, ...] | None = Field(None, description="Tiles to use; null = all of the data set.")
+    bands: tuple[str, ...] | None = Field(None, description="Bands to use, by name; null = all of the first tile.")
+    sample_size: int = Field(16, ge=2, description="Dates in one view.")
+    min_valid: int = Field(
+        32, ge=1, description="A pixel is used where it has more clear dates than this; others are nodata in maps."
+    )
+    val_tiles: tuple[str, ...] = Field((), description="Whole tiles kept for validation, beside val_share.")
+    test_tiles: tuple[str, ...] = Field((), description="Whole tiles kept for the test, beside test_share.")
+    val_share: float = Field(0.1, ge=0, lt=1, description="Share of spatial blocks of the other tiles for validation.")
+    test_share: float = Field(0.2, ge=0, lt=1, description="Share of spatial blocks of the other tiles for the test.")
+    block: int = Field(
+        16, ge=1, description="Side of a spatial block in pixels; a tile with blocks.npy (fields) uses those instead."
+    )
+    buffer: int = Field(
+        1, ge=0, description="Training pixels this close (pixels) to validation or test blocks are left out."
+    )
+
+    @model_validator(mode="after")
+    def _enough_dates(self) -> PixelData:
+        if self.min_valid + 1 < self.sample_size:
+            raise ValueError(
+                f"data.sample_size {self.sample_size} needs min_valid >= {self.sample_size - 1}: "
+                "dates are drawn without replacement"
+            )
+        if set(self.val_tiles) & set(self.test_tiles):
+            raise ValueError("a tile is in both data.val_tiles and data.test_tiles")
+        if self.val_share + self.test_share >= 1:
+            raise ValueError("data.val_share and data.test_share leave nothing to train on")
+        return self
+
+
+class PretrainData(PixelData):
+    """Pixels of the pre-training."""
+
+    val_samples: int = Field(4096, ge=2, description="At most so many validation pixels, spread over all of them.")
+    augment: Augment = Field(Augment(), description="Augmentation of the views.")
+
+
+class Labels(Settings):
+    """A label file and what its codes mean."""
+
+    labels: str = Field("labels.npy", description="Label file of a tile: (H, W) integers.")
+    legend: dict[int, str] = Field(
+        WORLDCOVER,
+        description="Code -> class name; codes of one name are one class. With --set: 'data.legend={\"10\": Tree}'.",
+    )
+    no_label: tuple[int, ...] = Field((0,), description="Codes that mean 'no label'; they enter nothing.")
+
+
+class LabelledData(PixelData, Labels):
+    """Pixels with labels. sample_size, min_valid and bands are those of the pre-trained encoder where there is one."""
+
+
+class PixelSchedule(Settings):
+    """Rise, hold, fall."""
+
+    warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear rise from 0.")
+    hold_steps: int = Field(0, ge=0, description="Optimiser steps at the full rate before it falls.")
+    fall: Literal["none", "linear", "cosine"] = Field("cosine", description="How it falls to 0 at the end of the run.")
+
+
+class PixelTrain(TrainSettings):
+    """Training of pixel encoders."""
+
+    schedule: PixelSchedule = Field(PixelSchedule(), description="Learning-rate schedule.")
+    bias_rate: float = Field(1.0, gt=0, description="Learning rate of biases and norms, as a share of the others'.")
+
+
+class PixelRuntime(RuntimeSettings):
+    """Paths and machines."""
+
+    base_path: str = Field(".", description="Folder that holds data/DATASET/processed/TILE/.")
+    compile: bool = Field(False, description="Compile the encoder with torch.compile (minutes once, then faster).")
+
+
+class PretrainRuntime(PixelRuntime):
+    """Paths and machines of the pre-training."""
+
+    test_tile_path: str | None = Field(
+        None, description="A tile folder mapped after training (RUN/test_tile); null = none."
+    )
+
+
+class SelectDates(InferSettings):
+    """Which dates of a pixel the encoder sees in maps and scores."""
+
+    selection: Literal["even", "random"] = Field(
+        "even", description="even: spread over all clear dates, always the same; random: seeded draws as in training."
+    )
+    passes: int = Field(4, ge=1, description="Selections per pixel whose embeddings (or probabilities) are averaged.")
+    seed: int = Field(0, ge=0, description="Seed of selection 'random'.")
+    block_pixels: int = Field(16384, ge=1, description="Pixels read and encoded at a time (whole rows, at least one).")
+    batch_size: int = Field(2048, ge=1, description="Series per forward pass.")
+    workers: int = Field(2, ge=1, description="Blocks worked on at the same time.")
+
+
+class PretrainInfer(SelectDates):
+    """Maps of embeddings."""
+
+    products: tuple[Literal["embedding", "int8", "false_colour"], ...] = Field(
+        ("embedding", "int8", "false_colour"), description="Maps to write."
+    )
+    colours: str | None = Field(
+        None, description="false_colour.json of another run or map, to share its colours; null = this run's own."
+    )
+
+
+class LandCoverInfer(SelectDates):
+    """Maps of classes."""
+
+    products: tuple[Literal["classes", "probabilities"], ...] = Field(
+        ("classes", "probabilities"), description="Maps to write."
+    )
+
+
+class PixelEval(EvalSettings):
+    """Scores of embeddings and classes on labelled pixels."""
+
+    shares: tuple[float, ...] = Field(
+        (0.01, 0.05, 0.1, 0.3), description="Shares of the training labels for the curve."
+    )
+    draws: int = Field(5, ge=1, description="Random draws of the labels at each share.")
+    neighbours: int = Field(5, ge=1, description="k of the k-nearest-neighbour classifier.")
+    trees: int = Field(100, ge=1, description="Trees of the random forest on raw bands.")
+    bootstrap: int = Field(500, ge=10, description="Resamples of spatial blocks for the intervals.")
+    max_pixels: int = Field(20000, ge=10, description="At most so many labelled pixels of each split, spread evenly.")
+    labels: Labels = Field(Labels(), description="barlow_twins only: labels for its probes.")
+
+
+class BarlowSettings(TaskSettings):
+    """Settings of the pre-training."""
+
+    model: PretrainModel = Field(PretrainModel(), description="What is pre-trained.")
+    data: PretrainData = Field(PretrainData(), description="Which pixels are seen.")
+    train: PixelTrain = Field(
+        PixelTrain(
+            epochs=20, batch_size=256, learning_rate=1e-3, weight_decay=1.5e-6, clip_norm=None, clip_value=1.0,
+            schedule=PixelSchedule(warmup_steps=100),
+        ),
+        description="How it is trained.",
+    )  # fmt: skip
+    runtime: PretrainRuntime = Field(PretrainRuntime(), description="Where and how the work runs.")
+    infer: PretrainInfer = Field(PretrainInfer(), description="How maps are made.")
+    eval: PixelEval = Field(PixelEval(), description="How scores are computed.")
+    prepare: PixelPrepare = Field(PixelPrepare(), description="How raw products become data.")
+
+
+class LandCoverModel(Settings):
+    """A classifier on an encoder."""
+
+    pretrained: str | None = Field(
+        None, description="Run directory of 'barlow_twins' (its best.pt); null = encoder at random, trained from here."
+    )
+    backbone: Named | None = Field(
+        None, description="Encoder by name; null = that of 'pretrained' (or btfm_transformer without one)."
+    )
+    head: Literal["linear", "mlp"] = Field("linear", description="Classifier on the embedding.")
+    hidden: tuple[int, ...] = Field((128, 64), description="mlp: units of its hidden layers.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="mlp: dropout after each hidden layer.")
+    trainable: Literal["head", "last", "all"] = Field(
+        "head", description="What is trained: the head, also the last encoder layers, or everything."
+    )
+    last_layers: int = Field(1, ge=1, description="last: how many of the encoder's last layers are trained.")
+    loss: Named = Field(Named(name="pixel_cross_entropy"), description="Loss over labelled pixels, by name.")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: each class counts by the inverse of its share of the training labels."
+    )
+
+
+class LandCoverSettings(TaskSettings):
+    """Settings of the land-cover task."""
+
+    model: LandCoverModel = Field(LandCoverModel(), description="Encoder and classifier.")
+    data: LabelledData = Field(LabelledData(), description="Which pixels are seen, and their labels.")
+    train: PixelTrain = Field(
+        PixelTrain(epochs=20, batch_size=256, learning_rate=1e-3),
+        description="How it is trained.",
+    )
+    runtime: PixelRuntime = Field(PixelRuntime(), description="Where and how the work runs.")
+    infer: LandCoverInfer = Field(LandCoverInfer(), description="How maps are made.")
+    eval: PixelEval = Field(PixelEval(), description="How scores are computed.")
+    prepare: PixelPrepare = Field(PixelPrepare(), description="How raw products become data.")

@@ -1,0 +1,60 @@
+"""Training, validation and test by place: blocks of pixels or whole tiles, never single pixels."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import numpy as np
+from eozoo_core import ZooError
+
+from eozoo_barlow_twins.layout import Tile
+from eozoo_barlow_twins.settings import PixelData
+from eozoo_barlow_twins.shuffle import key32, mix32
+
+TRAIN, VAL, TEST, NEITHER = 0, 1, 2, 3
+SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
+
+
+def block_numbers(tile: Tile, side: int) -> np.ndarray:
+    """The spatial unit of every pixel ``(H, W)`` int64: blocks.npy where the tile has it, else squares of ``side``."""
+    if tile.has("blocks.npy"):
+        return tile.layer("blocks.npy").astype(np.int64)
+    _, h, w, _ = tile.shape
+    across = -(-w // side)
+    return (np.arange(h) // side)[:, None] * across + (np.arange(w) // side)[None, :]
+
+
+def split_map(tile: Tile, data: PixelData) -> np.ndarray:
+    """Which split each pixel is in, ``(H, W)`` uint8: TRAIN, VAL, TEST, or NEITHER for the buffer between them.
+
+    Depends on the tile's name and blocks only, so that adding tiles moves nothing. The shares are of blocks, rounded
+    up: a share above 0 always gets a block.
+    """
+    if tile.name in data.val_tiles:
+        return np.full(tile.shape[1:3], VAL, np.uint8)
+    if tile.name in data.test_tiles:
+        return np.full(tile.shape[1:3], TEST, np.uint8)
+    blocks = block_numbers(tile, data.block)
+    names = np.unique(blocks)
+    order = np.argsort(mix32(names.astype(np.uint32) ^ np.uint32(key32(zlib.crc32(tile.name.encode())))), kind="stable")
+    n_test, n_val = (math.ceil(share * len(names)) for share in (data.test_share, data.val_share))
+    if n_test + n_val >= len(names):
+        raise ZooError(
+            f"{tile.path}: has {len(names)} spatial blocks, too few for all splits; lower data.block or the shares"
+        )
+    kinds = np.full(len(names), TRAIN, np.uint8)
+    kinds[order[:n_test]] = TEST
+    kinds[order[n_test : n_test + n_val]] = VAL
+    split = kinds[np.searchsorted(names, blocks)]
+    held = _grow(split != TRAIN, data.buffer)
+    return np.where((split == TRAIN) & held, NEITHER, split).astype(np.uint8)
+
+
+def _grow(mask: np.ndarray, by: int) -> np.ndarray:
+    """Widen a bool mask by ``by`` pixels in all eight directions."""
+    for _ in range(by):
+        padded = np.pad(mask, 1)
+        wide = padded[:-2] | padded[1:-1] | padded[2:]
+        mask = wide[:, :-2] | wide[:, 1:-1] | wide[:, 2:]
+    return mask

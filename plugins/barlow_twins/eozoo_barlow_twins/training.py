@@ -1,0 +1,102 @@
+"""What the training of both tasks shares: data, optimiser, schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from eozoo_core import ZooError
+from eozoo_core.optim import make_optimizer
+
+from eozoo_barlow_twins.layout import Tile, open_tiles, pooled_statistics, processed
+from eozoo_barlow_twins.settings import PixelData, PixelTrain
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Opened tiles, the bands used, and their pooled mean and standard deviation ``(C,)``."""
+
+    tiles: list[Tile]
+    bands: tuple[str, ...]
+    mean: np.ndarray
+    std: np.ndarray
+
+    @property
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """(mean, std)."""
+        return self.mean, self.std
+
+
+def open_pixels(base: str, data: PixelData, bands: tuple[str, ...] | None = None) -> Pixels:
+    """Open the tiles of ``data`` and pool the statistics of ``bands`` (default: the settings', else all).
+
+    Raises ZooError for a tile that lacks a band or names other bands.
+    """
+    folder = processed(base, data.dataset)
+    tiles = open_tiles(folder, data.tiles)
+    known = {tile.name for tile in tiles}
+    for name in (*data.val_tiles, *data.test_tiles):
+        if name not in known:
+            raise ZooError(f"{folder}: has no tile {name!r}, which data.val_tiles or data.test_tiles names")
+    names = bands or data.bands or tiles[0].band_names
+    for tile in tiles:
+        tile.select(names)
+    return Pixels(tiles, names, *pooled_statistics(tiles, names))
+
+
+def optimizer_for(model: torch.nn.Module, train: PixelTrain) -> torch.optim.Optimizer:
+    """The optimiser of the settings; vectors (biases, norms) in a group of their own with ``lr_scale`` bias_rate."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimizer = make_optimizer([p for p in trainable if p.ndim > 1], train)
+    vectors = [p for p in trainable if p.ndim <= 1]
+    if vectors:
+        optimizer.add_param_group({"params": vectors, "lr_scale": train.bias_rate})
+    return optimizer
+
+
+def rate_at(train: PixelTrain, total_steps: int) -> Callable[[int], float]:
+    """Learning rate by optimiser step: linear rise, hold, fall to 0 at ``total_steps``.
+
+    Raises ZooError where rise and hold leave no step to fall in (fall "none" needs none).
+    """
+    s, base = train.schedule, train.learning_rate
+    fall_steps = total_steps - s.warmup_steps - s.hold_steps
+    if s.warmup_steps >= total_steps or (s.fall != "none" and fall_steps < 1):
+        raise ZooError(
+            f"train.schedule: warmup_steps {s.warmup_steps} + hold_steps {s.hold_steps} fill the whole run of "
+            f"{total_steps} optimiser steps; lower them or train longer"
+        )
+
+    def rate(step: int) -> float:
+        if step < s.warmup_steps:
+            return base * (step + 1) / s.warmup_steps
+        done = min(1.0, max(0, step - s.warmup_steps - s.hold_steps) / max(1, fall_steps))
+        if s.fall == "linear":
+            return base * (1 - done)
+        return base * 0.5 * (1 + math.cos(math.pi * done)) if s.fall == "cosine" else base
+
+    return rate
+
+
+def step_bytes(forward: Callable[[], Any], parameters: Iterable[torch.nn.Parameter], scale: float) -> int:
+    """Estimate the memory of one training step: weights, gradients, two moments, and what ``forward`` keeps for the
+    backward pass times ``scale`` (it is run on fewer samples than a batch holds)."""
+    import torch
+
+    kept = 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward()
+    weights = sum(p.numel() * p.element_size() * (4 if p.requires_grad else 1) for p in parameters)
+    return int(weights + kept * scale)

@@ -1,0 +1,225 @@
+"""From raw products to tiles: values, masks and errors against files written here."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import rasterio
+from eozoo_barlow_twins.cubes import prepare_cube
+from eozoo_barlow_twins.labels import prepare_labels
+from eozoo_barlow_twins.layout import Tile
+from eozoo_barlow_twins.prepare_settings import CubeSettings, SceneSettings, TableSettings
+from eozoo_barlow_twins.scenes import prepare_scenes
+from eozoo_barlow_twins.table import prepare_table
+from eozoo_core import ZooError
+from rasterio.transform import from_origin
+
+BANDS = ("B04", "B11")
+
+
+def write_cube(folder, name, step, variables, days=(0, 5, 400), units="days since 2017-08-04 10:00:00", flip=False):
+    """A cube over 40 m x 40 m whose upper left corner lies at (1000, 2000)."""
+    folder.mkdir(exist_ok=True)
+    n = round(40 / step)
+    with h5py.File(folder / name, "w") as file:
+        file["x"] = 1000 + step * (np.arange(n) + 0.5)
+        y = 2000 - step * (np.arange(n) + 0.5)
+        file["y"] = y[::-1] if flip else y
+        if days is not None:
+            file["timestamp"] = np.array(days, np.int64)
+            file["timestamp"].attrs["units"] = units
+        for key, values in variables.items():
+            file[key] = values[..., ::-1, :] if flip else values
+            file[key].attrs["_FillValue"] = np.array([0], values.dtype)
+    return folder
+
+
+def cube(folder, flip=False, **values):
+    random = np.random.default_rng(0)
+    fine = random.integers(1, 5000, (3, 4, 4)).astype(np.uint16)
+    coarse = random.integers(1, 5000, (3, 2, 2)).astype(np.uint16)
+    scl = np.array([[[4, 9], [5, 6]], [[3, 4], [4, 0]], [[7, 11], [4, 4]]], np.uint8)
+    fine[0, 0, 0] = 0  # no data in one pixel of one date
+    given = {"fine": {"B04": fine}, "coarse": {"B11": coarse, "SCL": scl}, "days": (0, 5, 400), **values}
+    write_cube(folder, "a_10m.nc", 10, given["fine"], given["days"], flip=flip)
+    write_cube(folder, "b_20m.nc", 20, given["coarse"])
+    return fine, coarse, scl
+
+
+def settings(folder, **values):
+    return CubeSettings(folder=str(folder), tile="MGRS-1", bands=BANDS, **values)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_cube_by_hand(tmp_path, flip):
+    fine, coarse, scl = cube(tmp_path / "raw", flip)
+    labels = np.array([[1, 1, 2, 2]] * 4, np.uint16)
+    write_cube(tmp_path / "raw", "labels.nc", 10, {"LC": labels, "CT": labels.T.copy()}, days=None)
+    tile = Tile(prepare_cube(settings(tmp_path / "raw", labels=("LC", "CT"), fields=True), tmp_path / "out"))
+    assert tile.shape == (3, 4, 4, 2)
+    assert tile.band_names == BANDS
+    assert tile.doys.tolist() == [216, 221, 251]  # 4 August 2017, 9 August, 400 days after the first
+    assert tile.info["dates"][2] == "2018-09-08"
+    assert tile.info["transform"] == [10, 0, 1000, 0, -10, 2000]
+    assert (np.array(tile.bands)[..., 0] == fine).all()
+    assert (np.array(tile.bands)[..., 1] == coarse.repeat(2, 1).repeat(2, 2)).all()
+    clear = np.isin(scl, (4, 5, 6, 7)).repeat(2, 1).repeat(2, 2)
+    clear[0, 0, 0] = False
+    assert (np.array(tile.masks) == clear).all()
+    assert (tile.layer("labels.npy") == labels).all()
+    assert (tile.layer("labels_ct.npy") == labels.T).all()
+    assert len(np.unique(tile.layer("blocks.npy"))) == 4
+
+
+def test_cube_settings_change_the_tile(tmp_path):
+    cube(tmp_path / "raw")
+    some = settings(tmp_path / "raw", clear=(9,), first="2017-08-01", last="2017-12-31", offset=-1000)
+    tile = Tile(prepare_cube(some, tmp_path / "out"))
+    assert tile.shape[0] == 2
+    assert tile.counts.sum() == 4  # the one cloudy 20 m pixel of the first date
+    assert np.array(tile.bands).max() < 4000
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"days": (0, 5, 401)}, "its dates are not those of"),
+        ({"coarse": {"B12": np.ones((3, 2, 2), np.uint16)}}, "no file has a variable 'B11'"),
+        (
+            {"coarse": {"B11": np.ones((3, 2, 2), np.uint16), "SCL": np.full((3, 2, 2), 9, np.uint8)}},
+            "no pixel is clear",
+        ),
+        ({"days": None}, "no matching 'timestamp'"),
+        ({"fine": {"B04": np.ones((3, 4, 4), np.uint16), "SCL": np.ones((3, 4, 4), np.uint8)}}, "SCL is also in"),
+    ],
+)
+def test_bad_cubes_are_refused_and_leave_nothing(tmp_path, values, message):
+    cube(tmp_path / "raw", **values)
+    with pytest.raises(ZooError, match=message) as error:
+        prepare_cube(settings(tmp_path / "raw"), tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+def test_truncated_cube_and_double_tile(tmp_path):
+    cube(tmp_path / "raw")
+    prepare_cube(settings(tmp_path / "raw"), tmp_path / "out")
+    with pytest.raises(ZooError, match="exists already"):
+        prepare_cube(settings(tmp_path / "raw"), tmp_path / "out")
+    file = tmp_path / "raw" / "a_10m.nc"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ZooError, match=r"a_10m.nc: cannot be read"):
+        prepare_cube(settings(tmp_path / "raw"), tmp_path / "other")
+
+
+def write_scene(file, values, pixel, nodata=0, names=()):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    values = values if values.ndim == 3 else values[None]
+    profile = {"driver": "GTiff", "height": values.shape[1], "width": values.shape[2], "count": len(values)}
+    where = {"crs": "EPSG:32631", "transform": from_origin(500000, 5600000, pixel, pixel)}
+    with rasterio.open(file, "w", dtype=values.dtype.name, nodata=nodata, **profile, **where) as out:
+        out.write(values)
+        for number, name in enumerate(names, 1):
+            out.set_band_description(number, name)
+
+
+def test_scenes_by_hand(tmp_path):
+    """Single bands of one date in a dated folder, all bands of the other date in one file."""
+    random = np.random.default_rng(0)
+    red, swir = (random.integers(1, 5000, (2, n, n)).astype(np.uint16) for n in (40, 20))
+    scl = np.where(random.random((2, 20, 20)) < 0.5, 4, 9).astype(np.uint16)
+    red[0, 3, 5] = 0
+    raw = tmp_path / "raw"
+    write_scene(raw / "S2_20200301" / "T31_B04_10m.tif", red[0], 10)
+    write_scene(raw / "S2_20200301" / "T31_B11_20m.tif", swir[0], 20)
+    write_scene(raw / "S2_20200301" / "T31_SCL_20m.tif", scl[0], 20)
+    write_scene(raw / "S2_20200301" / "T31_TCI_10m.tif", red[0], 10)  # not a band: left alone
+    fine = np.stack([red[1], *(a[1].repeat(2, 0).repeat(2, 1) for a in (swir, scl))])
+    write_scene(raw / "stack_2020-03-11.tif", fine, 10, None, ("B04", "B11", "SCL"))
+    some = SceneSettings(folder=str(raw), tile="MGRS-2", bands=BANDS)
+    tile = Tile(prepare_scenes(some, tmp_path / "out"))
+    assert tile.info["dates"] == ["2020-03-01", "2020-03-11"]
+    assert tile.doys.tolist() == [61, 71]
+    clear = (scl == 4).repeat(2, 1).repeat(2, 2)
+    clear[0, 3, 5] = False
+    assert (np.array(tile.masks) == clear).all()
+    assert (np.array(tile.bands)[..., 0] == red).all()
+    assert (np.array(tile.bands)[..., 1] == swir.repeat(2, 1).repeat(2, 2)).all()
+    assert "32631" in tile.info["crs"]
+
+
+def test_bad_scenes_are_refused(tmp_path):
+    raw, some = tmp_path / "raw", np.ones((20, 20), np.uint16)
+    make = lambda: prepare_scenes(SceneSettings(folder=str(raw), tile="T", bands=BANDS), tmp_path / "out")  # noqa: E731
+    raw.mkdir()
+    with pytest.raises(ZooError, match="holds no raster"):
+        make()
+    write_scene(raw / "20200301_B04.tif", some, 10)
+    with pytest.raises(ZooError, match="2020-03-01 lacks band B11, SCL"):
+        make()
+    write_scene(raw / "20200301_B11.tif", some[:7, :7], 20)
+    write_scene(raw / "20200301_SCL.tif", some, 10)
+    with pytest.raises(ZooError, match="does not cover the same area"):
+        make()
+    write_scene(raw / "copy" / "20200301_B04.tif", some, 10)
+    with pytest.raises(ZooError, match="keep one scene a day"):
+        make()
+    (raw / "copy" / "20200301_B04.tif").unlink()
+    write_scene(raw / "extra_B04.tif", some, 10)
+    with pytest.raises(ZooError, match="has no date"):
+        make()
+    assert not (tmp_path / "out" / "T").exists()
+
+
+def test_labels_are_placed_by_coordinates_and_gaps_stay_unlabelled(tmp_path):
+    """Two rasters in another CRS and pixel size: the second fills what the first leaves, outside stays 0."""
+    raw = tmp_path / "raw"
+    for name in ("B04", "B11", "SCL"):
+        write_scene(raw / f"20200301_{name}.tif", np.full((20, 20), 4, np.uint16), 10)
+    tile = Tile(prepare_scenes(SceneSettings(folder=str(raw), tile="T", bands=BANDS), tmp_path / "out"))
+    profile = {
+        "driver": "GTiff",
+        "height": 10,
+        "width": 5,
+        "count": 1,
+        "dtype": "uint8",
+        "crs": "EPSG:32631",
+        "nodata": 0,
+    }
+    for name, left, code in (("a.tif", 500000, 95), ("b.tif", 500050, 100)):
+        with rasterio.open(tmp_path / name, "w", transform=from_origin(left, 5600000, 10, 10), **profile) as out:
+            out.write(np.full((1, 10, 5), code, np.uint8))
+    file = prepare_labels(tile, (str(tmp_path / "a.tif"), str(tmp_path / "b.tif")))
+    labels = np.load(file)
+    assert labels.dtype == np.uint8
+    assert (labels[:10, :5] == 95).all()
+    assert (labels[:10, 5:10] == 100).all()
+    assert (labels[10:] == 0).all()
+    assert (labels[:, 10:] == 0).all()
+    with pytest.raises(ZooError, match=r"nowhere.tif: cannot be read"):
+        prepare_labels(tile, (str(tmp_path / "nowhere.tif"),))
+
+
+def test_table_becomes_a_tile(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    random = np.random.default_rng(0)
+    columns = {
+        f"OPTICAL-{b}-ts{t}-10m": random.integers(1, 5000, 6).astype(np.uint16) for b in BANDS for t in range(12)
+    }
+    columns["OPTICAL-B04-ts3-10m"][2] = 65535
+    columns |= {"finetune_class": ["b", "a", None, "b", "a", "a"], "start_date": ["2016-12-01"] * 6}
+    columns |= {"h3_l3_cell": ["x", "x", "y", "y", "z", "z"]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    some = TableSettings(file=str(tmp_path / "t.parquet"), tile="T", bands=BANDS)
+    tile = Tile(prepare_table(some, tmp_path / "out"))
+    assert tile.shape == (12, 6, 1, 2)
+    assert tile.doys[:3].tolist() == [350, 15, 46]
+    assert tile.counts.ravel().tolist() == [12, 12, 11, 12, 12, 12]
+    assert tile.layer("labels.npy").ravel().tolist() == [2, 1, 0, 2, 1, 1]
+    assert json.loads((tile.path / "legend.json").read_text()) == {"1": "a", "2": "b"}
+    assert tile.layer("blocks.npy").ravel().tolist() == [0, 0, 1, 1, 2, 2]
+    with pytest.raises(ZooError, match="lacks columns OPTICAL-B02"):
+        prepare_table(TableSettings(file=some.file, tile="U", bands=("B02",)), tmp_path / "out")

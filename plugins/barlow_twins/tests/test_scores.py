@@ -1,0 +1,185 @@
+"""Metrics, baselines and reports against hand-worked numbers; fine-tuning from a pre-training run."""
+
+import json
+
+import numpy as np
+import pytest
+from eozoo_barlow_twins.evaluation import compare
+from eozoo_barlow_twins.landcover import LandCoverTask
+from eozoo_barlow_twins.pretrain import BarlowTwinsTask
+from eozoo_barlow_twins.probe import (
+    Labelled,
+    Probe,
+    block_intervals,
+    class_table,
+    confusion_of,
+    draw_labels,
+    raw_features,
+    scores_of,
+)
+from eozoo_barlow_twins.settings import PixelEval, PixelSchedule, PixelTrain
+from eozoo_barlow_twins.training import rate_at
+from eozoo_core import Run, ZooError
+from eozoo_core.checkpoint import load_checkpoint
+from eozoo_core.config import load_settings, to_dict
+from sklearn.metrics import accuracy_score, f1_score
+
+SMALL = ["runtime.tensorboard=false", "runtime.quiet=true", "train.epochs=1", "train.batch_size=512"]
+MLP = "model.backbone={name: btfm_mlp, options: {latent_dim: 8, hidden_dim: 16}}"
+
+
+def test_scores_agree_with_scikit_learn():
+    random = np.random.default_rng(0)
+    target, predicted = random.integers(0, 4, 300), random.integers(0, 5, 300)  # class 4 is never in the reference
+    scores = scores_of(confusion_of(target, predicted, 5))
+    assert scores["accuracy"] == pytest.approx(accuracy_score(target, predicted))
+    for name in ("macro", "weighted"):
+        wanted = f1_score(target, predicted, average=name, labels=[0, 1, 2, 3])
+        assert scores[f"{name}_f1"] == pytest.approx(wanted)
+
+
+def test_class_table_by_hand():
+    rows = class_table(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]))
+    assert rows[0] == {"pixels": 4, "precision": 0.6, "recall": 0.75, "f1": pytest.approx(6 / 9)}
+    assert rows[2] == {"pixels": 0, "precision": None, "recall": None, "f1": None}
+
+
+def test_intervals_resample_blocks_not_pixels():
+    """Ten blocks, all right or all wrong, 100 pixels each: accuracy 0.5 with the deviation of 10 coin tosses, 0.16; as
+    pixels it would be 0.016."""
+    target = np.zeros(1000, int)
+    predicted, blocks = np.repeat([0, 1] * 5, 100), np.repeat(np.arange(10), 100)
+    low, high = block_intervals(target, predicted, blocks, 2, 2000)["accuracy"]
+    assert 0.15 <= low <= 0.25
+    assert 0.75 <= high <= 0.85
+
+
+def test_raw_features_interpolate_by_hand():
+    """Days 10, 20, 40, 70; the second is cloudy; grid every 30 days from day 10: 10, 40, 70."""
+    days = np.array([10, 20, 40, 70])
+    bands = np.array([[[1.0], [99.0], [4.0], [10.0]], [[5.0], [6.0], [7.0], [8.0]], [[1.0], [2.0], [3.0], [4.0]]])
+    clear = np.array([[1, 0, 1, 1], [0, 1, 0, 0], [0, 0, 0, 0]], bool)
+    assert raw_features(bands, clear, days, 30)[:2].tolist() == [[1, 4, 10], [6, 6, 6]]
+    assert np.isnan(raw_features(bands, clear, days, 30)[2]).all()
+    assert raw_features(bands[:1], clear[:1], days, 20)[0].tolist() == [1, 3, 6, 10]  # days 10, 30, 50, 70
+
+
+def test_drawn_labels_hold_every_class():
+    target = np.repeat([0, 1, 2], [1000, 100, 3])
+    rows = draw_labels(target, 0.05, 1)
+    assert np.bincount(target[rows]).tolist() == [50, 5, 1]
+    assert (draw_labels(target, 0.05, 2) != rows).any()
+
+
+def test_report_holds_what_was_measured(tmp_path):
+    random = np.random.default_rng(0)
+    target = random.integers(0, 3, 300)
+    features = {"raw": np.eye(3)[target] + random.normal(0, 0.2, (300, 3))}
+    parts = [Labelled(features, target, np.arange(300) // 30)] * 2
+    probes = {"model": Probe("raw", "logistic"), "knn": Probe("raw", "knn"), "forest": Probe("raw", "forest", trees=10)}
+    table = compare(probes, *parts, ("a", "b", "<c>"), PixelEval(draws=2, bootstrap=20, shares=(0.1,)))
+    assert table.scores()["model"]["accuracy"] > 0.98
+    page = table.write(tmp_path / "out", "A title").read_text()
+    assert "&lt;c&gt;" in page
+    kept = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert kept["predictors"]["knn"]["curve"][0]["share"] == 0.1
+    assert kept["predictors"]["knn"]["scores"]["accuracy"] == table.scores()["knn"]["accuracy"]
+
+
+def test_learning_rate_rises_holds_and_falls():
+    train = PixelTrain(learning_rate=1.0, schedule=PixelSchedule(warmup_steps=4, hold_steps=3, fall="linear"))
+    rate = rate_at(train, 11)
+    assert [rate(s) for s in range(11)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+    cosine = rate_at(PixelTrain(learning_rate=2.0), 4)
+    assert [cosine(s) for s in range(5)] == pytest.approx([2, 1 + np.sqrt(0.5), 1, 1 - np.sqrt(0.5), 0], abs=1e-12)
+    flat = rate_at(PixelTrain(schedule=PixelSchedule(fall="none")), 9)
+    assert flat(8) == flat(0) == 1e-3
+    with pytest.raises(ZooError, match="fill the whole run"):
+        rate_at(train, 7)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A short pre-training run with a test tile, and the folder of its data."""
+    root = tmp_path_factory.mktemp("pretrained")
+    sample = BarlowTwinsTask.sample(root / "data")
+    values = [*SMALL, MLP, "train.schedule.warmup_steps=0", f"runtime.test_tile_path={sample.source}", "infer.passes=1"]
+    settings = load_settings(BarlowTwinsTask.Settings, None, values, to_dict(sample.settings))
+    run = Run.create(root / "run", "barlow_twins", settings)
+    BarlowTwinsTask(settings).train(run)
+    return root, run
+
+
+def test_training_leaves_pictures_speed_and_the_test_tile(pretrained):
+    _, run = pretrained
+    assert (run.path / "cross_correlation.png").exists()
+    assert (run.path / "false_colour.json").exists()
+    made = {p.name for p in (run.path / "test_tile").iterdir()}
+    assert {"MGRS-SYN02_false_colour.png", "MGRS-SYN02_embedding.json"} <= made
+    assert {"loss", "on_diag", "off_diag", "embedding_std"} <= run.read_log()[0]["train"].keys()
+    assert {"rankme", "effective_rank"} <= run.read_log()[0]["val"].keys()
+
+
+def landcover(root, name, *overrides):
+    sample = LandCoverTask.sample(root / "data")
+    values = [*SMALL, "model.trainable=head", *overrides]
+    settings = load_settings(LandCoverTask.Settings, None, values, to_dict(sample.settings))
+    return LandCoverTask(settings), Run.create(root / name, "barlow_landcover", settings)
+
+
+def test_fine_tuning_starts_from_every_tensor_of_the_encoder(pretrained):
+    """The worst public defect: weights that silently were not loaded. Here the frozen encoder is the trained one."""
+    root, run = pretrained
+    task, fine = landcover(root, "fine", f"model.pretrained={run.path}")
+    task.train(fine)
+    before, after = load_checkpoint(run.file("best"))["model"], load_checkpoint(fine.file("best"))["model"]
+    encoder = {k: v for k, v in before.items() if k.startswith("encoder.")}
+    assert len(encoder) > 10
+    assert all((after[k] == v).all() for k, v in encoder.items())
+    assert f"all {len(encoder)} tensors" in fine.info()["pretrained"]
+
+
+def test_fine_tuning_refuses_another_encoder(pretrained):
+    root, run = pretrained
+    task, fine = landcover(root, "other", f"model.pretrained={run.path}", "model.backbone.name=btfm_cnn")
+    with pytest.raises(ZooError, match=r"leave model.backbone null"):
+        task.train(fine)
+    weights = load_checkpoint(run.file("best"))
+    weights["model"] = {f"_orig_mod.{k}": v for k, v in weights["model"].items()}  # as a compiled wrapper would save
+    task, fine = landcover(root, "damaged", f"model.pretrained={root / 'copy'}")
+    (root / "copy").mkdir()
+    for name in ("run.json", "config.yaml"):
+        (root / "copy" / name).write_bytes((run.path / name).read_bytes())
+    Run.open(root / "copy", BarlowTwinsTask.Settings).save("best", {k: v for k, v in weights.items() if k != "format"})
+    with pytest.raises(ZooError, match="missing"):
+        task.train(fine)
+
+
+def test_class_weights_balance_and_focal_loss_is_used(pretrained):
+    root, run = pretrained
+    task, fine = landcover(
+        root, "focal", f"model.pretrained={run.path}", "model.loss.name=pixel_focal", "model.class_weights=balanced"
+    )
+    task.train(fine)
+    weights = task._loss(*_index(task, fine))._weights
+    assert min(weights) < 1 < max(weights)
+
+
+def _index(task, run):
+    from eozoo_barlow_twins.batches import PixelIndex
+
+    _, pixels, labels = task._open(run)
+    return PixelIndex(pixels.tiles, task.settings.data, 0, labels), labels
+
+
+def test_evaluation_has_probes_and_baselines(pretrained):
+    _, run = pretrained
+    settings = load_settings(
+        BarlowTwinsTask.Settings, None, ["eval.draws=1", "eval.trees=10", "eval.bootstrap=20"], to_dict(run.settings)
+    )
+    scores = BarlowTwinsTask(settings).evaluate(Run(run.path, run.task, settings), "test")
+    assert list(scores) == ["model", "random_encoder", "knn", "raw_logistic", "raw_forest"]
+    assert all(0 < v["macro_f1"] <= 1 for v in scores.values())
+    assert (run.path / "eval_test" / "report.html").exists()
+    with pytest.raises(ZooError, match="no split 'tset'"):
+        BarlowTwinsTask(settings).evaluate(run, "tset")
