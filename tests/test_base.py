@@ -1,4 +1,4 @@
-"""The frozen base: kept once under its content's name, linked where it exists, refused where it is not the right one."""
+"""The frozen base: kept once under its content's name, linked where it exists, refused where it is not the one."""
 
 import pytest
 import torch
@@ -52,5 +52,5 @@ def test_missing_damaged_and_foreign(tmp_path):
     with pytest.raises(ZooError, match="is missing"):
         load_base(run)
     Base(digest).load_state_dict({"sha256": digest})
-    with pytest.raises(ZooError, match="another base|on the frozen base"):
+    with pytest.raises(ZooError, match="on the frozen base"):
         Base(digest).load_state_dict({"sha256": "0" * 64})

@@ -50,13 +50,11 @@ def base_file(folder: Path, digest: str) -> Path:
 def keep_base(run: Run, tensors: dict[str, Tensor]) -> str:
     """Write ``tensors`` into the run as base-SHA256.safetensors, note the hash in run.json, and return it.
 
-    Only the first process writes. Where a neighbouring run has the same base the file is a hard link to it. Raises
+    Call it in the first process only. Where a neighbouring run has the same base the file is a hard link to it. Raises
     ZooError where the disk is full.
     """
     from safetensors.torch import save_file
 
-    if not is_first_process():
-        return run.info()["base"]
     handle, temporary = tempfile.mkstemp(dir=run.path, prefix=".base.", suffix=".part")
     os.close(handle)
     try:
