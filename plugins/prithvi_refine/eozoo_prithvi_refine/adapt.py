@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ def adapt(encoder: PrithviEncoder, settings: ModelSettings) -> None:
     The order matters: blocks to be unfrozen are never quantised (8-bit numbers have no gradient), and adding adapters
     freezes everything else, so that unfreezing comes last. Raises ZooError for more blocks than the encoder has.
     """
+    # It logs an optional accelerator that is not installed, and at every layer of every forward pass that fp32 is cast.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     depth, last = len(encoder.blocks), settings.unfreeze_last_n_blocks
     if last > depth:
         raise ZooError(f"model.unfreeze_last_n_blocks {last}: {settings.encoder} has {depth} blocks")
@@ -60,9 +62,8 @@ def merge(encoder: PrithviEncoder) -> None:
 
 def _add_lora(encoder: PrithviEncoder, settings: ModelSettings) -> None:
     """Insert adapters in place; names stay ``blocks.i.attn.qkv.base_layer`` and ``...lora_A.default``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # optional accelerators that are not installed
-        from peft import LoraConfig, inject_adapter_in_model
+    from peft import LoraConfig, inject_adapter_in_model
+
     config = LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
@@ -101,9 +102,7 @@ def _quantised_classes() -> tuple[Any, Any]:
     Their own forward casts the bias to the input's type for good: under bf16 a frozen weight would be rounded by use,
     and the trained model would not be the one that a checkpoint and its base give back.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from bitsandbytes.nn import Linear4bit, Linear8bitLt
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
     class Int8Linear(Linear8bitLt):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise 7 x 7, LayerNorm, expand by 4, GELU, contract, layer scale, residual; Liu et al. 2022, arXiv:2201.03545."""
+    """Depthwise 7 x 7, LayerNorm, expand by 4, GELU, contract, layer scale, residual (Liu et al. 2022)."""
 
     def __init__(self, width: int):
         super().__init__()

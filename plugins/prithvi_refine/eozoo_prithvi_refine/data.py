@@ -106,7 +106,9 @@ def find_tiles(data_dir: Path | None, split: str, limit: int | None = None) -> l
     return found[:limit]
 
 
-def open_splits(data_dir: Path | None, data: DataSettings, stage1_dir: Path | None, seed: int) -> dict[str, RefineTiles]:
+def open_splits(
+    data_dir: Path | None, data: DataSettings, stage1_dir: Path | None, seed: int
+) -> dict[str, RefineTiles]:
     """Open train, val and, where there is one, test. Raises ZooError where two splits share pixels or a place."""
     has_test = data_dir is not None and any((Path(data_dir) / "test").rglob("*.npz"))
     limits = {"train": data.max_samples, "val": data.max_samples and max(1, data.max_samples // 4), "test": None}

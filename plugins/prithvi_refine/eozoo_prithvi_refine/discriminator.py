@@ -36,7 +36,7 @@ class PatchDiscriminator(nn.Module):
 
 
 def patch_weight(valid: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Return 1 for patches that are at least half valid, else 0: ``valid (B, H, W)`` bool -> the shape of ``scores``."""
+    """Return 1 for patches that are at least half valid, else 0: ``valid (B, H, W)`` bool -> shape of ``scores``."""
     share = F.adaptive_avg_pool2d(valid.float().unsqueeze(1), scores.shape[-2:])
     return (share >= 0.5).float()
 

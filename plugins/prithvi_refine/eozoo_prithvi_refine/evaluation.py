@@ -79,7 +79,10 @@ def _write(run: Run, split: str, results: Scores, groups: dict[str, Scores], row
     folder = run.path / f"eval_{split}"
     folder.mkdir(parents=True, exist_ok=True)
     run.write_json(f"eval_{split}/groups.json", groups)
-    sections: dict[str, list] = {"Scores": [_scores_table(results)], "Targets of the document": [_targets_table(results)]}
+    sections: dict[str, list] = {
+        "Scores": [_scores_table(results)],
+        "Targets of the document": [_targets_table(results)],
+    }
     sections["By month and biome"] = [_groups_table(groups)]
     note = run.info().get("weights", "")
     if note.startswith("random"):

@@ -21,9 +21,7 @@ class TileLoss:
     def __init__(self, weights: dict[str, float], parts: Callable[..., Parts]):
         self.weights, self._parts = weights, parts
 
-    def per_tile(
-        self, image: torch.Tensor, reference: torch.Tensor, valid: torch.Tensor
-    ) -> tuple[torch.Tensor, Parts]:
+    def per_tile(self, image: torch.Tensor, reference: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, Parts]:
         """Return the loss ``(B,)`` and its parts by name; 0 where a tile has no valid pixel.
 
         image, reference: (B, 4, H, W) reflectance; valid: (B, H, W) bool. Values of invalid pixels are not looked at
@@ -34,9 +32,7 @@ class TileLoss:
             parts = self._parts(image, reference, valid)
         return sum(weight * parts[name] for name, weight in self.weights.items()), parts
 
-    def __call__(
-        self, image: torch.Tensor, reference: torch.Tensor, valid: torch.Tensor
-    ) -> tuple[torch.Tensor, int]:
+    def __call__(self, image: torch.Tensor, reference: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Return the sum over tiles and the number of tiles with a valid pixel."""
         return self.per_tile(image, reference, valid)[0].sum(), int(valid.flatten(1).any(dim=1).sum())
 

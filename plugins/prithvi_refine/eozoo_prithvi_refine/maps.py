@@ -182,5 +182,3 @@ def _check_scale(reader: Reader, bands: tuple[int, ...], settings: PrithviSettin
             f"{reader.info.path}: values around {np.nanpercentile(values, 50):g} are not reflectance 0..1; add --set "
             "infer.scale=0.0001 (and infer.offset=-1000 from processing baseline 04.00 on)"
         )
-
-

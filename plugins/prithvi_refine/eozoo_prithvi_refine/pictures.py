@@ -12,14 +12,14 @@ _GREY = 0.72
 
 
 def true_colour(image: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Turn ``(4, H, W)`` reflectance into ``(H, W, 3)`` uint8, ``low``..``high`` to 0..255 with gamma 1/1.4; NaN grey."""
+    """Turn ``(4, H, W)`` reflectance into ``(H, W, 3)`` uint8: ``low``..``high`` to 0..255, gamma 1/1.4, NaN grey."""
     rgb = np.moveaxis(image[[2, 1, 0]], 0, -1).astype(np.float64)
     stretched = np.clip((rgb - low) / max(high - low, 1e-6), 0, 1) ** (1 / 1.4)
     return np.rint(255 * np.where(np.isfinite(rgb).all(-1, keepdims=True), stretched, _GREY)).astype(np.uint8)
 
 
 def difference(refined: np.ndarray, target: np.ndarray, limit: float = 0.1) -> np.ndarray:
-    """Return the mean difference of the bands as ``(H, W, 3)`` uint8: blue = too dark, white = right, red = too bright."""
+    """Return the bands' mean difference as ``(H, W, 3)`` uint8: blue = too dark, white = right, red = too bright."""
     mean = (refined - target).mean(axis=0)
     x = np.clip(np.nan_to_num(mean) / limit, -1, 1)
     rgb = np.stack([np.minimum(1, 1 + x), 1 - np.abs(x), np.minimum(1, 1 - x)], axis=-1)
@@ -27,7 +27,7 @@ def difference(refined: np.ndarray, target: np.ndarray, limit: float = 0.1) -> n
 
 
 def row(image: np.ndarray, refined: np.ndarray, target: np.ndarray, zoom: int = 2, gap: int = 4) -> np.ndarray:
-    """Draw one tile: input, output, target, difference, each ``zoom`` times enlarged. All are stretched as the target."""
+    """Draw one tile: input, output, target, difference, ``zoom`` times enlarged and all stretched as the target."""
     visible = target[:3][:, np.isfinite(target).all(axis=0)]
     low, high = np.percentile(visible, [1, 99]) if visible.size else (0.0, 1.0)
     panels = [true_colour(x, float(low), float(high)) for x in (image, refined, target)]

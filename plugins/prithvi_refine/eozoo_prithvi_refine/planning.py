@@ -32,7 +32,9 @@ def plan(settings: PrithviSettings) -> Plan:
     model = skeleton(settings.model)
     judge = PatchDiscriminator() if train.adversarial_weight > 0 else torch.nn.Identity()
     both = [*model.parameters(), *judge.parameters()]
-    notes = [f"base: {settings.model.encoder}, {settings.model.quantization}, weights {settings.runtime.weights or 'random'}"]
+    notes = [
+        f"base: {settings.model.encoder}, {settings.model.quantization}, weights {settings.runtime.weights or 'random'}"
+    ]
     if settings.runtime.stage1_dir is None:
         notes.append("input: the target, degraded (runtime.stage1_dir is not given)")
     return Plan(

@@ -7,6 +7,7 @@ _TOKENS = Port("tokens", "B N D")
 _IMAGE = Port("image", "B 4 H W", "reflectance 0..1")
 _CODES = (Port("month", "B", "1..12"), Port("biome", "B", "0..16"))
 _PRITHVI = "Szwarcman et al. 2024, Prithvi-EO-2.0, arXiv:2412.02732"
+_PARTS = "Liu et al. 2022, ConvNeXt, arXiv:2201.03545; Hu et al. 2021, LoRA, arXiv:2106.09685"
 _STAGE2 = "Axion-Sat, Stage 2: Prithvi Refinement Training Guide, 2025"
 _SIZES = {
     "prithvi_eo_v2_600": "631 million parameters, patches of 14 px",
@@ -48,7 +49,7 @@ def eozoo_models() -> list[Spec]:
         needs=(*needs, ("peft", "peft>=0.17"), ("bitsandbytes", "bitsandbytes>=0.48")),
         takes=(_IMAGE, *_CODES),
         gives=(Port("refined", "B 4 H W", "reflectance 0..1.5"), Port("features", "B C H W")),
-        citation=f"{_STAGE2}; {_PRITHVI}; Liu et al. 2022, ConvNeXt, arXiv:2201.03545; Hu et al. 2021, LoRA, arXiv:2106.09685",
+        citation=f"{_STAGE2}; {_PRITHVI}; {_PARTS}",
     )
     judge = Spec(
         "patch_discriminator",

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,9 @@ def prepare_tiles(settings: PrithviSettings) -> list[Path]:
     found = [tile for tiles, _ in results for tile in tiles]
     left_out = sum((Counter(reasons) for _, reasons in results), Counter())
     if not found:
-        raise ZooError(f"{how.source}: no tile passed the filters ({dict(left_out)}); relax prepare.min_valid or max_cloud")
+        raise ZooError(
+            f"{how.source}: no tile passed the filters ({dict(left_out)}); relax prepare.min_valid or max_cloud"
+        )
     written = [_move(tile, data_dir / split) for tile, split in assign(found, how)]
     staging.rmdir()
     record = {"products": len(products), "tiles": len(written), "left_out": dict(left_out)}
@@ -88,7 +91,7 @@ def prepare_season_pairs(settings: PrithviSettings) -> list[Path]:
             spots.setdefault(meta["spot"], []).append((meta["date"], file))
         for dated in spots.values():
             ordered = [file for _, file in sorted(dated)]
-            for before, after in zip(ordered, ordered[1:]):
+            for before, after in pairwise(ordered):
                 source = read_tile(before)
                 arrays = {"opt_v1": source.image, "source_tile": np.array(before.name)}
                 written.append(write_npz(stage1_dir / split / after.name, arrays))
@@ -140,7 +143,11 @@ def _cut(job: tuple[Product, PrithviPrepareSettings, Path]) -> tuple[list[Found]
         place, spot = _place(product, grid, window, how)
         biome = _biome(product, grid, window, how)
         meta = {"product": product.name, "date": product.date, "month": month, "biome_code": biome}
-        meta |= {"place": place, "spot": spot, "pixel": list(map(float, grid.transform[:6])) if grid.transform else None}
+        meta |= {
+            "place": place,
+            "spot": spot,
+            "pixel": list(map(float, grid.transform[:6])) if grid.transform else None,
+        }
         name = f"{product.name}_{window.row:05d}_{window.col:05d}"
         file = write_npz(staging / f"{name}.npz", tile_arrays(part, month, biome), meta)
         found.append(Found(file, place, (month % 12) // 3))
@@ -148,7 +155,7 @@ def _cut(job: tuple[Product, PrithviPrepareSettings, Path]) -> tuple[list[Found]
 
 
 def read_product(product: Product, how: PrithviPrepareSettings) -> tuple[np.ndarray, np.ndarray, Grid]:
-    """Return reflectance ``(4, H, W)`` float32 with NaN for missing and cloud, cloudy pixels ``(H, W)`` and the grid."""
+    """Return reflectance ``(4, H, W)`` float32, NaN = missing or cloud; cloudy pixels ``(H, W)`` bool; the grid."""
     bands, grid = [], None
     for file, number in product.bands:
         with RasterReader(file) as reader:

@@ -42,7 +42,7 @@ class Product:
 
 
 def find_products(source: Path) -> list[Product]:
-    """Return every product under ``source``, sorted by name. Raises ZooError where there is none, or one lacks a band."""
+    """Return every product under ``source``, by name. Raises ZooError where none is found or one lacks a band."""
     if not source.is_dir():
         raise ZooError(f"prepare.source {source}: no such folder")
     files = sorted(f for f in source.rglob("*") if f.suffix.lower() in (".tif", ".tiff", ".jp2"))
@@ -84,7 +84,7 @@ def date_in(text: str) -> str:
 
 
 def band_numbers(info: RasterInfo, wanted: Sequence[str | int] | None) -> tuple[int, ...]:
-    """Return the numbers (from 1) of blue, green, red and NIR: as wanted, by description, or a four-band file as it is."""
+    """Return the numbers (from 1) of blue, green, red, NIR: as wanted, by description, or a four-band file as it is."""
     if wanted is not None:
         if len(wanted) != 4:
             raise ZooError(f"infer.bands {list(wanted)}: name four bands: blue, green, red, near infrared")
@@ -110,8 +110,8 @@ def offset_of(product: Product, offset: float | None) -> float:
         return offset
     if product.baseline is not None and product.baseline > 9000:
         raise ZooError(
-            f"{product.name}: processing baseline {product.baseline / 100:05.2f} does not tell whether values carry the "
-            "offset of 1000; set prepare.offset to 0 or -1000"
+            f"{product.name}: processing baseline {product.baseline / 100:05.2f} does not tell whether values carry "
+            "the offset of 1000; set prepare.offset to 0 or -1000"
         )
     return -1000.0 if product.baseline is not None and product.baseline >= 400 else 0.0
 
@@ -122,7 +122,9 @@ def _folder_product(key: str, files: dict[str, Path]) -> Product:
     for names in (*_NAMES[:3], near):
         file = next((files[n] for n in names if n in files), None)
         if file is None:
-            raise ZooError(f"{next(iter(files.values())).parent}: has no band {names[0]}; it has {', '.join(sorted(files))}")
+            raise ZooError(
+                f"{next(iter(files.values())).parent}: has no band {names[0]}; it has {', '.join(sorted(files))}"
+            )
         chosen.append((file, 1))
     quality = next(((files[q], 1, q) for q in _QUALITY if q in files), None)
     folder = chosen[0][0].parent.name

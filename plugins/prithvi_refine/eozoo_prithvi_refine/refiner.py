@@ -78,7 +78,7 @@ class PrithviRefiner(nn.Module):
 
     @property
     def frozen(self) -> set[str]:
-        """Names of the encoder's tensors that training leaves as they are: kept in the base file, not in checkpoints."""
+        """Names of the encoder's tensors that training leaves alone: kept in the base file, not in checkpoints."""
         if self.encoder is None:
             return set()
         trained = {name for name, p in self.encoder.named_parameters() if p.requires_grad}

@@ -54,7 +54,7 @@ class RefineScores:
 
 
 class Criterion:
-    """The weighted losses that do not need a discriminator: spectral and target against target, identity against input."""
+    """The weighted losses that need no discriminator: spectral and target against target, identity against input."""
 
     def __init__(self, losses: dict[str, tuple[float, TileLoss]]):
         self._losses = {name: pair for name, pair in losses.items() if pair[0] > 0}
@@ -106,7 +106,7 @@ def _total(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _ssim(refined: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> list[Any]:
-    """Sum and count of SSIM over pixels whose 11 x 11 window is valid (Gaussian of 1.5 px, range 1); Wang et al. 2004."""
+    """Sum and count of SSIM (Wang et al. 2004: Gaussian of 1.5 px, range 1) over pixels whose 11 x 11 px are valid."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     if min(refined.shape[-2:]) < 11:

@@ -42,14 +42,14 @@ class ModelSettings(Settings):
 
     encoder: Encoder = Field(
         "prithvi_eo_v2_600",
-        description="Prithvi variant; _tl ones are run without time and location; nano is a small unpublished one; none = head alone.",
+        description="Prithvi variant (_tl run without time and place); nano is unpublished; none = head alone.",
     )
     quantization: Literal["int8", "nf4", "none"] = Field(
         "int8", description="Frozen linear layers of the encoder in 8 bit, 4 bit (nf4) or as they are (none)."
     )
     use_lora: bool = Field(True, description="Train low-rank adapters in the encoder's attention and MLP layers.")
     lora_r: int = Field(8, ge=1, description="Rank of the adapters; the document names 4, 8, 16, 32.")
-    lora_alpha: float = Field(16, gt=0, description="Scale of the adapters; they are multiplied by lora_alpha / lora_r.")
+    lora_alpha: float = Field(16, gt=0, description="Scale: the adapters are multiplied by lora_alpha / lora_r.")
     lora_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the adapters.")
     freeze_base: bool = Field(True, description="Keep the encoder's own weights; false trains all (quantization none).")
     unfreeze_last_n_blocks: int = Field(
@@ -57,7 +57,9 @@ class ModelSettings(Settings):
     )
     num_convnext_blocks: int = Field(4, ge=1, description="ConvNeXt blocks of the head, at full resolution.")
     head_width: int = Field(32, ge=4, description="Channels of the head and of the feature map for a stage 3.")
-    drop_path: float = Field(0.1, ge=0, lt=1, description="Stochastic depth of the last ConvNeXt block; 0 at the first.")
+    drop_path: float = Field(
+        0.1, ge=0, lt=1, description="Stochastic depth of the last ConvNeXt block, 0 at the first."
+    )
     max_change: float = Field(0.5, gt=0, description="Largest change of a pixel, reflectance.")
     max_reflectance: float = Field(
         1.5, gt=0, description="Outputs lie in 0..this, reflectance; snow and glint exceed 1."
@@ -72,7 +74,7 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _trainable(self) -> ModelSettings:
         if not self.freeze_base and self.quantization != "none":
-            raise ValueError(f"freeze_base false trains all weights and needs quantization none, not {self.quantization}")
+            raise ValueError(f"freeze_base false needs quantization none, not {self.quantization}: all is trained")
         return self
 
 
@@ -133,12 +135,10 @@ class PrithviTrainSettings(TrainSettings):
         Named(name="identity_edge"), description="Loss of output against input: change and displaced edges."
     )
     identity_weight: float = Field(0.5, ge=0, description="Weight of identity_loss.")
-    adversarial_weight: float = Field(
-        0.05, ge=0, description="Weight of the PatchGAN loss; 0 builds no discriminator."
-    )
+    adversarial_weight: float = Field(0.05, ge=0, description="Weight of the PatchGAN loss; 0 builds no discriminator.")
     target_loss: Named = Field(
         Named(name="identity_edge"),
-        description="Loss of output against target, beyond the document: nothing in its three losses ties brightness to the target.",
+        description="Loss of output against target, beyond the document, whose losses leave brightness free.",
     )
     target_weight: float = Field(0.0, ge=0, description="Weight of target_loss; 0 as in the document.")
     discriminator_rate: float = Field(
@@ -160,7 +160,8 @@ class PrithviRuntimeSettings(RuntimeSettings):
         None, description="Folder of stage-1 outputs NAME.npz with 'opt_v1'; null = degrade the target instead."
     )
     weights: Path | None = Field(
-        None, description="Published Prithvi weights (.pt, .safetensors); null = random. Read once, then kept in the run."
+        None,
+        description="Published Prithvi weights (.pt, .safetensors), read once and kept in the run; null = random.",
     )
     pictures: int = Field(4, ge=0, description="Validation tiles drawn to TensorBoard; 0 = none.")
 
@@ -174,7 +175,8 @@ class PrithviInferSettings(InferSettings):
     month: int | None = Field(None, ge=1, le=12, description="Month of a scene; null = from its file name or tags.")
     biome: int | None = Field(None, ge=0, le=16, description="Biome of a scene (0-16); needed for GeoTIFF.")
     bands: tuple[int | str, ...] | None = Field(
-        None, description="Blue, green, red and NIR by number (from 1) or name; null = by name, or a four-band file as is."
+        None,
+        description="Blue, green, red, NIR by number (from 1) or name; null = by name, or a four-band file as is.",
     )
     scale: float = Field(1.0, gt=0, description="Multiplies the values of a scene; 0.0001 for reflectance x 10000.")
     offset: float = Field(0.0, description="Added to a scene's values before scaling; -1000 from baseline 04.00 on.")

@@ -1,4 +1,4 @@
-"""A synthetic country for the demonstration: fields, forest, water and towns through the months, as tiles and a scene."""
+"""A synthetic country for the demonstration: fields, forest, water and towns through the months."""
 
 from __future__ import annotations
 

@@ -50,14 +50,23 @@ def read_tile(path: Path, default_month: int | None = None, default_biome: int |
     radar = np.stack([_band(path, arrays, k) for k in RADAR_KEYS]) if set(RADAR_KEYS) <= arrays.keys() else None
     month = _code(path, arrays.get("month"), "month", _month_of(meta), default_month)
     biome = _code(path, arrays.get("biome_code"), "biome_code", meta.get("biome_code"), default_biome)
-    return Tile(path.stem, image, _within(path, "month", month, 1, 12), _within(path, "biome_code", biome, 0, BIOMES - 1), radar, meta)
+    return Tile(
+        path.stem,
+        image,
+        _within(path, "month", month, 1, 12),
+        _within(path, "biome_code", biome, 0, BIOMES - 1),
+        radar,
+        meta,
+    )
 
 
 def check_reflectance(path: Path | str, image: np.ndarray) -> None:
     """Raise ZooError where an image has no valid pixel or values that are not reflectance."""
     valid = np.isfinite(image).all(axis=0)
     if not valid.any():
-        raise ZooError(f"{path}: no pixel is valid in all four bands; remove the tile ('prepare' leaves such tiles out)")
+        raise ZooError(
+            f"{path}: no pixel is valid in all four bands; remove the tile ('prepare' leaves such tiles out)"
+        )
     largest = float(np.abs(image[:, valid]).max())
     if largest > _LARGEST:
         raise ZooError(f"{path}: values up to {largest:g} are not reflectance 0..1; divide by 10000 ({_PREPARE})")

@@ -68,7 +68,7 @@ def make_criterion(settings: PrithviSettings, registry: Registry) -> Criterion:
 
 
 class Adversary:
-    """The discriminator with its optimiser. Both sides are shown with the same pixels masked, so the mask tells nothing."""
+    """The discriminator and its optimiser. Real and refined are shown under the same mask, which so tells nothing."""
 
     def __init__(self, fabric: Fabric, settings: PrithviSettings):
         self.raw = PatchDiscriminator()

@@ -33,8 +33,8 @@ class PrithviReceipt:
 def load_prithvi(encoder: PrithviEncoder, path: Path) -> PrithviReceipt:
     """Load a published ``.pt`` (masked autoencoder or encoder alone) or safetensors file, every tensor matched.
 
-    ``_timm_module.`` and ``encoder.`` prefixes are taken off; the decoder and, for an encoder without them, the time and
-    location encodings are left out. The position table is fixed and computed, not loaded; a table in the file that
+    ``_timm_module.`` and ``encoder.`` prefixes are taken off; the decoder and, for an encoder without them, the time
+    and location encodings are left out. The position table is fixed and computed, not loaded; a table in the file that
     differs from it means another model, and is an error. Raises ZooError with examples for whatever does not match.
     """
     content = load_weights(path)
@@ -67,8 +67,8 @@ def _check_table(encoder: PrithviEncoder, table: torch.Tensor | None, path: Path
     dim = encoder.variant.embed_dim
     if table.ndim != 3 or table.shape[-1] != dim or rest or frames < 1:
         raise ZooError(
-            f"{path}: position table {tuple(table.shape)} is not that of a model {dim} wide with {rows} x {cols} patches "
-            "a frame; choose the model.encoder that the file was made for"
+            f"{path}: position table {tuple(table.shape)} is not that of a model {dim} wide with {rows} x {cols} "
+            "patches a frame; choose the model.encoder that the file was made for"
         )
     if not torch.allclose(table.float(), position_table(dim, frames, rows, cols), atol=1e-4):
         raise ZooError(f"{path}: its position table is not the fixed one of Prithvi-EO-2.0; it is another model")
