@@ -7,7 +7,7 @@ from torch import nn
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise 7 x 7, LayerNorm, expand by 4, GELU, contract, layer scale, residual (Liu et al. 2022)."""
+    """Depthwise 7 x 7, LayerNorm, expand by 4, GELU, contract, residual (Liu et al. 2022)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -15,12 +15,11 @@ class ConvNeXtBlock(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.expand = nn.Linear(width, 4 * width)
         self.contract = nn.Linear(4 * width, width)
-        self.scale = nn.Parameter(torch.full((width,), 0.1))
 
     def forward(self, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """Map ``x (B, C, H, W)``; ``keep (B,)`` multiplies the branch (stochastic depth: 0 or 1/probability)."""
         y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
-        y = self.contract(nn.functional.gelu(self.expand(y))) * self.scale
+        y = self.contract(nn.functional.gelu(self.expand(y)))
         return x + y.permute(0, 3, 1, 2) * keep[:, None, None, None].to(y.dtype)
 
 

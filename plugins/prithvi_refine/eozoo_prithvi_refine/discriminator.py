@@ -12,7 +12,7 @@ class PatchDiscriminator(nn.Module):
 
     Two strided and two plain 4 x 4 convolutions see 34 px: fine texture, and a grid of 28 x 28 patches from a 120 px
     tile. (One more strided layer would see 70 px, half a tile.) GroupNorm, because instance statistics of small maps
-    are noise and batch statistics do not exist at batch 1.
+    are noise and batch statistics do not exist at batch 1; through its means a patch knows the image's contrast.
     """
 
     def __init__(self, width: int = 32):

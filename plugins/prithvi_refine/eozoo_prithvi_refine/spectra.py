@@ -36,11 +36,11 @@ def spectral_angle(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return the angle between the spectra of each pixel, radians, ``(B, H, W)``; Kruse et al. 1993.
 
     Computed as 2 atan2(|u - v|, |u + v|) of the unit vectors (Kahan 2006), which is exact for small angles where the
-    arc cosine has lost all digits and has an infinite gradient. Spectra shorter than 1e-3 count as their direction
-    shrunk towards none.
+    arc cosine has lost all digits and has an infinite gradient. Nearly black spectra have no direction: the angle of
+    two of them goes to 0.
     """
     u, v = (x / _norm(x, 1e-6).unsqueeze(1) for x in (a, b))
-    return 2 * torch.atan2(_norm(u - v, 1e-12), _norm(u + v, 1e-12))
+    return 2 * torch.atan2(_norm(u - v, 1e-12), _norm(u + v, 1e-5))
 
 
 def edges(image: torch.Tensor) -> torch.Tensor:
