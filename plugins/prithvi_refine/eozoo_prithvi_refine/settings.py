@@ -83,9 +83,9 @@ class DegradationSettings(Settings):
 
     blur_px: float = Field(2.0, ge=0, description="Standard deviation of the Gaussian blur, px.")
     noise: float = Field(0.02, ge=0, description="Standard deviation of the noise, drawn per band, reflectance.")
-    colour_gain: float = Field(0.15, ge=0, lt=1, description="Deviation of the gain of each band from 1.")
-    colour_offset: float = Field(0.02, ge=0, description="Offset of each band, +-, reflectance.")
-    haze: float = Field(0.3, ge=0, lt=1, description="Share of haze over blue; other bands have less.")
+    colour_gain: float = Field(0.1, ge=0, lt=1, description="Deviation of the gain of each band from 1.")
+    colour_offset: float = Field(0.01, ge=0, description="Offset of each band, +-, reflectance.")
+    haze: float = Field(0.2, ge=0, lt=1, description="Share of haze over blue; other bands have less.")
 
 
 class DataSettings(Settings):
