@@ -1,7 +1,7 @@
 """Refinement on real Sentinel-2 tiles: leave places out, five seeds, the model beside its input and simple refiners.
 
 ``python benchmarks/real_prithvi.py [DATA]`` (default ../shared/data/prithvi_refine) writes docs/real_data_prithvi.json and
-docs/images/prithvi_refine_*.png. The protocol stands in docs/real_data_prithvi.md.
+pictures beside it. The protocol stands in docs/real_data_prithvi.md.
 """
 
 from __future__ import annotations
@@ -159,7 +159,9 @@ def summarise(scores: dict) -> dict:
     }
     names = list(next(iter(per_place.values())))
     table = {
-        n: {m: round(float(np.mean([p[n][m] for p in per_place.values()])), 5) for m in METRICS if _all(per_place, n, m)}
+        n: {
+            m: round(float(np.mean([p[n][m] for p in per_place.values()])), 5) for m in METRICS if _all(per_place, n, m)
+        }
         for n in names
     }
     random = np.random.default_rng(0)
@@ -247,7 +249,9 @@ def seasons(data: Path, work: Path) -> dict:
         for name, values in {**found, "month told wrong": wrong["model"]}.items():
             scores.setdefault(name, []).append(values)
     shutil.copyfile(run / "eval_test" / "panels.png", work / "season.png")
-    return {n: {m: round(float(np.mean([s[m] for s in v])), 5) for m in METRICS if m in v[0]} for n, v in scores.items()}
+    return {
+        n: {m: round(float(np.mean([s[m] for s in v])), 5) for m in METRICS if m in v[0]} for n, v in scores.items()
+    }
 
 
 def other_months(data_dir: Path, folder: Path) -> Path:
