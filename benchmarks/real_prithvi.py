@@ -1,7 +1,7 @@
 """Refinement on real Sentinel-2 tiles: leave places out, five seeds, the model beside its input and simple refiners.
 
-``python benchmarks/real_prithvi.py [DATA]`` (default ../shared/data/prithvi_refine) writes docs/real_data_prithvi.json and
-pictures beside it. The protocol stands in docs/real_data_prithvi.md.
+``python benchmarks/real_prithvi.py [DATA]`` (default ../shared/data/prithvi_refine) writes docs/real_data_prithvi.json
+and two pictures beside it. The protocol stands in docs/real_data_prithvi.md.
 """
 
 from __future__ import annotations

@@ -39,24 +39,24 @@ class RefineTiles(torch.utils.data.Dataset):
         tile = self.tile(index)
         name = zlib.crc32(f"{path.parent.name}/{path.name}".encode())
         random = np.random.default_rng((self._seed, name, 0 if epoch is None else epoch + 1))
-        image, target = self._stage1_of(path, tile, random), tile.image
+        images = [tile.image, *self._stage1_of(path, tile)]
+        if epoch is not None:
+            images = self._window(path, images, random)
+        target = images[0]
+        image = images[1] if len(images) > 1 else degrade(target, self._data.degradation, random)
         missing = ~np.isfinite(image + target).all(axis=0)
         image, target = (np.where(missing, np.float32(np.nan), a) for a in (image, target))
         if missing.all():
             raise ZooError(f"{path}: input and target have no valid pixel in common; remove the tile")
-        if epoch is not None:
-            image, target = self._window(path, image, target, random)
-        arrays = (torch.from_numpy(np.ascontiguousarray(a)) for a in (image, target))
-        return dict(zip(("image", "target"), arrays)) | {"month": tile.month, "biome": tile.biome, "name": tile.name}
+        arrays = {"image": torch.from_numpy(image), "target": torch.from_numpy(target)}
+        return {**arrays, "month": tile.month, "biome": tile.biome, "name": tile.name}
 
     def tile(self, index: int) -> Tile:
         """Read one tile as it is on disk."""
         return read_tile(self.files[index], self._data.default_month, self._data.default_biome)
 
-    def _stage1_of(self, path: Path, tile: Tile, random: np.random.Generator) -> np.ndarray:
-        if self._stage1 is None:
-            return degrade(tile.image, self._data.degradation, random)
-        return read_stage1(self.stage1_file(path), tile.image.shape)
+    def _stage1_of(self, path: Path, tile: Tile) -> list[np.ndarray]:
+        return [] if self._stage1 is None else [read_stage1(self.stage1_file(path), tile.image.shape)]
 
     def stage1_file(self, path: Path) -> Path:
         """Return the stage-1 output of a tile: STAGE1/SPLIT/NAME.npz where it exists, else STAGE1/NAME.npz."""
@@ -71,21 +71,22 @@ class RefineTiles(torch.utils.data.Dataset):
                 f"{missing[0].name} for one; run stage 1 on them or leave runtime.stage1_dir out"
             )
 
-    def _window(self, path: Path, image: np.ndarray, target: np.ndarray, random: np.random.Generator) -> tuple:
-        """Cut a random square with at least one valid pixel and turn it; both images alike."""
-        size, (height, width) = self._data.tile_size, image.shape[1:]
+    def _window(self, path: Path, images: list[np.ndarray], random: np.random.Generator) -> list[np.ndarray]:
+        """Cut a random square with at least one valid pixel and turn it; all images alike."""
+        size, (height, width) = self._data.tile_size, images[0].shape[1:]
         if min(height, width) < size:
             raise ZooError(f"{path}: is {height} x {width} px, data.tile_size is {size}; set data.tile_size lower")
-        valid = np.isfinite(target[0])
+        stack = np.stack(images)
+        valid = np.isfinite(stack).all(axis=(0, 1))
         row, col = random.integers(0, height - size + 1), random.integers(0, width - size + 1)
-        if not valid[row : row + size, col : col + size].any():  # rare: then around a valid pixel
+        if not valid[row : row + size, col : col + size].any() and valid.any():  # rare: then around a valid pixel
             r, c = np.argwhere(valid)[random.integers(valid.sum())]
             row, col = min(max(r - size // 2, 0), height - size), min(max(c - size // 2, 0), width - size)
-        pair = np.stack([image, target])[..., row : row + size, col : col + size]
+        stack = stack[..., row : row + size, col : col + size]
         if self._data.use_augmentation:
-            pair = np.rot90(pair, random.integers(4), axes=(-2, -1))
-            pair = pair[..., ::-1] if random.integers(2) else pair
-        return pair[0], pair[1]
+            stack = np.rot90(stack, random.integers(4), axes=(-2, -1))
+            stack = stack[..., ::-1] if random.integers(2) else stack
+        return list(stack)
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -231,7 +231,7 @@ def _place(product: Product, grid: Grid, window: Window, how: PrithviPrepareSett
         return product.name.replace(product.date, "") or product.name, f"{product.name}:{window.row}:{window.col}"
     from rasterio.warp import transform
 
-    x, y = grid.transform * (window.col + window.width / 2, window.row + window.height / 2)
+    x, y = _at(grid.transform, window.col + window.width / 2, window.row + window.height / 2)
     (lon,), (lat,) = transform(grid.crs, "EPSG:4326", [x], [y])
     across = _KM_PER_DEGREE * math.cos(math.radians(lat))
     block = (math.floor(lat * _KM_PER_DEGREE / how.block_km), math.floor(lon * across / how.block_km))
@@ -264,14 +264,19 @@ def _sample_raster(path: Path, grid: Grid, window: Window) -> np.ndarray:
         if other.crs is None or grid.crs is None or grid.transform is None:
             raise ZooError(f"{path}: raster and products need a CRS to be laid over one another; set prepare.biome")
         rows, cols = np.meshgrid((np.arange(5) + 0.5) / 5 * window.height, (np.arange(5) + 0.5) / 5 * window.width)
-        points = [grid.transform * (window.col + c, window.row + r) for r, c in zip(rows.ravel(), cols.ravel())]
+        points = [_at(grid.transform, window.col + c, window.row + r) for r, c in zip(rows.ravel(), cols.ravel())]
         xs, ys = transform(grid.crs, other.crs, [p[0] for p in points], [p[1] for p in points])
         values = []
         for x, y in zip(xs, ys):
-            col, row = (math.floor(v) for v in ~other.transform * (x, y))
+            col, row = (math.floor(v) for v in _at(~other.transform, x, y))
             if 0 <= row < other.height and 0 <= col < other.width:
                 values.append(reader.read(Window(row, col, 1, 1), [1]).item())
     return np.array(values, np.float64)
+
+
+def _at(transform: Any, x: float, y: float) -> tuple[float, float]:
+    """Apply an affine transform to a point; its operator for that differs between versions of its package."""
+    return transform.a * x + transform.b * y + transform.c, transform.d * x + transform.e * y + transform.f
 
 
 def _move(tile: Found, folder: Path) -> Path:
