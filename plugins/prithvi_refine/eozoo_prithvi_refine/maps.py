@@ -54,20 +54,17 @@ def make_predictor(run: Run, settings: PrithviSettings) -> Predictor:
 
 
 def infer(run: Run, settings: PrithviSettings, predict: Predictor, source: Path, dest: Path) -> list[Path]:
-    """Refine a tile, a scene, or all of a folder; see ``Task.infer``."""
+    """Refine a tile, a scene, or all of a folder, whose subfolders are kept; see ``Task.infer``."""
     files = [source] if source.is_file() else sorted(f for f in source.rglob("*") if _is_input(f))
     if not files or not all(_is_input(f) for f in files):
         raise ZooError(f"{source}: is no NPZ tile, GeoTIFF or folder of them; give what can be refined")
-    dest.mkdir(parents=True, exist_ok=True)
-    names = [f.stem for f in files]
-    twice = next((n for n in names if names.count(n) > 1), None) if len(set(names)) < len(names) else None
-    if twice is not None:
-        raise ZooError(f"{source}: several files are called {twice!r}; refine them into folders of their own")
     written = []
     with progress_bar("refine", len(files), "files", settings.runtime.quiet) as bar:
         for done, file in enumerate(files):
             refine = _refine_tile if file.suffix == ".npz" else _refine_scene
-            written += refine(run, settings, predict, file, dest)
+            folder = dest / (file.parent.relative_to(source) if source.is_dir() else "")
+            folder.mkdir(parents=True, exist_ok=True)
+            written += refine(run, settings, predict, file, folder)
             bar.update(done + 1, file.name)
     return written
 

@@ -223,8 +223,9 @@ def test_tiles_folders_and_scenes(trained, world, tmp_path):
     np.testing.assert_array_equal(np.isnan(made["opt_v2"][0]), np.isnan(given["s2_b2"]))
     assert read_sidecar(one)["stage"] == "stage2_refined"
     write_npz(tmp_path / "in" / "a.npz", {"opt_v1": landscape(1, 20, 20, 6, 4)}, {"month": 6, "biome_code": 4})
-    write_npz(tmp_path / "in" / "b.npz", tile_arrays(landscape(2, 20, 20, 1, 8), 1, 8))
-    assert [f.name for f in refine(trained, tmp_path / "in", tmp_path / "two")] == ["a.npz", "b.npz"]
+    write_npz(tmp_path / "in" / "b" / "a.npz", tile_arrays(landscape(2, 20, 20, 1, 8), 1, 8))
+    made = refine(trained, tmp_path / "in", tmp_path / "two")
+    assert made == [tmp_path / "two" / "a.npz", tmp_path / "two" / "b" / "a.npz"]
     scene, features = refine(trained, world.scene, tmp_path / "maps", "infer.biome=4", "infer.features=true")
     with rasterio.open(scene) as file, rasterio.open(world.scene) as source:
         assert file.transform == source.transform
