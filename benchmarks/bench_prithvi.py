@@ -1,7 +1,7 @@
 """prithvi_refine: time and memory of a training step at 120 x 120 px, batch 1, with discriminator.
 
-Each row runs in a process of its own: samples per second, peak memory above what the imports take (resident memory on
-a CPU, allocated memory on a GPU), and what ``train --dry-run`` predicts. ``python -m benchmarks.bench_prithvi 600`` adds
+Each row runs in a process of its own: samples per second, peak memory above that of the imports (resident on a CPU,
+allocated on a GPU), and what ``train --dry-run`` predicts. ``python -m benchmarks.bench_prithvi 600`` adds
 the 600M model with random weights, int8 and LoRA (a few minutes and 6 GB); on a GPU also the batch size of best
 throughput.
 """

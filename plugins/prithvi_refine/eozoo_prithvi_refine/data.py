@@ -17,7 +17,7 @@ from eozoo_prithvi_refine.tile_files import Tile, read_sidecar, read_stage1, rea
 
 
 class RefineTiles(torch.utils.data.Dataset):
-    """A split of tiles. ``[i]`` or ``[Draw]`` -> input and target (4, h, w) float32 reflectance, month, biome, name.
+    """A split of tiles. ``[i]`` or ``[Draw]`` -> input and target (4, h, w) float32 reflectance, month, biome, place.
 
     A pixel that misses a band in input or target is NaN in both: it enters no loss and no metric. Items by index are
     whole tiles with a degradation fixed per tile; items by Draw are random windows of ``tile_size``, turned, with
@@ -49,7 +49,7 @@ class RefineTiles(torch.utils.data.Dataset):
         if missing.all():
             raise ZooError(f"{path}: input and target have no valid pixel in common; remove the tile")
         arrays = {"image": torch.from_numpy(image), "target": torch.from_numpy(target)}
-        return {**arrays, "month": tile.month, "biome": tile.biome, "name": tile.name}
+        return {**arrays, "month": tile.month, "biome": tile.biome, "place": str(tile.meta.get("place", ""))}
 
     def tile(self, index: int) -> Tile:
         """Read one tile as it is on disk."""

@@ -1,4 +1,4 @@
-"""``eozoo eval prithvi_refine``: the model beside its input, an affine fit and an unsharp mask; per biome and month."""
+"""``eozoo eval prithvi_refine``: the model beside its input, an affine fit and an unsharp mask; per month, biome and place."""
 
 from __future__ import annotations
 
@@ -54,13 +54,14 @@ def evaluate(run: Run, settings: PrithviSettings, registry: Registry, split: str
         for name, result in made.items():
             sums = tile_sums(result, image, target, criterion, with_ssim=True)
             scores[name].add(sums)
-            for group in (f"month {sample['month']:02d}", f"biome {sample['biome']:02d}"):
+            for group in (f"month {sample['month']:02d}", f"biome {sample['biome']:02d}", f"place {sample['place']}"):
                 groups.setdefault(group, {}).setdefault(name, RefineScores()).add(sums)
         if i in shown:
             missing = ~np.isfinite(plain[0])
             rows.append((plain, np.where(missing, np.nan, refined[0].float().cpu().numpy()), sample["target"].numpy()))
     results = {name: s.compute() for name, s in scores.items()}
-    by_group = {g: {n: s.compute() for n, s in parts.items()} for g, parts in sorted(groups.items())}
+    groups = {g: parts for g, parts in sorted(groups.items()) if g != "place "}
+    by_group = {g: {n: s.compute() for n, s in parts.items()} for g, parts in groups.items()}
     _write(run, split, results, by_group, rows)
     return results
 

@@ -37,6 +37,8 @@ SMALL = (
     "runtime.pictures=2",
 )
 
+WIDE = ("infer.biome=4", "infer.window=96", "infer.stride=74")
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
@@ -172,7 +174,8 @@ def test_evaluation_stands_beside_its_input(trained, task):
     assert scores["input"]["identity_l1"] == 0
     assert {"psnr", "ssim", "edge_l1"} <= set(scores["model"])
     groups = json.loads((run.path / "eval_test" / "groups.json").read_text())
-    assert {"month 01", "month 06", "biome 04", "biome 08"} == set(groups)
+    assert {"month 01", "month 06", "biome 04", "biome 08", "place test_0", "place test_1"} == set(groups)
+    assert groups["place test_0"] == groups["month 01"]
     page = (run.path / "eval_test" / "report.html").read_text()
     assert "random weights" in page
     assert "Targets of the document" in page
@@ -226,7 +229,7 @@ def test_tiles_folders_and_scenes(trained, world, tmp_path):
     write_npz(tmp_path / "in" / "b" / "a.npz", tile_arrays(landscape(2, 20, 20, 1, 8), 1, 8))
     made = refine(trained, tmp_path / "in", tmp_path / "two")
     assert made == [tmp_path / "two" / "a.npz", tmp_path / "two" / "b" / "a.npz"]
-    scene, features = refine(trained, world.scene, tmp_path / "maps", "infer.biome=4", "infer.features=true")
+    scene, features = refine(trained, world.scene, tmp_path / "maps", *WIDE, "infer.features=true")
     with rasterio.open(scene) as file, rasterio.open(world.scene) as source:
         assert file.transform == source.transform
         assert file.descriptions[3] == "B08_refined"
@@ -244,9 +247,9 @@ def test_scenes_in_digital_numbers(trained, world, tmp_path):
         file.descriptions = ("B02", "B03", "B04", "B08")
     with pytest.raises(ZooError, match=r"infer\.scale=0\.0001"):
         refine(trained, tmp_path / "dn_20210615.tif", tmp_path / "out", "infer.biome=4")
-    scaled = ("infer.biome=4", "infer.scale=0.0001", "infer.offset=-1000")
+    scaled = (*WIDE, "infer.scale=0.0001", "infer.offset=-1000")
     (a,) = refine(trained, tmp_path / "dn_20210615.tif", tmp_path / "out", *scaled)
-    (b,) = refine(trained, world.scene, tmp_path / "out", "infer.biome=4")
+    (b,) = refine(trained, world.scene, tmp_path / "out", *WIDE)
     with rasterio.open(a) as one, rasterio.open(b) as two:
         np.testing.assert_allclose(one.read(), two.read(), atol=2e-3)
 
@@ -303,7 +306,8 @@ def test_memory_of_the_documented_configuration():
     eight = memory()
     assert 0.6e9 < eight < 1.2e9
     assert memory(quantization="none") - eight == 32 * 12 * 1280**2 * 3
-    assert memory(quantization="nf4") < eight
-    assert memory(gradient_checkpointing=False) > eight
-    quarter = step_memory(model, PrithviTrainSettings(adversarial_weight=0), 60, 1)
-    assert quarter < eight
+    small = {"encoder": "prithvi_eo_v2_tiny"}
+    assert memory(**small, quantization="nf4") < memory(**small)
+    assert memory(**small, gradient_checkpointing=False) > memory(**small)
+    tiny = ModelSettings(**small)
+    assert step_memory(tiny, PrithviTrainSettings(), 60, 1) < step_memory(tiny, PrithviTrainSettings(), 120, 1)
