@@ -44,6 +44,7 @@ def fit(
               It does forward, backward and the optimiser steps. The sums may be tensors: they are read on the host only
               every ``train.log_every`` steps.
     validate: f() -> name -> float, the same on every process; None = no validation data, best.pt follows training.
+              A value that is an array (H, W, 3) uint8 is a picture for the loggers, not a score.
     monitor:  the validation (or training) value whose minimum is best.pt.
     derive:   f(training means) -> more values for the log, for example rmse from mse.
 
@@ -178,9 +179,13 @@ class _Loop:
 
         self._mode(training=False)
         with torch.no_grad(), kept_generators():
-            values = self._finite(validate())
+            values = validate()
         self._mode(training=True)
-        return values
+        for name in [name for name, value in values.items() if getattr(value, "ndim", 0) == 3]:
+            picture = values.pop(name)
+            if self.logs:
+                self.logs.image(f"val/{name}", picture, self.position.step)
+        return self._finite(values)
 
     def _mode(self, training: bool) -> None:
         for part in self.state.values():

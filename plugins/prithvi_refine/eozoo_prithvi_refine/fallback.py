@@ -1,0 +1,119 @@
+"""The head on the GPU, or on the CPU when the GPU has no memory left: the same numbers, slower, counted and said."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+
+_BOX = "=" * 70
+_MESSAGE = f"""
+{_BOX}
+GPU OUT OF MEMORY - ConvNeXt Head Fallback
+{_BOX}
+Moving refinement head to CPU. This will be slower but allows
+processing to continue. Consider:
+  1. Reducing batch size
+  2. Reducing tile size
+  3. Disabling discriminator
+  4. Reducing num_convnext_blocks
+{_BOX}
+"""
+
+
+class Fallback(nn.Module):
+    """Runs ``head(x, keep)``; on a GPU, out of memory in forward or backward is repeated on the CPU in float32.
+
+    On a GPU nothing between input and output is kept for backward: the head is computed again there (which also saves
+    memory), on the GPU where it fits and else on the CPU. Any other error passes through. ``count`` is the number of
+    repetitions since the last `take`, ``runtime`` the seconds they took.
+    """
+
+    def __init__(self, head: nn.Module, enabled: bool = True):
+        super().__init__()
+        self.head, self.enabled = head, enabled
+        self.count, self.runtime, self._warned = 0, 0.0, False
+
+    def forward(self, x: torch.Tensor, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the head returns, on the device of ``x``."""
+        if not (self.enabled and self.guards(x)):
+            return self.head(x, keep)
+        return _Guarded.apply(self, x, keep, *self.head.parameters())
+
+    def guards(self, x: torch.Tensor) -> bool:
+        """Whether memory can run out where ``x`` lies."""
+        return x.is_cuda
+
+    def on_device(self, x: torch.Tensor, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the head where it is. A place of its own, so that a test can let it fail."""
+        return self.head(x, keep)
+
+    def take(self) -> int:
+        """Return how often the CPU stepped in since the last call, and start counting anew."""
+        count, self.count, self.runtime = self.count, 0, 0.0
+        return count
+
+    def step_in(self, work: Any) -> Any:
+        """Count, say so the first time, and time ``work()``."""
+        if not self._warned:
+            warnings.warn(f"CPU fallback{_MESSAGE}", RuntimeWarning, stacklevel=2)
+            self._warned = True
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        started = time.perf_counter()
+        result = work()
+        self.count, self.runtime = self.count + 1, self.runtime + time.perf_counter() - started
+        return result
+
+
+class _Guarded(torch.autograd.Function):
+    """One differentiable step that can be computed in two places. Parameters are inputs: gradients flow as usual."""
+
+    @staticmethod
+    def forward(ctx: Any, guard: Fallback, x: torch.Tensor, keep: torch.Tensor, *parameters: torch.Tensor) -> tuple:
+        kind = x.device.type
+        ctx.guard, ctx.amp = guard, (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+        ctx.save_for_backward(x, keep)
+        try:
+            return guard.on_device(x, keep)
+        except torch.OutOfMemoryError:
+            pass  # leave the handler first: its traceback holds tensors on the GPU
+        outputs = guard.step_in(lambda: _on_cpu(guard.head)(x.float().cpu(), keep.cpu()))
+        return tuple(y.to(x.device, ctx.amp[1] if ctx.amp[2] else x.dtype) for y in outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple:
+        guard, (x, keep) = ctx.guard, ctx.saved_tensors
+        kind, dtype, enabled = ctx.amp
+        try:
+            with torch.autocast(kind, dtype, enabled):
+                found = _gradients(guard.on_device, list(guard.head.parameters()), x, keep, gradients)
+        except torch.OutOfMemoryError:
+            found = None
+        if found is None:
+            found = guard.step_in(lambda: _gradients_on_cpu(guard.head, x, keep, gradients))
+            found = [g.to(x.device, p.dtype) for g, p in zip(found, [x, *guard.head.parameters()])]
+        return None, found[0], None, *found[1:]
+
+
+def _gradients(run: Any, parameters: list, x: torch.Tensor, keep: torch.Tensor, cotangents: tuple) -> list:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        outputs = run(x, keep)
+    return list(torch.autograd.grad(outputs, [x, *parameters], cotangents))
+
+
+def _gradients_on_cpu(head: nn.Module, x: torch.Tensor, keep: torch.Tensor, cotangents: tuple) -> list:
+    twin = _on_cpu(head)
+    cotangents = tuple(g.float().cpu() for g in cotangents)
+    return _gradients(twin, list(twin.parameters()), x.float().cpu(), keep.cpu(), cotangents)
+
+
+def _on_cpu(head: nn.Module) -> nn.Module:
+    """A copy of the head on the CPU, a few hundred kilobytes; the original stays where its optimiser knows it."""
+    twin = copy.deepcopy(head).cpu().float()
+    return twin.train(head.training)

@@ -1,0 +1,98 @@
+"""What this plugin offers, as names and places only: ``eozoo list`` imports this module."""
+
+from eozoo_core import Port, Spec, hookimpl
+
+_BANDS = Port("bands", "B 6 H W", "standardised reflectance, Prithvi's bands")
+_TOKENS = Port("tokens", "B N D")
+_IMAGE = Port("image", "B 4 H W", "reflectance 0..1")
+_CODES = (Port("month", "B", "1..12"), Port("biome", "B", "0..16"))
+_PRITHVI = "Szwarcman et al. 2024, Prithvi-EO-2.0, arXiv:2412.02732"
+_PARTS = "Liu et al. 2022, ConvNeXt, arXiv:2201.03545; Hu et al. 2021, LoRA, arXiv:2106.09685"
+_STAGE2 = "Axion-Sat, Stage 2: Prithvi Refinement Training Guide, 2025"
+_SIZES = {
+    "prithvi_eo_v2_600": "631 million parameters, patches of 14 px",
+    "prithvi_eo_v2_300": "304 million parameters, patches of 16 px",
+    "prithvi_eo_v2_100": "86 million parameters, patches of 16 px",
+    "prithvi_eo_v2_tiny": "5.6 million parameters, patches of 16 px",
+}
+
+
+@hookimpl
+def eozoo_tasks() -> list[Spec]:
+    """The task; its verbs live in ``task``."""
+    summary = "Optical images refined by Prithvi-EO-2.0 (8 bit, LoRA) and a ConvNeXt head, given month and biome"
+    citation = f"{_STAGE2}; {_PRITHVI}"
+    return [Spec("prithvi_refine", "eozoo_prithvi_refine.task:PrithviRefine", summary, citation=citation)]
+
+
+@hookimpl
+def eozoo_models() -> list[Spec]:
+    """Encoders of every published size, the refiner and its discriminator."""
+    needs = (("timm", "timm>=1.0"),)
+    encoders = [
+        Spec(
+            name + suffix,
+            f"eozoo_prithvi_refine.encoder:{name}{suffix}",
+            f"Prithvi-EO-2.0 encoder{text}, {size}",
+            needs=needs,
+            takes=(_BANDS,),
+            gives=(_TOKENS,),
+            citation=_PRITHVI,
+        )
+        for name, size in _SIZES.items()
+        for suffix, text in (("", ""), ("_tl", " with time and location"))
+    ]
+    refiner = Spec(
+        "prithvi_refiner",
+        "eozoo_prithvi_refine.models:prithvi_refiner",
+        "Prithvi with LoRA, metadata and a full-resolution ConvNeXt head; returns image and features",
+        needs=(*needs, ("peft", "peft>=0.17"), ("bitsandbytes", "bitsandbytes>=0.48")),
+        takes=(_IMAGE, *_CODES),
+        gives=(Port("refined", "B 4 H W", "reflectance 0..1.5"), Port("features", "B C H W")),
+        citation=f"{_STAGE2}; {_PRITHVI}; {_PARTS}",
+    )
+    judge = Spec(
+        "patch_discriminator",
+        "eozoo_prithvi_refine.discriminator:patch_discriminator",
+        "Light PatchGAN discriminator that sees 34 px",
+        takes=(_IMAGE,),
+        gives=(Port("scores", "B 1 h w"),),
+        citation="Isola et al. 2017, arXiv:1611.07004",
+    )
+    return [*encoders, refiner, judge]
+
+
+@hookimpl
+def eozoo_losses() -> list[Spec]:
+    """Losses of refined against reference, with a mask of valid pixels."""
+    takes = (_IMAGE, Port("reference", "B 4 H W", "reflectance 0..1"), Port("valid", "B H W"))
+    return [
+        Spec(
+            "spectral_plausibility",
+            "eozoo_prithvi_refine.losses:spectral_plausibility",
+            "RMSE of NDVI and EVI, and spectral angle",
+            takes=takes,
+            citation=_STAGE2,
+        ),
+        Spec(
+            "identity_edge",
+            "eozoo_prithvi_refine.losses:identity_edge",
+            "Absolute difference and that of Sobel edges",
+            takes=takes,
+            citation=_STAGE2,
+        ),
+    ]
+
+
+@hookimpl
+def eozoo_datasets() -> list[Spec]:
+    """Tiles as pairs of input and target."""
+    return [
+        Spec(
+            "refine_tiles",
+            "eozoo_prithvi_refine.data:refine_tiles",
+            "NPZ tiles with a stage-1 output or a seeded degradation as input",
+            gives=(Port("image", "4 H W", "reflectance 0..1"), Port("target", "4 H W", "reflectance 0..1")),
+            citation=_STAGE2,
+        )
+    ]

@@ -1,0 +1,137 @@
+"""The model: metadata -> fusion -> Prithvi -> ConvNeXt head -> a bounded change added to the input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from eozoo_prithvi_refine.convnext import ConvNeXtHead
+from eozoo_prithvi_refine.encoder import PrithviEncoder
+from eozoo_prithvi_refine.fallback import Fallback
+from eozoo_prithvi_refine.metadata import Fusion, MetadataEmbedding
+from eozoo_prithvi_refine.settings import ModelSettings
+from eozoo_prithvi_refine.variants import BANDS, MEAN, STD
+
+# Pre-training's spread holds deserts and snow; within a tile reflectance varies about four times less. The head sees it
+# enlarged so that it learns from the first steps on.
+_LIVELY = 4.0
+
+
+class PrithviRefiner(nn.Module):
+    """Refines ``(B, 4, H, W)`` reflectance (B02, B03, B04, B08) of any size, given month and biome.
+
+    Patch tokens alone cannot sharpen (120 px are 9 x 9 tokens): they are projected to ``head_width`` channels,
+    up-sampled, joined with the image at full resolution, and the ConvNeXt blocks work there. The result is a change
+    of at most ``max_change``, added to the input and held in 0..``max_reflectance``. An untrained model returns its
+    input, within those bounds.
+
+    ``encoder`` None leaves Prithvi out. ``state_dict`` holds what is trained and small: not the encoder's frozen
+    tensors, which ``frozen`` names and the run keeps once (see ``base``).
+    """
+
+    def __init__(self, settings: ModelSettings, encoder: PrithviEncoder | None):
+        super().__init__()
+        self.settings = settings
+        self.register_buffer("mean", torch.tensor(MEAN[:4])[:, None, None] / 10000)
+        self.register_buffer("std", torch.tensor(STD[:4])[:, None, None] / 10000)
+        self.metadata, self.fusion = MetadataEmbedding(), Fusion()
+        width = settings.head_width
+        self.encoder = encoder
+        if encoder is not None:
+            self.to_six = band_mapping()
+            self.project = nn.Conv2d(encoder.variant.embed_dim, width, 1)
+        channels = 8 + (width if encoder is not None else 0)
+        head = ConvNeXtHead(channels, width, settings.num_convnext_blocks, settings.drop_path)
+        self.head = Fallback(head, settings.cpu_fallback)
+
+    def forward(
+        self, image: torch.Tensor, month: torch.Tensor, biome: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return refined ``(B, 4, H, W)`` reflectance and features ``(B, head_width, H, W)``, both finite.
+
+        image: NaN = missing; a missing pixel is seen as the average of pre-training, and the caller marks it in the
+        result. month: (B,) 1-12; biome: (B,) 0-16, whole numbers.
+        """
+        missing = ~torch.isfinite(image).all(dim=1, keepdim=True)
+        image = torch.where(missing, self.mean, image)
+        scaled = (image - self.mean) / self.std
+        fused = self.fusion(scaled, self.metadata(month, biome))
+        joined = [_LIVELY * scaled, _LIVELY * fused]
+        if self.encoder is not None:
+            joined.append(self._context(fused))
+        x = torch.cat([part.to(fused.dtype) for part in joined], dim=1)
+        features, change = self.head(x, self.head.head.draw(len(x), x.device))
+        limit = self.settings.max_change
+        refined = image.float() + limit * torch.tanh(change.float() / limit)
+        return refined.clamp(0, self.settings.max_reflectance), features.float()
+
+    def _context(self, fused: torch.Tensor) -> torch.Tensor:
+        """What Prithvi sees around each pixel: ``(B, 4, H, W)`` -> ``(B, head_width, H, W)``."""
+        patch, (height, width) = self.encoder.variant.patch, fused.shape[-2:]
+        padded, top, left = pad_to_multiple(fused, patch)
+        rows, cols = padded.shape[-2] // patch, padded.shape[-1] // patch
+        tokens = self.encoder(self.to_six(padded))
+        context = self.project(self.encoder.feature_map(tokens, rows, cols))
+        context = F.interpolate(context.float(), scale_factor=float(patch), mode="bilinear", align_corners=False)
+        return context[..., top : top + height, left : left + width]
+
+    # -- what a checkpoint holds ----------------------------------------------------------------------------------
+
+    @property
+    def frozen(self) -> set[str]:
+        """Names of the encoder's tensors that training leaves alone: kept in the base file, not in checkpoints."""
+        if self.encoder is None:
+            return set()
+        trained = {name for name, p in self.encoder.named_parameters() if p.requires_grad}
+        return {f"encoder.{name}" for name in nn.Module.state_dict(self.encoder) if name not in trained}
+
+    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Return what is trained (adapters, head, embeddings) and the input scaling."""
+        state, prefix = super().state_dict(*args, **options), options.get("prefix", "")
+        for name in self.frozen:
+            state.pop(prefix + name, None)
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load what `state_dict` gave. ``strict``: all of it and nothing else, or RuntimeError."""
+        result = super().load_state_dict(state_dict, strict=False, assign=assign)
+        missing = [name for name in result.missing_keys if name not in self.frozen]
+        if strict and (missing or result.unexpected_keys):
+            raise RuntimeError(f"missing {missing}, unexpected {result.unexpected_keys}")
+        return result
+
+
+def band_mapping() -> nn.Conv2d:
+    """Build the 1 x 1 convolution from blue, green, red, NIR to Prithvi's six bands, in standardised units.
+
+    The four bands are themselves (B08 for the narrow NIR). The two short-wave infrared bands are not measured; each
+    begins at 0.5 red + 0.5 NIR, in standard deviations of pre-training. It is trained with the head.
+    """
+    mapping = nn.Conv2d(4, len(BANDS), 1)
+    with torch.no_grad():
+        mapping.weight.zero_()
+        mapping.bias.zero_()
+        mapping.weight[:4, :, 0, 0] = torch.eye(4)
+        mapping.weight[4:, 2:4, 0, 0] = 0.5
+    return mapping
+
+
+def pad_to_multiple(image: torch.Tensor, multiple: int) -> tuple[torch.Tensor, int, int]:
+    """Reflect ``(B, C, H, W)`` outwards on all sides to the next multiple; return it and the rows and columns added
+    above and on the left. Works for any size: an image smaller than its padding is reflected to and fro.
+    """
+    height, width = image.shape[-2:]
+    top, left = (-height % multiple) // 2, (-width % multiple) // 2
+    rows = _reflected(height, -height % multiple, top, image.device)
+    cols = _reflected(width, -width % multiple, left, image.device)
+    return image[..., rows, :][..., cols], top, left
+
+
+def _reflected(length: int, added: int, before: int, device: torch.device) -> torch.Tensor:
+    """Indices of ``length + added`` pixels, the first ``before`` of them mirrored at the edge pixel."""
+    period = max(1, 2 * (length - 1))
+    index = (torch.arange(length + added, device=device) - before) % period
+    return torch.minimum(index, period - index) if length > 1 else torch.zeros_like(index)

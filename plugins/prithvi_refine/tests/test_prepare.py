@@ -1,0 +1,233 @@
+"""Products to tiles: names, dates, offsets, clouds, resolutions, biomes, splits and pairs of dates."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from eozoo_core import ZooError
+from eozoo_core.config import load_settings
+from eozoo_prithvi_refine.prepare import Found, assign, pixel_metres
+from eozoo_prithvi_refine.products import Product, date_in, month_in, offset_of
+from eozoo_prithvi_refine.settings import PrithviPrepareSettings, PrithviSettings
+from eozoo_prithvi_refine.task import PrithviRefine
+from eozoo_prithvi_refine.tile_files import read_npz, read_tile
+
+
+def write_band(path, values, pixel=10.0, x=600000.0, crs="EPSG:32631", **profile):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.atleast_3d(values.T).T if values.ndim == 2 else values
+    transform = rasterio.Affine(pixel, 0, x, 0, -pixel, 5600000)
+    options = {"driver": "GTiff", "dtype": values.dtype.name, "count": len(values), "crs": crs, "transform": transform}
+    with rasterio.open(path, "w", height=values.shape[1], width=values.shape[2], **options | profile) as file:
+        file.write(values)
+    return path
+
+
+def patch(folder, name="S2A_MSIL2A_20170617T113321_36_85", size=24, value=1000, x=600000.0, bands=None):
+    for i, band in enumerate(bands or ("B02", "B03", "B04", "B08")):
+        values = np.full((size, size), value + 100 * i, np.uint16)
+        values[0, 0] = value + 50 + x / 1e5
+        write_band(folder / name / f"{name}_{band}.tif", values, x=x)
+    return folder / name
+
+
+def prepare(source, data_dir, *overrides, step="tiles"):
+    given = [f"prepare.source={source}", f"runtime.data_dir={data_dir}", "prepare.biome=4", *overrides]
+    return PrithviRefine(load_settings(PrithviSettings, None, given)).prepare(step)
+
+
+@pytest.mark.parametrize(
+    ("name", "date"),
+    [
+        ("S2A_MSIL2A_20170617T113321_36_85", "20170617"),
+        ("S2A_MSIL2A_20180510T94033_19_86", "20180510"),
+        ("HLS.S30.T10SEH.2020123T184919.v2.0", "20200502"),
+        ("HLS.L30.T10SEH.2020366T184919.v2.0", "20201231"),
+        ("scene_2021-06-15", "20210615"),
+        ("B02_20210615", "20210615"),
+        ("scene_20211315", ""),
+        ("tile_120210615", ""),
+        ("nothing", ""),
+    ],
+)
+def test_dates_in_names(name, date):
+    assert date_in(name) == date
+    assert month_in(name) == (int(date[4:6]) if date else None)
+
+
+def test_a_patch_becomes_a_tile_in_reflectance(tmp_path):
+    patch(tmp_path / "in")
+    (file,) = prepare(tmp_path / "in", tmp_path / "out")
+    tile = read_tile(file)
+    assert tile.image[:, 5, 5] == pytest.approx([0.1, 0.11, 0.12, 0.13])
+    assert (tile.month, tile.biome) == (6, 4)
+    assert tile.meta["date"] == "20170617"
+    assert json.loads((tmp_path / "out" / "prepare.json").read_text())["tiles"] == 1
+    with pytest.raises(ZooError, match="has tiles already"):
+        prepare(tmp_path / "in", tmp_path / "out")
+
+
+def test_offset_follows_the_baseline():
+    def product(baseline):
+        return Product("p", (), "20220101", None, baseline)
+
+    assert offset_of(product(None), None) == 0
+    assert offset_of(product(300), None) == 0
+    assert offset_of(product(400), None) == -1000
+    assert offset_of(product(511), None) == -1000
+    assert offset_of(product(9999), 0.0) == 0
+    with pytest.raises(ZooError, match=r"99\.99 does not tell"):
+        offset_of(product(9999), None)
+
+
+def test_baseline_in_the_name_is_applied(tmp_path):
+    patch(tmp_path / "in", "S2A_MSIL2A_20220613T101031_N0400_R022_T33UUP_26_57", value=2000)
+    (file,) = prepare(tmp_path / "in", tmp_path / "out")
+    assert read_tile(file).image[0, 5, 5] == pytest.approx(0.1)
+
+
+def test_hls_granules_take_their_own_near_infrared_and_fmask(tmp_path):
+    name = "HLS.L30.T10SEH.2020123T184919.v2.0"
+    for i, band in enumerate(("B02", "B03", "B04", "B05", "Fmask")):
+        values = np.full((24, 24), 500 + 100 * i if i < 4 else 0, np.int16)
+        if band == "Fmask":
+            values[:2] = 2  # cloud
+            values[2, 0] = 255
+        write_band(tmp_path / "in" / f"{name}.{band}.tif", values, pixel=30)
+    (file,) = prepare(tmp_path / "in", tmp_path / "out")
+    tile = read_tile(file)
+    assert tile.month == 5
+    assert tile.image[3, 9, 9] == pytest.approx(0.08)
+    missing = np.isnan(tile.image[0])
+    assert missing[:2].all()
+    assert missing.sum() == 2 * 24 + 1
+    with pytest.raises(ZooError, match="no tile passed"):
+        prepare(tmp_path / "in", tmp_path / "out2", "prepare.max_cloud=0.05")
+
+
+def test_scene_classification_at_half_resolution(tmp_path):
+    folder = patch(tmp_path / "in")
+    classes = np.full((12, 12), 4, np.uint8)
+    classes[0, :] = 9
+    write_band(folder / f"{folder.name}_SCL.tif", classes, pixel=20)
+    (file,) = prepare(tmp_path / "in", tmp_path / "out")
+    assert np.isnan(read_tile(file).image[0]).sum() == 2 * 24
+
+
+def test_bright_blue_is_cloud_unless_told_otherwise(tmp_path):
+    patch(tmp_path / "in", value=4000)
+    with pytest.raises(ZooError, match="no tile passed"):
+        prepare(tmp_path / "in", tmp_path / "out")
+    assert prepare(tmp_path / "in", tmp_path / "out2", "prepare.cloud_blue=null")
+
+
+def test_zeros_in_all_bands_and_nodata_are_missing(tmp_path):
+    folder = patch(tmp_path / "in")
+    for file in folder.glob("*.tif"):
+        with rasterio.open(file, "r+") as dataset:
+            values = dataset.read()
+            values[:, :2] = 0
+            dataset.write(values)
+    (file,) = prepare(tmp_path / "in", tmp_path / "out")
+    assert np.isnan(read_tile(file).image).sum() == 4 * 2 * 24
+
+
+def test_mixed_resolutions_are_refused(tmp_path):
+    folder = patch(tmp_path / "in")
+    write_band(folder / f"{folder.name}_B08.tif", np.full((12, 12), 1000, np.uint16), pixel=20)
+    with pytest.raises(ZooError, match="resolutions are not mixed"):
+        prepare(tmp_path / "in", tmp_path / "out")
+    patch(tmp_path / "two")
+    name = "HLS.S30.T10SEH.2020123T184919.v2.0"
+    for band in ("B02", "B03", "B04", "B8A"):
+        write_band(tmp_path / "two" / f"{name}.{band}.tif", np.full((24, 24), 900, np.int16), pixel=30)
+    with pytest.raises(ZooError, match=r"mixed resolutions: .* 10\.0 m and .* 30\.0 m"):
+        prepare(tmp_path / "two", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("make", "overrides", "message"),
+    [
+        (lambda f: patch(f, bands=("B02", "B03", "B08")), (), "has no band B04"),
+        (lambda f: patch(f, name="patch_without_date"), (), "no date in its name"),
+        (lambda f: patch(f), ("prepare.biome=null",), "set prepare.biome"),
+        (lambda f: f.mkdir(), (), "holds no product"),
+    ],
+)
+def test_what_prepare_refuses(tmp_path, make, overrides, message):
+    make(tmp_path / "in")
+    with pytest.raises(ZooError, match=message):
+        prepare(tmp_path / "in", tmp_path / "out", *overrides)
+
+
+def test_biome_from_a_raster(tmp_path):
+    patch(tmp_path / "in")
+    codes = np.full((50, 50), 3, np.uint8)
+    codes[:, 26:] = 7
+    raster = write_band(tmp_path / "biomes.tif", codes, pixel=100, x=597400.0)
+    (file,) = prepare(tmp_path / "in", tmp_path / "out", "prepare.biome=null", f"prepare.biome_raster={raster}")
+    assert read_tile(file).biome == 7
+
+
+def stack(path, dates, size=24, x=600000.0):
+    names = [f"{b}_{d}" for d in dates for b in ("B02", "B03", "B04", "B08")]
+    values = np.stack([np.full((size, size), 500 + 10 * i, np.int16) for i in range(len(names))])
+    values[:, 0, 0] += int(x / 1e5)
+    file = write_band(path, values, x=x, nodata=-1)
+    with rasterio.open(file, "r+") as dataset:
+        dataset.descriptions = names
+    return file
+
+
+def test_stacks_of_dates_make_pairs(tmp_path):
+    stack(tmp_path / "in" / "stack.tif", ("20210115", "20210415", "20210715"))
+    fractions = "prepare.fractions=[1.0,0,0]"
+    files = prepare(tmp_path / "in", tmp_path / "out", fractions)
+    assert [read_tile(f).month for f in files] == [1, 4, 7]
+    pairs = prepare(None, tmp_path / "out", f"runtime.stage1_dir={tmp_path / 's1'}", step="season_pairs")
+    assert [p.name for p in pairs] == [f.name for f in files[1:]]
+    np.testing.assert_allclose(read_npz(pairs[0])["opt_v1"][:, 5, 5], [0.05, 0.051, 0.052, 0.053], atol=1e-6)
+    assert sorted(f.name for f in (tmp_path / "out" / "train").glob("*.npz")) == [f.name for f in files[1:]]
+    assert (tmp_path / "out" / "first_dates" / "train" / files[0].name).exists()
+
+
+def test_parallel_equals_serial(tmp_path):
+    for i in range(3):
+        patch(tmp_path / "in", f"S2A_MSIL2A_2017061{i}T113321_36_85", x=600000.0 + 60000 * i, value=1000 + i)
+    one = prepare(tmp_path / "in", tmp_path / "one")
+    two = prepare(tmp_path / "in", tmp_path / "two", "prepare.workers=2")
+    assert [f.relative_to(tmp_path / "one") for f in one] == [f.relative_to(tmp_path / "two") for f in two]
+    for a, b in zip(one, two):
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_places_stay_whole_and_seasons_are_balanced(tmp_path):
+    how = PrithviPrepareSettings(fractions=(0.6, 0.2, 0.2))
+    random = np.random.default_rng(0)
+    found = [
+        Found(tmp_path / f"{place}_{i}", f"p{place}", season)
+        for place in range(60)
+        for i, season in enumerate(random.integers(4, size=random.integers(1, 5)))
+    ]
+    splits = {tile.file: split for tile, split in assign(found, how)}
+    assert len(splits) == len(found)
+    by_place = {}
+    for tile in found:
+        by_place.setdefault(tile.place, set()).add(splits[tile.file])
+    assert all(len(s) == 1 for s in by_place.values())
+    for season in range(4):
+        mine = [splits[t.file] for t in found if t.season == season]
+        for split, share in zip(("train", "val", "test"), how.fractions):
+            assert abs(mine.count(split) / len(mine) - share) < 0.12
+    assert {s for _, s in assign(found, PrithviPrepareSettings(fractions=(1, 0, 0)))} == {"train"}
+
+
+def test_pixels_in_degrees_are_metres_at_their_latitude(tmp_path):
+    file = write_band(tmp_path / "a.tif", np.ones((10, 10), np.uint8))
+    with rasterio.open(file) as dataset:
+        from eozoo_core.raster import Grid
+
+        degrees = Grid(10, 10, rasterio.CRS.from_epsg(4326), rasterio.Affine(1e-4, 0, 5, 0, -1e-4, 60))
+        assert pixel_metres(degrees) == pytest.approx(11.12 * 0.5**0.5, rel=0.01)
+        assert pixel_metres(Grid(10, 10, dataset.crs, dataset.transform)) == 10

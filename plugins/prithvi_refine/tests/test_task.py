@@ -1,0 +1,313 @@
+"""The verbs on a small run: two optimisers, the base kept once, scores, maps, plans and one-line errors."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from eozoo.registry import Registry
+from eozoo_core import Run, ZooError
+from eozoo_core.base import base_file
+from eozoo_core.config import load_settings, read_yaml
+from eozoo_prithvi_refine.maps import infer
+from eozoo_prithvi_refine.planning import skeleton, step_memory
+from eozoo_prithvi_refine.refiner import PrithviRefiner
+from eozoo_prithvi_refine.settings import LOWVR, ModelSettings, PrithviSettings, PrithviTrainSettings
+from eozoo_prithvi_refine.synthetic import landscape, write_world
+from eozoo_prithvi_refine.task import PrithviRefine
+from eozoo_prithvi_refine.tile_files import read_npz, read_sidecar, tile_arrays, write_npz
+from eozoo_prithvi_refine.training import Adversary, train
+
+SMALL = (
+    "model.encoder=prithvi_eo_nano",
+    "model.num_convnext_blocks=1",
+    "model.head_width=8",
+    "data.tile_size=24",
+    "train.epochs=2",
+    "train.batch_size=2",
+    "train.accumulate=2",
+    "train.validate_every=1",
+    "train.checkpoint_every=1",
+    "train.precision=bf16-mixed",
+    "train.learning_rate=0.002",
+    "infer.window=24",
+    "infer.stride=16",
+    "runtime.device=cpu",
+    "runtime.pictures=2",
+)
+
+WIDE = ("infer.biome=4", "infer.window=96", "infer.stride=74")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return write_world(tmp_path_factory.mktemp("world"), size=32, train=7, held_out=2)
+
+
+def settings_of(world, *overrides):
+    return load_settings(PrithviSettings, None, [*SMALL, f"runtime.data_dir={world.data_dir}", *overrides])
+
+
+def new_run(path, settings):
+    return Run.create(path, "prithvi_refine", settings, "test")
+
+
+@pytest.fixture(scope="module")
+def trained(world, tmp_path_factory):
+    """A finished run, how often the generator ran in training, and the moves of both networks."""
+    settings = settings_of(world)
+    run = new_run(tmp_path_factory.mktemp("runs") / "run", settings)
+    calls, forward = [], PrithviRefiner.forward
+
+    def counted(self, *inputs):
+        calls.append(self.training)
+        return forward(self, *inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PrithviRefiner, "forward", counted)
+        train(run, settings, Registry.discover())
+    return run, sum(calls)
+
+
+@pytest.fixture(scope="module")
+def task(trained):
+    return PrithviRefine(trained[0].settings, Registry.discover())
+
+
+def test_one_generator_forward_per_micro_batch_and_both_optimisers(trained):
+    run, forwards = trained
+    assert forwards == 2 * 3  # epochs x batches of two out of seven tiles
+    content = run.load("current")
+    assert content["step"] == 2 * 2
+    for name in ("optimizer", "discriminator_optimizer"):
+        steps = {int(s["step"]) for s in content[name]["state"].values()}
+        assert steps == {4}, name
+    rates = [content[n]["param_groups"][0]["lr"] for n in ("optimizer", "discriminator_optimizer")]
+    assert rates[1] == pytest.approx(0.1 * rates[0])
+    assert set(content["discriminator"]) == set(Adversary.__init__.__globals__["PatchDiscriminator"]().state_dict())
+
+
+def test_log_holds_every_part(trained):
+    run, _ = trained
+    lines = run.read_log()
+    assert [line["epoch"] for line in lines] == [1, 2]
+    wanted = {"loss", "spectral_loss", "spectral_ndvi_rmse", "spectral_evi_rmse", "spectral_sam", "identity_loss"}
+    wanted |= {"identity_l1", "identity_edge_l1", "adversarial_loss", "discriminator_loss"}
+    train_values = lines[-1]["train"]
+    assert wanted <= set(train_values)
+    total = (
+        train_values["spectral_loss"] + 0.5 * train_values["identity_loss"] + 0.05 * train_values["adversarial_loss"]
+    )
+    assert train_values["loss"] == pytest.approx(total, rel=1e-5)
+    assert {"loss", "ndvi_rmse", "evi_rmse", "sam", "identity_l1", "identity_edge_l1"} <= set(lines[-1]["val"])
+
+
+def test_tensorboard_has_curves_and_pictures(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained[0].path / "tensorboard"))
+    events.Reload()
+    assert "train/discriminator_loss" in events.Tags()["scalars"]
+    assert "val/sam" in events.Tags()["scalars"]
+    assert events.Tags()["images"] == ["val/input_output_target_difference"]
+
+
+def test_checkpoints_hold_adapters_and_the_run_the_base_once(trained):
+    run, _ = trained
+    names = {f.name for f in run.path.glob("*.pt")}
+    assert names == {"current.pt", "best.pt", "checkpoint_epoch_001.pt", "checkpoint_epoch_002.pt"}
+    content = run.load("best")
+    (base,) = run.path.glob("base-*.safetensors")
+    assert base == base_file(run.path, content["base"]["sha256"])
+    frozen = sum(v.numel() for k, v in content["model"].items() if "base_layer" in k or "patch_embed" in k)
+    assert frozen == 0
+    assert any("lora_A" in k for k in content["model"])
+
+
+def test_another_run_goes_on_from_a_checkpoint_with_its_base(trained, world, tmp_path):
+    run, _ = trained
+    settings = settings_of(world, "train.epochs=3", "train.seed=5", "runtime.tensorboard=false")
+    other = new_run(tmp_path / "other", settings)
+    other.start_from(run.file("checkpoint_epoch_002"))
+    train(other, settings, Registry.discover())
+    assert other.load("current")["epoch"] == 3
+    assert other.load("current")["base"] == run.load("current")["base"]
+    fresh = new_run(tmp_path / "fresh", settings)
+    fresh.start_from(run.file("checkpoint_epoch_002"))
+    fresh.note("resumed_from", None)  # as if the base had been drawn anew, from another seed
+    with pytest.raises(ZooError, match="on the frozen base"):
+        train(fresh, settings, Registry.discover())
+
+
+def test_without_adversary_and_without_prithvi(world, tmp_path):
+    overrides = ("train.adversarial_weight=0", "model.encoder=none", "train.epochs=1", "runtime.tensorboard=false")
+    settings = settings_of(world, *overrides)
+    run = new_run(tmp_path / "run", settings)
+    train(run, settings, Registry.discover())
+    assert not {"discriminator", "discriminator_optimizer", "base"} & set(run.load("best"))
+    assert not list(run.path.glob("base-*"))
+    assert PrithviRefine(settings, Registry.discover()).evaluate(run, "test")["model"]["loss"] > 0
+
+
+def test_discriminator_gets_no_gradient_from_the_generator(world):
+    from lightning_fabric import Fabric
+
+    adversary = Adversary(Fabric(accelerator="cpu", devices=1), settings_of(world))
+    refined = torch.rand(1, 4, 32, 32, requires_grad=True)
+    valid = torch.ones(1, 32, 32, dtype=torch.bool)
+    valid[:, :16] = False
+    adversary.judge(refined, valid).sum().backward()
+    assert all(p.grad is None for p in adversary.raw.parameters())
+    assert all(p.requires_grad for p in adversary.raw.parameters())
+    assert (refined.grad[:, :, :16] == 0).all()
+    assert refined.grad.abs().sum() > 0
+    batch = {"refined": torch.rand(1, 4, 32, 32), "target": torch.rand(1, 4, 32, 32), "valid": valid, "count": 1}
+    spoilt = batch | {"target": torch.where(valid[:, None], batch["target"], torch.nan)}
+    assert adversary.loss(batch)[0].item() == adversary.loss(spoilt)[0].item()
+
+
+def test_evaluation_stands_beside_its_input(trained, task):
+    run, _ = trained
+    scores = task.evaluate(run, "test")
+    assert list(scores) == ["model", "input", "affine fit", "unsharp mask"]
+    assert scores["input"]["identity_l1"] == 0
+    assert {"psnr", "ssim", "edge_l1"} <= set(scores["model"])
+    groups = json.loads((run.path / "eval_test" / "groups.json").read_text())
+    assert {"month 01", "month 06", "biome 04", "biome 08", "place test_0", "place test_1"} == set(groups)
+    assert groups["place test_0"] == groups["month 01"]
+    page = (run.path / "eval_test" / "report.html").read_text()
+    assert "random weights" in page
+    assert "Targets of the document" in page
+    assert "data:image/png" in page
+
+
+def test_predict_marks_what_is_missing(trained, task):
+    run, _ = trained
+    batch = {"opt_v1": np.stack([landscape(i, 20, 26, 6, 4) for i in range(2)]), "month": [6, 1], "biome": [4, 8]}
+    batch["opt_v1"][0, 2, 3, 4] = np.nan
+    made = task.predict(run, batch)
+    assert made["refined"].shape == (2, 4, 20, 26)
+    assert made["features"].shape == (2, 8, 20, 26)
+    for values in made.values():
+        assert np.isnan(values[0, :, 3, 4]).all()
+        assert np.isnan(values).sum() == values.shape[1]
+    assert np.isnan(task.predict(run, batch | {"month": [np.nan, 1]})["refined"][0]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"month": [13, 1]}, "month .* whole numbers from 1 to 12"),
+        ({"biome": [17, 1]}, "biome .* whole numbers from 0 to 16"),
+        ({"month": [6]}, r"month has shape \(1,\)"),
+        ({"opt_v1": np.zeros((2, 3, 9, 9))}, "opt_v1 has shape"),
+        ({"opt_v1": np.full((2, 4, 9, 9), 1500.0)}, "not reflectance"),
+        ({"biome": None}, "has no 'biome'"),
+    ],
+)
+def test_predict_refuses(trained, task, change, message):
+    batch = {"opt_v1": np.zeros((2, 4, 9, 9)), "month": [6, 1], "biome": [4, 8]} | change
+    with pytest.raises(ZooError, match=message):
+        task.predict(trained[0], {k: v for k, v in batch.items() if v is not None})
+
+
+def refine(trained, source, dest, *overrides):
+    run = Run.open(trained[0].path, PrithviSettings, None, overrides)
+    task = PrithviRefine(run.settings, Registry.discover())
+    return infer(run, run.settings, lambda batch: task.predict(run, batch), source, dest)
+
+
+def test_tiles_folders_and_scenes(trained, world, tmp_path):
+    (one,) = refine(trained, world.data_dir / "test" / "tile_0000.npz", tmp_path / "one", "infer.features=true")
+    made, given = read_npz(one), read_npz(world.data_dir / "test" / "tile_0000.npz")
+    assert made["opt_v2"].shape == (4, 32, 32)
+    assert made["features"].shape == (8, 32, 32)
+    np.testing.assert_array_equal(np.isnan(made["opt_v2"][0]), np.isnan(given["s2_b2"]))
+    assert read_sidecar(one)["stage"] == "stage2_refined"
+    write_npz(tmp_path / "in" / "a.npz", {"opt_v1": landscape(1, 20, 20, 6, 4)}, {"month": 6, "biome_code": 4})
+    write_npz(tmp_path / "in" / "b" / "a.npz", tile_arrays(landscape(2, 20, 20, 1, 8), 1, 8))
+    made = refine(trained, tmp_path / "in", tmp_path / "two")
+    assert made == [tmp_path / "two" / "a.npz", tmp_path / "two" / "b" / "a.npz"]
+    scene, features = refine(trained, world.scene, tmp_path / "maps", *WIDE, "infer.features=true")
+    with rasterio.open(scene) as file, rasterio.open(world.scene) as source:
+        assert file.transform == source.transform
+        assert file.descriptions[3] == "B08_refined"
+        assert file.units[0] == "reflectance"
+        np.testing.assert_array_equal(np.isnan(file.read()), np.isnan(source.read()))
+    with rasterio.open(features) as file:
+        assert file.count == 8
+
+
+def test_scenes_in_digital_numbers(trained, world, tmp_path):
+    with rasterio.open(world.scene) as source:
+        profile, values = source.profile, source.read()
+    with rasterio.open(tmp_path / "dn_20210615.tif", "w", **profile) as file:
+        file.write(values * 10000 + 1000)
+        file.descriptions = ("B02", "B03", "B04", "B08")
+    with pytest.raises(ZooError, match=r"infer\.scale=0\.0001"):
+        refine(trained, tmp_path / "dn_20210615.tif", tmp_path / "out", "infer.biome=4")
+    scaled = (*WIDE, "infer.scale=0.0001", "infer.offset=-1000")
+    (a,) = refine(trained, tmp_path / "dn_20210615.tif", tmp_path / "out", *scaled)
+    (b,) = refine(trained, world.scene, tmp_path / "out", *WIDE)
+    with rasterio.open(a) as one, rasterio.open(b) as two:
+        np.testing.assert_allclose(one.read(), two.read(), atol=2e-3)
+
+
+def test_infer_refuses(trained, world, tmp_path):
+    for source, overrides, message in [
+        (world.scene, (), "infer.biome"),
+        (tmp_path, ("infer.biome=4",), "is no NPZ tile"),
+    ]:
+        with pytest.raises(ZooError, match=message):
+            refine(trained, source, tmp_path / "out", *overrides)
+    write_npz(tmp_path / "in" / "a.npz", {"opt_v1": landscape(1, 20, 20, 6, 4)})
+    with pytest.raises(ZooError, match="names no month"):
+        refine(trained, tmp_path / "in", tmp_path / "out")
+    undated = tmp_path / "undated.tif"
+    undated.write_bytes(world.scene.read_bytes())
+    with pytest.raises(ZooError, match="holds no date"):
+        refine(trained, undated, tmp_path / "out", "infer.biome=4")
+    three = tmp_path / "three_20210101.tif"
+    with rasterio.open(three, "w", driver="GTiff", width=8, height=8, count=3, dtype="float32") as file:
+        file.write(np.zeros((3, 8, 8), "float32"))
+    with pytest.raises(ZooError, match=r"infer\.bands"):
+        refine(trained, three, tmp_path / "out", "infer.biome=4")
+
+
+def test_weights_that_do_not_match_are_one_line(world, tmp_path):
+    torch.save({"encoder.norm.weight": torch.zeros(3)}, tmp_path / "w.pt")
+    settings = settings_of(world, f"runtime.weights={tmp_path / 'w.pt'}", "runtime.tensorboard=false")
+    with pytest.raises(ZooError, match="weights do not match the model") as error:
+        train(new_run(tmp_path / "run", settings), settings, Registry.discover())
+    assert "\n" not in str(error.value)
+
+
+def test_dry_run_counts_and_predicts(world, tmp_path):
+    settings = settings_of(world)
+    plan = PrithviRefine(settings, Registry.discover()).plan(Run(tmp_path, "prithvi_refine", settings))
+    assert plan.data == {"train": "7 tiles", "val": "2 tiles", "test": "2 tiles"}
+    assert (plan.steps_per_epoch, plan.total_steps) == (2, 4)
+    assert 0 < plan.trainable < plan.parameters
+
+
+def test_memory_of_the_documented_configuration():
+    documented = load_settings(PrithviSettings, LOWVR)
+    assert documented.train.precision == "fp16-mixed"
+    assert read_yaml(LOWVR)["train"]["accumulate"] == documented.train.accumulate == 8
+    model, train_settings = documented.model, documented.train
+    network = skeleton(model)
+    adapters = sum(p.numel() for n, p in network.named_parameters() if "lora_" in n)
+    assert adapters == 32 * 163_840  # rank 8 on four layers a block; the patch embedding has none
+
+    def memory(**changes):
+        return step_memory(ModelSettings(**(model.model_dump() | changes)), train_settings, 120, 1)
+
+    eight = memory()
+    assert 0.6e9 < eight < 1.2e9
+    assert memory(quantization="none") - eight == 32 * 12 * 1280**2 * 3
+    small = {"encoder": "prithvi_eo_v2_tiny"}
+    assert memory(**small, quantization="nf4") < memory(**small)
+    assert memory(**small, gradient_checkpointing=False) > memory(**small)
+    tiny = ModelSettings(**small)
+    assert step_memory(tiny, PrithviTrainSettings(), 60, 1) < step_memory(tiny, PrithviTrainSettings(), 120, 1)
