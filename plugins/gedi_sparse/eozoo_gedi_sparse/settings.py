@@ -19,6 +19,8 @@ from eozoo_core.settings import (
 )
 from pydantic import Field, model_validator
 
+from eozoo_gedi_sparse.prepare.settings import GediPrepareSettings
+
 DOCUMENTED = Path(__file__).with_name("documented.yaml")
 
 # Channel order of the document: Sentinel-2 surface reflectance, then Sentinel-1 ascending as (dB + 30) / 30.
@@ -146,6 +148,9 @@ class GediSettings(TaskSettings):
     runtime: GediRuntimeSettings = Field(GediRuntimeSettings(), description="Where and how it runs; free at any time.")
     infer: GediInferSettings = Field(GediInferSettings(), description="How maps are made; free at any time.")
     eval: GediEvalSettings = Field(GediEvalSettings(), description="How scores are computed; free at any time.")
+    prepare: GediPrepareSettings = Field(
+        GediPrepareSettings(), description="How granules and rasters become training data; free at any time."
+    )
 
     @property
     def strata(self) -> tuple[float, ...]:

@@ -26,6 +26,22 @@ class GediSparse(Task):
 
     Settings: ClassVar = GediSettings
     settings: GediSettings
+    prepare_steps: ClassVar = {
+        "shots": "GEDI L4A or L2A granules, or tables of shots -> filtered shots, and what each filter removed",
+        "labels": "shots -> raster of their mean per pixel, with a band that counts them",
+    }
+
+    def prepare_shots(self) -> list[Path]:
+        """Read and filter granules; see ``prepare.extract``."""
+        from eozoo_gedi_sparse.prepare.extract import extract
+
+        return extract(self.settings.prepare.shots, self.settings.runtime.quiet)
+
+    def prepare_labels(self) -> list[Path]:
+        """Rasterise shots; see ``prepare.labels``."""
+        from eozoo_gedi_sparse.prepare.labels import make_labels
+
+        return make_labels(self.settings.prepare.labels)
 
     def outputs(self) -> dict[str, str]:
         """Mean, and standard deviation where the loss trains one."""
