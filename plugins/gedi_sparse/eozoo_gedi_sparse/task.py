@@ -29,7 +29,28 @@ class GediSparse(Task):
     prepare_steps: ClassVar = {
         "shots": "GEDI L4A or L2A granules, or tables of shots -> filtered shots, and what each filter removed",
         "labels": "shots -> raster of their mean per pixel, with a band that counts them",
+        "stack": "rasters and mosaics of tiles, scaled -> one raster of named bands",
+        "patches": "stack and labels -> train/, val/ and test/ patches from blocks that do not touch",
+        "example": "synthetic granules and rasters to try the steps on, with a settings file for all of them",
     }
+
+    def prepare_example(self) -> list[Path]:
+        """Write synthetic raw products; see ``prepare.example``."""
+        from eozoo_gedi_sparse.prepare.example import make_example
+
+        return make_example(self.settings.prepare.example)
+
+    def prepare_stack(self) -> list[Path]:
+        """Put bands together; see ``prepare.stack``."""
+        from eozoo_gedi_sparse.prepare.stack import make_stack
+
+        return make_stack(self.settings.prepare.stack, self.settings.runtime.quiet)
+
+    def prepare_patches(self) -> list[Path]:
+        """Cut patches; see ``prepare.patches``."""
+        from eozoo_gedi_sparse.prepare.patches import make_patches
+
+        return make_patches(self.settings.prepare.patches, self.settings.runtime.quiet)
 
     def prepare_shots(self) -> list[Path]:
         """Read and filter granules; see ``prepare.extract``."""

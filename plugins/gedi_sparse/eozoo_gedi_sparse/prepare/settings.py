@@ -177,9 +177,19 @@ class TotalsSettings(Settings):
     )
 
 
+class ExampleSettings(Settings):
+    """Step example: synthetic raw products to try the other steps on."""
+
+    dest: Path = Field(Path("example"), description="Folder to write into.")
+    rows: int = Field(448, ge=128, description="Height of the landscape, pixels of 20 m.")
+    columns: int = Field(640, ge=128, description="Width of the landscape, pixels of 20 m.")
+    seed: int = Field(0, ge=0, description="Seed of the landscape.")
+
+
 class GediPrepareSettings(PrepareSettings):
     """How granules and rasters become training data, and maps totals."""
 
+    example: ExampleSettings = Field(ExampleSettings(), description="Synthetic raw products.")
     shots: ShotsSettings = Field(ShotsSettings(), description="Granules to filtered shots.")
     labels: LabelsSettings = Field(LabelsSettings(), description="Shots to a label raster.")
     stack: StackSettings = Field(StackSettings(), description="Bands to one raster.")
