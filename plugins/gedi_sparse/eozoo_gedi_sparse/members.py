@@ -68,7 +68,7 @@ def _train_in_processes(run: Run, children: list[Run]) -> None:
                     number, child = waiting.pop(0)
                     working[number] = _start(number, child)
                 for number in [n for n, process in working.items() if process.poll() is not None]:
-                    _check(children[number], working.pop(number).returncode)
+                    check_ended(children[number], working.pop(number).returncode)
                     done += 1
                 bar.update(done, _where(children))
                 time.sleep(0.2)
@@ -88,7 +88,8 @@ def _start(number: int, child: Run) -> subprocess.Popen:
         return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
 
-def _check(child: Run, code: int) -> None:
+def check_ended(child: Run, code: int) -> None:
+    """Raise ZooError with the last line that a member's process said, unless it ended well (code 0)."""
     if code == 0:
         return
     said = (child.path / "train.txt").read_text(errors="replace").strip().splitlines()

@@ -31,6 +31,7 @@ class GediSparse(Task):
         "labels": "shots -> raster of their mean per pixel, with a band that counts them",
         "stack": "rasters and mosaics of tiles, scaled -> one raster of named bands",
         "patches": "stack and labels -> train/, val/ and test/ patches from blocks that do not touch",
+        "totals": "biomass map and polygons -> Mg per polygon with the uncertainty of the sum",
         "example": "synthetic granules and rasters to try the steps on, with a settings file for all of them",
     }
 
@@ -51,6 +52,12 @@ class GediSparse(Task):
         from eozoo_gedi_sparse.prepare.patches import make_patches
 
         return make_patches(self.settings.prepare.patches, self.settings.runtime.quiet)
+
+    def prepare_totals(self) -> list[Path]:
+        """Sum a biomass map over polygons; see ``prepare.totals``."""
+        from eozoo_gedi_sparse.prepare.totals import make_totals
+
+        return make_totals(self.settings.prepare.totals)
 
     def prepare_shots(self) -> list[Path]:
         """Read and filter granules; see ``prepare.extract``."""
