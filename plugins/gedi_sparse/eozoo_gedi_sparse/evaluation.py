@@ -28,9 +28,9 @@ FEWEST_FOR_SCALE = 20  # validation labels below which no variance factor is fit
 def evaluate(run: Run, settings: GediSettings, registry: Registry, split: str) -> Scores:
     """Score best.pt of every member on ``split`` over all labelled pixels; see ``Task.evaluate``.
 
-    "model" is the ensemble (or the one network); with several draws each of them follows, then the model with its
-    variances scaled as fitted on validation, the training mean and ridge regression. Writes report.html, pictures and
-    arrays into eval_SPLIT/. Raises ZooError where the split has no label.
+    "model" is the ensemble (or the one network); with several draws each of them follows, then the training mean and
+    ridge regression. Writes report.html, pictures and arrays into eval_SPLIT/, where the model also stands with its
+    variances scaled as fitted on validation. Raises ZooError where the split has no label.
     """
     draws, loss, device = load_draws(run, settings, registry, settings.eval.draws)
     tiles = _tiles(settings, split)
@@ -43,8 +43,6 @@ def evaluate(run: Run, settings: GediSettings, registry: Registry, split: str) -
         scores |= {draw.name: score for draw, score in zip(draws, draw_scores)}
     fitted = run.info().get("variance_scale")
     factor = fitted["factor"] if fitted else None
-    if std is not None and factor is not None:
-        scores["model, variances scaled"] = _score(collected, mean, std * factor**0.5, edges)
     scores |= _baselines(run, settings, tiles, edges)
     error = mean - collected.targets
     judged = Judged(
@@ -57,9 +55,8 @@ def evaluate(run: Run, settings: GediSettings, registry: Registry, split: str) -
         intervals=clustered_intervals(error, std, collected.patch, collected.distribution),
     )
     results = {name: _finite(s.compute()) for name, s in scores.items()}
-    for name, found in (("model", judged.uncertainty), ("model, variances scaled", judged.scaled)):
-        if found is not None:
-            results[name] |= _headline(found)
+    if judged.uncertainty is not None:
+        results["model"] |= _headline(judged.uncertainty)
     strata = {name: s.strata() for name, s in scores.items()}
     write_files(run, settings, split, collected, judged, results, strata)
     return results

@@ -144,7 +144,7 @@ def test_dropout_passes_are_repeatable_and_do_not_depend_on_the_batch(ensemble, 
     task, run = reopen(ensemble, registry, *passes)
     out = task.predict(run, {"image": image})
     alone = task.predict(run, {"image": image[2:]})
-    assert (out["epistemic_std"] > 0.01).mean() > 0.3
+    assert out["epistemic_std"].max() > 0.1
     for name, values in out.items():
         np.testing.assert_allclose(alone[name], values[2:], rtol=1e-4, atol=1e-5)
     plain, run = reopen(ensemble, registry, "infer.draws.members=[0]")
@@ -154,7 +154,7 @@ def test_dropout_passes_are_repeatable_and_do_not_depend_on_the_batch(ensemble, 
 def test_scores_name_every_member_and_files_agree_with_them(ensemble, registry):
     task, run = reopen(ensemble, registry)
     scores = task.evaluate(run, "val")
-    assert list(scores) == ["model", "member 0", "member 1", "model, variances scaled", "training mean", "ridge"]
+    assert list(scores) == ["model", "member 0", "member 1", "training mean", "ridge"]
     folder = run.path / "eval_val"
     names = ["predictions", "targets", "variances", "pred_means", "epistemic_std", "aleatoric_std", "patch"]
     found = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in names}
