@@ -190,6 +190,14 @@ def test_patches_hold_what_the_rasters_hold_and_no_split_shares_a_pixel(tmp_path
         assert set(owner[grown].ravel()) <= {"", split}
 
 
+def test_a_value_that_means_no_label_is_none(tmp_path):
+    _, label, _ = scene(tmp_path)
+    make_patches(patches(tmp_path))
+    write(tmp_path / "labels.tif", np.where(np.isnan(label), -1, label)[None], ["agbd"], nodata=-9999)
+    make_patches(patches(tmp_path, label_nodata=-1, dest=tmp_path / "again"))
+    assert read_index(tmp_path / "again") == read_index(tmp_path / "out")
+
+
 def test_random_training_windows_stay_in_their_blocks_and_are_the_same_each_time(tmp_path):
     scene(tmp_path)
     some = patches(tmp_path, train_windows=40, block=30, shares={"train": 0.85, "val": 0.15})

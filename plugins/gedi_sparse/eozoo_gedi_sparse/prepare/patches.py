@@ -116,6 +116,8 @@ def _look(stack: Reader, labels: Reader, settings: PatchesSettings, quiet: bool)
 def _labels(labels: Reader, window: Window, settings: PatchesSettings) -> np.ndarray:
     """Labels of a window (1, h, w) without those on masked classes, the same for every split."""
     values = labels.read(window, labels.info.bands[:1])
+    if settings.label_nodata is not None:
+        values[values == np.float32(settings.label_nodata)] = np.nan
     if settings.mask is not None:
         with open_reader(settings.mask) as mask:
             require_same_grid(mask.info.grid, labels.info.grid, settings.mask, settings.labels)

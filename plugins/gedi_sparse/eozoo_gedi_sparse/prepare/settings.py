@@ -132,6 +132,9 @@ class PatchesSettings(Settings):
 
     stack: Path = Field(Path("prepared/stack.tif"), description="Raster of the input bands.")
     labels: Path = Field(Path("prepared/labels.tif"), description="Raster of the labels, band 1, on the same grid.")
+    label_nodata: float | None = Field(
+        None, description="Value that means no label, beside NaN and the raster's own nodata tag."
+    )
     dest: Path = Field(Path("prepared/patches"), description="Folder for input/, label/ and patches.csv.")
     size: int = Field(244, ge=8, description="Side of a patch, px; 244 in the document.")
     block: int | None = Field(None, description="Side of a block, px; a split owns whole blocks; null = size.")
