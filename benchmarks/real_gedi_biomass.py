@@ -39,7 +39,7 @@ TRAINING = (
     "train.members=5",
     "train.epochs=40",
     "train.batch_size=8",
-    "data.crop=28",
+    "data.crop=20",
     "runtime.device=cpu",
     "runtime.threads=1",
     "runtime.tensorboard=false",
@@ -58,12 +58,12 @@ def granules(work: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def cut(work: Path, seed: int) -> Path:
-    """Blocks of 28 px (840 m) of the chip with 2 px between them, drawn for train, val and test by ``seed``."""
+    """Blocks of 20 px (600 m) of the chip with 2 px between them, drawn for train, val and test by ``seed``."""
     chip = DATA / "texas_hls_gedi_agbd"
     layer = {"source": chip / "regression_test_0_input.tif", "bands": tuple(range(1, 8)), "names": BANDS}
     make_stack(StackSettings(layers=[layer], dest=work / "stack.tif"))
     dest = work / f"patches_{seed}"
-    more = {"size": 28, "gap": 2, "seed": seed, "shares": {"train": 0.6, "val": 0.2, "test": 0.2}}
+    more = {"size": 20, "gap": 2, "seed": seed, "shares": {"train": 0.6, "val": 0.2, "test": 0.2}}
     labels = chip / "regression_test_0_label.tif"
     make_patches(PatchesSettings(stack=work / "stack.tif", labels=labels, label_nodata=-1, dest=dest, **more))
     return dest
