@@ -286,7 +286,7 @@ def test_blocks_do_not_touch_and_hold_a_patch(height, width, block, gap):
     [
         ({"size": 80}, "a patch of 80 px does not fit"),
         ({"size": 60}, "1 blocks hold labels, 3 splits need one each"),
-        ({"max_missing": 0.0, "train_windows": 4000}, "windows found with a label"),
+        ({"max_missing": 0.0, "train_windows": 300}, "windows found with a label"),
         ({"mask": "classes.tif", "mask_classes": (10, 50)}, "has no label where"),
         ({"labels": "other.tif"}, "is not on the grid of"),
     ],
