@@ -1,18 +1,19 @@
-"""``eozoo eval gedi_sparse``: the model beside the training mean and ridge regression, and pictures of its errors."""
+"""``eozoo eval gedi_sparse``: the ensemble beside its members and simple baselines; are its uncertainties true?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core.errors import ZooError
-from eozoo_core.plots import density_scatter
 
 from eozoo_gedi_sparse.baseline import Baselines
+from eozoo_gedi_sparse.calibration import Collected, clustered_intervals, judge, variance_scale
+from eozoo_gedi_sparse.collecting import collect
 from eozoo_gedi_sparse.data import SparseTiles
-from eozoo_gedi_sparse.maps import load_model
+from eozoo_gedi_sparse.ensemble import combine, load_draws, member_runs
+from eozoo_gedi_sparse.evaluation_files import Judged, write_files
 from eozoo_gedi_sparse.pairs import find_pairs
-from eozoo_gedi_sparse.scoring import TileScores, score_tile
+from eozoo_gedi_sparse.scoring import TileScores
 from eozoo_gedi_sparse.training import folders
 
 if TYPE_CHECKING:
@@ -21,48 +22,105 @@ if TYPE_CHECKING:
 
     from eozoo_gedi_sparse.settings import GediSettings
 
+FEWEST_FOR_SCALE = 20  # validation labels below which no variance factor is fitted
+
 
 def evaluate(run: Run, settings: GediSettings, registry: Registry, split: str) -> Scores:
-    """Score best.pt on ``split`` over all labelled pixels; see ``Task.evaluate``.
+    """Score best.pt of every member on ``split`` over all labelled pixels; see ``Task.evaluate``.
 
-    Writes eval_SPLIT/scatter.png and eval_SPLIT/strata.json into the run. Raises ZooError where the split has no label.
+    "model" is the ensemble (or the one network); with several draws each of them follows, then the training mean and
+    ridge regression. Writes report.html, pictures and arrays into eval_SPLIT/, where the model also stands with its
+    variances scaled as fitted on validation. Raises ZooError where the split has no label.
     """
-    input_dir, label_dir = folders(settings)
-    tiles = SparseTiles(find_pairs(input_dir, label_dir, split, settings.data), settings.data)
-    model, loss, device = load_model(run, settings, registry)
-    baselines = Baselines(**run.info()["baselines"])
+    draws, loss, device = load_draws(run, settings, registry, settings.eval.draws)
+    tiles = _tiles(settings, split)
     edges = (*settings.strata, np.inf)
-    scores = {name: TileScores(edges) for name in ("model", "training mean", "ridge")}
-    means, targets = [], []
+    collected, draw_scores = collect(draws, loss, device, tiles, edges)
+    mean, aleatoric, epistemic = _moments(collected)
+    std = _total(aleatoric, epistemic)
+    scores = {"model": _score(collected, mean, std, edges) if len(draws) > 1 else draw_scores[0]}
+    if len(draws) > 1:
+        scores |= {draw.name: score for draw, score in zip(draws, draw_scores)}
+    fitted = run.info().get("variance_scale")
+    factor = fitted["factor"] if fitted else None
+    scores |= _baselines(run, settings, tiles, edges)
+    error = mean - collected.targets
+    judged = Judged(
+        mean=mean,
+        aleatoric=aleatoric,
+        epistemic=epistemic if len(draws) > 1 else None,
+        uncertainty=None if std is None else judge(error, std, collected.distribution),
+        scaled=None if std is None or factor is None else judge(error, std * factor**0.5, collected.distribution),
+        variance_scale=fitted,
+        intervals=clustered_intervals(error, std, collected.patch, collected.distribution),
+    )
+    results = {name: _finite(s.compute()) for name, s in scores.items()}
+    if judged.uncertainty is not None:
+        results["model"] |= _headline(judged.uncertainty)
+    strata = {name: s.strata() for name, s in scores.items()}
+    write_files(run, settings, split, collected, judged, results, strata)
+    return results
+
+
+def fit_variance_scale(run: Run, settings: GediSettings, registry: Registry) -> None:
+    """Fit on the validation split the factor of all variances that makes mean((error / std)^2) one; note it in the run.
+
+    One number for all members together: it cannot overfit much, and keeps the order of certain and uncertain pixels.
+    Nothing is noted where the loss trains no variance; a factor of None where validation has too few labels.
+    """
+    everything = settings.eval.draws.model_copy(update={"members": None, "mc_passes": 0})
+    draws, loss, device = load_draws(run, settings, registry, everything)
+    if not loss.trains_variance:
+        return
+    collected, _ = collect(draws, loss, device, _tiles(settings, "val"), None)
+    mean, aleatoric, epistemic = _moments(collected)
+    labels = len(collected.targets)
+    std = _total(aleatoric, epistemic)
+    factor = variance_scale(mean - collected.targets, std) if labels >= FEWEST_FOR_SCALE else None
+    run.note("variance_scale", {"factor": factor, "labels": labels, "split": "val"})
+
+
+def _tiles(settings: GediSettings, split: str) -> SparseTiles:
+    input_dir, label_dir = folders(settings)
+    return SparseTiles(find_pairs(input_dir, label_dir, split, settings.data), settings.data)
+
+
+def _moments(collected: Collected) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    variances = collected.variances
+    return combine(
+        (mean.astype(np.float64), None if variances is None else variances[i]) for i, mean in enumerate(collected.means)
+    )
+
+
+def _total(aleatoric: np.ndarray | None, epistemic: np.ndarray) -> np.ndarray | None:
+    return None if aleatoric is None else np.sqrt(aleatoric + epistemic)
+
+
+def _score(collected: Collected, mean: np.ndarray, std: np.ndarray | None, edges: tuple[float, ...]) -> TileScores:
+    scores = TileScores(edges)
+    scores.add(np.nan, mean, collected.targets, std)
+    return scores
+
+
+def _baselines(run: Run, settings: GediSettings, tiles: SparseTiles, edges: tuple[float, ...]) -> dict[str, TileScores]:
+    """Training mean and ridge regression, kept by training in the (first member's) run."""
+    known = Baselines(**member_runs(run, settings)[0].info()["baselines"])
+    scores = {"training mean": TileScores(edges), "ridge": TileScores(edges)}
     for i in range(len(tiles)):
         image, target = tiles.arrays(i)
-        total, mean, labels, std = score_tile(model, loss, image, target, device)
-        scores["model"].add(total, mean, labels, std)
-        constant = np.full_like(labels, baselines.mean)
-        scores["training mean"].add(np.nan, constant, labels, np.full_like(labels, baselines.std))
-        ridge = baselines.ridge(image)[np.isfinite(target[0])].astype(np.float32)
-        scores["ridge"].add(np.nan, ridge, labels, np.full_like(labels, baselines.residual))
-        means.append(mean)
-        targets.append(labels)
-    if not scores["model"].count:
-        raise ZooError(f"{label_dir / split}: no label where the input has data; nothing can be scored")
-    _write(run, settings, split, scores, np.concatenate(targets), np.concatenate(means))
-    results = {name: s.compute() for name, s in scores.items()}
-    # The baselines have no training loss; their likelihoods stand in the table beside the model's.
-    return {name: {k: v for k, v in values.items() if np.isfinite(v)} for name, values in results.items()}
+        labels = target[0][np.isfinite(target[0])]
+        constant = np.full_like(labels, known.mean)
+        scores["training mean"].add(np.nan, constant, labels, np.full_like(labels, known.std))
+        ridge = known.ridge(image)[np.isfinite(target[0])].astype(np.float32)
+        scores["ridge"].add(np.nan, ridge, labels, np.full_like(labels, known.residual))
+    return scores
 
 
-def _write(
-    run: Run, settings: GediSettings, split: str, scores: dict[str, TileScores], target: np.ndarray, mean: np.ndarray
-) -> None:
-    folder = run.path / f"eval_{split}"
-    folder.mkdir(parents=True, exist_ok=True)
-    run.write_json(f"eval_{split}/strata.json", {name: _plain(s.strata()) for name, s in scores.items()})
-    limits = (0.0, settings.eval.scatter_max) if settings.eval.scatter_max else None
-    title = f"{run.path.name}, {split} split"
-    density_scatter(target, mean, folder / "scatter.png", settings.data.unit, title, limits)
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    """Drop what is undefined: only single networks have a training loss."""
+    return {k: v for k, v in values.items() if np.isfinite(v)}
 
 
-def _plain(strata: list[dict]) -> list[dict]:
-    """JSON has no infinity: the open end of the last stratum is null."""
-    return [{k: None if isinstance(v, float) and np.isinf(v) else v for k, v in s.items()} for s in strata]
+def _headline(found: dict[str, Any]) -> dict[str, float]:
+    ninety = next(c["observed"] for c in found["coverage"] if c["expected"] == 0.9)
+    return {"crps": found["crps"], "mean_std": found["mean_std"], "coverage_90": ninety}

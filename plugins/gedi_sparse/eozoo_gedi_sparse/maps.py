@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from eozoo_core.checkpoint import load_module
 from eozoo_core.cog import Band, CogWriter
 from eozoo_core.errors import ZooError
-from eozoo_core.launch import resolve_device, set_threads
 from eozoo_core.mapping import Tiling, predict_raster
 from eozoo_core.progress import progress_bar
-from eozoo_core.raster import Grid, RasterInfo, Reader, open_reader
+from eozoo_core.raster import Grid, RasterInfo, open_reader
 
-from eozoo_gedi_sparse.losses import SparseLoss
+from eozoo_gedi_sparse.ensemble import load_draws, member_runs, predict_moments
+from eozoo_gedi_sparse.masks import RowMask
 from eozoo_gedi_sparse.pairs import SUFFIXES, band_numbers, chosen_names
 from eozoo_gedi_sparse.pictures import draw_map
-from eozoo_gedi_sparse.regressor import SparseRegressor, missing
-from eozoo_gedi_sparse.training import empty_model, make_loss
+from eozoo_gedi_sparse.regressor import missing
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -30,31 +28,18 @@ if TYPE_CHECKING:
     from eozoo_gedi_sparse.settings import GediSettings
 
 
-def load_model(
-    run: Run, settings: GediSettings, registry: Registry
-) -> tuple[SparseRegressor, SparseLoss, torch.device]:
-    """Load best.pt, every tensor matched, in evaluation mode onto ``runtime.device``."""
-    set_threads(settings.runtime)
-    device = torch.device(resolve_device(settings.runtime.device))
-    state = run.load("best")["model"]
-    loss = make_loss(settings, registry)
-    model = empty_model(settings, registry, loss, state)
-    load_module(model, state, run.file("best"))
-    return model.to(device).eval(), loss, device
-
-
 def make_predictor(run: Run, settings: GediSettings, registry: Registry) -> Callable[[dict], dict]:
     """Return the callable of ``Task.predictor``."""
-    forward, bands = _forward(run, settings, registry)
+    forward = Forward(run, settings, registry)
 
     def predict(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        image = np.asarray(batch.get("image"))
+        image, bands = np.asarray(batch.get("image")), forward.bands
         if image.ndim not in (3, 4) or image.shape[-3] != bands or image.dtype.kind not in "fiu":
             raise ZooError(f"predict: 'image' must be ([B,] {bands}, H, W) numbers, got {image.dtype} {image.shape}")
         out = forward(image.astype(np.float32).reshape(-1, *image.shape[-3:]))
-        out[:, 1:] **= 0.5  # variance -> standard deviation
-        out = out if image.ndim == 4 else out[0]
-        return {name: out[..., i, :, :] for i, name in enumerate(("mean", "std")[: out.shape[-3]])}
+        maps = forward.finish(out.swapaxes(0, 1)).swapaxes(0, 1)
+        maps = maps if image.ndim == 4 else maps[0]
+        return {name: maps[..., i, :, :] for i, name in enumerate(forward.names)}
 
     return predict
 
@@ -65,17 +50,17 @@ def infer(run: Run, settings: GediSettings, registry: Registry, source: Path, de
     All headers are checked before the first map is begun. A file that turns out damaged in the middle ends the work
     with its name, or is left out and reported where ``infer.skip_unreadable`` says so; maps already written stay.
     """
-    forward, bands = _forward(run, settings, registry)
-    names = ("mean", "std") if make_loss(settings, registry).trains_variance else ("mean",)
+    forward = Forward(run, settings, registry)
     rasters, problems = _rasters(source), []
+    trained = member_runs(run, settings)[0].info().get("bands", [])
     chosen = {}
     for path in rasters:
         with _skipping(settings, problems), open_reader(path) as reader:
-            chosen[path] = _bands(reader.info, settings, run.info().get("bands", []), bands)
+            chosen[path] = _bands(reader.info, settings, trained, forward.bands)
     written: list[Path] = []
     for path, numbers in chosen.items():
         with _skipping(settings, problems):
-            written += _map(path, numbers, settings, forward, names, dest)
+            written += _map(path, numbers, settings, forward, dest)
     if problems:
         (dest / "skipped.txt").write_text("\n".join(problems) + "\n")
         written.append(dest / "skipped.txt")
@@ -100,65 +85,106 @@ class _skipping:  # noqa: N801 - used as a statement
         return False
 
 
-def _forward(run: Run, settings: GediSettings, registry: Registry) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
-    """Return f(image (B, C, H, W)) -> (B, 1 or 2, H, W) float32: mean, variance; NaN where any band is; and C."""
-    model, loss, device = load_model(run, settings, registry)
+class Forward:
+    """Every draw of a run on one device, in one pass over the data.
 
-    def forward(image: np.ndarray) -> np.ndarray:
+    names: the maps that ``finish`` gives, see ``map_names``. bands: how many the network takes. draws: how many.
+    factor: of all variances, as fitted on validation (1 where that is off or was not fitted, and ``fitted`` says why).
+    """
+
+    def __init__(self, run: Run, settings: GediSettings, registry: Registry):
+        which = settings.infer.draws
+        self._draws, self._loss, self._device = load_draws(run, settings, registry, which)
+        self._members = settings.infer.member_maps
+        self.bands = self._draws[0].model.input_mean.numel()
+        self.draws = [draw.name for draw in self._draws]
+        self.names = map_names(self._loss.trains_variance, len(self._draws))
+        self.factor, self.fitted = _factor(run, settings)
+        self.outputs = len(self._moments) + (len(self._draws) if self._members else 0)
+
+    @property
+    def _moments(self) -> tuple[str, ...]:
+        aleatoric = ("aleatoric",) if self._loss.trains_variance else ()
+        return ("mean", *aleatoric, *(("epistemic",) if len(self._draws) > 1 else ()))
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Bands (B, C, H, W), NaN = missing -> (B, outputs, H, W) float32: mean, variances, then the draws' means.
+
+        Variances are what windows may blend: a blend of them is the variance of the mixture's parts.
+        """
+        kept: list[torch.Tensor] = []
         with torch.inference_mode():
-            bands = torch.from_numpy(image).to(device)
-            mean, log_scale = model(bands)
-            outputs = [mean, loss.std(log_scale) ** 2] if loss.trains_variance else [mean]
-            stacked = torch.where(missing(bands), torch.nan, torch.cat(outputs, dim=1))
+            bands = torch.from_numpy(image).to(self._device)
+            mean, aleatoric, epistemic = predict_moments(
+                self._draws, self._loss, bands, kept if self._members else None
+            )
+            parts = [mean] + [v * self.factor for v in (aleatoric,) if v is not None]
+            parts += [epistemic * self.factor] if len(self._draws) > 1 else []
+            stacked = torch.where(missing(bands), torch.nan, torch.cat([*parts, *kept], dim=1))
         return stacked.float().cpu().numpy()
 
-    return forward, model.input_mean.numel()
+    def finish(self, rows: np.ndarray) -> np.ndarray:
+        """Mean and variances (outputs, ...) -> the maps (names and draws, ...): standard deviations, the total last."""
+        count = len(self._moments)
+        spread = np.sqrt(np.maximum(rows[1:count], 0))
+        if len(self.names) == count + 1:
+            spread = np.concatenate([spread, np.sqrt(np.maximum(rows[1:count].sum(axis=0, keepdims=True), 0))])
+        return np.concatenate([rows[:1], spread, rows[count:]]).astype(np.float32)
 
 
-def _map(
-    path: Path, numbers: tuple[int, ...], settings: GediSettings, forward: Callable, names: tuple[str, ...], dest: Path
-) -> list[Path]:
+def map_names(trains_variance: bool, draws: int) -> tuple[str, ...]:
+    """Names of the maps: mean, std where a variance is trained, and with several draws the parts that it is made of."""
+    if draws == 1:
+        return ("mean", "std") if trains_variance else ("mean",)
+    return ("mean", "aleatoric_std", "epistemic_std", "std") if trains_variance else ("mean", "epistemic_std")
+
+
+def _factor(run: Run, settings: GediSettings) -> tuple[float, str]:
+    """The factor of variances, and where it comes from in words."""
+    fitted = run.info().get("variance_scale")
+    if not settings.infer.scale_variance:
+        return 1.0, "off (infer.scale_variance)"
+    if not fitted or fitted["factor"] is None:
+        return 1.0, "not fitted (no variance, too few validation labels, or training has not ended)"
+    return float(fitted["factor"]), f"fitted on {fitted['labels']} validation labels"
+
+
+def _map(path: Path, numbers: tuple[int, ...], settings: GediSettings, forward: Forward, dest: Path) -> list[Path]:
     unit = settings.data.unit
-    files = [dest / f"{path.stem}_{name}.tif" for name in names]
+    files = [dest / f"{path.stem}_{name}.tif" for name in forward.names]
     what = "canopy height" if unit == "m" else "above-ground biomass density"
-    tags = {"SOURCE": path.name, "QUANTITY": what, "UNIT": unit}
+    tags = {"SOURCE": path.name, "QUANTITY": what, "UNIT": unit, "DRAWS": str(len(forward.draws))}
+    tags |= {"VARIANCE_FACTOR": f"{forward.factor:.6g} {forward.fitted}"}
+    layers = [(file, [Band(f"{what} {name}", unit)]) for file, name in zip(files, forward.names)]
+    if settings.infer.member_maps:
+        layers.append((dest / f"{path.stem}_members.tif", [Band(f"{what} {name}", unit) for name in forward.draws]))
     tiling = Tiling(settings.infer.window, settings.infer.stride, settings.infer.batch_size)
     with ExitStack() as stack:
         reader = stack.enter_context(open_reader(path))
-        bands = [Band(f"{what} {name}", unit) for name in names]
-        writer = stack.enter_context(BandFiles(files, reader.info.grid, bands, tags))
+        mask = RowMask(reader.info.grid, settings.infer.mask, str(path))
+        writer = stack.enter_context(BandFiles(layers, reader.info.grid, tags))
         bar = stack.enter_context(progress_bar(path.name, None, "windows", settings.runtime.quiet))
-        _predict(reader, writer, numbers, forward, tiling, bar)
+        predict_raster(
+            reader,
+            writer,
+            forward,
+            tiling,
+            numbers,
+            outputs=forward.outputs,
+            finish=lambda rows: mask.hide(forward.finish(rows)),
+            progress=lambda done, total: bar.update(done, f"of {total}"),
+        )
     if settings.infer.quicklook:
-        files.append(draw_map(files, names, unit, dest / f"{path.stem}.png"))
-    return files
-
-
-def _predict(
-    reader: Reader, writer: BandFiles, numbers: tuple[int, ...], forward: Callable, tiling: Tiling, bar: Any
-) -> None:
-    def finish(rows: np.ndarray) -> np.ndarray:
-        # Variances are blended, not standard deviations: a blend of the former is the variance of the mixture's parts.
-        rows[1:] = np.sqrt(rows[1:])
-        return rows
-
-    predict_raster(
-        reader,
-        writer,
-        forward,
-        tiling,
-        numbers,
-        finish=finish,
-        progress=lambda done, total: bar.update(done, f"of {total}"),
-    )
+        files.append(draw_map(files, forward.names, unit, dest / f"{path.stem}.png"))
+    return files + [layer[0] for layer in layers[len(forward.names) :]]
 
 
 class BandFiles:
-    """A writer like ``CogWriter`` that gives every band a file of its own: one map, one layer in QGIS."""
+    """A writer like ``CogWriter`` that shares the bands among files: one map, one layer in QGIS."""
 
-    def __init__(self, files: list[Path], grid: Grid, bands: list[Band], tags: dict[str, str]):
-        self.grid, self.bands = grid, bands
-        self._writers = [CogWriter(file, grid, [band], tags=tags) for file, band in zip(files, bands, strict=True)]
+    def __init__(self, layers: list[tuple[Path, list[Band]]], grid: Grid, tags: dict[str, str]):
+        self.grid, self.bands = grid, [band for _, bands in layers for band in bands]
+        self._writers = [CogWriter(file, grid, bands, tags=tags) for file, bands in layers]
 
     def __enter__(self) -> BandFiles:
         self._stack = ExitStack()
@@ -172,9 +198,12 @@ class BandFiles:
         return self._stack.__exit__(*exception)
 
     def write_rows(self, row: int, values: np.ndarray) -> None:
-        """Add rows (bands, n, width), each band to its file."""
-        for i, writer in enumerate(self._writers):
-            writer.write_rows(row, values[i : i + 1])
+        """Add rows (bands, n, width), each file its bands."""
+        first = 0
+        for writer in self._writers:
+            count = len(writer.bands)
+            writer.write_rows(row, values[first : first + count])
+            first += count
 
 
 def _rasters(source: Path) -> list[Path]:

@@ -9,8 +9,12 @@ from eozoo_core.plots import Panel, quicklook
 from eozoo_core.raster import open_reader
 from eozoo_core.task import Sample
 
-_TITLES = {"mean": "prediction", "std": "its standard deviation"}
-_COLOURS = {"mean": "viridis", "std": "magma"}
+_TITLES = {
+    "mean": "prediction",
+    "std": "its standard deviation",
+    "aleatoric_std": "from the data's noise (aleatoric)",
+    "epistemic_std": "from the members' disagreement (epistemic)",
+}
 
 
 def draw_map(files: list[Path], names: tuple[str, ...], unit: str, path: Path) -> Path:
@@ -18,8 +22,10 @@ def draw_map(files: list[Path], names: tuple[str, ...], unit: str, path: Path) -
     panels = []
     for file, name in zip(files, names, strict=True):
         with open_reader(file) as reader:
-            panels.append(Panel(reader.thumbnail(1024)[0], _TITLES[name], unit, _COLOURS[name]))
-    quicklook(panels, path, title=path.stem)
+            panels.append(
+                Panel(reader.thumbnail(1024)[0], _TITLES[name], unit, "viridis" if name == "mean" else "magma")
+            )
+    quicklook(panels, path, title=path.stem, columns=2)
     return path
 
 

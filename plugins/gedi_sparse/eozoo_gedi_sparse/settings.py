@@ -19,6 +19,8 @@ from eozoo_core.settings import (
 )
 from pydantic import Field, model_validator
 
+from eozoo_gedi_sparse.prepare.settings import GediPrepareSettings
+
 DOCUMENTED = Path(__file__).with_name("documented.yaml")
 
 # Channel order of the document: Sentinel-2 surface reflectance, then Sentinel-1 ascending as (dB + 30) / 30.
@@ -83,6 +85,11 @@ class DataSettings(Settings):
 class GediTrainSettings(TrainSettings):
     """How the model is trained."""
 
+    members: int = Field(
+        5,
+        ge=1,
+        description="Networks of the ensemble, each from its own seed (seed + 1000 x number); 1 = a single network.",
+    )
     epochs: int | None = Field(
         60, ge=1, description="Passes over the training samples; null = as many as 'steps' needs."
     )
@@ -102,6 +109,32 @@ class GediRuntimeSettings(RuntimeSettings):
 
     input_dir: Path | None = Field(None, description="Folder with train/, val/ and test/ of input patches (C, H, W).")
     label_dir: Path | None = Field(None, description="Folder with train/, val/ and test/ of label patches, same names.")
+    member_processes: int = Field(
+        1, ge=1, description="Members trained at the same time, each in a process of its own; GPUs are given in turn."
+    )
+
+
+class DrawSettings(Settings):
+    """Which predictions are drawn and combined."""
+
+    members: tuple[int, ...] | None = Field(None, description="Numbers of the members that predict; null = all.")
+    mc_passes: int = Field(
+        0,
+        ge=0,
+        description="Monte-Carlo dropout: passes per member with dropout on (the network needs dropout); 0 = off.",
+    )
+
+
+class MaskSettings(Settings):
+    """Pixels that get no prediction, beside those without input."""
+
+    classes: Path | None = Field(None, description="Class raster (WorldCover), any CRS; null = none is masked.")
+    excluded: tuple[int, ...] = Field(
+        (0, 50, 70, 80),
+        description="Classes to mask: no data, built-up, snow and ice, water. Outside it all is masked.",
+    )
+    clouds: Path | None = Field(None, description="Raster of cloud probability, percent, any CRS; null = none.")
+    max_cloud: float = Field(5.0, ge=0, description="Mask where the cloud probability is above this, percent.")
 
 
 class GediInferSettings(InferSettings):
@@ -112,6 +145,15 @@ class GediInferSettings(InferSettings):
     batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
     skip_unreadable: bool = Field(False, description="In a folder: leave out, and list, rasters that cannot be read.")
     quicklook: bool = Field(True, description="Write a PNG of mean and standard deviation beside the maps.")
+    draws: DrawSettings = Field(DrawSettings(), description="Which members predict, and Monte-Carlo dropout.")
+    scale_variance: bool = Field(
+        True, description="Multiply all variances by the factor that training fitted on the validation split."
+    )
+    member_maps: bool = Field(
+        False,
+        description="Also write NAME_members.tif, a band per draw: step totals needs it for the best uncertainty.",
+    )
+    mask: MaskSettings = Field(MaskSettings(), description="Pixels that get no prediction.")
 
     @model_validator(mode="after")
     def _covers(self) -> GediInferSettings:
@@ -129,6 +171,7 @@ class GediEvalSettings(EvalSettings):
         "0 50 100 200 300 Mg/ha.",
     )
     scatter_max: float | None = Field(None, gt=0, description="End of the scatter's axes, target's unit; null = data.")
+    draws: DrawSettings = Field(DrawSettings(), description="Which members predict, and Monte-Carlo dropout.")
 
     @model_validator(mode="after")
     def _rises(self) -> GediEvalSettings:
@@ -146,6 +189,9 @@ class GediSettings(TaskSettings):
     runtime: GediRuntimeSettings = Field(GediRuntimeSettings(), description="Where and how it runs; free at any time.")
     infer: GediInferSettings = Field(GediInferSettings(), description="How maps are made; free at any time.")
     eval: GediEvalSettings = Field(GediEvalSettings(), description="How scores are computed; free at any time.")
+    prepare: GediPrepareSettings = Field(
+        GediPrepareSettings(), description="How granules and rasters become training data; free at any time."
+    )
 
     @property
     def strata(self) -> tuple[float, ...]:

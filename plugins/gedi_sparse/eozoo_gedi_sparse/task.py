@@ -26,22 +26,74 @@ class GediSparse(Task):
 
     Settings: ClassVar = GediSettings
     settings: GediSettings
+    prepare_steps: ClassVar = {
+        "shots": "GEDI L4A or L2A granules, or tables of shots -> filtered shots, and what each filter removed",
+        "labels": "shots -> raster of their mean per pixel, with a band that counts them",
+        "stack": "rasters and mosaics of tiles, scaled -> one raster of named bands",
+        "patches": "stack and labels -> train/, val/ and test/ patches from blocks that do not touch",
+        "totals": "biomass map and polygons -> Mg per polygon with the uncertainty of the sum",
+        "example": "synthetic granules and rasters to try the steps on, with a settings file for all of them",
+    }
+
+    def prepare_example(self) -> list[Path]:
+        """Write synthetic raw products; see ``prepare.example``."""
+        from eozoo_gedi_sparse.prepare.example import make_example
+
+        return make_example(self.settings.prepare.example)
+
+    def prepare_stack(self) -> list[Path]:
+        """Put bands together; see ``prepare.stack``."""
+        from eozoo_gedi_sparse.prepare.stack import make_stack
+
+        return make_stack(self.settings.prepare.stack, self.settings.runtime.quiet)
+
+    def prepare_patches(self) -> list[Path]:
+        """Cut patches; see ``prepare.patches``."""
+        from eozoo_gedi_sparse.prepare.patches import make_patches
+
+        return make_patches(self.settings.prepare.patches, self.settings.runtime.quiet)
+
+    def prepare_totals(self) -> list[Path]:
+        """Sum a biomass map over polygons; see ``prepare.totals``."""
+        from eozoo_gedi_sparse.prepare.totals import make_totals
+
+        return make_totals(self.settings.prepare.totals)
+
+    def prepare_shots(self) -> list[Path]:
+        """Read and filter granules; see ``prepare.extract``."""
+        from eozoo_gedi_sparse.prepare.extract import extract
+
+        return extract(self.settings.prepare.shots, self.settings.runtime.quiet)
+
+    def prepare_labels(self) -> list[Path]:
+        """Rasterise shots; see ``prepare.labels``."""
+        from eozoo_gedi_sparse.prepare.labels import make_labels
+
+        return make_labels(self.settings.prepare.labels)
 
     def outputs(self) -> dict[str, str]:
-        """Mean, and standard deviation where the loss trains one."""
+        """Mean; standard deviation where the loss trains one; with several draws also the parts that it is made of."""
+        from eozoo_gedi_sparse.ensemble import draw_count
+        from eozoo_gedi_sparse.maps import map_names
         from eozoo_gedi_sparse.training import make_loss
 
-        names = ("mean", "std") if make_loss(self.settings, self.registry).trains_variance else ("mean",)
+        trains_variance = make_loss(self.settings, self.registry).trains_variance
+        names = map_names(trains_variance, draw_count(self.settings, self.settings.infer.draws))
         return dict.fromkeys(names, self.settings.data.unit)
 
     def train(self, run: Run) -> None:
-        """Train, and score the test split where there is one."""
+        """Train every member, fit the factor of their variances, and score the test split where there is one."""
         from eozoo_core.run import is_first_process
 
-        from eozoo_gedi_sparse.training import folders, train
+        from eozoo_gedi_sparse.evaluation import fit_variance_scale
+        from eozoo_gedi_sparse.members import train_members
+        from eozoo_gedi_sparse.training import folders
 
-        train(run, self.settings, self.registry)
-        if is_first_process() and all((folder / "test").is_dir() for folder in folders(self.settings)):
+        train_members(run, self.settings, self.registry)
+        if not is_first_process():
+            return
+        fit_variance_scale(run, self.settings, self.registry)
+        if all((folder / "test").is_dir() for folder in folders(self.settings)):
             run.write_scores("test", self.evaluate(run, "test"))
 
     def plan(self, run: Run) -> Plan:
@@ -51,19 +103,19 @@ class GediSparse(Task):
         return plan(run, self.settings, self.registry)
 
     def evaluate(self, run: Run, split: str) -> Scores:
-        """Score best.pt, the training mean and ridge regression over all labels of the split; write pictures."""
+        """Score the ensemble, its members and simple baselines over all labels of the split; write a report."""
         from eozoo_gedi_sparse.evaluation import evaluate
 
         return evaluate(run, self.settings, self.registry, split)
 
     def predictor(self, run: Run) -> Predictor:
-        """``{"image": (C, H, W) or (B, C, H, W)}`` -> mean and std of the same leading and spatial axes, float32."""
+        """``{"image": (C, H, W) or (B, C, H, W)}`` -> see ``outputs``, same leading and spatial axes, float32."""
         from eozoo_gedi_sparse.maps import make_predictor
 
         return make_predictor(run, self.settings, self.registry)
 
     def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
-        """Write DEST/NAME_mean.tif and NAME_std.tif for a raster or every raster of a folder."""
+        """Write DEST/NAME_mean.tif, NAME_std.tif and the parts of the latter for a raster or every one of a folder."""
         from eozoo_gedi_sparse.maps import infer
 
         return infer(run, self.settings, self.registry, source, dest)
@@ -79,7 +131,7 @@ class GediSparse(Task):
         settings = GediSettings(
             model=ModelSettings(options={"width": 16}),
             data=DataSettings(unit="m"),
-            train=GediTrainSettings(epochs=40, batch_size=8, learning_rate=3e-3),
+            train=GediTrainSettings(epochs=40, batch_size=8, learning_rate=3e-3, members=1),
             runtime=GediRuntimeSettings(input_dir=made.input_dir, label_dir=made.label_dir),
             infer=GediInferSettings(window=128, stride=96),
         )

@@ -76,6 +76,8 @@ def plan(run: Run, settings: GediSettings, registry: Registry) -> Plan:
     data = {name: f"{len(found.pairs)} patches" for name, found in splits.items()}
     data["train"] += f", labels {baselines.mean:.2f} +- {baselines.std:.2f} {unit}"
     data["bands"] = ", ".join(splits["train"].band_names)
+    if settings.train.members > 1:
+        data["members"] = f"{settings.train.members} networks; parameters, steps and memory are those of one"
     skipped = [line for found in splits.values() for line in found.skipped]
     return Plan(
         data=data,

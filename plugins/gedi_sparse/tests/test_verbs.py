@@ -32,7 +32,14 @@ def eozoo(*arguments, code=0):
 
 def options(made, *more):
     sets = [f"runtime.input_dir={made.input_dir}", f"runtime.label_dir={made.label_dir}", "runtime.tensorboard=false"]
-    sets += ["model.options.width=4", "data.crop=32", "train.epochs=2", "train.batch_size=4", "infer.window=32"]
+    sets += [
+        "model.options.width=4",
+        "train.members=1",
+        "data.crop=32",
+        "train.epochs=2",
+        "train.batch_size=4",
+        "infer.window=32",
+    ]
     sets += ["infer.stride=20", *more]
     return [word for item in sets for word in ("--set", item)]
 

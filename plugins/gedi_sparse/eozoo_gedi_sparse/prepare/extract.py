@@ -1,0 +1,138 @@
+"""Step ``shots``: read and filter every granule or table, several at a time; a second call goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from eozoo_core.checkpoint import write_atomic
+from eozoo_core.errors import ZooError
+from eozoo_core.progress import progress_bar
+
+from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, write_table
+from eozoo_gedi_sparse.prepare.granules import read_granule
+from eozoo_gedi_sparse.prepare.sampling import sample_raster
+from eozoo_gedi_sparse.prepare.settings import ShotsSettings
+from eozoo_gedi_sparse.prepare.shots import load_facts, save
+from eozoo_gedi_sparse.prepare.tables import read_table
+
+_GRANULES = (".h5", ".hdf5", ".zip")
+_TABLES = (".csv", ".parquet", ".geoparquet")
+
+
+def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
+    """Write DEST/NAME.npz for every file of ``source`` and DEST/filters.csv over all; print that table.
+
+    A file whose result is there, made from the same file with the same settings, is not read again. Raises ZooError
+    where no shot is left, saying which filter removed most, and for the first unreadable file unless they are skipped.
+    """
+    files = find_files(settings.source)
+    _refuse_strangers(files, settings.dest)
+    todo = [(file, settings) for file in files]
+    written, tables, problems = [], [], []
+    with progress_bar("shots", len(files), "files", quiet) as bar:
+        for done, (file, outcome) in enumerate(_results(todo, settings.workers), 1):
+            if isinstance(outcome, ZooError):
+                if not settings.skip_unreadable:
+                    raise outcome
+                problems.append(str(outcome))
+            else:
+                written.append(_target(file, settings.dest))
+                tables.append(outcome)
+            bar.update(done, file.name)
+    if not tables:
+        raise ZooError(f"{settings.source}: no file could be read; first: {problems[0]}")
+    rows = add_tables(tables)
+    settings.dest.mkdir(parents=True, exist_ok=True)
+    written.append(write_table(settings.dest / "filters.csv", rows))
+    if problems:
+        lines = "\n".join(problems) + "\n"
+        write_atomic(settings.dest / "skipped.txt", lambda file: file.write(lines.encode()))
+        written.append(settings.dest / "skipped.txt")
+    print(format_table(rows))
+    if rows[-1].after == 0:
+        worst = max(rows, key=lambda row: row.removed)
+        raise ZooError(
+            f"{settings.source}: no shot is left of {rows[0].before}; '{worst.name}' removed {worst.removed}. "
+            f"Loosen prepare.shots.filters or take other granules; the table is {settings.dest / 'filters.csv'}"
+        )
+    return written
+
+
+def find_files(source: Path | None) -> list[Path]:
+    """Granules and tables at ``source``. Raises ZooError where there is none or two share a name."""
+    if source is None:
+        raise ZooError("prepare.shots.source is not set; add --set prepare.shots.source=FOLDER of GEDI granules")
+    if not source.exists():
+        raise ZooError(f"{source}: no such file or folder (prepare.shots.source)")
+    known = _GRANULES + _TABLES
+    files = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.suffix.lower() in known)
+    if not files or any(f.suffix.lower() not in known for f in files):
+        raise ZooError(f"{source}: holds no granule or table of shots ({', '.join(known)})")
+    stems = [f.stem for f in files]
+    twin = next((f for f in files if stems.count(f.stem) > 1), None)
+    if twin is not None:
+        raise ZooError(f"{twin}: another file in the folder has the same name but for its ending; keep one of them")
+    return files
+
+
+def _refuse_strangers(files: Sequence[Path], dest: Path) -> None:
+    """Step labels takes every file of the folder: shots of an earlier source must not slip in."""
+    expected = {_target(file, dest) for file in files}
+    stranger = next((p for p in sorted(dest.glob("*.npz")) if p not in expected), None) if dest.is_dir() else None
+    if stranger is not None:
+        raise ZooError(f"{stranger}: is not of prepare.shots.source; delete it, or choose another prepare.shots.dest")
+
+
+def _results(
+    todo: Sequence[tuple[Path, ShotsSettings]], workers: int
+) -> Iterator[tuple[Path, list[Removed] | ZooError]]:
+    if workers == 1 or len(todo) == 1:
+        yield from ((item[0], _one(item)) for item in todo)
+        return
+    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
+        yield from zip((file for file, _ in todo), pool.map(_one, todo))
+
+
+def _one(item: tuple[Path, ShotsSettings]) -> list[Removed] | ZooError:
+    """Work on one file; its table, or what the user has to repair (returned: it must cross processes unharmed)."""
+    file, settings = item
+    try:
+        return extract_file(file, settings)
+    except ZooError as error:
+        return ZooError(str(error))
+
+
+def extract_file(file: Path, settings: ShotsSettings) -> list[Removed]:
+    """Filter one granule or table into DEST/NAME.npz and return the filter table; see ``extract``."""
+    target, stamp = _target(file, settings.dest), _stamp(file, settings)
+    before = load_facts(target)
+    if before is not None and before.get("stamp") == stamp:
+        return [Removed(**row) for row in before["filters"]]
+    read = read_granule if file.suffix.lower() in _GRANULES else read_table
+    shots, rows = apply_filters(read(file, settings.quantity), settings, sample_raster, str(file))
+    if settings.zero_below is not None:
+        if shots.unit != "m":
+            raise ZooError("prepare.shots.zero_below: is for heights; biomass has no such floor, leave it null")
+        shots.value[shots.value < settings.zero_below] = np.float32(0)
+    facts = {"source": file.name, "stamp": stamp, "filters": [asdict(row) for row in rows]}
+    save(target, shots, facts)
+    return rows
+
+
+def _target(file: Path, dest: Path) -> Path:
+    return dest / f"{file.stem}.npz"
+
+
+def _stamp(file: Path, settings: ShotsSettings) -> str:
+    """Identify the file and everything that decides which of its shots are kept."""
+    decides = settings.model_dump(mode="json", exclude={"source", "dest", "workers", "skip_unreadable"})
+    rasters = [p for p in settings.rasters.model_dump().values() if p is not None]
+    stats = [[str(p.name), p.stat().st_size, p.stat().st_mtime_ns] for p in (file, *rasters) if p.exists()]
+    return hashlib.sha256(json.dumps([decides, stats]).encode()).hexdigest()

@@ -1,0 +1,224 @@
+"""Step ``patches``: a stack and its labels cut into train/, val/ and test/ by blocks, in the document's hierarchy."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from eozoo_core.checkpoint import write_atomic
+from eozoo_core.cog import Band, CogWriter
+from eozoo_core.errors import ZooError
+from eozoo_core.progress import progress_bar
+from eozoo_core.raster import Grid, Reader, open_reader
+from eozoo_core.tiles import Window
+from rasterio import Affine
+
+from eozoo_gedi_sparse.prepare.blocks import Placed, assign_blocks, make_blocks, require_disjoint, tile_block
+from eozoo_gedi_sparse.prepare.grids import apply, require_same_grid
+from eozoo_gedi_sparse.prepare.settings import PatchesSettings
+
+STRIP = 256  # rows in memory while looking for data
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where the rasters have data, (H, W) bool each: all bands of the stack; a label that counts."""
+
+    usable: np.ndarray
+    labelled: np.ndarray
+
+
+def make_patches(settings: PatchesSettings, quiet: bool = False) -> list[Path]:
+    """Write DEST/input/SPLIT/NAME and DEST/label/SPLIT/NAME, and DEST/patches.csv that says where each lies.
+
+    A second call writes only what is missing. Prints patches and labels per split. Raises ZooError for rasters on
+    different grids, shares that no draw of blocks can give, patches of two splits that overlap, and a folder that
+    holds patches made otherwise.
+    """
+    with open_reader(settings.stack) as stack, open_reader(settings.labels) as labels:
+        require_same_grid(labels.info.grid, stack.info.grid, settings.labels, settings.stack)
+        stamp = _stamp(settings)
+        _require_own(settings.dest, stamp)
+        look = _look(stack, labels, settings, quiet)
+        placed = place(look, settings)
+        require_disjoint(placed, *look.usable.shape)
+        _refuse_strangers(settings, placed)
+        write_atomic_text(settings.dest / "patches.json", json.dumps(_about(stack.info.grid, stamp), indent=2) + "\n")
+        written = _write_all(stack, labels, placed, look, settings, quiet)
+    index = _write_index(settings.dest, placed, look, stack.info.grid)
+    print(summary(placed, look, settings))
+    return [*written, index]
+
+
+def place(look: Look, settings: PatchesSettings) -> list[Placed]:
+    """Choose the windows of every split."""
+    size = settings.size
+    blocks = make_blocks(*look.usable.shape, settings.block or size, settings.gap, size)
+    inside = [[w for w in tile_block(block, size) if _good(look, w, settings)] for block in blocks]
+    counts = [sum(int(look.labelled[w.slices].sum()) for w in windows) for windows in inside]
+    splits = assign_blocks(counts, settings.shares, settings.seed)
+    placed = []
+    for split in settings.shares:
+        own = [i for i, name in enumerate(splits) if name == split]
+        if split == "train" and settings.train_windows is not None:
+            windows = _draw([blocks[i] for i in own], look, settings)
+        else:
+            windows = [w for i in own for w in inside[i]]
+        placed += [Placed(split, w) for w in windows]
+    return placed
+
+
+def summary(placed: Sequence[Placed], look: Look, settings: PatchesSettings) -> str:
+    """Patches and labels per split, and the share of labels beside the asked one."""
+    seen = {split: np.zeros(look.labelled.shape, bool) for split in settings.shares}
+    for p in placed:
+        seen[p.split][p.window.slices] = True
+    labels = {split: int((look.labelled & mask).sum()) for split, mask in seen.items()}
+    total, number = max(sum(labels.values()), 1), Counter(p.split for p in placed)
+    lines = [
+        f"{split:<5}  {number[split]:>6,} patches  {labels[split]:>8,} labels  {labels[split] / total:6.1%} "
+        f"(asked {share:.1%})"
+        for split, share in settings.shares.items()
+    ]
+    unused = int(look.labelled.sum()) - sum(labels.values())
+    return "\n".join([*lines, f"{unused:,} labels lie in no patch (gaps, edges, patches with too much missing)"])
+
+
+def write_atomic_text(path: Path, text: str) -> Path:
+    """Write a text file atomically, with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, lambda file: file.write(text.encode()))
+    return path
+
+
+def _look(stack: Reader, labels: Reader, settings: PatchesSettings, quiet: bool) -> Look:
+    grid = stack.info.grid
+    usable = np.zeros((grid.height, grid.width), bool)
+    labelled = np.zeros_like(usable)
+    with progress_bar("looking for data", grid.height, "rows", quiet) as bar:
+        for row in range(0, grid.height, STRIP):
+            window = Window(row, 0, min(STRIP, grid.height - row), grid.width)
+            usable[window.slices] = np.isfinite(stack.read(window)).all(axis=0)
+            labelled[window.slices] = usable[window.slices] & np.isfinite(_labels(labels, window, settings)[0])
+            bar.update(row + window.height)
+    if not labelled.any():
+        raise ZooError(f"{settings.labels}: has no label where {settings.stack} has data; check place and mask")
+    return Look(usable, labelled)
+
+
+def _labels(labels: Reader, window: Window, settings: PatchesSettings) -> np.ndarray:
+    """Labels of a window (1, h, w) without those on masked classes, the same for every split."""
+    values = labels.read(window, labels.info.bands[:1])
+    if settings.label_nodata is not None:
+        values[values == np.float32(settings.label_nodata)] = np.nan
+    if settings.mask is not None:
+        with open_reader(settings.mask) as mask:
+            require_same_grid(mask.info.grid, labels.info.grid, settings.mask, settings.labels)
+            classes = mask.read(window, mask.info.bands[:1])
+        values[np.isin(classes, settings.mask_classes)] = np.nan
+    return values
+
+
+def _good(look: Look, window: Window, settings: PatchesSettings) -> bool:
+    missing = 1 - look.usable[window.slices].mean()
+    return missing <= settings.max_missing and bool(look.labelled[window.slices].any())
+
+
+def _draw(blocks: Sequence[Window], look: Look, settings: PatchesSettings) -> list[Window]:
+    """Random windows within the training blocks, blocks chosen by area, each window with a label; none twice."""
+    rng = np.random.default_rng((settings.seed, 1))
+    areas = np.array([b.height * b.width for b in blocks], float)
+    wanted, found = settings.train_windows or 0, {}
+    for _ in range(100 * wanted):
+        block = blocks[rng.choice(len(blocks), p=areas / areas.sum())]
+        row = block.row + int(rng.integers(block.height - settings.size + 1))
+        col = block.col + int(rng.integers(block.width - settings.size + 1))
+        window = Window(row, col, settings.size, settings.size)
+        if _good(look, window, settings):
+            found[window] = None
+        if len(found) == wanted:
+            return list(found)
+    raise ZooError(
+        f"prepare.patches.train_windows: only {len(found)} of {wanted} windows found with a label and at most "
+        f"{settings.max_missing:.0%} missing; ask for fewer, or set a larger prepare.patches.block"
+    )
+
+
+def _write_all(
+    stack: Reader, labels: Reader, placed: Sequence[Placed], look: Look, settings: PatchesSettings, quiet: bool
+) -> list[Path]:
+    folders = []
+    with progress_bar("patches", len(placed), "patches", quiet) as bar:
+        for done, p in enumerate(placed, 1):
+            files = [settings.dest / kind / p.split / f"{p.name}.{settings.suffix}" for kind in ("input", "label")]
+            if not all(file.exists() for file in files):
+                image, target = stack.read(p.window), _labels(labels, p.window, settings)
+                target[:, ~look.usable[p.window.slices]] = np.nan
+                _write(files[0], image, stack, p.window)
+                _write(files[1], target, labels, p.window)
+            folders += [file.parent for file in files]
+            bar.update(done, p.split)
+    return list(dict.fromkeys(folders))
+
+
+def _write(file: Path, values: np.ndarray, source: Reader, window: Window) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".npy":
+        write_atomic(file, lambda out: np.save(out, np.ascontiguousarray(values, np.float32)))
+        return
+    t = source.info.grid.transform
+    x, y = apply(t, window.col, window.row)
+    grid = Grid(window.height, window.width, source.info.grid.crs, Affine(t.a, t.b, x, t.d, t.e, y))
+    bands = [Band(source.info.descriptions[b - 1], source.info.units[b - 1]) for b in source.info.bands[: len(values)]]
+    with CogWriter(file, grid, bands) as writer:
+        writer.write_rows(0, values)
+
+
+def _write_index(dest: Path, placed: Sequence[Placed], look: Look, grid: Grid) -> Path:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["split", "name", "row", "col", "size", "x", "y", "labels"])
+    for p in placed:
+        w = p.window
+        x, y = apply(grid.transform, w.col + w.width / 2, w.row + w.height / 2)
+        labels = int(look.labelled[w.slices].sum())
+        writer.writerow([p.split, p.name, w.row, w.col, w.height, f"{x:.3f}", f"{y:.3f}", labels])
+    return write_atomic_text(dest / "patches.csv", text.getvalue())
+
+
+def _about(grid: Grid, stamp: str) -> dict:
+    return {"made_from": stamp, "crs": str(grid.crs), "transform": list(grid.transform)[:6]}
+
+
+def _stamp(settings: PatchesSettings) -> str:
+    files = [p for p in (settings.stack, settings.labels, settings.mask) if p is not None]
+    stats = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    text = json.dumps([settings.model_dump(mode="json", exclude={"dest"}), stats])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _require_own(dest: Path, stamp: str) -> None:
+    about = dest / "patches.json"
+    if about.exists() and json.loads(about.read_text()).get("made_from") != stamp:
+        raise ZooError(
+            f"{dest}: holds patches made from other rasters or settings; choose another prepare.patches.dest"
+        )
+
+
+def _refuse_strangers(settings: PatchesSettings, placed: Sequence[Placed]) -> None:
+    expected = {(p.split, p.name) for p in placed}
+    for file in _existing(settings.dest):
+        if (file.parent.name, file.stem) not in expected:
+            raise ZooError(f"{file}: is not of this preparation; delete it or choose another prepare.patches.dest")
+
+
+def _existing(dest: Path) -> Iterator[Path]:
+    for kind in ("input", "label"):
+        yield from sorted(p for p in (dest / kind).glob("*/*") if p.suffix in (".npy", ".tif"))

@@ -1,0 +1,123 @@
+"""Step ``stack``: layers of bands, each a raster or a mosaic of tiles, into one raster of named bands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from eozoo_core.cog import Band, CogWriter
+from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.progress import progress_bar
+from eozoo_core.raster import Grid, RasterInfo, gdal, read_info
+from eozoo_core.tiles import Window
+
+from eozoo_gedi_sparse.prepare.grids import make_grid
+from eozoo_gedi_sparse.prepare.mosaic import Mosaic, find_tiles, union_grid
+from eozoo_gedi_sparse.prepare.scaling import make_scale
+from eozoo_gedi_sparse.prepare.settings import LayerSettings, StackSettings
+
+STRIP = 256  # rows in memory
+
+
+def make_stack(settings: StackSettings, quiet: bool = False) -> list[Path]:
+    """Write ``dest`` (C, H, W) float32, NaN = missing, bands named and in the order of ``bands``.
+
+    A stack made from the same files with the same settings stays as it is. Raises ZooError for layers that are not
+    on the grid, bands without or with the same name, and an unknown name in ``bands``.
+    """
+    if not settings.layers:
+        raise ZooError("prepare.stack.layers is empty; give a --config file with one entry per source of bands")
+    stamp = _stamp(settings)
+    if _made_before(settings.dest, stamp):
+        return [settings.dest]
+    grid = _grid(settings)
+    mosaics, names = [], []
+    for layer in settings.layers:
+        mosaic, found = _mosaic(layer, grid)
+        mosaics.append((mosaic, len(found)))
+        names += found
+    order = _order(names, settings.bands)
+    bands = [Band(names[i]) for i in order]
+    with (
+        CogWriter(settings.dest, grid, bands, tags={"PREPARED_FROM": stamp}) as writer,
+        progress_bar("stack", grid.height, "rows", quiet) as bar,
+    ):
+        for row in range(0, grid.height, STRIP):
+            window = Window(row, 0, min(STRIP, grid.height - row), grid.width)
+            values = np.concatenate([mosaic.read(window, count) for mosaic, count in mosaics])
+            writer.write_rows(row, values[order])
+            bar.update(row + window.height)
+    return [settings.dest]
+
+
+def _grid(settings: StackSettings) -> Grid:
+    if settings.grid.like is not None:
+        return read_info(settings.grid.like).grid
+    if settings.grid.crs is not None:
+        return make_grid(settings.grid, "prepare.stack.grid")
+    return union_grid(find_tiles(settings.layers[0].source))
+
+
+def _mosaic(layer: LayerSettings, grid: Grid) -> tuple[Mosaic, list[str]]:
+    if grid.crs is None or grid.transform is None:
+        raise ZooError("prepare.stack.grid: the grid's raster has no CRS; take one that has")
+    mosaic = Mosaic(grid, layer.resampling, zero_is_missing=layer.scale == "s2")
+    names: list[str] = []
+    for path in find_tiles(layer.source):
+        info = read_info(path)
+        bands = info.select(layer.bands)
+        found = _names(info, bands, layer)
+        if names and found != names:
+            raise ZooError(f"{path}: has bands {', '.join(found)}, the tiles before it {', '.join(names)}")
+        names = found
+        mosaic.add(path, bands, make_scale(layer, path))
+    if len(mosaic) == 0:
+        raise ZooError(f"{layer.source}: lies beside the stack's grid; take rasters of that place")
+    return mosaic, names
+
+
+def _names(info: RasterInfo, bands: tuple[int, ...], layer: LayerSettings) -> list[str]:
+    if layer.names is not None:
+        if len(layer.names) != len(bands):
+            raise ZooError(f"{info.path}: {len(bands)} bands are taken, 'names' of the layer has {len(layer.names)}")
+        return list(layer.names)
+    names = [info.descriptions[band - 1] for band in bands]
+    if not all(names):
+        raise ZooError(f"{info.path}: band {bands[names.index('')]} has no name; give 'names' for the layer")
+    return names
+
+
+def _order(names: list[str], wanted: tuple[str, ...] | None) -> list[int]:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ZooError(f"prepare.stack.layers: two bands are called {twice!r}; rename one with 'names'")
+    if wanted is None:
+        return list(range(len(names)))
+    for name in wanted:
+        if name not in names:
+            raise ZooError(f"prepare.stack.bands: no layer gives {name!r}.{did_you_mean(name, names)}")
+    return [names.index(name) for name in wanted]
+
+
+def _stamp(settings: StackSettings) -> str:
+    """Identify settings and source files, by size and time of change."""
+    for layer in settings.layers:
+        find_tiles(layer.source)
+    files = [p for layer in settings.layers for p in find_tiles(layer.source)]
+    stats = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    text = json.dumps([settings.model_dump(mode="json", exclude={"dest"}), stats])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _made_before(dest: Path, stamp: str) -> bool:
+    import rasterio
+
+    if not dest.exists():
+        return False
+    try:
+        with gdal(dest, "cannot be read"), rasterio.open(dest) as dataset:
+            return dataset.tags().get("PREPARED_FROM") == stamp
+    except ZooError:
+        return False

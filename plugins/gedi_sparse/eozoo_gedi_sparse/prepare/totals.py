@@ -1,0 +1,174 @@
+"""Step ``totals``: biomass of polygons in Mg, and how far the sum may be off.
+
+The total is the sum of mean x pixel area over the pixels whose centre lies inside. Its uncertainty depends on what
+neighbouring pixels have in common, which no map of standard deviations tells, so that the assumption is stated:
+
+- the noise (aleatoric) is fully correlated within square cells of ``correlation`` m and independent between cells;
+- the members' disagreement (epistemic) is that of the members' own totals where NAME_members.tif is there; else it is
+  taken as fully correlated over the whole polygon, the upper bound.
+
+Beside it stand the two extremes, all pixels independent and all fully correlated. None of them holds what every pixel
+has in common with the labels: an error of GEDI's own biomass model, or of the place where no shot was seen.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from eozoo_core.errors import ZooError
+from eozoo_core.raster import Grid, RasterReader, gdal
+from eozoo_core.tiles import Window
+from rasterio import Affine
+from rasterio.features import bounds, geometry_mask
+
+from eozoo_gedi_sparse.prepare.grids import apply, require_metres, require_same_grid
+from eozoo_gedi_sparse.prepare.patches import write_atomic_text
+from eozoo_gedi_sparse.prepare.polygons import Area, read_polygons
+from eozoo_gedi_sparse.prepare.settings import TotalsSettings
+
+STRIP = 512  # rows in memory
+
+
+@dataclass(frozen=True)
+class Total:
+    """One polygon. Areas in ha: all of it, and what has a prediction; the total covers only the latter. Rest in Mg."""
+
+    name: str
+    area_ha: float
+    predicted_ha: float
+    total_mg: float
+    std_mg: float
+    std_noise_mg: float
+    std_members_mg: float
+    std_if_independent_mg: float
+    std_if_correlated_mg: float
+
+
+class Maps:
+    """The maps of one raster: mean, noise (std, Mg/ha), and what is known of the members' disagreement."""
+
+    def __init__(self, stack: ExitStack, mean: Path | None):
+        if mean is None or not mean.name.endswith("_mean.tif"):
+            raise ZooError(f"prepare.totals.maps: give the mean map NAME_mean.tif, not {mean}")
+        self.path = mean
+        self.mean = self._open(stack, "mean")
+        unit = self.mean.info.units[0]
+        if unit != "Mg/ha":
+            raise ZooError(f"{mean}: is in {unit or 'no unit'}; totals are sums of biomass density in Mg/ha")
+        require_metres(self.mean.info.grid, str(mean))
+        self.members = self._open(stack, "members", needed=False)
+        self.epistemic = self._open(stack, "epistemic_std", needed=False)
+        self.noise = self._open(stack, "aleatoric_std" if self.epistemic else "std")
+        with gdal(mean, "cannot be read"), rasterio.open(mean) as dataset:
+            self.factor = float(dataset.tags().get("VARIANCE_FACTOR", "1").split()[0])
+
+    def _open(self, stack: ExitStack, what: str, needed: bool = True) -> RasterReader | None:
+        path = self.path.with_name(self.path.name.removesuffix("mean.tif") + f"{what}.tif")
+        if not path.exists() and not needed:
+            return None
+        reader = stack.enter_context(RasterReader(path))
+        if what != "mean":
+            require_same_grid(reader.info.grid, self.mean.info.grid, path, self.path)
+        return reader
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of all maps."""
+        return self.mean.info.grid
+
+
+def make_totals(settings: TotalsSettings) -> list[Path]:
+    """Write the table and print it. Raises ZooError for maps not in Mg/ha or metres, and polygons beside the map."""
+    with ExitStack() as stack:
+        maps = Maps(stack, settings.maps)
+        if settings.polygons is None:
+            raise ZooError("prepare.totals.polygons is not set; give a GeoJSON file of polygons")
+        areas = read_polygons(settings.polygons, maps.grid.crs, settings.name)
+        totals = [total_of(area, maps, settings.correlation) for area in areas]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(Total)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: v if isinstance(v, str) else f"{v:.6g}" for k, v in asdict(t).items()} for t in totals)
+    for t in totals:
+        print(
+            f"{t.name}: {t.total_mg:,.0f} Mg +- {t.std_mg:,.0f} over {t.predicted_ha:,.1f} of {t.area_ha:,.1f} ha;"
+            f" +- {t.std_if_independent_mg:,.0f} if all pixels were independent, {t.std_if_correlated_mg:,.0f} if none"
+        )
+    print(f"+- is one std, noise taken as one within {settings.correlation:g} m; GEDI's own model error is not in it")
+    return [write_atomic_text(settings.dest, text.getvalue())]
+
+
+def total_of(area: Area, maps: Maps, correlation: float) -> Total:
+    """Sum one polygon, strip by strip. Raises ZooError where no pixel's centre lies in it."""
+    t = maps.grid.transform
+    ha = abs(t.a * t.e - t.b * t.d) / 1e4
+    side = max(1, round(correlation / abs(t.a)))
+    cells: dict[tuple[int, int], float] = {}
+    members = np.zeros(len(maps.members.info.bands) if maps.members else 0)
+    pixels = valid = 0
+    total = independent = noise_sum = epistemic_sum = 0.0
+    for window, inside in _strips(area, maps.grid):
+        mean, noise = (reader.read(window)[0].astype(np.float64) for reader in (maps.mean, maps.noise))
+        known = inside & np.isfinite(mean) & np.isfinite(noise)
+        pixels, valid = pixels + int(inside.sum()), valid + int(known.sum())
+        total += ha * mean[known].sum()
+        _add_cells(cells, window, known, ha * noise, side)
+        noise_sum += ha * noise[known].sum()
+        independent += float(((ha * noise[known]) ** 2).sum())
+        if maps.epistemic is not None:
+            spread = maps.epistemic.read(window)[0].astype(np.float64)[known]
+            epistemic_sum += ha * spread.sum()
+            independent += float(((ha * spread) ** 2).sum())
+        if maps.members is not None:
+            members += ha * maps.members.read(window)[:, known].sum(axis=1, dtype=np.float64)
+    if pixels == 0:
+        raise ZooError(f"polygon {area.name!r}: holds the centre of no pixel of {maps.path}; is it in the right place?")
+    clustered = float(np.sqrt(sum(v**2 for v in cells.values())))
+    disagreement = float(members.std() * maps.factor**0.5) if maps.members is not None else epistemic_sum
+    return Total(
+        name=area.name,
+        area_ha=pixels * ha,
+        predicted_ha=valid * ha,
+        total_mg=total,
+        std_mg=float(np.hypot(clustered, disagreement)),
+        std_noise_mg=clustered,
+        std_members_mg=disagreement,
+        std_if_independent_mg=float(np.sqrt(independent)),
+        std_if_correlated_mg=float(np.hypot(noise_sum, epistemic_sum)),
+    )
+
+
+def _add_cells(
+    cells: dict[tuple[int, int], float], window: Window, known: np.ndarray, noise: np.ndarray, side: int
+) -> None:
+    """Add the noise of known pixels to the cells of ``side`` pixels that they lie in."""
+    row, col = np.nonzero(known)
+    keys = np.stack([(row + window.row) // side, (col + window.col) // side])
+    unique, inverse = np.unique(keys, axis=1, return_inverse=True)
+    sums = np.bincount(inverse.ravel(), noise[row, col], minlength=unique.shape[1])
+    for key, value in zip(unique.T.tolist(), sums.tolist()):
+        cells[tuple(key)] = cells.get(tuple(key), 0.0) + value
+
+
+def _strips(area: Area, grid: Grid) -> Iterator[tuple[Window, np.ndarray]]:
+    """Windows over the polygon's extent and the pixels (h, w) bool whose centres lie in it."""
+    west, south, east, north = bounds(area.geometry)
+    inverse, t = ~grid.transform, grid.transform
+    corners = np.array([apply(inverse, x, y) for x in (west, east) for y in (south, north)])
+    left, top = np.floor(corners.min(axis=0)).astype(int)
+    right, bottom = np.ceil(corners.max(axis=0)).astype(int)
+    left, top, right, bottom = max(left, 0), max(top, 0), min(right, grid.width), min(bottom, grid.height)
+    if left >= right:
+        return
+    for row in range(top, bottom, STRIP):
+        window = Window(row, int(left), min(STRIP, int(bottom) - row), int(right - left))
+        x, y = apply(t, window.col, window.row)
+        place = Affine(t.a, t.b, x, t.d, t.e, y)
+        yield window, geometry_mask([area.geometry], (window.height, window.width), place, invert=True)
