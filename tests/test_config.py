@@ -105,6 +105,12 @@ def test_yaml_round_trip_of_any_value(tmp_path_factory, every):
     assert build_settings(Zoo, yaml.safe_load(to_yaml(zoo))) == zoo
 
 
+def test_every_value_stays_on_its_line():
+    text = to_yaml(Every(text="a\nb", options={"note": "c\n\td"}))
+    assert '\ntext: "a\\nb"\n' in text
+    assert '\noptions: {note: "c\\n\\td"}\n' in text
+
+
 def test_nan_survives(tmp_path):
     assert math.isnan(through_file(Every(rate=math.nan), tmp_path).rate)
 
@@ -123,6 +129,7 @@ def test_nan_survives(tmp_path):
         ("data.options.lr=1e-7", "options", {"lr": 1e-7}),
         ("data.options={lr: 1e-7, on: off}", "options", {"lr": 1e-7, "on": "off"}),
         ("data.flag=true", "flag", True),
+        ("data.count=08", "count", 8),  # YAML 1.1 tries octal
     ],
 )
 def test_set(text, field, value):
@@ -238,7 +245,8 @@ def test_template_comments_every_field():
     assert "# The data, in two lines.\ndata:" in text
     assert "  # A count. (>= 1, < 10)\n  count: 3\n" in text
     assert "  # A choice. One of: off, on.\n  choice: 'off'\n" in text
-    assert "    # Optimiser steps of linear rise (constant, cosine, multistep). (>= 0)\n    warmup_steps: 20" in text
+    warmup = ScheduleSettings.model_fields["warmup_steps"].description
+    assert f"    # {warmup} (>= 0)\n    warmup_steps: 20\n" in text  # the default of the task, not of the class
 
     def check(cls):
         for field in cls.model_fields.values():

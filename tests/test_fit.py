@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from eozoo_core import Run
+from eozoo_core import Run, TrainSettings
 from eozoo_core.checkpoint import load_checkpoint
 from eozoo_core.config import load_settings
 from eozoo_core.errors import Interrupted
@@ -19,6 +19,7 @@ from eozoo_core.interrupt import Interrupt
 from eozoo_core.launch import launch, resolve_device
 from eozoo_core.loading import Loader, epoch_order
 from eozoo_core.optim import Schedule, make_optimizer, optimizer_step, pooled_step
+from eozoo_core.position import Position, Timetable
 from test_checkpoint import message
 from toy import Rows, Toy, ToySettings, collate
 
@@ -268,7 +269,7 @@ def test_divergence_in_the_first_epoch_has_no_checkpoint_to_speak_of(train, tmp_
     assert not (tmp_path / "run" / "current.pt").exists()
 
 
-def test_batches_without_labels_are_skipped_and_counted(train, data, tmp_path):
+def test_batches_without_labels_are_skipped_and_counted(train, after_step, monkeypatch, data, tmp_path):
     rows = np.load(data / "train.npy")
     rows[:, 2] = np.nan
     rows[:3, 2] = 1.0  # three labels among 64 rows
@@ -283,6 +284,11 @@ def test_batches_without_labels_are_skipped_and_counted(train, data, tmp_path):
     assert run.load("current")["optimizer"]["state"][0]["step"] == 24 - sum(
         line["train"]["skipped_steps"] for line in run.read_log()
     )
+    after_step(21, lambda model: signal.raise_signal(signal.SIGINT))  # skipped steps before and after it in its epoch
+    with pytest.raises(Interrupted):
+        train("parts", root=few)
+    monkeypatch.undo()
+    same_runs(run, train("parts", root=few))
     rows[:, 2] = np.nan
     np.save(few / "train.npy", rows)
     assert "no training sample of a whole epoch has a label" in message(lambda: train("none", root=few))
@@ -400,6 +406,26 @@ def test_validate_by_steps_and_end_by_steps(train):
     assert when(only) == [(8, 1, True), (10, 2, True)]
 
 
+@pytest.mark.parametrize(
+    ("batches", "options", "per_epoch", "total"),
+    [
+        (8, {"accumulate": 3, "epochs": 2}, 3, 6),  # the last step of an epoch takes what is left
+        (8, {"accumulate": 1, "epochs": 2, "steps": 9}, 8, 9),
+        (8, {"accumulate": 1, "epochs": 2, "steps": 99}, 8, 16),
+        (2, {"accumulate": 5, "epochs": None, "steps": 7}, 1, 7),
+    ],
+)
+def test_timetable_counts_optimiser_steps(batches, options, per_epoch, total):
+    times = Timetable(batches, TrainSettings(**options))
+    assert (times.per_epoch, times.total) == (per_epoch, total)
+    position = Position()
+    for step in range(total):
+        assert not times.ends(position)
+        assert (position.epoch, position.step) == (step // per_epoch, step)
+        times.advance(position)
+    assert times.ends(position)
+
+
 def test_lines_hold_the_mean_of_their_interval_only(train, after_step, monkeypatch):
     seen = []
 
@@ -424,6 +450,9 @@ def test_best_is_the_minimum_and_evaluating_it_repeats_the_number(train, data):
     assert best["epoch"] == scores.index(min(scores)) + 1
     assert run.load("current")["best_val"] == min(scores)
     assert Toy(run.settings).evaluate(run, "val")["model"]["loss"] == pytest.approx(min(scores), rel=1e-12)
+    options = ("train.learning_rate=0.4", "model.dropout=0.2")
+    train("parts", *options, f"train.epochs={best['epoch'] + 1}")  # stopped after the best epoch, which stays the best
+    same_runs(run, train("parts", *options, "train.epochs=12"))
 
 
 def test_jq_queries_of_document_002_on_a_real_log(train):
@@ -460,7 +489,7 @@ def small_fit(path, data, *overrides, validate=None, monitor="loss", derive=None
             signal.raise_signal(signal.SIGINT)
         return {"loss": (loss, 8)}
 
-    scheduler = Schedule([optimizer, optimizer_d], lambda step: 0.01)
+    scheduler = Schedule([optimizer, optimizer_d], lambda step: 0.01 / (1 + step))
     state = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     state |= {"discriminator": discriminator, "optimizer_d": optimizer_d}
     fit(
@@ -478,7 +507,11 @@ def small_fit(path, data, *overrides, validate=None, monitor="loss", derive=None
 
 def test_a_second_optimiser_and_network_are_restored(data, tmp_path):
     whole = small_fit(tmp_path / "whole", data)
-    assert {"discriminator", "optimizer_d"} <= whole.load("current").keys()
+    content = whole.load("current")
+    assert {"discriminator", "optimizer_d"} <= content.keys()
+    # The rate of every optimiser moved with the step: 24 steps were taken, the last at step 23.
+    assert [line["lr"] for line in whole.read_log()] == [0.01 / 8, 0.01 / 16, 0.01 / 24]
+    assert [content[name]["param_groups"][0]["lr"] for name in ("optimizer", "optimizer_d")] == [0.01 / 24] * 2
     with pytest.raises(Interrupted):
         small_fit(tmp_path / "parts", data, stop=10)
     same_runs(whole, small_fit(tmp_path / "parts", data))

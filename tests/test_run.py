@@ -191,11 +191,10 @@ def test_fingerprint_sees_names_sizes_and_both_ends(tmp_path):
         return fingerprint([tmp_path / "d" / name], tmp_path / "d")
 
     long = bytes(200_000)
-    seen = [
-        taken(*c) for c in (("a", b""), ("b", b""), ("a", b"1"), ("a", b"1" + long), ("a", long + b"1"), ("a", long))
-    ]
+    contents = [b"", b"1", b"1" + long, long + b"1", long, long + long]  # the last two differ in size only
+    seen = [taken("b", b""), *(taken("a", content) for content in contents)]
     assert len(set(seen)) == len(seen)
-    assert taken("a", long) == seen[-1]
+    assert taken("a", long + long) == seen[-1]
 
 
 def test_log_is_cut_and_survives_a_torn_line(run):

@@ -99,7 +99,7 @@ class _Loop:
         """Yield the micro-batches of every optimiser step still to do; ``position`` is that of the step's start."""
         while not self.times.ends(self.position):
             epoch = iter(self.batches.epoch(self.position.epoch, self.position.batch))
-            while group := self.times.take(epoch, self.position):
+            while group := self.times.take(epoch):
                 yield group
                 if self.position.batch == 0 or self.times.ends(self.position):
                     break

@@ -32,10 +32,9 @@ class Timetable:
         limits = [train.steps, train.epochs and train.epochs * self.per_epoch]
         self.total = min(limit for limit in limits if limit is not None)
 
-    def take(self, batches: Iterator[Any], position: Position) -> list[Any]:
-        """Return the micro-batches of the next optimiser step; fewer at the end of an epoch."""
-        left = self._batches - position.batch
-        return list(itertools.islice(batches, min(self._train.accumulate, left)))
+    def take(self, batches: Iterator[Any]) -> list[Any]:
+        """Return the micro-batches of the next optimiser step; fewer at the end of an epoch, none after it."""
+        return list(itertools.islice(batches, self._train.accumulate))
 
     def advance(self, position: Position) -> None:
         """Move on by one optimiser step."""
