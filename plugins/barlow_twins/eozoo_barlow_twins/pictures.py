@@ -103,7 +103,8 @@ def confusion_picture(confusion: np.ndarray, names: tuple[str, ...], file: Path)
 
 def curve_picture(curves: dict[str, list[tuple[float, float, float]]], metric: str, file: Path) -> Path:
     """Draw a metric over the share of labels: predictor -> (share, mean, standard deviation over the draws)."""
-    figure, axes = _figure()
+    figure, _ = _figure(0)
+    axes = figure.add_subplot()
     for name, points in ((n, p) for n, p in curves.items() if p):
         share, mean, deviation = (np.array(v) for v in zip(*points, strict=True))
         axes.errorbar(100 * share, mean, deviation, marker="o", markersize=4, capsize=3, label=name, linewidth=1.2)

@@ -173,7 +173,7 @@ def test_bad_scenes_are_refused(tmp_path):
 
 
 def test_labels_are_placed_by_coordinates_and_gaps_stay_unlabelled(tmp_path):
-    """Two rasters in another CRS and pixel size: the second fills what the first leaves, outside stays 0."""
+    """Two rasters that overlap: the second fills what the first leaves and overwrites nothing; outside stays 0."""
     raw = tmp_path / "raw"
     for name in ("B04", "B11", "SCL"):
         write_scene(raw / f"20200301_{name}.tif", np.full((20, 20), 4, np.uint16), 10)
@@ -181,15 +181,15 @@ def test_labels_are_placed_by_coordinates_and_gaps_stay_unlabelled(tmp_path):
     profile = {
         "driver": "GTiff",
         "height": 10,
-        "width": 5,
+        "width": 10,
         "count": 1,
         "dtype": "uint8",
         "crs": "EPSG:32631",
         "nodata": 0,
     }
-    for name, left, code in (("a.tif", 500000, 95), ("b.tif", 500050, 100)):
+    for name, left, code in (("a.tif", 499950, 95), ("b.tif", 500000, 100)):
         with rasterio.open(tmp_path / name, "w", transform=from_origin(left, 5600000, 10, 10), **profile) as out:
-            out.write(np.full((1, 10, 5), code, np.uint8))
+            out.write(np.full((1, 10, 10), code, np.uint8))
     file = prepare_labels(tile, (str(tmp_path / "a.tif"), str(tmp_path / "b.tif")))
     labels = np.load(file)
     assert labels.dtype == np.uint8
