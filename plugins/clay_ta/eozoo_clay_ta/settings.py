@@ -105,7 +105,7 @@ class IndexSettings(Settings):
 
     scenes_dir: str = Field("data/gk2a", description="Folder of level-1B files or bt_/rf_ stacks, searched below too.")
     labels: str = Field("data/asos", description="ASOS tables (.csv, .txt): a folder or a file.")
-    stations: str = Field("data/asos/stations.csv", description="Station positions with periods of validity.")
+    stations: str = Field("data/stations.csv", description="Station positions with periods of validity.")
     split_by: Literal["blocks", "dates", "stations"] = Field(
         "blocks", description="blocks of days dealt in turn; dates = before/after; stations = other places, all times."
     )
