@@ -60,8 +60,8 @@ def cut_job(job: Job) -> Cut:
         if not job.skip_bad:
             raise
         return Cut([], empty, np.zeros(0, np.int16), {"scene unreadable": len(job.rows)})
-    fields = np.concatenate([scene.bt, scene.rf, scene.sza[None], static.dem[None], static.lsmask[None]])
-    x = windows(fields, cols[inside], rows[inside])
+    fields = (scene.bt, scene.rf, scene.sza[None], static.dem[None], static.lsmask[None])
+    x = np.concatenate([windows(field, cols[inside], rows[inside]) for field in fields], axis=1)
     classes = static.classes()[rows[inside], cols[inside]]
     finite = np.isfinite(x).all(axis=(1, 2, 3))
     known = classes >= 0

@@ -32,7 +32,11 @@ GRID = GridSettings(width=56, height=56, left=-540_000.0, top=20_000.0)
 def sample_settings(root: Path, grid: GridSettings = GRID) -> ClaySettings:
     """Return settings whose paths lie below ``root``, as ``simulate`` names them."""
     index = IndexSettings(
-        scenes_dir=str(root / "l1b"), labels=str(root / "labels"), stations=str(root / "stations.csv"), block_days=15
+        scenes_dir=str(root / "l1b"),
+        labels=str(root / "labels"),
+        stations=str(root / "stations.csv"),
+        block_days=22,
+        pattern="ttvtte",
     )
     patches = PatchSettings(
         dem=str(root / "static/dem.tif"),

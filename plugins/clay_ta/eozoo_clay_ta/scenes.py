@@ -132,9 +132,13 @@ def stamp_time(stamp: str) -> datetime:
 
 def _block_mean(counts: np.ndarray, good: np.ndarray, factor: int, channel: Channel) -> np.ndarray:
     """Mean of the valid counts of each block, then calibrated: albedo is linear in counts, so the order is free."""
-    shape = (counts.shape[0] // factor, factor, counts.shape[1] // factor, factor)
-    number = good.reshape(shape).sum(axis=(1, 3), dtype=np.int32)
-    total = np.where(good, counts, 0).reshape(shape).sum(axis=(1, 3), dtype=np.int64)
+    valid = counts * good
+    shape = (counts.shape[0] // factor, counts.shape[1] // factor)
+    total, number = np.zeros(shape, np.uint32), np.zeros(shape, np.uint32)
+    for i in range(factor):  # strided sums: several times as fast as a reduction over axes of length 2 or 4
+        for j in range(factor):
+            total += valid[i::factor, j::factor]
+            number += good[i::factor, j::factor]
     mean = total / np.maximum(number, 1)
     return np.where(number > 0, channel.calibrate(mean), np.nan).astype(np.float32)
 

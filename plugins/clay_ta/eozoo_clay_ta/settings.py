@@ -105,7 +105,7 @@ class IndexSettings(Settings):
 
     scenes_dir: str = Field("data/gk2a", description="Folder of level-1B files or bt_/rf_ stacks, searched below too.")
     labels: str = Field("data/asos", description="ASOS tables (.csv, .txt): a folder or a file.")
-    stations: str = Field("data/asos/stations.csv", description="Station positions with periods of validity.")
+    stations: str = Field("data/stations.csv", description="Station positions with periods of validity.")
     split_by: Literal["blocks", "dates", "stations"] = Field(
         "blocks", description="blocks of days dealt in turn; dates = before/after; stations = other places, all times."
     )
@@ -159,9 +159,9 @@ class SimulateSettings(Settings):
     """Synthetic scenes, stations and labels: they show the pipeline, not how good a model is."""
 
     out: str = Field("data/synthetic", description="Folder to write.")
-    stations: int = Field(48, ge=4, description="Stations.")
-    every_days: int = Field(15, ge=1, description="Days between days with scenes, over 2022.")
-    days: int = Field(24, ge=1, description="Days with scenes.")
+    stations: int = Field(64, ge=4, description="Stations.")
+    every_days: int = Field(22, ge=1, description="Days between days with scenes, over 2022.")
+    days: int = Field(16, ge=1, description="Days with scenes.")
     hours: tuple[int, ...] = Field((3, 15), description="UTC hours of the scenes of a day.")
     map_stamps: tuple[str, ...] = Field(
         ("202204040300", "202210120500"), description="Further scenes, YYYYMMDDHHMM UTC, in the folder 'map'."

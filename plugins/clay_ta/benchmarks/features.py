@@ -1,0 +1,63 @@
+"""CPU seconds (one thread) of the first epoch with a frozen encoder, which computes the features, and of further ones.
+
+python plugins/clay_ta/benchmarks/features.py [--encoder clay_v1_5_large] [--rows 256]
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from eozoo_clay_ta.chunks import SCHEMA, PatchStore, chunk_path, write_chunk
+from eozoo_clay_ta.clay import SIZES, ClayEncoder
+from eozoo_clay_ta.features import cached_features
+from eozoo_clay_ta.model import build_model
+from eozoo_clay_ta.samples import Normalisation
+from eozoo_clay_ta.settings import ClayModel
+from eozoo_clay_ta.training import PatchBatches
+from eozoo_core.optim import make_optimizer, pooled_step
+from eozoo_core.settings import TrainSettings
+from lightning_fabric import Fabric
+
+
+def main():
+    """Run and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--encoder", default="clay_v1_5_large", choices=SIZES)
+    parser.add_argument("--rows", type=int, default=256)
+    options = parser.parse_args()
+    random, train = np.random.default_rng(0), TrainSettings(batch_size=64)
+    norm = Normalisation(np.zeros(19, np.float32), np.ones(19, np.float32), 12.0, 10.0)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        arrays = {n: random.standard_normal((options.rows, *s), dtype=np.float32) for n, s in SCHEMA.items()}
+        arrays["loc"][:] = [37, 127, 2000]
+        write_chunk(chunk_path(folder, "train", 0), arrays, [("2022-01-01T00:00", 1, 2, 3)] * options.rows)
+        store = PatchStore(folder, "train")
+        model = build_model(ClayModel(encoder=options.encoder), norm, ClayEncoder(SIZES[options.encoder]))
+        wrapped, optimizer = fabric.setup(model, make_optimizer(model.parameters(), train))
+
+        def epoch(number):
+            """Seconds of one epoch."""
+            start = time.process_time()
+            features = cached_features(model, store, folder / "cache", fabric, "benchmark")
+            wrapped.train()
+            for batch in PatchBatches(store, features, train, fabric).epoch(number):
+
+                def loss_sum(batch):
+                    squares = (wrapped(batch) - batch["y"]).square().sum()
+                    return squares, {"loss": (squares.detach(), batch["count"])}
+
+                pooled_step(fabric, wrapped, optimizer, train, [batch], loss_sum)
+            return time.process_time() - start
+
+        seconds = [epoch(i) for i in range(3)]
+    print(f"{options.encoder}, {options.rows} samples at 24 pixels, fp32, CPU seconds of one thread")
+    print(f"first epoch {seconds[0]:.2f} s, second {seconds[1]:.3f} s, third {seconds[2]:.3f} s")
+    print(f"second against first: {seconds[0] / seconds[1]:.0f} times as fast")
+
+
+if __name__ == "__main__":
+    main()
