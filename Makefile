@@ -30,6 +30,7 @@ format: env
 real: env
 	$(BIN)/python benchmarks/real_gedi.py
 	$(BIN)/python benchmarks/real_barlow.py
+	$(BIN)/python benchmarks/real_prithvi.py
 
 bench: env
 	$(BIN)/python -m benchmarks

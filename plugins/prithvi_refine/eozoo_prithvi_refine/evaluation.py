@@ -1,4 +1,4 @@
-"""``eozoo eval prithvi_refine``: the model beside its input, an affine fit and an unsharp mask; per month, biome and place."""
+"""``eozoo eval prithvi_refine``: the model, its input and simple refiners; in all, per month, biome and place."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ import pytest
 import rasterio
 from eozoo_core import ZooError
 from eozoo_core.config import load_settings
-from eozoo_prithvi_refine.prepare import Found, assign, pixel_metres
+from eozoo_prithvi_refine.prepare import Found, assign
+from eozoo_prithvi_refine.product_pixels import pixel_metres
 from eozoo_prithvi_refine.products import Product, date_in, month_in, offset_of
 from eozoo_prithvi_refine.settings import PrithviPrepareSettings, PrithviSettings
 from eozoo_prithvi_refine.task import PrithviRefine
@@ -159,6 +160,7 @@ def test_what_prepare_refuses(tmp_path, make, overrides, message):
     make(tmp_path / "in")
     with pytest.raises(ZooError, match=message):
         prepare(tmp_path / "in", tmp_path / "out", *overrides)
+    assert not (tmp_path / "out" / ".staging").exists()
 
 
 def test_biome_from_a_raster(tmp_path):
