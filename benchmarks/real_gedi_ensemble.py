@@ -2,7 +2,7 @@
 
     python -m benchmarks.real_gedi_ensemble      (after 'make real', whose trained networks it reads)
 
-Members are the five seeds of the network for few shots, trained with the same tile held out (each with another validation
+Members are the five seeds of the network for few shots with one tile held out (each with another validation
 tile). Writes benchmarks/results/real_gedi_ensemble.json.
 """
 

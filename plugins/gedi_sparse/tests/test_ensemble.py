@@ -219,6 +219,28 @@ def test_masks_hide_classes_and_clouds_and_nothing_else(world, ensemble, registr
         assert np.isfinite(plain[hidden]).any()
 
 
+def test_a_loss_without_variance_has_disagreement_and_no_std(world, registry, tmp_path):
+    task, run = make(world, registry, tmp_path / "mse", "train.members=2", "model.loss.name=mse", "train.epochs=1")
+    task.train(run)
+    assert set(task.outputs()) == {"mean", "epistemic_std"}
+    assert "variance_scale" not in run.info()
+    files = task.infer(run, world.scene, tmp_path / "maps")
+    assert [f.name for f in files] == ["scene_mean.tif", "scene_epistemic_std.tif", "scene.png"]
+    with rasterio.open(files[1]) as out:
+        assert np.nanmax(out.read(1)) > 0
+    assert (run.path / "eval_test" / "report.html").exists()
+    assert not (run.path / "eval_test" / "variances.npy").exists()
+
+
+def test_a_laplacian_network_is_judged_by_its_own_distribution(world, registry, tmp_path):
+    task, run = make(world, registry, tmp_path / "one", "train.members=1", "model.loss.name=laplacian_nll")
+    task.train(run)
+    found = {n: np.load(run.path / "eval_test" / f"{n}.npy") for n in ("predictions", "targets", "variances")}
+    error, b = np.abs(found["predictions"] - found["targets"]), np.sqrt(found["variances"] / 2)
+    judged = json.loads((run.path / "eval_test" / "uncertainty.json").read_text())["model"]
+    assert judged["coverage"][0]["observed"] == pytest.approx((error <= b * np.log(2)).mean(), abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

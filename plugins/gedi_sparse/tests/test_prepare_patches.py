@@ -142,6 +142,7 @@ def scene(tmp_path, height=70, width=90, labels=600, seed=0):
     label = np.full((height, width), np.nan, "f4")
     pick = rng.choice(height * width, labels, replace=False)
     label.flat[pick] = pick
+    stack[0].flat[pick[:40]] = np.nan  # labels where a band is missing: they must not count
     classes = np.where(x % 7 == 0, 50, 10).astype(np.uint8)
     write(tmp_path / "stack.tif", stack, ["y", "x"], nodata=np.nan)
     write(tmp_path / "labels.tif", label[None], ["agbd"], nodata=np.nan)

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 import rasterio
 from click.testing import CliRunner
 from eozoo.cli import main
@@ -13,6 +12,7 @@ from eozoo.cli import main
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "gedi_from_granules.md"
 RESULT = ROOT / "benchmarks" / "results" / "real_gedi_biomass.json"
+ENSEMBLE = RESULT.with_name("real_gedi_ensemble.json")
 SHORT = ["train.epochs=1", "train.members=2", "model.options.width=4", "runtime.tensorboard=false"]
 
 
@@ -60,7 +60,6 @@ def test_labels_of_the_example_are_its_truth(tmp_path, monkeypatch):
     assert close > shifted + 0.1
 
 
-@pytest.mark.skipif(not RESULT.exists(), reason="the real run was not made")
 def test_numbers_in_the_page_are_those_of_the_real_run():
     result, page = json.loads(RESULT.read_text()), PAGE.read_text()
     for rows in result["granules"].values():
@@ -74,3 +73,14 @@ def test_numbers_in_the_page_are_those_of_the_real_run():
         cells = " | ".join(f"{row[k]:.2f}" for k in ("crps", "mean_squared_z", "coverage_90"))
         assert f"| {key} | {cells} |" in page, key
     assert f"better than its members' mean in {texas['seeds_ensemble_better']} of 5 seeds" in " ".join(page.split())
+
+
+def test_numbers_of_the_ensemble_are_those_of_the_real_run():
+    result, page = json.loads(ENSEMBLE.read_text()), " ".join(PAGE.read_text().split())
+    for name in ("ensemble", "member"):
+        keys = ("rmse", "crps", "mean_squared_z", "coverage_68%", "coverage_90%")
+        assert f"| {name} | {' | '.join(f'{result[name][k]:.2f}' for k in keys)} |" in page
+    d = result["rmse_difference"]
+    assert f"in {d['tiles_better']} of 8 tiles, by {-d['mean']:.2f} m" in page
+    assert f"interval over tiles {-d['high']:.2f} to {-d['low']:.2f})" in page
+    assert f"{result['shots']} shots" in page
