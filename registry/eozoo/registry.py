@@ -182,4 +182,4 @@ def _named(settings: Any, path: str) -> Any:
 
 
 def _claimed(kind: str, name: str, entries: list[Entry]) -> str:
-    return f"{kind} {name!r} is claimed by {' and '.join(e.plugin for e in entries)}; uninstall one"
+    return f"{kind} {name!r} is claimed by {' and '.join(e.plugin for e in entries)}; switch one off: 'eozoo plugins'"
