@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core.task import Plan, Sample, Task
 
+from eozoo_gedi_sparse.plugin import SLOTS
 from eozoo_gedi_sparse.settings import (
     DataSettings,
     GediInferSettings,
@@ -25,6 +26,7 @@ class GediSparse(Task):
     """Mean and standard deviation of canopy height (m) or biomass density (Mg/ha) for every pixel of a raster."""
 
     Settings: ClassVar = GediSettings
+    slots: ClassVar = SLOTS
     settings: GediSettings
 
     def outputs(self) -> dict[str, str]:

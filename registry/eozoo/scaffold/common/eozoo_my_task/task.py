@@ -22,7 +22,7 @@ class MyTask(Task):
     settings: MyTaskSettings
     slots: ClassVar = {
         "model": Slot("model", feeds=FEEDS, wants=WANTS),
-        "model.loss": Slot("loss", feeds=LOSS_FEEDS, after="model"),
+        "model.loss": Slot("loss", feeds=LOSS_FEEDS),
     }
 
     def outputs(self) -> dict[str, str]:

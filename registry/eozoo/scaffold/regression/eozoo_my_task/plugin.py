@@ -5,7 +5,8 @@ from eozoo_core import Port, Spec, hookimpl
 CITATION = ""  # the paper, document or repository that your method comes from
 FEEDS = (Port("image", "B C H W"),)  # what the task gives to a network: standardised bands without gaps
 WANTS = (Port("mean", "B 1 H W"),)  # what it needs from one
-LOSS_FEEDS = (Port("target", "B 1 H W"),)  # what a loss gets beside that
+GIVES = (*WANTS, Port("log_scale", "B 1 H W"))  # what its own can give: channels 0 and 1, as many as asked for
+LOSS_FEEDS = (*WANTS, Port("target", "B 1 H W"))  # what it gives to a loss
 
 
 @hookimpl
@@ -33,4 +34,4 @@ def eozoo_models() -> list[Spec]:
 def eozoo_losses() -> list[Spec]:
     """The loss; it is called with what it takes, in that order."""
     target = "eozoo_my_task.losses:my_task_loss"
-    return [Spec("my_task_loss", target, "Squared error over labelled pixels", takes=(*WANTS, *LOSS_FEEDS))]
+    return [Spec("my_task_loss", target, "Squared error over labelled pixels", takes=LOSS_FEEDS)]

@@ -5,7 +5,7 @@ from eozoo_core import Port, Spec, hookimpl
 CITATION = ""  # the paper, document or repository that your method comes from
 FEEDS = (Port("image", "B C H W"),)  # what the task gives to a network: standardised bands without gaps
 WANTS = (Port("logits", "B K H W", "1"),)  # what it needs from one
-LOSS_FEEDS = (Port("target", "B 1 H W", "class index"),)  # what a loss gets beside that
+LOSS_FEEDS = (*WANTS, Port("target", "B 1 H W", "class index"))  # what it gives to a loss
 
 
 @hookimpl
@@ -33,4 +33,4 @@ def eozoo_models() -> list[Spec]:
 def eozoo_losses() -> list[Spec]:
     """The loss; it is called with what it takes, in that order."""
     target = "eozoo_my_task.losses:my_task_loss"
-    return [Spec("my_task_loss", target, "Cross-entropy over labelled pixels", takes=(*WANTS, *LOSS_FEEDS))]
+    return [Spec("my_task_loss", target, "Cross-entropy over labelled pixels", takes=LOSS_FEEDS)]
