@@ -96,7 +96,7 @@ def test_a_name_claimed_twice_is_listed_and_refused_when_used(install):
     install("first", GOOD.replace("{name}", "zz_net"), "1.0")
     install("second", GOOD.replace("{name}", "zz_net"), "2.0")
     registry = Registry.discover()
-    claim = "model 'zz_net' is claimed by zz-first 1.0 and zz-second 2.0; uninstall one"
+    claim = "model 'zz_net' is claimed by zz-first 1.0 and zz-second 2.0; switch one off: 'eozoo plugins'"
     assert ours(registry) == {"zz-second 2.0": claim}
     with pytest.raises(ZooError, match=claim):
         registry.create("model", "zz_net", {})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         TaskSettings,
         TrainSettings,
     )
+    from eozoo_core.slots import Slot
     from eozoo_core.spec import KINDS, Port, Spec
     from eozoo_core.task import Plan, Sample, Task
 
@@ -33,6 +34,7 @@ _HOME = {
     "RuntimeSettings": "settings",
     "Sample": "task",
     "Settings": "settings",
+    "Slot": "slots",
     "Spec": "spec",
     "Task": "task",
     "TaskSettings": "settings",
@@ -51,6 +53,7 @@ __all__ = [
     "RuntimeSettings",
     "Sample",
     "Settings",
+    "Slot",
     "Spec",
     "Task",
     "TaskSettings",

@@ -45,7 +45,7 @@ class Spec:
     licence:  SPDX name of the code's licence.
     citation: paper, document or repository where the idea comes from.
 
-    Raises ValueError at construction where a name, target or summary is malformed.
+    Raises ValueError at construction where a name, target, summary, need or Port is malformed.
     """
 
     name: str
@@ -64,6 +64,12 @@ class Spec:
             raise ValueError(f"{self.name}: target {self.target!r} is not 'package.module:attribute'")
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"{self.name}: the summary is one line")
+        for field in ("takes", "gives"):
+            ports = getattr(self, field)
+            if not isinstance(ports, tuple) or not all(isinstance(port, Port) for port in ports):
+                raise ValueError(f"{self.name}: {field} is {ports!r}, expected a tuple of Port")
+        if not isinstance(self.needs, tuple) or not all(isinstance(n, tuple) and len(n) == 2 for n in self.needs):
+            raise ValueError(f"{self.name}: needs is {self.needs!r}, expected ((module, requirement), ...)")
 
     def load(self) -> Any:
         """Import and return the target.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.settings import TaskSettings
+from eozoo_core.slots import Slot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +72,7 @@ class Task(ABC):
     monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
     tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
     prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; the method is prepare_<step>()
+    slots: ClassVar[dict[str, Slot]] = {}  # settings path of a Named part ("model", "model.loss") -> what fits there
 
     def __init__(self, settings: TaskSettings, registry: Registry | None = None):
         self.settings = settings

@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any
 
 import pluggy
 from eozoo_core import hookspecs
 from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.slots import misfit
 from eozoo_core.spec import KINDS, Spec
+
+from eozoo import compat, switches
 
 GROUP = "eozoo"
 HOOKS = {"task": "eozoo_tasks", "model": "eozoo_models", "dataset": "eozoo_datasets", "loss": "eozoo_losses"}
@@ -48,14 +51,23 @@ class Registry:
         self._manager.add_hookspecs(hookspecs)
         self._entries: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in KINDS}
         self.problems: list[Problem] = []
+        self.disabled: list[str] = []  # entry points that are switched off
 
     @classmethod
-    def discover(cls) -> Registry:
-        """Load every entry point of group "eozoo", in the order of distribution names."""
-        registry = cls()
-        points = {((point.dist and point.dist.name) or "", point.name): point for point in entry_points(group=GROUP)}
-        for _, point in sorted(points.items()):
-            registry.add(point.load, f"{point.dist.name} {point.dist.version}" if point.dist else point.name)
+    def discover(cls, skip: Iterable[str] = ()) -> Registry:
+        """Load every entry point of group "eozoo", in the order of distribution names.
+
+        Left out are those that the user has switched off, those in ``skip``, and those built for another core.
+        """
+        registry, off = cls(), switches.disabled()
+        for point in installed():
+            if point.name in off:
+                registry.disabled.append(point.name)
+            elif unmet := compat.built_for_another((point.dist and point.dist.requires) or (), version("eozoo")):
+                reason = f"it was built for {unmet}, installed is {version('eozoo')}; update the plugin or eozoo"
+                registry.problems.append(Problem(label(point), ZooError(reason)))
+            elif point.name not in skip:
+                registry.add(point.load, label(point))
         return registry
 
     def add(self, load: Callable[[], Any], plugin: str) -> None:
@@ -106,6 +118,23 @@ class Registry:
             raise ZooError(_claimed(kind, name, found))
         return found[0]
 
+    def check_slots(self, task: Any, settings: Any) -> None:
+        """Check that what ``settings`` name fits into the slots of the class ``task``, without importing any of it.
+
+        Raises ZooError, one line, for a name that does not exist or whose declared Ports do not fit.
+        """
+        for path, slot in task.slots.items():
+            spec, fed = self.find(slot.kind, _named(settings, path).name).spec, ()
+            if slot.after:
+                fed = self.find(task.slots[slot.after].kind, _named(settings, slot.after).name).spec.gives
+            if problem := misfit(slot, spec, fed):
+                fits = ", ".join(self.fitting(slot, fed)) or "none"
+                raise ZooError(f"{path}.name: {slot.kind} {spec.name!r} does not fit: {problem}. What fits: {fits}.")
+
+    def fitting(self, slot: Any, fed: tuple = ()) -> list[str]:
+        """Return the names of everything registered that fits into ``slot``, sorted."""
+        return [e.spec.name for e in self.entries(slot.kind) if misfit(slot, e.spec, fed) is None]
+
     def get(self, kind: str, name: str) -> Any:
         """Import and return the class or function behind a name; an error in it keeps its traceback, with a note."""
         entry = self.find(kind, name)
@@ -135,5 +164,22 @@ class Registry:
         return target(**options)
 
 
+def installed() -> list[EntryPoint]:
+    """Return the entry points of all plugins, in the order of distribution names, importing none."""
+    points = {((point.dist and point.dist.name) or "", point.name): point for point in entry_points(group=GROUP)}
+    return [point for _, point in sorted(points.items())]
+
+
+def label(point: EntryPoint) -> str:
+    """Return "distribution version" of an entry point."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.name
+
+
+def _named(settings: Any, path: str) -> Any:
+    for part in path.split("."):
+        settings = getattr(settings, part)
+    return settings
+
+
 def _claimed(kind: str, name: str, entries: list[Entry]) -> str:
-    return f"{kind} {name!r} is claimed by {' and '.join(e.plugin for e in entries)}; uninstall one"
+    return f"{kind} {name!r} is claimed by {' and '.join(e.plugin for e in entries)}; switch one off: 'eozoo plugins'"

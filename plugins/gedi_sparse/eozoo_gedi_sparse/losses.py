@@ -13,7 +13,9 @@ Both likelihoods are complete (with 0.5 log 2 pi and log 2), so a logged loss eq
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -122,7 +124,17 @@ class LaplacianNLL(SparseLoss):
         return math.sqrt(2) * torch.exp(clamp_log_scale(log_scale, self.scale_power))
 
 
-class MSE(SparseLoss):
+class MeanOnly(SparseLoss):
+    """A loss of the mean alone: called as (mean, target), which is what its Ports say, or like all others here."""
+
+    def __call__(
+        self, mean: torch.Tensor, log_scale: torch.Tensor | None, target: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (sum, count) over the labelled pixels."""
+        return super().__call__(mean, None, log_scale if target is None else target)
+
+
+class MSE(MeanOnly):
     """Squared error, unit^2."""
 
     def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
@@ -130,12 +142,34 @@ class MSE(SparseLoss):
         return error.square()
 
 
-class MAE(SparseLoss):
+class MAE(MeanOnly):
     """Absolute error, unit."""
 
     def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
         """|error| of every pixel."""
         return error.abs()
+
+
+class MeanLoss(SparseLoss):
+    """Another plugin's loss, (mean, target) -> (sum, count) over the labelled pixels; trains no variance.
+
+    Raises ZooError for one that is not called with two arrays: how it scales a log_scale is not known here.
+    """
+
+    def __init__(self, loss: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]):
+        try:
+            inspect.signature(loss).bind(None, None)
+        except TypeError:
+            from eozoo_core.errors import ZooError
+
+            raise ZooError("model.loss.name: a loss of another plugin must take mean and target, no more") from None
+        self._loss = loss
+
+    def __call__(
+        self, mean: torch.Tensor, log_scale: torch.Tensor | None, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (sum, count) over the labelled pixels."""
+        return self._loss(mean, target)
 
 
 def gaussian_nll(beta: float = 0.0) -> SparseLoss:

@@ -1,11 +1,15 @@
 """What this plugin offers, as names and places only: ``eozoo list`` imports this module."""
 
-from eozoo_core import Port, Spec, hookimpl
+from eozoo_core import Port, Slot, Spec, hookimpl
 
 _IMAGE = Port("image", "B C H W")
 _MEAN = Port("mean", "B 1 H W")
 _LOG_SCALE = Port("log_scale", "B 1 H W")
 _TARGET = Port("target", "B 1 H W")
+SLOTS = {
+    "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
+    "model.loss": Slot("loss", feeds=(_TARGET,), after="model"),
+}
 _LANG = "Lang et al. 2023, A high-resolution canopy height model of the Earth, doi:10.1038/s41559-023-02206-6"
 _THAILAND = "rsongphon, Satellite-Based AGB and CHM Estimation, M2GARSS 2024, doi:10.1109/M2GARSS57310.2024.10537362"
 

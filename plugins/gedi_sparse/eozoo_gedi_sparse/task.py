@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core.task import Plan, Sample, Task
 
+from eozoo_gedi_sparse.plugin import SLOTS
 from eozoo_gedi_sparse.settings import (
     DataSettings,
     GediInferSettings,
@@ -25,6 +26,7 @@ class GediSparse(Task):
     """Mean and standard deviation of canopy height (m) or biomass density (Mg/ha) for every pixel of a raster."""
 
     Settings: ClassVar = GediSettings
+    slots: ClassVar = SLOTS
     settings: GediSettings
     prepare_steps: ClassVar = {
         "shots": "GEDI L4A or L2A granules, or tables of shots -> filtered shots, and what each filter removed",

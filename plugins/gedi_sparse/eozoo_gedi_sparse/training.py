@@ -19,7 +19,7 @@ from eozoo_core.task import Plan
 
 from eozoo_gedi_sparse.baseline import BaselineFit, Baselines
 from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows, training_arrays
-from eozoo_gedi_sparse.losses import SparseLoss
+from eozoo_gedi_sparse.losses import MeanLoss, SparseLoss
 from eozoo_gedi_sparse.pairs import Pairs, check_disjoint, find_pairs
 from eozoo_gedi_sparse.regressor import SparseRegressor
 from eozoo_gedi_sparse.scoring import TileScores, score_tile
@@ -110,8 +110,9 @@ def folders(settings: GediSettings) -> tuple[Any, Any]:
 
 
 def make_loss(settings: GediSettings, registry: Registry) -> SparseLoss:
-    """Build the loss that ``model.loss`` names."""
-    return registry.create("loss", settings.model.loss.name, settings.model.loss.options)
+    """Build the loss that ``model.loss`` names; one from elsewhere is called with mean and target."""
+    loss = registry.create("loss", settings.model.loss.name, settings.model.loss.options)
+    return loss if isinstance(loss, SparseLoss) else MeanLoss(loss)
 
 
 def make_model(

@@ -9,7 +9,8 @@ from typing import Any
 import click
 from eozoo_core.errors import Interrupted, ZooError, did_you_mean
 
-VERBS = ("list", "show", "config", "prepare", "train", "eval", "infer", "demo", "doctor")
+VERBS = ("list", "show", "config", "prepare", "train", "eval", "infer", "demo", "new", "plugins", "doctor")
+_BEFORE_PLUGINS = ("plugins", "doctor")  # they must work when importing a plugin hangs
 
 
 class Verbs(click.Group):
@@ -52,7 +53,7 @@ class Verbs(click.Group):
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Train, score and run Earth-observation models by name. Every model is a plugin."""
-    if ctx.obj is None:
+    if ctx.obj is None and ctx.invoked_subcommand not in _BEFORE_PLUGINS:
         from eozoo.registry import Registry
 
         ctx.obj = Registry.discover()

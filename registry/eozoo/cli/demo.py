@@ -31,6 +31,7 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
         echo(f"1. synthetic data in {out / 'data'}: they show the pipeline, not how good a model is")
         sample = cls.sample(out / "data")
         settings = load_settings(cls.Settings, None, overrides, to_dict(sample.settings))
+        registry.check_slots(cls, settings)
         run = Run.create(out / "run", task, settings, registry.find("task", task).plugin)
         built = cls(settings, registry)
         echo(f"2. training into {run.path}")

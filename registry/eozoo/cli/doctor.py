@@ -1,47 +1,123 @@
-"""``eozoo doctor``: versions, devices, and every plugin that could not be used, with the reason."""
+"""``eozoo doctor``: versions, devices, what importing each plugin costs, what cannot be used, why, and what helps."""
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 import traceback
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from eozoo_core.errors import ZooError
 from eozoo_core.spec import KINDS
 
+from eozoo import probe, switches
+from eozoo.cli.options import json_option
+from eozoo.registry import Problem, Registry, installed, label
+
 if TYPE_CHECKING:
-    from eozoo.registry import Registry
+    from importlib.metadata import EntryPoint
 
 _PACKAGES = ("eozoo", "torch", "lightning-fabric", "numpy", "rasterio", "timm", "peft", "bitsandbytes", "h5py")
 
 
 @click.command("doctor")
-@click.pass_obj
-def command(registry: Registry) -> None:
+@json_option
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
     """Explain what is installed and every plugin that cannot be used; exit code 1 if there is one."""
-    click.echo(f"python {platform.python_version()} on {platform.platform()}")
-    click.echo("  ".join(f"{name} {_version(name)}" for name in _PACKAGES))
-    click.echo(_devices())
-    plugins = sorted({entry.plugin for kind in KINDS for entry in registry.entries(kind)})
-    for plugin in plugins:
-        names = [e.spec.name for kind in KINDS for e in registry.entries(kind) if e.plugin == plugin]
-        click.echo(f"ok      {plugin}: {', '.join(names)}")
-    for problem in registry.problems:
+    off = switches.disabled()
+    imports = {point.name: (point, probe.time_import(point)) for point in installed() if point.name not in off}
+    hanging = {name: (point, found.failure) for name, (point, found) in imports.items() if found.failure}
+    registry = ctx.obj or Registry.discover(skip=hanging)
+    problems = [
+        *registry.problems,
+        *(Problem(label(point), ZooError(failure)) for point, failure in hanging.values()),
+        *_wrong_targets(registry),
+    ]
+    plugins = [_plugin(registry, point, found) for point, found in imports.values()]
+    known = {plugin["plugin"] for plugin in plugins}
+    others = sorted({e.plugin for kind in KINDS for e in registry.entries(kind)} - known)
+    plugins += [{"plugin": name, "offers": _offers(registry, name), "import_seconds": None} for name in others]
+    content = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "devices": _devices(),
+        "plugins": [plugin for plugin in plugins if plugin["offers"]],
+        "problems": [{"plugin": p.plugin, "reason": p.reason, "remedy": _remedy(p)} for p in problems],
+        "disabled": sorted(off),
+    }
+    click.echo(json.dumps(content, indent=2)) if as_json else _print(content, problems)
+    sys.exit(1 if problems else 0)
+
+
+def _print(content: dict[str, Any], problems: list[Problem]) -> None:
+    click.echo(f"python {content['python']} on {content['platform']}")
+    click.echo("  ".join(f"{name} {found or '-'}" for name, found in content["packages"].items()))
+    click.echo(content["devices"])
+    for plugin in content["plugins"]:
+        seconds, slow = plugin["import_seconds"], plugin.get("slow")
+        cost = "" if seconds is None else f"  (imported in {seconds:.2f} CPU s)"
+        click.secho(f"{'slow' if slow else 'ok':<8}{plugin['plugin']}: {', '.join(plugin['offers'])}{cost}",
+                    fg="yellow" if slow else None)  # fmt: skip
+        if slow:
+            costly = ", ".join(plugin["costly"]) or "much"
+            click.echo(f"        its module imports {costly}, at every eozoo command: tell its authors to import late")
+            click.echo(f"        or: eozoo plugins disable {plugin['name']}")
+    for problem, entry in zip(problems, content["problems"], strict=True):
         click.secho(f"broken  {problem.plugin}: {problem.reason}", fg="red")
         if not isinstance(problem.error, ZooError):
             click.echo("".join(traceback.format_exception(problem.error)).rstrip())
-        click.echo(f"        repair it, or: pip uninstall {problem.plugin.split()[0]}")
-    sys.exit(1 if registry.problems else 0)
+        click.echo(f"        {entry['remedy']}")
+    for name in content["disabled"]:
+        click.echo(f"off     {name}: eozoo plugins enable {name}")
 
 
-def _version(package: str) -> str:
+def _plugin(registry: Registry, point: EntryPoint, found: probe.Import) -> dict[str, Any]:
+    return {
+        "plugin": label(point),
+        "name": point.name,
+        "offers": _offers(registry, label(point)),
+        "import_seconds": found.seconds,
+        "slow": found.slow,
+        "costly": list(found.costly),
+    }
+
+
+def _offers(registry: Registry, plugin: str) -> list[str]:
+    return [e.spec.name for kind in KINDS for e in registry.entries(kind) if e.plugin == plugin]
+
+
+def _wrong_targets(registry: Registry) -> list[Problem]:
+    found = []
+    for entry in (e for kind in KINDS for e in registry.entries(kind)):
+        if reason := probe.wrong_target(entry.spec):
+            found.append(Problem(entry.plugin, ZooError(f"{entry.kind} {entry.spec.name!r} cannot be used: {reason}")))
+    return found
+
+
+def _remedy(problem: Problem) -> str:
+    package = problem.plugin.split()[0]
+    points = [p.name for p in installed() if label(p) == problem.plugin]
+    off = f"eozoo plugins disable {points[0]}, or: " if points else ""
+    text = problem.reason
+    if isinstance(problem.error, ModuleNotFoundError) and problem.error.name:
+        return f"pip install the package that has the module {problem.error.name!r}, or: {off}pip uninstall {package}"
+    if "pip install " in text:
+        return text[text.index("pip install ") :]
+    if "built for" in text:
+        return f"pip install --upgrade {package}, or: {off}pip uninstall {package}"
+    return f"repair it, or: {off}pip uninstall {package}"
+
+
+def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "-"
+        return None
 
 
 def _devices() -> str:

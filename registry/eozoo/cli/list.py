@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from eozoo_core.spec import KINDS
 
-from eozoo.cli.options import table
+from eozoo.cli.options import json_option, table
 
 if TYPE_CHECKING:
     from eozoo.registry import Registry
@@ -18,7 +18,7 @@ _PLURAL = {"task": "tasks", "model": "models", "dataset": "datasets", "loss": "l
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(list(_PLURAL.values())), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def command(registry: Registry, kind: str | None, as_json: bool) -> None:
     """List tasks, models, datasets and losses by name."""
@@ -28,7 +28,8 @@ def command(registry: Registry, kind: str | None, as_json: bool) -> None:
             {"kind": e.kind, "name": e.spec.name, "plugin": e.plugin, "summary": e.spec.summary} for e in entries
         ]
         problems = [{"plugin": p.plugin, "reason": p.reason} for p in registry.problems]
-        click.echo(json.dumps({"entries": records, "problems": problems}, indent=2))
+        content = {"entries": records, "problems": problems, "disabled": registry.disabled}
+        click.echo(json.dumps(content, indent=2))
         return
     if entries:
         rows = [[e.kind, e.spec.name, e.plugin, e.spec.summary] for e in entries]
@@ -37,3 +38,5 @@ def command(registry: Registry, kind: str | None, as_json: bool) -> None:
         click.echo("nothing installed: pip install one of the plugins/ folders")
     for problem in registry.problems:
         click.secho(f"broken: {problem.plugin}: {problem.reason}; see 'eozoo doctor'", fg="red", err=True)
+    for name in registry.disabled:
+        click.echo(f"off: {name}; 'eozoo plugins enable {name}'", err=True)

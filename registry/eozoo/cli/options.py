@@ -25,6 +25,8 @@ config_option = click.option(
     "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="YAML file of settings."
 )
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
 
 def runtime_options(command: Callable) -> Callable:
     """Add --device, --devices, --nodes and --quiet: short forms of ``--set runtime...``."""

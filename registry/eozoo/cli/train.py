@@ -55,6 +55,7 @@ def command(
     cls = registry.get("task", task)
     extra = [*runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
     settings = _settings(cls, run_dir, config_file, [*overrides, *extra])
+    registry.check_slots(cls, settings)
     built = cls(settings, registry)
     if dry_run:
         with blame(registry, task):

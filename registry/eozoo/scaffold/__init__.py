@@ -1,0 +1,94 @@
+"""Writes a plugin of one's own from the templates beside this file: ``common``, with the files of one kind over it.
+
+The templates are a plugin called ``my_task``, checked like all other code; writing one means renaming.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eozoo_core.errors import ZooError
+
+if TYPE_CHECKING:
+    from eozoo.registry import Registry
+
+_HERE = Path(__file__).parent
+_SUMMARIES = {
+    "regression": "A value for every pixel of an image, learned from sparse labels",
+    "segmentation": "The class of every pixel of an image, learned from sparse labels",
+    "ssl": "Features of every pixel of an image, learned without labels",
+}
+_LAYOUTS = {
+    "regression": "A label is one float band on the grid of its image, nodata or NaN = no label.",
+    "segmentation": "A label is one band of class indices on the grid of its image, nodata or NaN = no label.",
+    "ssl": "There are no labels: the `label/` folders do not exist.",
+}
+# Under their own names, these would be taken for those of the zoo: by pytest, by pip, by ruff.
+_PLACES = {
+    "checks/project.toml": "pyproject.toml",
+    "checks/conformance.py": "tests/test_conformance.py",
+    "checks/conftest.py": "tests/conftest.py",
+}
+
+
+def write_plugin(name: str, kind: str, folder: Path, registry: Registry) -> Path:
+    """Write the plugin NAME of a kind ("regression", "segmentation", "ssl") into FOLDER/NAME, complete or not at all.
+
+    Raises ZooError for a name that is malformed or taken, and where something is in the way.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise ZooError(f"{name!r} is no name: lower-case letters, digits and single underscores, a letter first")
+    names = {"task": name, "model": f"{name}_net", "loss": f"{name}_loss"}
+    for what, wanted in names.items():
+        for entry in registry.entries(what):
+            if entry.spec.name == wanted:
+                raise ZooError(f"{what} {wanted!r} exists already, from {entry.plugin}; choose another name")
+    if find_spec(f"eozoo_{name}") is not None:
+        raise ZooError(f"a package 'eozoo_{name}' is installed already; choose another name")
+    path = folder / name
+    if path.exists():
+        raise ZooError(f"{path}: exists already; choose another name or --in")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as temporary:
+            _write(Path(temporary) / name, name, kind)
+            shutil.move(Path(temporary) / name, path)
+    except OSError as error:
+        raise ZooError(f"{path}: cannot be written ({error.strerror}); choose another --in") from None
+    return path
+
+
+def _write(path: Path, name: str, kind: str) -> None:
+    for layer in ("common", kind):
+        for file in sorted((_HERE / layer).rglob("*")):
+            place = file.relative_to(_HERE / layer).as_posix()
+            if file.is_dir() or "__pycache__" in place or place.startswith("."):
+                continue
+            target = path / _renamed(_PLACES.get(place, place), name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            text = file.read_text(encoding="utf-8")
+            target.write_text(text if file.name == "LICENSE" else _filled(text, name, kind), encoding="utf-8")
+
+
+def _filled(text: str, name: str, kind: str) -> str:
+    from eozoo.compat import core_range
+
+    low, high = core_range()
+    for word, value in {
+        "SUMMARY": _SUMMARIES[kind],
+        "LAYOUT": _LAYOUTS[kind],
+        "EOZOO_LOW": low,
+        "EOZOO_HIGH": high,
+    }.items():
+        text = re.sub(rf"\b{word}\b", value, text)
+    return _renamed(text, name)
+
+
+def _renamed(text: str, name: str) -> str:
+    camel = "".join(word.capitalize() for word in name.removesuffix("_task").split("_"))
+    return text.replace("my_task", name).replace("my-task", name.replace("_", "-")).replace("MyTask", f"{camel}Task")

@@ -1,0 +1,1 @@
+"""SUMMARY. What the package offers is declared in ``plugin``; importing this imports nothing."""

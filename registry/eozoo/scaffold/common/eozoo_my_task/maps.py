@@ -1,0 +1,86 @@
+"""From rasters to maps, and from arrays to arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from eozoo_core import ZooError
+from eozoo_core.cog import CogWriter
+from eozoo_core.mapping import Tiling, predict_raster
+from eozoo_core.progress import progress_bar
+from eozoo_core.raster import RasterInfo, RasterReader
+
+from eozoo_my_task.objective import finish, layers, outputs, predictions
+from eozoo_my_task.training import load_model
+
+if TYPE_CHECKING:
+    from eozoo_core import Run
+    from eozoo_core.task import Arrays, Predictor, Registry
+
+    from eozoo_my_task.settings import MyTaskSettings
+
+
+def make_predictor(run: Run, settings: MyTaskSettings, registry: Registry) -> Predictor:
+    """Return f({"image": (B, C, H, W)}) -> the arrays of ``outputs``, NaN where any band is missing."""
+    model, device = load_model(run, settings, registry)
+
+    def predict(batch: Arrays) -> Arrays:
+        image = torch.from_numpy(np.asarray(batch["image"], "float32")).to(device)
+        missing = ~torch.isfinite(image).all(dim=1, keepdim=True)
+        with torch.inference_mode():
+            found = predictions(model, image)
+        return {name: torch.where(missing, torch.nan, values.float()).cpu().numpy() for name, values in found.items()}
+
+    return predict
+
+
+def infer(run: Run, settings: MyTaskSettings, predict: Callable, source: Path, dest: Path) -> list[Path]:
+    """Write DEST/NAME_OUTPUT.tif for a raster or every .tif of a folder; return the files."""
+    sources = sorted(source.glob("*.tif")) if source.is_dir() else [source]
+    if not sources:
+        raise ZooError(f"{source}: holds no .tif file")
+    chosen = {}
+    for file in sources:
+        with RasterReader(file) as reader:
+            chosen[file] = _bands(reader.info, run.info()["bands"])
+    return [_map(file, bands, settings, predict, dest) for file, bands in chosen.items()]
+
+
+def _map(file: Path, bands: tuple[int, ...], settings: MyTaskSettings, predict: Callable, dest: Path) -> Path:
+    name = list(outputs(settings))[-1]  # of several, the last is what windows are blended in
+
+    def forward(windows: np.ndarray) -> np.ndarray:
+        return predict({"image": windows})[name]
+
+    channels = forward(np.zeros((1, len(bands), 8, 8), "float32")).shape[1]
+    target = dest / f"{file.stem}_{next(iter(outputs(settings)))}.tif"
+    tiling = Tiling(settings.infer.window, settings.infer.stride, settings.infer.batch_size)
+    with (
+        RasterReader(file) as reader,
+        CogWriter(target, reader.info.grid, layers(settings, channels), tags={"SOURCE": file.name}) as writer,
+        progress_bar(file.name, None, "windows", settings.runtime.quiet) as bar,
+    ):
+        predict_raster(
+            reader,
+            writer,
+            forward,
+            tiling,
+            bands,
+            outputs=channels,
+            finish=finish,
+            progress=lambda done, total: bar.update(done, f"of {total}"),
+        )
+    return target
+
+
+def _bands(info: RasterInfo, trained: list[str]) -> tuple[int, ...]:
+    """Choose the bands that were trained on, by name where the file has names, else by position."""
+    if any(info.descriptions) and not trained[0].startswith("band "):
+        return info.select(trained)
+    if len(info.bands) != len(trained):
+        raise ZooError(f"{info.path}: has {len(info.bands)} bands, the run needs {len(trained)}: {', '.join(trained)}")
+    return info.bands

@@ -1,0 +1,146 @@
+"""Training and scoring: what ``eozoo_core.fit`` calls, and the model that both use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from eozoo_core import Plan, ZooError
+from eozoo_core.checkpoint import load_module
+from eozoo_core.fit import fit
+from eozoo_core.launch import all_reduce_sums, launch, resolve_device
+from eozoo_core.loading import Loader, share_of
+from eozoo_core.optim import make_optimizer, make_scheduler, pooled_step
+from eozoo_core.position import Timetable
+from eozoo_core.statistics import ChannelStatistics
+
+from eozoo_my_task.data import Tiles, Windows, check_disjoint, collate
+from eozoo_my_task.model import Scaled
+from eozoo_my_task.objective import BASELINE, Scores, baseline, channels, example, look_at_labels, output_scale
+
+if TYPE_CHECKING:
+    from eozoo_core import Run
+    from eozoo_core.task import Registry
+
+    from eozoo_my_task.settings import MyTaskSettings
+
+
+def train(run: Run, settings: MyTaskSettings, registry: Registry) -> None:
+    """Train into ``run``; see ``Task.train``."""
+    fabric = launch(run)
+    tiles, val = open_splits(settings)
+    run.check_data([*tiles.files, *val.files], settings.runtime.data_dir)
+    inputs, labels = look(tiles, settings)
+    run.note("bands", list(tiles.bands))
+    run.note("baseline", baseline(inputs, labels, settings))
+    loss = make_loss(settings, registry)
+    model = make_model(settings, registry, inputs, labels)
+    model, optimizer = fabric.setup(model, make_optimizer(model.parameters(), settings.train))
+    windows = Windows(tiles, settings.data.crop, settings.train.seed)
+    batches = Loader(windows, settings.train, settings.runtime, fabric, collate)
+    scheduler = make_scheduler([optimizer], settings.train, len(batches))
+
+    def loss_sum(batch: dict) -> tuple[torch.Tensor, dict]:
+        total, count = loss(model(batch["image"]), batch["target"])
+        return total, {"loss": (total, count)}
+
+    def validate() -> dict[str, float]:
+        scores = Scores(loss, settings)
+        for i in share_of(len(val), fabric):
+            image, target = example(*val.arrays(i), np.random.default_rng(i))
+            scores.add(predict(model, image, fabric.device), target)
+        return scores.compute(all_reduce_sums(fabric, scores.sums()))
+
+    def step(micro: list[dict], number: int) -> dict | None:
+        return pooled_step(fabric, model, optimizer, settings.train, micro, loss_sum)
+
+    state = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    fit(run, fabric, state, batches, step, validate)
+
+
+def evaluate(run: Run, settings: MyTaskSettings, registry: Registry, split: str) -> dict[str, dict[str, float]]:
+    """Score best.pt and the baseline on ``split``; see ``Task.evaluate``."""
+    tiles, loss = Tiles(settings.runtime.data_dir, split), make_loss(settings, registry)
+    model, device = load_model(run, settings, registry)
+    constant = np.array(run.info()["baseline"], "float32")[:, None, None]
+    scores = {"model": Scores(loss, settings), BASELINE: Scores(loss, settings)}
+    for i in range(len(tiles)):
+        image, target = example(*tiles.arrays(i), np.random.default_rng(i))
+        scores["model"].add(predict(model, image, device), target)
+        scores[BASELINE].add(np.broadcast_to(constant, (len(constant), *image.shape[1:])), target)
+    return {name: score.compute(score.sums()) for name, score in scores.items()}
+
+
+def plan(settings: MyTaskSettings, registry: Registry) -> Plan:
+    """Say what would be trained on what; see ``Task.plan``."""
+    tiles, val = open_splits(settings)
+    model = make_model(settings, registry, *look(tiles, settings))
+    times = Timetable(max(1, len(tiles) // settings.train.batch_size), settings.train)
+    return Plan(
+        data={"train": f"{len(tiles)} images", "val": f"{len(val)} images", "bands": ", ".join(tiles.bands)},
+        parameters=sum(p.numel() for p in model.parameters()),
+        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        steps_per_epoch=times.per_epoch,
+        total_steps=times.total,
+        memory_bytes=None,
+    )
+
+
+def open_splits(settings: MyTaskSettings) -> tuple[Tiles, Tiles]:
+    """Find the training and validation images; refuse splits that share a place."""
+    splits = [Tiles(settings.runtime.data_dir, split) for split in ("train", "val")]
+    if (splits[0].folder.parent / "test").is_dir():
+        check_disjoint([*splits, Tiles(settings.runtime.data_dir, "test")])
+    else:
+        check_disjoint(splits)
+    return splits[0], splits[1]
+
+
+def look(tiles: Tiles, settings: MyTaskSettings) -> tuple[ChannelStatistics, Any]:
+    """Go once through the training images: statistics of the bands and of the label."""
+    inputs, labels = ChannelStatistics(tiles.bands), look_at_labels(settings)
+    for i in range(len(tiles)):
+        image, label = tiles.arrays(i)
+        inputs.update(image)
+        if label is not None:
+            labels.update(label)
+    inputs.require_spread(str(tiles.folder / "image"))
+    if tiles.labels and not labels.count.sum():
+        raise ZooError(f"{tiles.folder / 'label'}: every label is missing")
+    return inputs, labels
+
+
+def make_loss(settings: MyTaskSettings, registry: Registry) -> Callable[[torch.Tensor, torch.Tensor], tuple]:
+    """Build the loss that ``model.loss`` names: (prediction, target) -> (sum, count)."""
+    return registry.create("loss", settings.model.loss.name, settings.model.loss.options)
+
+
+def make_network(settings: MyTaskSettings, registry: Registry, bands: int) -> torch.nn.Module:
+    """Build the network that ``model`` names."""
+    options = {**settings.model.options, **channels(bands, settings)}
+    return registry.create("model", settings.model.name, options)
+
+
+def make_model(settings: MyTaskSettings, registry: Registry, inputs: ChannelStatistics, labels: Any) -> Scaled:
+    """Build the untrained model for these statistics."""
+    network = make_network(settings, registry, len(inputs.names))
+    return Scaled(network, (inputs.mean.tolist(), inputs.std.tolist()), output_scale(inputs, labels, settings))
+
+
+def load_model(run: Run, settings: MyTaskSettings, registry: Registry) -> tuple[Scaled, str]:
+    """Return best.pt as a model in eval mode, every tensor matched, and its device."""
+    state, device = run.load("best")["model"], resolve_device(settings.runtime.device)
+    bands = state["input_mean"].numel() if "input_mean" in state else len(run.info()["bands"])
+    outputs = run.info()["baseline"]
+    zeros = ([0.0] * bands, [0.0] * bands), ([0.0] * len(outputs), [0.0] * len(outputs))
+    model = Scaled(make_network(settings, registry, bands), *zeros)
+    load_module(model, state, run.file("best"))
+    return model.to(device).eval(), device
+
+
+def predict(model: Any, image: np.ndarray, device: Any) -> np.ndarray:
+    """Run the model on one image (C, H, W); return (outputs, H, W) float32."""
+    with torch.no_grad():
+        return model(torch.from_numpy(image[None]).to(device))[0].cpu().numpy()
