@@ -117,7 +117,15 @@ def at(col, row, origin=(500_000.0, 2_000_000.0), pixel=30.0):
     return tuple(np.asarray(a) for a in transform(CRS, "EPSG:4326", np.atleast_1d(x), np.atleast_1d(y)))
 
 
-def test_rasters_filter_by_the_pixel_that_holds_the_shot(tmp_path):
+def test_a_filter_without_its_raster_is_said_to_be_left_out(tmp_path, capsys):
+    source = write_granule(tmp_path / "g.h5", {"BEAM0000": beam()}, "GEDI_L4A")
+    extract(settings(source, tmp_path / "out", max_slope=None))
+    printed = capsys.readouterr().out
+    assert "not applied: the filter by worldcover (prepare.shots.rasters.worldcover is not set)" in printed
+    assert "slope" not in printed
+
+
+def test_rasters_filter_by_the_pixel_that_holds_the_shot(tmp_path, capsys):
     classes = np.full((600, 3), 10, np.uint8)
     classes[0, 0], classes[599, 2], classes[1, 1] = 50, 80, 0
     cover = raster(tmp_path / "worldcover.tif", classes, nodata=0)
@@ -127,6 +135,7 @@ def test_rasters_filter_by_the_pixel_that_holds_the_shot(tmp_path):
     source = write_granule(tmp_path / "g.h5", {"BEAM0000": make_beam(*at(col, row), np.full(6, 9.0))}, "GEDI_L2A")
     some = ShotsSettings(source=source, dest=tmp_path / "out", rasters={"slope": slope, "worldcover": cover})
     extract(some)
+    assert "not applied" not in capsys.readouterr().out
     found = table(tmp_path / "out")
     assert found["slope < 30 degrees"] == (6, 3, 3)
     assert found["WorldCover not 50, 60, 70, 80, 90, 100"] == (3, 2, 1)

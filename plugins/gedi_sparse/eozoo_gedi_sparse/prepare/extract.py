@@ -15,7 +15,7 @@ from eozoo_core.checkpoint import write_atomic
 from eozoo_core.errors import ZooError
 from eozoo_core.progress import progress_bar
 
-from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, write_table
+from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied, write_table
 from eozoo_gedi_sparse.prepare.granules import read_granule
 from eozoo_gedi_sparse.prepare.sampling import sample_raster
 from eozoo_gedi_sparse.prepare.settings import ShotsSettings
@@ -56,6 +56,8 @@ def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
         write_atomic(settings.dest / "skipped.txt", lambda file: file.write(lines.encode()))
         written.append(settings.dest / "skipped.txt")
     print(format_table(rows))
+    for name in not_applied(settings):
+        print(f"not applied: the filter by {name} (prepare.shots.rasters.{name} is not set)")
     if rows[-1].after == 0:
         worst = max(rows, key=lambda row: row.removed)
         raise ZooError(

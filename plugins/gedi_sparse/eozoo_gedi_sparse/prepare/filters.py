@@ -48,6 +48,13 @@ def apply_filters(shots: Shots, settings: ShotsSettings, lookup: Lookup, where: 
     return shots.keep(left), rows
 
 
+def not_applied(settings: ShotsSettings) -> list[str]:
+    """Name the filters that are set but have no raster to look at: people must not take them for done."""
+    f, rasters = settings.filters, settings.rasters
+    wanted = {"slope": f.max_slope is not None, "worldcover": bool(f.worldcover_excluded)}
+    return [name for name, on in wanted.items() if on and getattr(rasters, name) is None]
+
+
 def add_tables(tables: Sequence[Sequence[Removed]]) -> list[Removed]:
     """Add the tables of several files filter by filter; a filter that one of them lacks removed nothing there."""
     names = list(dict.fromkeys(row.name for table in tables for row in table))
