@@ -157,7 +157,8 @@ def maps(path: Path, folder: Path) -> None:
     run = _run(folder / "run", infer, info)
     total = _cpu(lambda: _map(run, SeriesEncoder(forward, 64, info, infer, "cpu"), tile, folder / "out"))
     print(
-        f"maps, one pass                 {192 * 192 / total:9,.0f} pixels/s, {1 - inside / total:.1%} outside the encoder"
+        f"maps, one pass                 {192 * 192 / total:9,.0f} pixels/s, "
+        f"{1 - inside / total:.1%} outside the encoder"
     )
 
 

@@ -112,7 +112,8 @@ class PixelBatches:
 
     def __init__(self, maker: ViewMaker, batch_size: int, fabric: Fabric, runtime: Any):
         self._maker, self._fabric, samples = maker, fabric, len(maker.index)
-        world = fabric.world_size
+        self._world, self._rank = fabric.world_size, fabric.global_rank
+        world = self._world
         self._batch = min(batch_size, samples - samples % world)
         if self._batch // world < 2:
             raise ZooError(
@@ -122,18 +123,22 @@ class PixelBatches:
         self._workers = loader_workers(runtime, str(fabric.device))
         self._order: tuple[tuple[int, int], np.ndarray] = ((-1, -1), np.empty(0, np.int64))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Worker processes make batches; only the process of the device needs Fabric."""
+        return {**self.__dict__, "_fabric": None}
+
     def __len__(self) -> int:
         return len(self._maker.index) // self._batch
 
     def numbers(self, epoch: int, batch: int) -> np.ndarray:
         """Pixel numbers of this process's share of a batch."""
-        share = self._batch // self._fabric.world_size
+        share = self._batch // self._world
         chunk, place = divmod(batch, _CHUNK)
         if self._order[0] != (epoch, chunk):
             key = key32(self._maker.seed, epoch, _EPOCH)
             first, stop = chunk * _CHUNK * self._batch, min((chunk + 1) * _CHUNK, len(self)) * self._batch
             self._order = (epoch, chunk), permute(np.arange(first, stop), len(self._maker.index), key)
-        first = place * self._batch + self._fabric.global_rank * share
+        first = place * self._batch + self._rank * share
         return self._order[1][first : first + share]
 
     def epoch(self, number: int, start: int = 0) -> Iterator[dict[str, Any]]:

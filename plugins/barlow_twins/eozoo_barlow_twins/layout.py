@@ -45,6 +45,10 @@ class Tile:
                 f"expected uint8 {self.shape[:3]} as bands.npy says"
             )
 
+    def __reduce__(self) -> tuple:
+        """Pickle the path only: a worker process opens the files itself instead of receiving a copy of them."""
+        return Tile, (self.path,)
+
     @cached_property
     def doys(self) -> np.ndarray:
         """Days of year ``(T,)`` int64, 1..366. Raises ZooError for anything else."""

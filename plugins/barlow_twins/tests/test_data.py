@@ -1,6 +1,7 @@
 """The tile layout: what is read, what is refused, statistics, splits, batches."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -232,6 +233,14 @@ def test_workers_processes_and_restarts_change_nothing(tmp_path):
     assert all((a == b).all() for a, b in zip(whole, working, strict=True))
     joined = [np.concatenate(pair, axis=1) for pair in zip(*halves, strict=True)]
     assert all((a == b).all() for a, b in zip(whole, joined, strict=True))
+
+
+def test_a_worker_receives_paths_not_pixels(tmp_path):
+    """Where workers are not forked they get a pickle: it must be small, and make the same batches."""
+    made = batches([Tile(make_tile(tmp_path / "T", t=40, h=40, w=40))], data(), Alone())
+    content = pickle.dumps(made)
+    assert len(content) < 20_000 < (tmp_path / "T" / "bands.npy").stat().st_size / 10
+    assert (pickle.loads(content).make(0, 2)["bands"] == made.make(0, 2)["bands"]).all()
 
 
 def test_pixels_with_few_clear_dates_are_left_out(tmp_path):
