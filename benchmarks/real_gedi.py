@@ -27,6 +27,7 @@ from benchmarks.real_gedi_tiles import BANDS, DATA, MASK_BAND, RH95, ROOT, SIMPL
 WORK = ROOT / "real"
 RESULT = ROOT / "benchmarks" / "results" / "real_gedi.json"
 SEEDS = tuple(range(5))
+PICTURE, PICTURE_TILE = ROOT / "docs" / "images" / "real_gedi.png", 5
 DEVELOPMENT = (1, 3, 4, 6)  # the tiles on which everything was chosen, before the others were looked at
 MAIN, ENSEMBLE = "few shots", "few shots, mean of 5 seeds"
 
@@ -76,6 +77,11 @@ def lay_out(folder: Path, held_out: int, seed: int, tiles: tuple[int, ...]) -> N
                 link.symlink_to(file)
 
 
+def home(work: Path, name: str) -> Path:
+    """The folder of a row's runs."""
+    return work / name.replace(", ", "_").replace(" ", "_")
+
+
 def train(network: Network, work: Path, held_out: int, seed: int, tiles: tuple[int, ...]) -> Path:
     """Train one network with one tile held out, or find that it was done; return its run."""
     data, path = work / "data" / f"tile_{held_out}" / f"seed_{seed}", work / f"tile_{held_out}" / f"seed_{seed}"
@@ -90,8 +96,14 @@ def train(network: Network, work: Path, held_out: int, seed: int, tiles: tuple[i
 
 def predict(run: Path, tile: Tile) -> Shots:
     """Mean and standard deviation at the shots of a tile."""
+    mean, std = predict_map(run, tile)
+    return mean[tile.labelled], std[tile.labelled]
+
+
+def predict_map(run: Path, tile: Tile) -> Shots:
+    """Mean and standard deviation (H, W) of a tile."""
     out = eozoo.load_run(run, "runtime.threads=1").predict({"image": tile.image})
-    return tuple(out[name][tile.labelled].astype(np.float64) for name in ("mean", "std"))
+    return out["mean"].astype(np.float64), out["std"].astype(np.float64)
 
 
 def ensemble(shots: list[Shots]) -> Shots:
@@ -117,7 +129,7 @@ def measure(
             runs = []
             for seed in network.seeds:
                 _say(f"{name}: tile {n} held out, seed {seed}")
-                runs.append(train(network, work / name.replace(", ", "_").replace(" ", "_"), n, seed, tiles))
+                runs.append(train(network, home(work, name), n, seed, tiles))
             found.setdefault(name, {})[n] = [predict(run, tile) for run in runs]
             if name == MAIN:
                 found.setdefault(ENSEMBLE, {})[n] = [ensemble(found[name][n])]
@@ -189,6 +201,20 @@ def _say(text: str, begun: float = time.monotonic()) -> None:
     print(f"{time.monotonic() - begun:6.0f} s  {text}", flush=True)
 
 
+def picture(work: Path) -> None:
+    """Draw the tile that the protocol names, and the shots of all tiles, from the runs of the network."""
+    from benchmarks.real_gedi_picture import draw
+
+    tiles = {n: load(n) for n in TILES}
+    maps = {
+        n: ensemble([predict_map(home(work, MAIN) / f"tile_{n}" / f"seed_{s}", tile) for s in SEEDS])
+        for n, tile in tiles.items()
+    }
+    shots = [(maps[n][0][tile.labelled], maps[n][1][tile.labelled]) for n, tile in tiles.items()]
+    heights = [tile.heights for tile in tiles.values()]
+    draw(PICTURE, PICTURE_TILE, tiles[PICTURE_TILE], maps[PICTURE_TILE], shots, heights)
+
+
 def main() -> None:
     if not DATA.is_dir():
         raise ZooError(f"{DATA}: holds no tiles; put them there or set EOZOO_DATA to the folder above gedi_sparse/")
@@ -204,6 +230,7 @@ def main() -> None:
     }
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    picture(WORK)
     for name, row in result["rows"].items():
         print(f"{row['mean']['rmse']:6.2f} m RMSE  {name}")
 
