@@ -28,7 +28,7 @@ format: env
 
 # Long checks on the real data beside the clone (../shared); writes the numbers that the docs quote.
 real: env
-	$(BIN)/python benchmarks/real_gedi.py
+	$(BIN)/python -m benchmarks.real_gedi
 	$(BIN)/python benchmarks/real_barlow.py
 	$(BIN)/python benchmarks/real_prithvi.py
 

@@ -56,6 +56,32 @@ def timm_unet(
     return TimmUNet(in_channels, outputs, encoder, tuple(decoder_channels), pretrained, dropout)
 
 
+def context_net(
+    in_channels: int = 14,
+    outputs: int = 2,
+    sizes: tuple[int, ...] = (3, 7, 15),
+    hidden: int = 64,
+    dropout: float = 0.3,
+    noise: float = 0.5,
+) -> nn.Module:
+    """Small network for a few hundred shots: a pixel's bands and their means around it, one hidden layer.
+
+    sizes: sides of the squares whose means are taken, px, odd. hidden: units. noise: standard deviation of the noise
+    on the inputs in training, in their own standard deviations; with ``dropout``, what keeps it from learning by heart.
+    in_channels, outputs, image size: as for gedi_unet. Raises ZooError for an option out of range.
+    """
+    from eozoo_gedi_sparse.context import ContextNet
+
+    _check(in_channels, outputs, dropout)
+    if any(size < 3 or size % 2 == 0 for size in sizes):
+        raise ZooError(f"model.options.sizes: {list(sizes)} must be odd numbers of pixels from 3 on")
+    if hidden < 1:
+        raise ZooError(f"model.options.hidden: {hidden} is not a number of units >= 1")
+    if noise < 0:
+        raise ZooError(f"model.options.noise: {noise} is negative")
+    return ContextNet(in_channels, outputs, sizes, hidden, dropout, noise)
+
+
 def _check(in_channels: int, outputs: int, dropout: float) -> None:
     if in_channels < 1:
         raise ZooError(f"model.options.in_channels: {in_channels} is not a number of bands >= 1")

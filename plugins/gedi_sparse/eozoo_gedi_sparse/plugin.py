@@ -42,6 +42,13 @@ def eozoo_models() -> list[Spec]:
             gives=(_MEAN, _LOG_SCALE),
             citation="Wightman 2019, PyTorch Image Models, doi:10.5281/zenodo.4414861",
         ),
+        Spec(
+            "context_net",
+            "eozoo_gedi_sparse.nets:context_net",
+            "Small network for a few hundred shots: pixel, neighbourhood means, one hidden layer",
+            takes=(_IMAGE,),
+            gives=(_MEAN, _LOG_SCALE),
+        ),
     ]
 
 

@@ -1,5 +1,5 @@
 """Every setting of the task ``gedi_sparse``. The defaults are the recommended ones; those of the document are in
-``documented.yaml`` beside this file.
+``documented.yaml`` beside this file, and ``few_shots.yaml`` serves where there are only some hundred labels.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 from eozoo_gedi_sparse.prepare.settings import GediPrepareSettings
 
 DOCUMENTED = Path(__file__).with_name("documented.yaml")
+FEW_SHOTS = Path(__file__).with_name("few_shots.yaml")
 
 # Channel order of the document: Sentinel-2 surface reflectance, then Sentinel-1 ascending as (dB + 30) / 30.
 DOCUMENTED_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12", "VV", "VH")
@@ -33,7 +34,9 @@ _STRATA = {"m": (0.0, 5.0, 10.0, 20.0, 30.0), "Mg/ha": (0.0, 50.0, 100.0, 200.0,
 class ModelSettings(Named):
     """The network and its loss."""
 
-    name: str = Field("gedi_unet", description="Network: gedi_unet, timm_unet or any model with the same shapes.")
+    name: str = Field(
+        "gedi_unet", description="Network: gedi_unet, timm_unet, context_net or any model with the same shapes."
+    )
     loss: Named = Field(
         Named(name="gaussian_nll"),
         description="Loss over labelled pixels; gaussian_nll and laplacian_nll train a variance, mse and mae none.",

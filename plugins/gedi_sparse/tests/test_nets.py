@@ -1,8 +1,9 @@
 import pytest
 import torch
 from eozoo_core.errors import ZooError
+from eozoo_gedi_sparse.context import square_mean
 from eozoo_gedi_sparse.losses import gaussian_nll, laplacian_nll
-from eozoo_gedi_sparse.nets import gedi_unet, timm_unet
+from eozoo_gedi_sparse.nets import context_net, gedi_unet, timm_unet
 from eozoo_gedi_sparse.regressor import SparseRegressor, missing
 
 SIZES = [(1, 1), (1, 40), (17, 33), (61, 30), (64, 64)]
@@ -177,3 +178,40 @@ def test_scaling_travels_in_the_state_dict_and_loads_strictly():
         assert torch.equal(a, b)
     with pytest.raises(RuntimeError, match="size mismatch"):
         SparseRegressor(gedi_unet(in_channels=3, width=2), [0.0] * 3, [1.0] * 3).load_state_dict(trained.state_dict())
+
+
+def test_square_mean_by_hand_and_at_the_edge():
+    x = torch.arange(20.0).reshape(1, 1, 4, 5)
+    mean = square_mean(x, 3)[0, 0]
+    assert mean[1, 1] == 6.0  # of 0 1 2, 5 6 7, 10 11 12
+    assert mean[0, 0] == 3.0  # of 0 1, 5 6: what lies inside
+    assert square_mean(x, 15)[0, 0].unique().tolist() == [9.5]  # larger than the image: the mean of all of it
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_context_net_any_size_in_the_same_size_out(size):
+    network = context_net(in_channels=3)
+    out = network(torch.randn(2, 3, *size))
+    assert out.shape == (2, 2, *size)
+    out.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_context_net_has_noise_in_training_only_and_sees_what_its_squares_hold():
+    torch.manual_seed(0)
+    network = context_net(in_channels=2, dropout=0.0)
+    x = torch.randn(1, 2, 40, 40)
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    before = network(x)
+    x[0, 0, 20, 20] += 5
+    changed = (network(x) - before)[0].abs().amax(0) > 0
+    assert changed[13:28, 13:28].any(dim=1).all()
+    changed[13:28, 13:28] = False
+    assert not changed.any()
+
+
+@pytest.mark.parametrize("options", [{"sizes": (4,)}, {"sizes": (1,)}, {"hidden": 0}, {"noise": -1}, {"dropout": 1}])
+def test_context_net_refuses_options_out_of_range(options):
+    with pytest.raises(ZooError, match=next(iter(options))):
+        context_net(**options)

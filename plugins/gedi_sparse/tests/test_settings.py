@@ -5,7 +5,7 @@ import eozoo_gedi_sparse.plugin as plugin
 import pytest
 from eozoo_core.config import build_settings, load_settings, to_dict
 from eozoo_core.errors import ZooError
-from eozoo_gedi_sparse.settings import DOCUMENTED, DOCUMENTED_BANDS, GediSettings
+from eozoo_gedi_sparse.settings import DOCUMENTED, DOCUMENTED_BANDS, FEW_SHOTS, GediSettings
 
 
 def test_documented_settings_are_those_of_the_document():
@@ -57,6 +57,7 @@ def test_every_name_leads_somewhere():
     assert [s.name for s in specs] == [
         "gedi_unet",
         "timm_unet",
+        "context_net",
         "gaussian_nll",
         "laplacian_nll",
         "mse",
@@ -77,3 +78,11 @@ def test_the_plugin_module_is_light():
     code = f"import sys, eozoo_gedi_sparse.plugin as p; p.eozoo_models(); p.eozoo_tasks(); print({heavy})"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "set()"
+
+
+def test_few_shots_settings_build_their_network():
+    from eozoo_gedi_sparse.nets import context_net
+
+    s = load_settings(GediSettings, FEW_SHOTS)
+    assert s.model.name == "context_net"
+    assert context_net(in_channels=12, **s.model.options).mix[0].in_channels == 48
