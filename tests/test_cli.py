@@ -82,7 +82,8 @@ def test_train_again_extends_evaluates_and_infers(eozoo, trained, tmp_path):
 
 def test_resume_into_a_new_run_and_init_from(eozoo, trained, tmp_path):
     data = f"runtime.data_dir={tmp_path / 'data'}"
-    eozoo("train", "toy", "--run", tmp_path / "b", "--resume", trained / "current.pt", "--set", data, *FAST,
+    # The checkpoint's own settings are the starting point: data_dir and batch size need not be repeated.
+    eozoo("train", "toy", "--run", tmp_path / "b", "--resume", trained / "current.pt",
           "--set", "train.learning_rate=0.1", "--set", "train.epochs=4")  # fmt: skip
     info = json.loads((tmp_path / "b" / "run.json").read_text())
     assert ["train.learning_rate", 0.01, 0.1] in info["resumed_from"]["changed_settings"]

@@ -54,7 +54,7 @@ def command(
 
     cls = registry.get("task", task)
     extra = [*runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
-    settings = _settings(cls, run_dir, config_file, [*overrides, *extra])
+    settings = _settings(cls, run_dir, config_file, [*overrides, *extra], resume)
     registry.check_slots(cls, settings)
     built = cls(settings, registry)
     if dry_run:
@@ -71,12 +71,18 @@ def command(
     echo(_summary(run, built.monitor))
 
 
-def _settings(cls: Any, run_dir: Path, config_file: Path | None, overrides: list[str]) -> Any:
-    """Settings from the file; without one, those of the run where it exists already."""
+def _settings(
+    cls: Any, run_dir: Path, config_file: Path | None, overrides: list[str], resume: Path | None = None
+) -> Any:
+    """Settings from the file; without one, those of the run that is there already, or of the checkpoint to resume."""
+    from eozoo_core.checkpoint import load_checkpoint
     from eozoo_core.config import load_settings, read_yaml
 
-    kept = run_dir / "config.yaml"
-    base = read_yaml(kept) if config_file is None and kept.exists() else None
+    kept, base = run_dir / "config.yaml", None
+    if config_file is None and kept.exists():
+        base = read_yaml(kept)
+    elif config_file is None and resume is not None:
+        base = load_checkpoint(resume)["config"]
     return load_settings(cls.Settings, config_file, overrides, base)
 
 
