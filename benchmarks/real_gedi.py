@@ -22,7 +22,20 @@ from eozoo_core.metrics import RegressionMetrics
 from eozoo_core.run import fingerprint
 from eozoo_gedi_sparse.settings import DOCUMENTED, FEW_SHOTS, GediSettings
 
-from benchmarks.real_gedi_tiles import BANDS, DATA, MASK_BAND, RH95, ROOT, SIMPLE, TILES, Shots, Tile, files, load
+from benchmarks.real_gedi_tiles import (
+    BANDS,
+    DATA,
+    MASK_BAND,
+    RH95,
+    ROOT,
+    SIMPLE,
+    TILES,
+    Shots,
+    Tile,
+    files,
+    load,
+    nearest_shots,
+)
 
 WORK = ROOT / "real"
 RESULT = ROOT / "benchmarks" / "results" / "real_gedi.json"
@@ -147,7 +160,7 @@ def summarise(found: dict[str, dict[int, list[Shots]]], tiles: tuple[int, ...]) 
         "shots": {str(n): int(h.size) for n, h in heights.items()},
         "rows": rows,
         "rmse_differences": {f"{a} - {b}": _difference(rows[a], rows[b]) for a, b in pairs},
-        "within_one_std": _within(found[ENSEMBLE], heights) if ENSEMBLE in found else None,
+        "within_std": _within(found[ENSEMBLE], heights) if ENSEMBLE in found else None,
     }
 
 
@@ -224,6 +237,7 @@ def main() -> None:
         "data": fingerprint([f for n in TILES for f in files(n)], DATA),
         "development_tiles": list(DEVELOPMENT),
         "bands": list(BANDS),
+        "nearest_shots": nearest_shots([load(n) for n in TILES]),
         **summarise(found, TILES),
         "wall_seconds_of_this_call": round(time.monotonic() - begun),
         "cpu_seconds_of_this_call": round(time.process_time() - cpu),

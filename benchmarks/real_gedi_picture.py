@@ -18,7 +18,7 @@ TOP = 40.0  # m, end of the colours and of the scatter's axes
 
 def draw(path: Path, number: int, tile: Tile, maps: Shots, shots: list[Shots], heights: list[np.ndarray]) -> Path:
     """Draw held-out tile ``number`` with its maps of mean and std (H, W), and all held-out shots; write a PNG."""
-    figure = Figure(figsize=(11, 3.4), dpi=90, layout="constrained")
+    figure = Figure(figsize=(11, 3.4), dpi=72, layout="constrained")
     FigureCanvasAgg(figure)
     one, two, three = figure.subplots(1, 3)
     mean = _map(one, maps[0], "viridis", (0, TOP), f"tile 116_{number}, held out: RH95 and its shots")

@@ -73,6 +73,23 @@ def _square_sum(image: np.ndarray, size: int) -> np.ndarray:
     return image
 
 
+def nearest_shots(tiles: list[Tile]) -> dict[str, float]:
+    """How alike the nearest shots of a tile are: their median distance (px), and their standard deviation around the
+    mean of the pair (m): half of the mean squared difference, rooted. What is left at that distance no map of 10 m
+    pixels smoother than that can explain; it holds the error of the shots and of their places.
+    """
+    distances, squares = [], []
+    for tile in tiles:
+        place = np.argwhere(tile.labelled).astype(float)
+        between = np.hypot(*(place[:, None] - place[None]).transpose(2, 0, 1))
+        np.fill_diagonal(between, np.inf)
+        nearest = between.argmin(axis=1)
+        distances.append(between.min(axis=1))
+        squares.append((tile.heights - tile.heights[nearest]) ** 2)
+    spread = float(np.sqrt(np.concatenate(squares).astype(np.float64).mean() / 2))
+    return {"distance_px": float(np.median(np.concatenate(distances))), "spread_m": spread}
+
+
 def training_mean(train: list[Tile], test: Tile, seed: int) -> Shots:
     """Mean and standard deviation of the training shots, everywhere."""
     heights = np.concatenate([t.heights for t in train])
