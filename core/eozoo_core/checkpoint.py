@@ -186,8 +186,11 @@ def sha256(path: Path) -> str:
 
 
 def _torch_load(path: Path, device: str, mmap: bool = False) -> Any:
+    import zipfile
+
     import torch
 
+    mmap = mmap and zipfile.is_zipfile(path)  # torch maps its present format only; a file of the older one is read
     try:
         if not mmap:  # reading every byte is what a mapped file is there to avoid
             _check_sums(path)

@@ -35,7 +35,7 @@ def sample_settings(root: Path, grid: GridSettings = GRID) -> ClaySettings:
         scenes_dir=str(root / "l1b"),
         labels=str(root / "labels"),
         stations=str(root / "stations.csv"),
-        block_days=22,
+        block_days=14,
         pattern="ttvtte",
     )
     patches = PatchSettings(

@@ -159,9 +159,9 @@ class SimulateSettings(Settings):
     """Synthetic scenes, stations and labels: they show the pipeline, not how good a model is."""
 
     out: str = Field("data/synthetic", description="Folder to write.")
-    stations: int = Field(64, ge=4, description="Stations.")
-    every_days: int = Field(22, ge=1, description="Days between days with scenes, over 2022.")
-    days: int = Field(16, ge=1, description="Days with scenes.")
+    stations: int = Field(40, ge=4, description="Stations.")
+    every_days: int = Field(14, ge=1, description="Days between days with scenes, over 2022.")
+    days: int = Field(26, ge=1, description="Days with scenes.")
     hours: tuple[int, ...] = Field((3, 15), description="UTC hours of the scenes of a day.")
     map_stamps: tuple[str, ...] = Field(
         ("202204040300", "202210120500"), description="Further scenes, YYYYMMDDHHMM UTC, in the folder 'map'."
