@@ -20,7 +20,6 @@ def real():
     return module
 
 
-@pytest.mark.skipif(not RESULT.exists(), reason="the real run has not been made: make real")
 def test_tables_hold_the_numbers_of_the_run(real):
     page, result = PAGE.read_text(), json.loads(RESULT.read_text())
     for line in real.tables(result):
