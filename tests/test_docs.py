@@ -1,6 +1,7 @@
 """README and docs are executed: ``console`` blocks run in order, ``python`` blocks run, links and targets exist."""
 
 import doctest
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from stranger import Stranger
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
@@ -58,6 +60,30 @@ def test_readme(demo):
             assert CHECKER.check_output(expected, printed, LOOSE), f"$ {command}\n{printed}\nexpected:\n{expected}"
 
 
+def repository():
+    """Every file of the repository with the time of its last change."""
+    parts = [p for name in ("core", "registry", "plugins", "tests", "docs") for p in (ROOT / name).rglob("*")]
+    return {p: p.stat().st_mtime_ns for p in parts if p.is_file() and "__pycache__" not in p.parts}
+
+
+def test_the_plugin_guide(tmp_path):
+    """Every block, in order, on the machine of somebody who has nothing but an installed eozoo."""
+    stranger, before = Stranger(tmp_path), repository()
+    for kind, body in blocks(ROOT / "docs" / "write_a_plugin.md"):
+        if kind == "python":
+            (tmp_path / "block.py").write_text(body)
+            expected = "".join(f"{line.split('# ')[1]}\n" for line in body.splitlines() if line.startswith("print("))
+            printed = stranger.must("python block.py")
+            assert CHECKER.check_output(expected, printed, LOOSE), f"{body}\n{printed}"
+            continue
+        for command, expected in commands(body):
+            printed = stranger.run(command).stdout
+            assert CHECKER.check_output(expected, printed, LOOSE), f"$ {command}\n{printed}\nexpected:\n{expected}"
+    scores = json.loads((tmp_path / "demo/snow/run/eval_test.json").read_text())["scores"]
+    assert scores["model"]["rmse"] < 0.5 * scores["training mean"]["rmse"]
+    assert repository() == before
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
@@ -79,3 +105,51 @@ def test_every_hook_verb_and_task_method_has_a_place_in_the_docs():
     wanted = [name for name in vars(hookspecs) if name.startswith("eozoo_")]
     wanted += [name for name in vars(Task) if not name.startswith("_") and callable(getattr(Task, name))]
     assert [name for name in wanted if f"{name}" not in text] == []
+
+
+def settings_page():
+    """docs/settings.md as the code says it should be; ``python tests/test_docs.py`` writes it."""
+    from eozoo_core import settings
+    from eozoo_core.config import _choices
+
+    scopes = {"train": settings.TrainSettings, "train.schedule": settings.ScheduleSettings,
+              "runtime": settings.RuntimeSettings, "model, model.loss ...": settings.Named}  # fmt: skip
+    lines = [
+        "# Settings that all tasks share\n",
+        "`eozoo config TASK` prints every setting of a task with its default there, which may differ from the default "
+        "below.\n`train` is fixed by a run, as are `model` and `data`; `runtime`, `infer`, `eval` and `prepare` are "
+        "free at any time.",
+    ]
+    for scope, cls in scopes.items():
+        lines += [
+            f"\n## {scope}\n",
+            cls.__doc__.split("\n\n")[0] + "\n",
+            "| setting | default | meaning |",
+            "| --- | --- | --- |",
+        ]
+        for name, field in cls.model_fields.items():
+            choices = _choices(field.annotation)
+            default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+            shown = "see below" if isinstance(default, settings.Settings) else "null" if default is None else default
+            text = field.description + (f" One of: {', '.join(choices)}." if choices else "")
+            lines.append(f"| `{name}` | {shown} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_every_shared_setting_is_documented():
+    assert (ROOT / "docs" / "settings.md").read_text() == settings_page(), "run: python tests/test_docs.py"
+
+
+def test_every_field_of_what_a_plugin_declares_is_documented():
+    from dataclasses import fields
+
+    from eozoo_core import Card, Spec, Task
+
+    guide = (ROOT / "docs" / "write_a_plugin.md").read_text()
+    wanted = [field.name for cls in (Spec, Card) for field in fields(cls)]
+    wanted += [name for name in Task.__annotations__ if not name.startswith("_")]
+    assert [name for name in wanted if f"`{name}`" not in guide] == []
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "settings.md").write_text(settings_page())

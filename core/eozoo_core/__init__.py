@@ -21,11 +21,12 @@ if TYPE_CHECKING:
         TrainSettings,
     )
     from eozoo_core.slots import Slot
-    from eozoo_core.spec import KINDS, Port, Spec
+    from eozoo_core.spec import KINDS, Card, Port, Spec
     from eozoo_core.task import Plan, Sample, Task
 
 _HOME = {
     "KINDS": "spec",
+    "Card": "spec",
     "EvalSettings": "settings",
     "InferSettings": "settings",
     "Plan": "task",
@@ -45,6 +46,7 @@ _HOME = {
 
 __all__ = [
     "KINDS",
+    "Card",
     "EvalSettings",
     "InferSettings",
     "Plan",

@@ -32,6 +32,24 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Card:
+    """What a user would otherwise have to ask, each a sentence or more; "" where it is not known.
+
+    purpose:  what it is for, and for whom.
+    inputs:   bands in their order, units, resolution, statistics, how missing data are marked.
+    weights:  which weights it starts from, where they come from and their licence.
+    measured: memory and speed as measured, with the machine.
+    limits:   known limits, one each.
+    """
+
+    purpose: str = ""
+    inputs: str = ""
+    weights: str = ""
+    measured: str = ""
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Spec:
     """A name and where to find the object behind it. Holding one imports nothing.
 
@@ -44,6 +62,7 @@ class Spec:
     gives:    what it produces (models, losses, datasets), as Ports.
     licence:  SPDX name of the code's licence.
     citation: paper, document or repository where the idea comes from.
+    card:     more for ``eozoo show``.
 
     Raises ValueError at construction where a name, target, summary, need or Port is malformed.
     """
@@ -56,6 +75,7 @@ class Spec:
     gives: tuple[Port, ...] = ()
     licence: str = "Apache-2.0"
     citation: str = ""
+    card: Card = Card()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

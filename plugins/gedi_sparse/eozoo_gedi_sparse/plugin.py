@@ -1,6 +1,6 @@
 """What this plugin offers, as names and places only: ``eozoo list`` imports this module."""
 
-from eozoo_core import Port, Slot, Spec, hookimpl
+from eozoo_core import Card, Port, Slot, Spec, hookimpl
 
 _IMAGE = Port("image", "B C H W")
 _MEAN = Port("mean", "B 1 H W")
@@ -10,6 +10,18 @@ SLOTS = {
     "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
     "model.loss": Slot("loss", feeds=(_TARGET,), after="model"),
 }
+_CARD = Card(
+    purpose="Maps of canopy height or above-ground biomass density where there are satellite images and GEDI shots.",
+    inputs="Patches (C, H, W), .npy or GeoTIFF, of any bands on one grid; the documented 14: Sentinel-2 B1 ... B12 "
+    "(reflectance 0..1) and Sentinel-1 VV, VH as (dB + 30) / 30. NaN or nodata = missing. Statistics of each band come "
+    "from the training split and travel in the checkpoint.",
+    weights="None are published with it: it is trained on your shots.",
+    limits=(
+        "Optical bands saturate in tall canopies; the predicted standard deviation grows there if the data show it.",
+        "The standard deviation is that of a shot about the map, shot noise included, not of the map's error alone.",
+        "A shot counts for the pixel it is given in: geolocation error is the user's to handle.",
+    ),
+)
 _LANG = "Lang et al. 2023, A high-resolution canopy height model of the Earth, doi:10.1038/s41559-023-02206-6"
 _THAILAND = "rsongphon, Satellite-Based AGB and CHM Estimation, M2GARSS 2024, doi:10.1109/M2GARSS57310.2024.10537362"
 
@@ -18,7 +30,8 @@ _THAILAND = "rsongphon, Satellite-Based AGB and CHM Estimation, M2GARSS 2024, do
 def eozoo_tasks() -> list[Spec]:
     """The task; its verbs live in ``task``."""
     summary = "Canopy height or biomass maps with their uncertainty from sparse GEDI shots"
-    return [Spec("gedi_sparse", "eozoo_gedi_sparse.task:GediSparse", summary, citation=f"{_THAILAND}; {_LANG}")]
+    target = "eozoo_gedi_sparse.task:GediSparse"
+    return [Spec("gedi_sparse", target, summary, citation=f"{_THAILAND}; {_LANG}", card=_CARD)]
 
 
 @hookimpl

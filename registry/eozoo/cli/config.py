@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
 
-from eozoo.cli.options import config_option, set_option, task_argument
+from eozoo.cli.options import config_option, json_option, set_option, task_argument
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
 @task_argument
 @config_option
 @set_option
+@json_option
 @click.pass_obj
-def command(registry: Registry, task: str, config_file: Path | None, overrides: tuple[str, ...]) -> None:
+def command(registry: Registry, task: str, config_file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Print all settings of TASK as commented YAML; with --config or --set, as changed by them."""
-    from eozoo_core.config import load_settings, to_yaml
+    from eozoo_core.config import load_settings, to_dict, to_yaml
 
     settings = load_settings(registry.get("task", task).Settings, config_file, overrides)
-    click.echo(to_yaml(settings), nl=False)
+    if as_json:
+        click.echo(json.dumps(to_dict(settings), indent=2))
+    else:
+        click.echo(to_yaml(settings), nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from eozoo.cli.options import (
     blame,
     echo,
+    json_option,
     open_task,
     run_option,
     runtime_options,
@@ -31,16 +33,26 @@ if TYPE_CHECKING:
 @run_option
 @click.option("--split", default="test", show_default=True, help="Which split to score.")
 @set_option
+@json_option
 @runtime_options
 @click.pass_obj
 def command(
-    registry: Registry, task: str, run_dir: Path, split: str, overrides: tuple[str, ...], **runtime: Any
+    registry: Registry,
+    task: str,
+    run_dir: Path,
+    split: str,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    **runtime: Any,
 ) -> None:
     """Score a run of TASK on a split; simple baselines stand beside it. Writes RUN/eval_SPLIT.json."""
     built, run = open_task(registry, task, run_dir, [*overrides, *runtime_overrides(**runtime)])
     with blame(registry, task):
         scores = built.evaluate(run, split)
     file = run.write_scores(split, scores)
+    if as_json:
+        echo(json.dumps({"split": split, "run": str(run.path), "file": str(file), "scores": scores}, indent=2))
+        return
     echo(f"{split} split, {run.path}\n{format_scores(scores)}\n{file}")
 
 

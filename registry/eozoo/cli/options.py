@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eozoo.cli.complete import task_name
+
 if TYPE_CHECKING:
     from eozoo_core import Run, Task
 
     from eozoo.registry import Registry
 
-task_argument = click.argument("task")
+task_argument = click.argument("task", shell_complete=task_name)
 run_option = click.option(
     "--run", "run_dir", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Run directory."
 )

@@ -9,6 +9,7 @@ import click
 from eozoo_core.errors import ZooError, did_you_mean
 
 from eozoo import switches
+from eozoo.cli.complete import plugin_name
 from eozoo.cli.options import json_option, table
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 
 @command.command("disable")
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_name)
 def disable(name: str) -> None:
     """Switch a plugin off: it is not imported any more, and its names are gone."""
     for point in _named(name):
@@ -42,7 +43,7 @@ def disable(name: str) -> None:
 
 
 @command.command("enable")
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_name)
 def enable(name: str) -> None:
     """Switch a plugin on again."""
     if name in switches.disabled() and not any(point.name == name for point in _points()):
