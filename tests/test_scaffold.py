@@ -1,4 +1,4 @@
-"""``eozoo new``: what it writes, what it refuses. That it installs, passes and runs is shown by the guide (test_docs)."""
+"""``eozoo new``: what it writes, what it refuses. That it installs and runs is shown by the guide (test_docs)."""
 
 import subprocess
 import sys

@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_gedi_sparse.losses import LOG_VARIANCE_RANGE, clamp_log_scale, gaussian_nll, laplacian_nll, mae, mse
+from eozoo_gedi_sparse.losses import (
+    LOG_VARIANCE_RANGE,
+    MeanLoss,
+    clamp_log_scale,
+    gaussian_nll,
+    laplacian_nll,
+    mae,
+    mse,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -140,3 +148,18 @@ def test_a_batch_is_the_sum_of_its_parts():
         parts = [make()(mean[i : i + 1], log_scale[i : i + 1], target[i : i + 1]) for i in range(4)]
         torch.testing.assert_close(total, sum(p[0] for p in parts))
         assert count == sum(p[1] for p in parts)
+
+
+def test_losses_of_the_mean_are_called_as_their_ports_say():
+    mean, target = torch.tensor([[[[1.0, 4.0, 9.0]]]]), torch.tensor([[[[2.0, 2.0, float("nan")]]]])
+    for loss, total in ((mse(), 1.0 + 4.0), (mae(), 1.0 + 2.0)):
+        assert [float(v) for v in loss(mean, target)] == [total, 2.0]
+        assert [float(v) for v in loss(mean, None, target)] == [total, 2.0]
+
+
+def test_another_plugins_loss_gets_mean_and_target():
+    loss = MeanLoss(lambda mean, target: (mean - target, 7))
+    assert loss(3.0, "log-scale", 1.0) == (2.0, 7)
+    assert not loss.trains_variance
+    with pytest.raises(ZooError, match="must take mean and target, no more"):
+        MeanLoss(lambda mean, log_scale, target: None)
