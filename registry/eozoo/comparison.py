@@ -1,0 +1,138 @@
+"""Runs side by side: which settings differ, how they score, and whether the difference is more than chance."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from eozoo_core.errors import ZooError
+
+RESAMPLES = 10_000
+MOST_EXACT = 16  # pairs; 2**16 sign patterns are enumerated, beyond that they are drawn
+
+
+def compare(paths: list[Path], split: str) -> dict[str, Any]:
+    """Compare runs by their settings and by RUN/eval_SPLIT.json; where every run has seeds or folds, pair them.
+
+    A folder that is itself no run but holds runs (one per seed or fold) counts as one side with many members, paired by
+    folder name. Two sides with common members get the mean paired difference of each metric with a bootstrap interval
+    over members and the p-value of a sign-flip test. Raises ZooError for a folder without run or scores.
+    """
+    sides = {str(path): _members(path) for path in paths}
+    first = next(iter(sides))
+    tasks = {_info(run)["task"] for runs in sides.values() for run in runs.values()}
+    if len(tasks) > 1:
+        raise ZooError(f"the runs are of different tasks ({', '.join(sorted(tasks))}): their scores mean other things")
+    scores = {name: {m: _scores(run, split) for m, run in runs.items()} for name, runs in sides.items()}
+    return {
+        "task": tasks.pop(),
+        "split": split,
+        "runs": {name: {"members": sorted(runs), "metrics": _summary(scores[name])} for name, runs in sides.items()},
+        "settings": _differences(sides),
+        "paired": {name: _paired(scores[first], scores[name]) for name in list(sides)[1:]},
+    }
+
+
+def interval(values: list[float], level: float = 0.95) -> tuple[float, float] | None:
+    """Return the percentile bootstrap interval of the mean; None below 6 values, where it would promise too much."""
+    if len(values) < 6:
+        return None
+    draw = random.Random(0)
+    means = sorted(fmean(draw.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    tail = (1 - level) / 2
+    return means[int(tail * RESAMPLES)], means[int((1 - tail) * RESAMPLES) - 1]
+
+
+def sign_flip(differences: list[float]) -> float | None:
+    """Return the two-sided p-value of a sign-flip (paired permutation) test that the mean difference is 0.
+
+    Exact up to 16 pairs, else from 10,000 random sign patterns (the observed one counted). None below 6 pairs: then no
+    pattern can reach 0.05 (6 pairs: 2/64).
+    """
+    n = len(differences)
+    if n < 6:
+        return None
+    observed = abs(math.fsum(differences)) * (1 - 1e-12)
+    if n <= MOST_EXACT:
+        flips = ([d if pattern >> i & 1 else -d for i, d in enumerate(differences)] for pattern in range(2**n))
+        return sum(abs(math.fsum(flip)) >= observed for flip in flips) / 2**n
+    draw = random.Random(0)
+    hits = sum(abs(math.fsum(d * draw.choice((-1, 1)) for d in differences)) >= observed for _ in range(RESAMPLES))
+    return (hits + 1) / (RESAMPLES + 1)
+
+
+def _members(path: Path) -> dict[str, Path]:
+    """The runs of one side by member: the run itself, or the runs in a folder."""
+    if (path / "run.json").exists():
+        return {"": path}
+    found = {file.parent.name: file.parent for file in sorted(path.glob("*/run.json"))}
+    if not found:
+        raise ZooError(f"{path}: holds no run (no run.json), nor runs in folders")
+    return found
+
+
+def _info(run: Path) -> dict[str, Any]:
+    from eozoo_core import Run
+
+    return {"task": Run.task_of(run)}
+
+
+def _scores(run: Path, split: str) -> dict[str, float]:
+    file = run / f"eval_{split}.json"
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))["scores"]["model"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ZooError(f"{file}: no scores; write them with 'eozoo eval TASK --run {run} --split {split}'") from None
+    return {name: float(value) for name, value in values.items()}
+
+
+def _common(scores: list[dict[str, float]]) -> list[str]:
+    return [name for name in scores[0] if all(name in other for other in scores)]
+
+
+def _summary(members: dict[str, dict[str, float]]) -> dict[str, Any]:
+    found = {}
+    for metric in _common(list(members.values())):
+        values = [scores[metric] for scores in members.values()]
+        found[metric] = {"mean": fmean(values), "interval": interval(values)}
+    return found
+
+
+def _paired(a: dict[str, dict[str, float]], b: dict[str, dict[str, float]]) -> dict[str, Any]:
+    members = [name for name in a if name in b]
+    if not members:
+        return {}
+    found = {}
+    for metric in _common([*(a[m] for m in members), *(b[m] for m in members)]):
+        gaps = [b[m][metric] - a[m][metric] for m in members]
+        found[metric] = {
+            "pairs": len(gaps),
+            "difference": fmean(gaps),
+            "interval": interval(gaps),
+            "p": sign_flip(gaps),
+        }
+    return found
+
+
+def _differences(sides: dict[str, dict[str, Path]]) -> dict[str, dict[str, Any]]:
+    """Settings that are not the same everywhere; of a side with many members, those in which they all agree."""
+    from eozoo_core.config import differences, read_yaml
+
+    configs = {name: [read_yaml(run / "config.yaml") for run in runs.values()] for name, runs in sides.items()}
+    every = [config for many in configs.values() for config in many]
+    keys = dict.fromkeys(key for other in every[1:] for key, _, _ in differences(every[0], other))
+    return {key: {name: _agreed([_value(c, key) for c in many]) for name, many in configs.items()} for key in keys}
+
+
+def _value(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config
+
+
+def _agreed(values: list[Any]) -> Any:
+    return values[0] if all(value == values[0] for value in values) else "(varies)"
