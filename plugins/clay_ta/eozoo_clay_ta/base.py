@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eozoo_core import ZooError
-from eozoo_core.checkpoint import load_module, load_weights, sha256, write_atomic
+from eozoo_core.base import base_file, keep_base, load_base
+from eozoo_core.checkpoint import load_module
 from eozoo_core.run import is_first_process
 
 if TYPE_CHECKING:
@@ -23,25 +24,29 @@ RANDOM = "random encoder"  # stands on every result that was made without publis
 def first_encoder(run: Run, options: ClayModel) -> ClayEncoder | None:
     """Return the encoder that training begins with: the run's own, the published weights, or random ones.
 
-    The first process writes the base file and notes the receipt in run.json and prints it.
+    The run's own is also that of the checkpoint named by --resume or --init-from. The first process writes the base
+    file, notes the receipt in run.json and prints it.
     """
     from eozoo_clay_ta.clay_weights import load_clay
     from eozoo_clay_ta.model import build_encoder
 
-    if options.type == "clay_transfer" and "encoder" in run.info():
-        return saved_encoder(run, options)
-    encoder = build_encoder(options)
+    encoder, kept = build_encoder(options), None
     if encoder is None:
         run.note("encoder", {"name": "none", "weights": "none"})
         return None
+    if (kept := load_base(run)) is not None:
+        load_module(encoder, kept, base_file(run.path, run.info()["base"]))
+        if "encoder" not in run.info():
+            run.note("encoder", _inherited_note(run, options))
+        return encoder
     weights, receipt = RANDOM, None
     if options.clay_ckpt_path:
         receipt = load_clay(encoder, options.clay_ckpt_path)
         weights = str(receipt)
     say(f"{options.encoder}: {weights}")
     if is_first_process():
-        file = save_base(run, encoder)
-        note = {"name": options.encoder, "weights": weights, "base": file.name}
+        keep_base(run, encoder.state_dict())
+        note = {"name": options.encoder, "weights": weights}
         run.note("encoder", note | ({"receipt": receipt.asdict()} if receipt else {}))
     return encoder
 
@@ -53,24 +58,19 @@ def saved_encoder(run: Run, options: ClayModel) -> ClayEncoder | None:
     encoder = build_encoder(options)
     if encoder is None:
         return None
-    file = run.path / run.info().get("encoder", {}).get("base", "base")
-    if not file.exists():
-        raise ZooError(f"{file}: the frozen encoder of this run is missing; copy the whole run directory")
-    if sha256(file) != file.stem.removeprefix("base-"):
-        raise ZooError(f"{file}: its content does not match its name; copy the run directory again")
-    load_module(encoder, load_weights(file), file)
+    kept = load_base(run)
+    if kept is None:
+        raise ZooError(f"{run.path}: run.json names no frozen encoder; copy the whole run directory")
+    load_module(encoder, kept, base_file(run.path, run.info()["base"]))
     return encoder
 
 
-def save_base(run: Run, encoder: ClayEncoder) -> Path:
-    """Write the encoder once, as ``base-<sha256>.safetensors``; checkpoints hold only what is trained."""
-    from safetensors.torch import save
-
-    content = save({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()})
-    path = run.path / f"base-{hashlib.sha256(content).hexdigest()}.safetensors"
-    if not path.exists():
-        write_atomic(path, lambda file: file.write(content))
-    return path
+def _inherited_note(run: Run, options: ClayModel) -> dict:
+    """What the run that the weights come from says about them."""
+    start = run.info().get("resumed_from") or run.info()["init_from"]
+    file = Path(start["file"]).parent / "run.json"
+    origin = json.loads(file.read_text()).get("encoder", {}) if file.exists() else {}
+    return {"name": options.encoder, "weights": origin.get("weights", f"from {start['file']}")}
 
 
 def encoder_label(run: Run) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from eozoo_core import ZooError
+from eozoo_core.base import Base
 from eozoo_core.fit import fit
 from eozoo_core.launch import all_reduce_sums, launch
 from eozoo_core.loading import epoch_order, share_of
@@ -113,6 +114,8 @@ def _fit(run: Run, settings: ClaySettings, fabric: Fabric, model: TaModel, store
         return with_rmse({"loss": float(squares / count)}, ta_std)
 
     state = {"model": wrapped, "optimizer": optimizer, "scheduler": schedule}
+    if model.encoder is not None:
+        state["base"] = Base(run.info()["base"])
     fit(run, fabric, state, batches, step, validate, derive=lambda values: with_rmse(values, ta_std))
 
 
@@ -196,5 +199,5 @@ def _features(run: Run, settings: ClaySettings, model: Any, store: PatchStore, f
     if not features_are_fixed(settings.model):
         return None
     folder = Path(settings.runtime.cache_dir) if settings.runtime.cache_dir else store.folder / "features"
-    key = run.info()["encoder"]["base"]
+    key = run.info()["base"]
     return cached_features(model, store, folder, fabric, key, settings.runtime.quiet)

@@ -44,8 +44,8 @@ def test_log_and_checkpoints(frozen):
         content = run.load(which)
         assert {"model", "optimizer", "scheduler", "epoch", "best_val"} <= set(content)
         assert not any(k.startswith("encoder.") for k in content["model"])
-    base = run.path / run.info()["encoder"]["base"]
-    assert base.exists()
+    assert (run.path / f"base-{run.info()['base']}.safetensors").exists()
+    assert content["base"]["sha256"] == run.info()["base"]
     assert run.info()["encoder"]["weights"] == "random encoder"
     assert (run.path / "static_2022.tif").exists()
 
@@ -106,10 +106,10 @@ def test_the_base_file_is_checked(frozen, tmp_path):
     base = next(path.glob("base-*.safetensors"))
     base.write_bytes(base.read_bytes()[:-4] + b"\0\0\0\1")
     run = Run.open(path, ClayTa.Settings)
-    with pytest.raises(ZooError, match=r"its content does not match its name"):
+    with pytest.raises(ZooError, match=r"is damaged"):
         ClayTa(run.settings).evaluate(run, "val")
     base.unlink()
-    with pytest.raises(ZooError, match=r"the frozen encoder of this run is missing"):
+    with pytest.raises(ZooError, match=r"is missing; the run's checkpoints need it"):
         ClayTa(run.settings).evaluate(run, "val")
 
 
