@@ -152,6 +152,10 @@ def test_scores_by_hand():
     assert scores["ssim"] == pytest.approx((2 * 0.2 * 0.3 + 1e-4) / (0.04 + 0.09 + 1e-4), rel=1e-4)
     assert scores["ndvi_rmse"] == pytest.approx(0, abs=1e-6)
     assert RefineScores().compute() == {}
+    tinted = target.clone()
+    tinted[:, 0] = 0.4
+    angle = math.acos(5 / math.sqrt(4 * 7))  # between (2, 1, 1, 1) and (1, 1, 1, 1)
+    assert RefineScores(tile_sums(tinted, image, target, criterion)).compute()["sam"] == pytest.approx(angle, rel=1e-4)
     half = target.clone()
     half[..., 6:] = torch.nan
     partly = RefineScores(tile_sums(refined, image, half, criterion, with_ssim=True)).compute()

@@ -92,6 +92,8 @@ def test_state_holds_what_is_trained_and_restores_it_exactly(quantization, tmp_p
             assert torch.equal(first.train(kind)(*batch())[0], second.train(kind)(*batch())[0])
     with pytest.raises(ZooError, match="1 missing"):
         load_module(second, {k: v for k, v in state.items() if k != "mean"}, file)
+    with pytest.raises(RuntimeError, match="missing"):
+        second.load_state_dict({k: v for k, v in state.items() if k != "mean"})
     with pytest.raises(RuntimeError, match="unexpected"):
         second.load_state_dict(state | {"encoder.norm.weight2": torch.zeros(1)})
 
@@ -135,6 +137,7 @@ def test_padding_reflects_and_crops_back(height, width, multiple):
     padded, top, left = pad_to_multiple(image, multiple)
     assert padded.shape[-2] % multiple == 0 == padded.shape[-1] % multiple
     assert padded.shape[-2] - height < multiple
+    assert (top, left) == ((padded.shape[-2] - height) // 2, (padded.shape[-1] - width) // 2)
     assert torch.equal(padded[..., top : top + height, left : left + width], image)
     below = padded.shape[-2] - height - top
     if max(top, below, left, padded.shape[-1] - width - left) < min(height, width):
