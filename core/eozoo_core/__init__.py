@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         TrainSettings,
     )
     from eozoo_core.slots import Slot
-    from eozoo_core.spec import KINDS, Card, Port, Spec
+    from eozoo_core.spec import KINDS, Card, Port, Source, Spec
     from eozoo_core.task import Plan, Sample, Task
 
 _HOME = {
@@ -36,6 +36,7 @@ _HOME = {
     "Sample": "task",
     "Settings": "settings",
     "Slot": "slots",
+    "Source": "spec",
     "Spec": "spec",
     "Task": "task",
     "TaskSettings": "settings",
@@ -56,6 +57,7 @@ __all__ = [
     "Sample",
     "Settings",
     "Slot",
+    "Source",
     "Spec",
     "Task",
     "TaskSettings",
