@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     )
     from eozoo_core.slots import Slot
     from eozoo_core.spec import KINDS, Card, Port, Source, Spec
-    from eozoo_core.task import Plan, Sample, Task
+    from eozoo_core.task import Graph, Plan, Sample, Task
 
 _HOME = {
     "KINDS": "spec",
     "Card": "spec",
     "EvalSettings": "settings",
+    "Graph": "task",
     "InferSettings": "settings",
     "Plan": "task",
     "Port": "spec",
@@ -49,6 +50,7 @@ __all__ = [
     "KINDS",
     "Card",
     "EvalSettings",
+    "Graph",
     "InferSettings",
     "Plan",
     "Port",

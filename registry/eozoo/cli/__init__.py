@@ -18,6 +18,7 @@ VERBS = (
     "eval",
     "infer",
     "demo",
+    "export",
     "compare",
     "weights",
     "new",
