@@ -21,13 +21,14 @@ if TYPE_CHECKING:
         TrainSettings,
     )
     from eozoo_core.slots import Slot
-    from eozoo_core.spec import KINDS, Card, Port, Spec
-    from eozoo_core.task import Plan, Sample, Task
+    from eozoo_core.spec import KINDS, Card, Port, Source, Spec
+    from eozoo_core.task import Graph, Plan, Sample, Task
 
 _HOME = {
     "KINDS": "spec",
     "Card": "spec",
     "EvalSettings": "settings",
+    "Graph": "task",
     "InferSettings": "settings",
     "Plan": "task",
     "Port": "spec",
@@ -36,6 +37,7 @@ _HOME = {
     "Sample": "task",
     "Settings": "settings",
     "Slot": "slots",
+    "Source": "spec",
     "Spec": "spec",
     "Task": "task",
     "TaskSettings": "settings",
@@ -48,6 +50,7 @@ __all__ = [
     "KINDS",
     "Card",
     "EvalSettings",
+    "Graph",
     "InferSettings",
     "Plan",
     "Port",
@@ -56,6 +59,7 @@ __all__ = [
     "Sample",
     "Settings",
     "Slot",
+    "Source",
     "Spec",
     "Task",
     "TaskSettings",

@@ -50,6 +50,22 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where weights of a model are published. None where no source can be cited: shown as "unknown".
+
+    url:      of the file itself; file: the name it is kept under; revision: commit or tag that the URL means.
+    bytes, sha256: of the file; licence: SPDX name of the weights' licence.
+    """
+
+    url: str
+    file: str
+    revision: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
 class Spec:
     """A name and where to find the object behind it. Holding one imports nothing.
 
@@ -63,6 +79,7 @@ class Spec:
     licence:  SPDX name of the code's licence.
     citation: paper, document or repository where the idea comes from.
     card:     more for ``eozoo show``.
+    sources:  where weights of a model are published, for ``eozoo weights``.
 
     Raises ValueError at construction where a name, target, summary, need or Port is malformed.
     """
@@ -76,6 +93,7 @@ class Spec:
     licence: str = "Apache-2.0"
     citation: str = ""
     card: Card = Card()
+    sources: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -60,6 +60,19 @@ class Plan:
     notes: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class Graph:
+    """A trained system as one network, for ``eozoo export``: what ``predict`` does, normalisation and masking included.
+
+    module: called with ``inputs`` in order, float32 tensors, NaN = missing; returns a tuple in the order ``outputs``.
+    inputs: name -> example array, as ``predict`` takes them; the exported graph has these shapes.
+    """
+
+    module: Any
+    inputs: Arrays
+    outputs: tuple[str, ...]
+
+
 class Task(ABC):
     """One trainable system. A subclass sets ``Settings`` and writes the verbs.
 
@@ -125,6 +138,10 @@ class Task(ABC):
     def plan(self, run: Run) -> Plan:
         """Look at data and model without training: what ``train --dry-run`` prints."""
         raise ZooError(f"{run.task}: has no dry run")
+
+    def graph(self, run: Run) -> Graph:
+        """Return the trained run as one torch module on the CPU. Raises ZooError where that cannot be, and why."""
+        raise ZooError(f"{run.task}: cannot be exported: the task does not offer its network as one graph")
 
     def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
         """Draw pictures of a finished demo run into ``out``; return them. The default draws none."""

@@ -37,6 +37,7 @@ def _card(registry: Registry, entry: Entry) -> dict[str, Any]:
         "takes": [_port(port) for port in spec.takes],
         "gives": [_port(port) for port in spec.gives],
         "needs": [requirement for _, requirement in spec.needs],
+        "sources": [asdict(source) for source in spec.sources],
         "citation": spec.citation,
     }
     try:
@@ -63,7 +64,11 @@ def _task(cls: Any, registry: Registry) -> dict[str, Any]:
             for part in slot.after.split("."):
                 before = getattr(before, part)
             fed = registry.find(cls.slots[slot.after].kind, before.name).spec.gives
-        slots[path] = {"kind": slot.kind, "now": named.name, "fits": registry.fitting(slot, fed)}
+        slots[path] = {
+            "kind": slot.kind,
+            "now": None if named is None else named.name,
+            "fits": registry.fitting(slot, fed),
+        }
     return {
         "outputs": cls(settings, registry).outputs(),
         "slots": slots,

@@ -124,6 +124,8 @@ class Registry:
         Raises ZooError, one line, for a name that does not exist or whose declared Ports do not fit.
         """
         for path, slot in task.slots.items():
+            if _named(settings, path) is None:
+                continue  # left to the task
             spec, fed = self.find(slot.kind, _named(settings, path).name).spec, ()
             if slot.after:
                 fed = self.find(task.slots[slot.after].kind, _named(settings, slot.after).name).spec.gives

@@ -12,6 +12,7 @@ from eozoo_core.task import Predictor, Scores
 
 from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder, build_encoder, create, predict_batch
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
+from eozoo_barlow_twins.plugin import LANDCOVER_SLOTS
 from eozoo_barlow_twins.preparation import Preparation
 from eozoo_barlow_twins.settings import Augment, LandCoverSettings
 from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, rate_at, step_bytes
@@ -21,6 +22,7 @@ class LandCoverTask(Preparation, Task):
     """Land-cover maps from pixel time series."""
 
     Settings = LandCoverSettings
+    slots = LANDCOVER_SLOTS
     tolerates_gaps = ("bands",)
 
     def outputs(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from eozoo_core import Plan, Run, Sample, Task, ZooError
 from eozoo_core.task import Predictor, Scores
 
 from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder, build_encoder, create, predict_batch
+from eozoo_barlow_twins.plugin import TWINS_SLOTS
 from eozoo_barlow_twins.preparation import Preparation
 from eozoo_barlow_twins.settings import BarlowSettings
 from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, rate_at, step_bytes
@@ -19,6 +20,7 @@ class BarlowTwinsTask(Preparation, Task):
     """Self-supervised encoder of Sentinel-2 pixel time series."""
 
     Settings = BarlowSettings
+    slots = TWINS_SLOTS
     tolerates_gaps = ("bands",)
 
     def outputs(self) -> dict[str, str]:

@@ -30,20 +30,22 @@ def draw_map(files: list[Path], names: tuple[str, ...], unit: str, path: Path) -
 
 
 def draw_demo(sample: Sample, out: Path) -> list[Path]:
-    """Draw true height, predicted height, error and predicted standard deviation of the synthetic scene."""
+    """Draw true height, predicted height, error and, where there is one, predicted standard deviation of the scene."""
     truth = np.load(out / "data" / "truth.npy", allow_pickle=False)
     stem = sample.source.stem
     maps = {}
-    for name in ("mean", "std"):
-        with open_reader(out / "maps" / f"{stem}_{name}.tif") as reader:
+    files = {name: out / "maps" / f"{stem}_{name}.tif" for name in ("mean", "std")}
+    for name in [name for name, file in files.items() if name == "mean" or file.exists()]:
+        with open_reader(files[name]) as reader:
             maps[name] = reader.thumbnail(max(truth.shape))[0]
     limits = (0.0, float(np.percentile(truth, 99.5)))
     panels = [
         Panel(truth, "true canopy height (synthetic)", "m", limits=limits),
         Panel(maps["mean"], "predicted from 14 bands", "m", limits=limits),
         Panel(maps["mean"] - truth, "prediction - truth", "m", "RdBu", limits=(-15.0, 15.0)),
-        Panel(maps["std"], "predicted standard deviation", "m", "magma"),
     ]
+    if "std" in maps:
+        panels.append(Panel(maps["std"], "predicted standard deviation", "m", "magma"))
     path = out / "canopy_height.png"
     quicklook(panels, path, title="Canopy height from sparse shots: SYNTHETIC landscape", columns=2)
     return [path]

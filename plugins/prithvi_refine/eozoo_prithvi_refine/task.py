@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core.task import Plan, Sample, Task
 
+from eozoo_prithvi_refine.plugin import SLOTS
 from eozoo_prithvi_refine.settings import (
     DataSettings,
     ModelSettings,
@@ -25,6 +26,7 @@ class PrithviRefine(Task):
     """Brings a rough optical image (blue, green, red, NIR; for example made from radar) nearer to a real one."""
 
     Settings: ClassVar = PrithviSettings
+    slots: ClassVar = SLOTS
     settings: PrithviSettings
     prepare_steps: ClassVar = {
         "tiles": "Sentinel-2 or HLS GeoTIFFs under prepare.source -> NPZ tiles in runtime.data_dir, split by place",

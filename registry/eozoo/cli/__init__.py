@@ -9,7 +9,22 @@ from typing import Any
 import click
 from eozoo_core.errors import Interrupted, ZooError, did_you_mean
 
-VERBS = ("list", "show", "config", "prepare", "train", "eval", "infer", "demo", "compare", "new", "plugins", "doctor")
+VERBS = (
+    "list",
+    "show",
+    "config",
+    "prepare",
+    "train",
+    "eval",
+    "infer",
+    "demo",
+    "export",
+    "compare",
+    "weights",
+    "new",
+    "plugins",
+    "doctor",
+)
 _BEFORE_PLUGINS = ("plugins", "doctor")  # they must work when importing a plugin hangs
 
 

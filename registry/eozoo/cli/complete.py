@@ -28,3 +28,8 @@ def _names(ctx: click.Context, kinds: tuple[str, ...], typed: str) -> list[str]:
 
     registry = ctx.find_object(Registry) or Registry.discover()
     return sorted({name for kind in kinds for name in registry.names(kind) if name.startswith(typed)})
+
+
+def model_name(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """Return the models that begin with what is typed."""
+    return _names(ctx, ("model",), typed)

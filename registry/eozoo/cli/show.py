@@ -46,12 +46,17 @@ def _lines(card: dict[str, Any]) -> list[str]:
     if card.get("tolerates_gaps"):
         lines += _row("gaps", f"allowed in {', '.join(card['tolerates_gaps'])}")
     for path, slot in card.get("slots", {}).items():
-        lines += _row(path, f"{slot['now']}; any {slot['kind']} that fits: {', '.join(slot['fits'])}")
+        lines += _row(
+            path, f"{slot['now'] or 'chosen by the task'}; any {slot['kind']} that fits: {', '.join(slot['fits'])}"
+        )
     lines += [
         line for step, text in card.get("prepare_steps", {}).items() for line in _row("prepare", f"{step}: {text}")
     ]
     for field in ("weights", "measured"):
         lines += _row(field, card[field])
+    for source in card["sources"]:
+        hashed = f"sha256 {source['sha256'] or 'unknown'}, licence {source['licence'] or 'unknown'}"
+        lines += _row("weights", f"{source['url']} ({hashed}); eozoo weights fetch {card['name']}")
     lines += [line for limit in card["limits"] for line in _row("limit", limit)]
     if card["kind"] != "task" and "options" in card:
         options = [name if default is None else f"{name}={default}" for name, default in card["options"].items()]

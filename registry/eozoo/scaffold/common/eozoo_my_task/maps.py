@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from eozoo_core import ZooError
+from eozoo_core import Graph, ZooError
 from eozoo_core.cog import CogWriter
 from eozoo_core.mapping import Tiling, predict_raster
 from eozoo_core.progress import progress_bar
@@ -21,21 +21,44 @@ if TYPE_CHECKING:
     from eozoo_core import Run
     from eozoo_core.task import Arrays, Predictor, Registry
 
+    from eozoo_my_task.model import Scaled
     from eozoo_my_task.settings import MyTaskSettings
 
 
 def make_predictor(run: Run, settings: MyTaskSettings, registry: Registry) -> Predictor:
     """Return f({"image": (B, C, H, W)}) -> the arrays of ``outputs``, NaN where any band is missing."""
     model, device = load_model(run, settings, registry)
+    masked, names = Masked(model), tuple(outputs(settings))
 
     def predict(batch: Arrays) -> Arrays:
-        image = torch.from_numpy(np.asarray(batch["image"], "float32")).to(device)
-        missing = ~torch.isfinite(image).all(dim=1, keepdim=True)
         with torch.inference_mode():
-            found = predictions(model, image)
-        return {name: torch.where(missing, torch.nan, values.float()).cpu().numpy() for name, values in found.items()}
+            found = masked(torch.from_numpy(np.asarray(batch["image"], "float32")).to(device))
+        return {name: values.cpu().numpy() for name, values in zip(names, found, strict=True)}
 
     return predict
+
+
+class Masked(torch.nn.Module):
+    """The model from bands (B, C, H, W) to its outputs, NaN where any band is missing."""
+
+    def __init__(self, model: Scaled):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the arrays of ``outputs``, in that order."""
+        missing = ~torch.isfinite(image).all(dim=1, keepdim=True)
+        found = predictions(self.model, image)
+        return tuple(torch.where(missing, torch.nan, values.float()) for values in found.values())
+
+
+def make_graph(run: Run, settings: MyTaskSettings, registry: Registry) -> Graph:
+    """Return the trained model on the CPU with one window as example."""
+    model, _ = load_model(run, settings, registry)
+    side = settings.infer.window
+    image = np.random.default_rng(0).normal(size=(1, len(run.info()["bands"]), side, side)).astype("float32")
+    mean, std = (t.cpu().numpy() for t in (model.input_mean, model.input_std))
+    return Graph(Masked(model.cpu()), {"image": image * std + mean}, tuple(outputs(settings)))
 
 
 def infer(run: Run, settings: MyTaskSettings, predict: Callable, source: Path, dest: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core import Plan, Sample, Slot, Task
+from eozoo_core import Graph, Plan, Sample, Slot, Task
 
 from eozoo_my_task.plugin import FEEDS, LOSS_FEEDS, WANTS
 from eozoo_my_task.settings import MyTaskSettings
@@ -54,6 +54,12 @@ class MyTask(Task):
         from eozoo_my_task.maps import make_predictor
 
         return make_predictor(run, self.settings, self.registry)
+
+    def graph(self, run: Run) -> Graph:
+        """Everything from bands to masked outputs as one network, for windows of ``infer.window`` pixels."""
+        from eozoo_my_task.maps import make_graph
+
+        return make_graph(run, self.settings, self.registry)
 
     def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
         """Write a map for a raster or every raster of a folder."""

@@ -1,0 +1,39 @@
+"""``eozoo export TASK --run DIR``: the trained network as a file for use without eozoo, compared with the original."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eozoo.cli.options import blame, open_task, run_option, set_option, task_argument
+
+if TYPE_CHECKING:
+    from eozoo.registry import Registry
+
+
+@click.command("export")
+@task_argument
+@run_option
+@click.option(
+    "--format", "kind", type=click.Choice(["torch-export", "safetensors"]), required=True, help="Of the file."
+)
+@click.option("--output", "file", type=click.Path(path_type=Path), required=True, metavar="FILE", help="What to write.")
+@set_option
+@click.pass_obj
+def command(registry: Registry, task: str, run_dir: Path, kind: str, file: Path, overrides: tuple[str, ...]) -> None:
+    """Write the network of a run: torch-export = graph and weights, safetensors = weights alone.
+
+    The graph takes raw values, NaN = missing, in the shapes that are printed, and gives what predict gives.
+    """
+    from eozoo_core.errors import ZooError
+
+    from eozoo.exporting import export
+
+    if file.is_dir() or not file.parent.is_dir():
+        raise ZooError(f"--output {file}: is a folder, or lies in none; give a file in a folder that exists")
+    built, run = open_task(registry, task, run_dir, list(overrides))
+    with blame(registry, task):
+        receipt = export(built, run, kind, file)
+    click.echo(f"{receipt}\n{file}")

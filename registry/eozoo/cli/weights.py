@@ -1,0 +1,106 @@
+"""``eozoo weights``: where the weights of models are published, and fetching and checking them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eozoo.cli.complete import model_name
+from eozoo.cli.options import json_option, table
+
+if TYPE_CHECKING:
+    from eozoo.registry import Registry
+
+
+@click.group("weights")
+def command() -> None:
+    """Show, fetch and verify published weights. Settings take local paths; nothing is fetched unless asked here."""
+
+
+@command.command("list")
+@json_option
+@click.pass_obj
+def show(registry: Registry, as_json: bool) -> None:
+    """List the published files of every model, and which of them are in the cache."""
+    from eozoo import weights
+
+    records = [
+        {
+            "model": entry.spec.name,
+            **vars(source),
+            "sha256": source.sha256 or (weights.receipt(entry.spec.name, source) or {}).get("sha256"),
+            "path": str(weights.place(entry.spec.name, source)),
+            "cached": weights.place(entry.spec.name, source).exists(),
+        }
+        for entry, source in weights.listed(registry)
+    ]
+    if as_json:
+        click.echo(json.dumps(records, indent=2))
+        return
+    columns = ("model", "file", "revision", "bytes", "sha256", "licence", "cached", "url")
+    rows = [[_text(record[column])[: 40 if column != "url" else None] for column in columns] for record in records]
+    click.echo(table(list(columns), rows) if rows else "no installed model names published weights")
+
+
+@command.command("fetch")
+@click.argument("name", shell_complete=model_name)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.pass_obj
+def fetch(registry: Registry, name: str, quiet: bool) -> None:
+    """Download the published weights of model NAME into the cache and print their paths."""
+    from eozoo_core.progress import progress_bar
+
+    from eozoo import weights
+
+    for source in weights.sources(registry, name):
+        with progress_bar(source.file, None, "MB", quiet) as bar:
+            path = weights.fetch(name, source, lambda done, total: bar.update(done >> 20, _of(total)))
+        click.echo(f"{path}  sha256 {weights.verify(name, source)['sha256']}")
+
+
+@command.command("verify")
+@click.argument("name", required=False, shell_complete=model_name)
+@json_option
+@click.pass_obj
+def verify(registry: Registry, name: str | None, as_json: bool) -> None:
+    """Hash what is in the cache, of one model or all, and compare; exit code 1 where a file is wrong or missing."""
+    from eozoo_core.errors import ZooError
+
+    from eozoo import weights
+
+    if name is not None:
+        todo = [(name, source) for source in weights.sources(registry, name)]
+    else:
+        known = [(entry.spec.name, source) for entry, source in weights.listed(registry)]
+        todo = [(model, source) for model, source in known if weights.place(model, source).exists()]
+    records = []
+    for model, source in todo:
+        try:
+            found = {"ok": True, "sha256": weights.verify(model, source)["sha256"]}
+        except ZooError as error:
+            found = {"ok": False, "problem": str(error)}
+        records.append({"model": model, "file": source.file, **found})
+    if as_json:
+        click.echo(json.dumps(records, indent=2))
+    else:
+        for record in records:
+            good = record["ok"]
+            text = f"sha256 {record['sha256']}" if good else record["problem"]
+            state = "ok" if good else "wrong"
+            click.secho(f"{state:<6}{record['model']}/{record['file']}: {text}", fg=None if good else "red")
+        if not records:
+            click.echo(f"nothing in {weights.cache()}")
+    sys.exit(0 if all(record["ok"] for record in records) else 1)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unknown" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _of(total: int | None) -> str:
+    return "" if total is None else f"of {total >> 20} MB"

@@ -1,0 +1,142 @@
+"""Published weights in a cache of the user's, each with a receipt of what was fetched. Nothing is fetched unasked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eozoo_core.checkpoint import sha256, write_atomic
+from eozoo_core.errors import ZooError, did_you_mean
+
+if TYPE_CHECKING:
+    from eozoo_core.spec import Source
+
+    from eozoo.registry import Entry, Registry
+
+_CHUNK = 2**20
+_TIMEOUT = 30.0  # seconds without a byte
+
+
+def cache() -> Path:
+    """Return the cache: $EOZOO_CACHE, or $XDG_CACHE_HOME (or ~/.cache) /eozoo; weights lie in weights/NAME/FILE."""
+    if own := os.environ.get("EOZOO_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eozoo"
+
+
+def listed(registry: Registry) -> list[tuple[Entry, Source]]:
+    """Return every published file of every registered model, importing none of them."""
+    return [(entry, source) for entry in registry.entries("model") for source in entry.spec.sources]
+
+
+def sources(registry: Registry, name: str) -> list[Source]:
+    """Return the published files of model ``name``. Raises ZooError where it has none."""
+    found = registry.find("model", name).spec.sources
+    if not found:
+        others = {entry.spec.name for entry, _ in listed(registry)}
+        raise ZooError(f"model {name!r} names no published weights.{did_you_mean(name, others)}")
+    return list(found)
+
+
+def place(name: str, source: Source) -> Path:
+    """Return where a file is, or would be, in the cache."""
+    return cache() / "weights" / name / source.file
+
+
+def receipt(name: str, source: Source) -> dict[str, Any] | None:
+    """Return what was seen when the file was fetched, None where it was not. Raises ZooError for a damaged receipt."""
+    file = _receipt_file(name, source)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found["sha256"], str):
+            raise ValueError("no sha256")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ZooError(f"{file}: cannot be read ({error}); delete it and fetch again") from None
+    return found
+
+
+def fetch(name: str, source: Source, progress: Callable[[int, int | None], None] | None = None) -> Path:
+    """Return the file, downloaded where it is not there, with a receipt beside it.
+
+    The hash must be the one that the plugin names or, where it names none, that of the first time: that is pinned.
+    Raises ZooError offline (EOZOO_OFFLINE=1), for another hash or size, and where the download fails; nothing is left.
+    """
+    path = place(name, source)
+    if path.exists():
+        verify(name, source)
+        return path
+    if os.environ.get("EOZOO_OFFLINE", "") not in ("", "0"):
+        raise ZooError(f"{path}: is not in the cache and EOZOO_OFFLINE is set; copy {source.file} there, or go online")
+    pinned = (receipt(name, source) or {}).get("sha256")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seen: dict[str, Any] = {}
+    write_atomic(path, lambda file: seen.update(_download(source, file, source.sha256 or pinned, progress)))
+    _keep(name, source, seen)
+    return path
+
+
+def verify(name: str, source: Source) -> dict[str, Any]:
+    """Hash the file in the cache and compare; a file put there by hand is pinned. Returns the receipt.
+
+    Raises ZooError where it is not there or is another.
+    """
+    path, known = place(name, source), receipt(name, source)
+    if not path.exists():
+        raise ZooError(f"{path}: is not there; 'eozoo weights fetch {name}' downloads it")
+    seen = {"sha256": sha256(path), "bytes": path.stat().st_size}
+    _check(source, seen, source.sha256 or (known or {}).get("sha256"), str(path))
+    if known is None:
+        _keep(name, source, seen)
+    return known or seen
+
+
+def _download(source: Source, file: Any, expected: str | None, progress: Callable | None) -> dict[str, Any]:
+    digest, size = hashlib.sha256(), 0
+    try:
+        with urllib.request.urlopen(source.url, timeout=_TIMEOUT) as answer:
+            length = answer.headers.get("Content-Length")
+            total = int(length) if length else source.bytes
+            while chunk := answer.read(_CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+                if progress is not None:
+                    progress(size, total)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise ZooError(
+            f"{source.url}: cannot be fetched ({getattr(error, 'reason', error)}); try again later"
+        ) from None
+    if length and size != int(length):
+        raise ZooError(f"{source.url}: ended after {size:,} of {int(length):,} bytes; try again")
+    seen = {"sha256": digest.hexdigest(), "bytes": size}
+    _check(source, seen, expected, source.url)
+    return seen
+
+
+def _check(source: Source, seen: dict[str, Any], expected: str | None, where: str) -> None:
+    if source.bytes is not None and seen["bytes"] != source.bytes:
+        raise ZooError(f"{where}: has {seen['bytes']:,} bytes, expected {source.bytes:,}; it is another file")
+    if expected is not None and seen["sha256"] != expected.lower():
+        short = f"{seen['sha256'][:16]}..., expected {expected.lower()[:16]}..."
+        raise ZooError(f"{where}: has sha256 {short}; it is another file or damaged, and is not used")
+
+
+def _receipt_file(name: str, source: Source) -> Path:
+    path = place(name, source)
+    return path.with_name(f"{path.name}.receipt.json")
+
+
+def _keep(name: str, source: Source, seen: dict[str, Any]) -> None:
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    content = {**seen, "url": source.url, "revision": source.revision, "licence": source.licence, "when": when}
+    text = json.dumps(content, indent=2) + "\n"
+    write_atomic(_receipt_file(name, source), lambda file: file.write(text.encode()))
