@@ -14,6 +14,7 @@ export OMP_NUM_THREADS ?= 1
 IDENTITY := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0])')
 
 .PHONY: demo test lint format env real bench clean
+
 demo: env
 	$(BIN)/eozoo demo gedi_sparse --out demo
 
@@ -37,7 +38,7 @@ bench: env
 
 env: $(READY)
 
-ifneq ($(file <$(READY)),$(IDENTITY))
+ifneq ($(shell cat $(READY) 2>/dev/null),$(IDENTITY))
 .PHONY: $(READY)
 endif
 $(READY): $(PROJECTS) Makefile
