@@ -99,7 +99,7 @@ class Forward:
         self.bands = self._draws[0].model.input_mean.numel()
         self.draws = [draw.name for draw in self._draws]
         self.names = map_names(self._loss.trains_variance, len(self._draws))
-        self.factor, self.fitted = _factor(run, settings)
+        self.factor, self.fitted = variance_factor(run, settings)
         self.outputs = len(self._moments) + (len(self._draws) if self._members else 0)
 
     @property
@@ -139,7 +139,7 @@ def map_names(trains_variance: bool, draws: int) -> tuple[str, ...]:
     return ("mean", "aleatoric_std", "epistemic_std", "std") if trains_variance else ("mean", "epistemic_std")
 
 
-def _factor(run: Run, settings: GediSettings) -> tuple[float, str]:
+def variance_factor(run: Run, settings: GediSettings) -> tuple[float, str]:
     """The factor of variances, and where it comes from in words."""
     fitted = run.info().get("variance_scale")
     if not settings.infer.scale_variance:

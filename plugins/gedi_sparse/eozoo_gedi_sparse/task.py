@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core.task import Plan, Sample, Task
+from eozoo_core.task import Graph, Plan, Sample, Task
 
 from eozoo_gedi_sparse.plugin import SLOTS
 from eozoo_gedi_sparse.settings import (
@@ -115,6 +115,12 @@ class GediSparse(Task):
         from eozoo_gedi_sparse.maps import make_predictor
 
         return make_predictor(run, self.settings, self.registry)
+
+    def graph(self, run: Run) -> Graph:
+        """All members as one graph, from raw bands to the maps."""
+        from eozoo_gedi_sparse.graphs import make_graph
+
+        return make_graph(run, self.settings, self.registry)
 
     def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
         """Write DEST/NAME_mean.tif, NAME_std.tif and the parts of the latter for a raster or every one of a folder."""

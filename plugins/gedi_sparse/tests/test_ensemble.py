@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from eozoo.exporting import export
 from eozoo.registry import Registry
 from eozoo_core import Run
 from eozoo_core.cog import Band, CogWriter
@@ -362,3 +363,12 @@ def test_bad_totals_are_one_line(tmp_path, change, message):
         make_totals(TotalsSettings(**settings, dest=tmp_path / "t.csv"))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "t.csv").exists()
+
+
+def test_an_ensemble_is_exported_as_one_graph(ensemble, registry, tmp_path):
+    task, run = reopen(ensemble, registry, "infer.window=32", "infer.stride=32")
+    receipt = export(task, run, "safetensors", tmp_path / "two.safetensors")  # compared with predict inside
+    assert "-> mean, aleatoric_std, epistemic_std, std;" in receipt
+    task, run = reopen(ensemble, registry, "infer.draws.mc_passes=2")
+    with pytest.raises(ZooError, match=r"cannot be exported; add --set infer\.draws\.mc_passes=0"):
+        export(task, run, "safetensors", tmp_path / "dropout.safetensors")

@@ -276,3 +276,9 @@ def test_a_raster_of_other_bands_is_refused_before_any_map_is_begun(run, made, t
     )
     assert f"{tmp_path / 'in' / 'z.tif'}: has 3 bands, the run needs 14" in message
     assert not (tmp_path / "o").exists()
+
+
+def test_export_is_what_predict_says(run, tmp_path):
+    for kind in ("torch-export", "safetensors"):
+        output = eozoo("export", "gedi_sparse", "--run", run, "--format", kind, "--output", tmp_path / kind)
+        assert output.startswith("image float32 (1, 14, 32, 32) -> mean, std; largest difference from predict ")
