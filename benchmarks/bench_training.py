@@ -11,7 +11,6 @@ from eozoo import Registry, create_loss
 from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows
 from eozoo_gedi_sparse.landscape import write_landscape
 from eozoo_gedi_sparse.pairs import find_pairs
-from eozoo_gedi_sparse.regressor import SparseRegressor
 from eozoo_gedi_sparse.settings import DataSettings
 from eozoo_gedi_sparse.training import collate
 
@@ -67,16 +66,15 @@ def _batch(windows: TrainingWindows) -> dict:
 
 
 def _training_rate(batch: dict, width: int, bf16: bool, channels_last: bool) -> float:
-    network = Registry.discover().create("model", "gedi_unet", {"width": width})
-    model = SparseRegressor(network, [0.0] * 14, [1.0] * 14)
-    image = batch["image"]
-    if channels_last:
-        model, image = model.to(memory_format=torch.channels_last), image.to(memory_format=torch.channels_last)
+    model = Registry.discover().create("model", "gedi_unet", {"width": width})
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    image = batch["image"].nan_to_num().contiguous(memory_format=layout)
     loss, optimizer = create_loss("gaussian_nll"), torch.optim.AdamW(model.parameters())
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            total, count = loss(*model(image), batch["target"])
+            mean, log_scale = model(image).split(1, dim=1)
+            total, count = loss(mean, log_scale, batch["target"])
         (total / count).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -51,7 +51,9 @@ class SparseRegressor(nn.Module):
         Returns mean (B, 1, H, W) in the target's unit and the unclamped log-scale (B, 1, H, W), None without one.
         """
         scaled = (image.float() - self.input_mean) / self.input_std
-        raw = self.network(torch.where(torch.isfinite(scaled), scaled, 0.0)).float()
+        filled = torch.where(torch.isfinite(scaled), scaled, 0.0)
+        # Channels-last: the convolutions are 1.2 to 1.6 times as fast ('python -m benchmarks training').
+        raw = self.network(filled.contiguous(memory_format=torch.channels_last)).float()
         mean = self.target_mean + self.target_std * raw[:, :1]
         return mean, raw[:, 1:2] + self.log_scale_shift if raw.shape[1] > 1 else None
 
