@@ -137,6 +137,24 @@ def test_a_mistake_is_one_line_and_exit_code_1(eozoo, trained, tmp_path, argumen
     assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
 
 
+def test_a_refused_training_does_not_stand_in_the_way_of_the_corrected_one(eozoo, sample, tmp_path):
+    bad = ("--set", "runtime.data_dir=nowhere", "--set", "model.width=3")
+    eozoo("train", "toy", "--run", tmp_path / "r", *bad, *FAST, code=1)
+    good = ("--set", f"runtime.data_dir={tmp_path / 'data'}", "--set", "model.width=5")
+    eozoo("train", "toy", "--run", tmp_path / "r", *good, *FAST)
+    changed = eozoo("train", "toy", "--run", tmp_path / "r", "--set", "model.width=6", code=1)
+    assert "model.width=5, now 6" in changed.output
+
+
+def test_demo_into_a_file_and_comparison_over_a_file_are_refused(eozoo, trained, tmp_path):
+    file = tmp_path / "notes.md"
+    file.write_text("mine")
+    assert "notes.md: is a file; give a folder" in eozoo("demo", "toy", "--out", file, code=1).output
+    output = eozoo("compare", trained, tmp_path, "--html", file, code=1).output
+    assert "give a name that ends in .html" in output
+    assert file.read_text() == "mine"
+
+
 def test_a_typo_in_a_verb_gets_a_suggestion(eozoo):
     assert "no verb 'trian'. Did you mean 'train'?" in eozoo("trian", code=2).output
 

@@ -30,6 +30,7 @@ CONTENT = {"model": {"w": torch.zeros(1)}, "best_val": 0.5, "epoch": 2, "step": 
 
 
 def test_run_json(run):
+    run.file("current").touch()  # training has begun
     info = json.loads((run.path / "run.json").read_text())
     assert info == run.info()
     assert (info["format"], info["task"], info["plugin"], info["seed"]) == (1, "toy", "toy-plugin 1.0", 0)
@@ -64,6 +65,7 @@ def test_continues_and_extends(run, good):
     ],
 )
 def test_refuses_another_fixed_setting(run, bad, difference):
+    run.file("current").touch()  # training has begun
     before = (run.path / "config.yaml").read_bytes()
     text = message(Run.create, run.path, "toy", settings(bad))
     assert str(run.path) in text
@@ -72,8 +74,19 @@ def test_refuses_another_fixed_setting(run, bad, difference):
     assert (run.path / "config.yaml").read_bytes() == before
 
 
+def test_settings_may_change_until_training_has_begun(run):
+    run.note("init_from", {"file": "a mistake"})
+    Run.create(run.path, "toy", settings("model.width=5"))
+    assert Run.open(run.path, ToySettings).settings.model.width == 5
+    assert "init_from" not in run.info()
+    (run.path / "member_0").mkdir()
+    (run.path / "member_0" / "current.pt").touch()
+    assert "model.width=5, now 6" in message(Run.create, run.path, "toy", settings("model.width=6"))
+
+
 def test_a_setting_that_is_new_in_the_plugin_takes_its_default(run):
     """A run of an older version has no line for it, and goes on."""
+    run.file("current").touch()
     config = run.path / "config.yaml"
     config.write_text("".join(line for line in config.open() if "dropout" not in line))
     Run.create(run.path, "toy", settings())

@@ -98,9 +98,9 @@ class Run:
         found = self.task_of(self.path)
         if found != self.task:
             raise ZooError(f"{self.path}: is a run of {found!r}, not of {self.task!r}; choose another --run directory")
+        if not self._has_begun():
+            return  # killed, or refused for its data or settings, before anything was learned
         config = self.path / "config.yaml"
-        if not config.exists() and not self.has("current"):
-            return  # killed before anything was fixed
         old = to_dict(build_settings(type(self.settings), read_yaml(config), str(config)))
         for key, before, after in differences(_fixed(old), _fixed(to_dict(self.settings))):
             grows = key in _MAY_GROW and before is not None and (after is None or after >= before)
@@ -109,6 +109,10 @@ class Run:
                     f"{self.path}: was trained with {key}={before!r}, now {after!r}; "
                     "use a new --run (with --resume or --init-from to start from this one)"
                 )
+
+    def _has_begun(self) -> bool:
+        """Whether the run, or a member of it, has a checkpoint."""
+        return any(self.path.rglob("current.pt"))
 
     def _writes(self) -> bool:
         runtime = self.settings.runtime
@@ -127,7 +131,10 @@ class Run:
             raise ZooError(f"{self.path}: cannot be made ({error.strerror}); choose another --run directory") from None
         for file in checkpoint.leftovers(self.path):  # of a process killed while it wrote
             file.unlink(missing_ok=True)
-        info = self.info() or {"format": FORMAT, "task": self.task, "plugin": plugin, "started": _now(), "history": []}
+        info = self.info() if self._has_begun() else {}
+        if not info:
+            history = self.info().get("history", [])
+            info = {"format": FORMAT, "task": self.task, "plugin": plugin, "started": _now(), "history": history}
         info["seed"] = self.settings.train.seed
         info["history"].append({"when": _now(), "argv": sys.argv, **_versions()})
         self.write_json("run.json", info)

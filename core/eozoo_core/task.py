@@ -149,6 +149,8 @@ class Task(ABC):
 
     def predict(self, run: Run, batch: Arrays) -> Arrays:
         """Predict for a dict of arrays; weights are loaded at the first call and kept."""
+        if not isinstance(batch, dict):
+            raise ZooError(f"predict: give a dict of arrays, name -> array, got a {type(batch).__name__}")
         stamp = (run.path, run.file("best").stat().st_mtime_ns if run.has("best") else None)
         if self._predictor is None or self._predictor[0] != stamp:
             self._predictor = (stamp, self.predictor(run))

@@ -19,6 +19,9 @@ from eozoo import compat, switches
 GROUP = "eozoo"
 HOOKS = {"task": "eozoo_tasks", "model": "eozoo_models", "dataset": "eozoo_datasets", "loss": "eozoo_losses"}
 
+# What a value may be where an option's default is of a plain type; any other default says nothing about it.
+_CHECKED = {bool: bool, int: int, float: (int, float), str: str}
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -163,6 +166,10 @@ class Registry:
         for option, parameter in by_name.items():
             if parameter.default is parameter.empty and option not in options:
                 raise ZooError(f"{kind} {name!r} needs the option {option!r}")
+        for option, value in options.items():
+            expected = type(by_name[option].default) if option in by_name else None
+            if expected in _CHECKED and not isinstance(value, _CHECKED[expected]):
+                raise ZooError(f"{kind} {name!r}: option {option!r} is a {expected.__name__}, got {value!r}")
         return target(**options)
 
 

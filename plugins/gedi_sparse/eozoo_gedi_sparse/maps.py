@@ -123,6 +123,25 @@ class Forward:
             stacked = torch.where(missing(bands), torch.nan, torch.cat([*parts, *kept], dim=1))
         return stacked.float().cpu().numpy()
 
+    def check_values(self, image: np.ndarray, path: Path) -> None:
+        """Raise ZooError where most bands (B, C, H, W) lie far outside what the run was trained on.
+
+        Reflectance times 10,000 into a network trained on 0..1 would give a map that looks like one and is none.
+        """
+        model = self._draws[0].model
+        mean, std = (b.flatten().cpu().numpy() for b in (model.input_mean, model.input_std))
+        if not mean.any():  # bands go in as they are: what was usual in training is not known
+            return
+        valid = np.isfinite(image).any(axis=(0, 2, 3))
+        median = np.where(valid, np.nanmedian(np.where(valid[:, None, None], image, 0), axis=(0, 2, 3)), mean)
+        far = np.abs(median - mean) > 100 * std
+        if 2 * far.sum() > far.size:
+            i = int(far.argmax())
+            raise ZooError(
+                f"{path}: values are not in the units of the training data: input {i + 1} has median {median[i]:.4g}, "
+                f"trained on {mean[i]:.4g} +- {std[i]:.4g}; scale the raster in the same way"
+            )
+
     def finish(self, rows: np.ndarray) -> np.ndarray:
         """Mean and variances (outputs, ...) -> the maps (names and draws, ...): standard deviations, the total last."""
         count = len(self._moments)
@@ -159,6 +178,15 @@ def _map(path: Path, numbers: tuple[int, ...], settings: GediSettings, forward: 
     if settings.infer.member_maps:
         layers.append((dest / f"{path.stem}_members.tif", [Band(f"{what} {name}", unit) for name in forward.draws]))
     tiling = Tiling(settings.infer.window, settings.infer.stride, settings.infer.batch_size)
+    seen = False
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        nonlocal seen
+        if not seen:
+            forward.check_values(image, path)
+            seen = True
+        return forward(image)
+
     with ExitStack() as stack:
         reader = stack.enter_context(open_reader(path))
         mask = RowMask(reader.info.grid, settings.infer.mask, str(path))
@@ -167,7 +195,7 @@ def _map(path: Path, numbers: tuple[int, ...], settings: GediSettings, forward: 
         predict_raster(
             reader,
             writer,
-            forward,
+            predict,
             tiling,
             numbers,
             outputs=forward.outputs,

@@ -215,3 +215,11 @@ def test_context_net_has_noise_in_training_only_and_sees_what_its_squares_hold()
 def test_context_net_refuses_options_out_of_range(options):
     with pytest.raises(ZooError, match=next(iter(options))):
         context_net(**options)
+
+
+@pytest.mark.parametrize("options", [{"width": "abc"}, {"bilinear": 1}, {"dropout": "0.1"}])
+def test_an_option_of_another_type_is_one_line(options):
+    from eozoo import create_model
+
+    with pytest.raises(ZooError, match=rf"model 'gedi_unet': option '{next(iter(options))}' is a "):
+        create_model("gedi_unet", **options)

@@ -230,6 +230,19 @@ def test_integer_raster_with_nodata(run, tmp_path):
         assert np.argwhere(np.isnan(made_map.read(1))).tolist() == [[4, 7]]
 
 
+def test_a_scene_in_other_units_than_training_is_refused(run, made, tmp_path):
+    with rasterio.open(made.scene) as source:
+        profile, bands = source.profile, source.read()
+    bands[bands != profile["nodata"]] *= 10_000
+    with rasterio.open(tmp_path / "dn.tif", "w", **profile) as out:
+        out.write(bands)
+        out.descriptions = DOCUMENTED_BANDS
+    where = ["--input", tmp_path / "dn.tif", "--output", tmp_path / "o"]
+    message = eozoo("infer", "gedi_sparse", "--run", run, *where, code=1)
+    assert f"{tmp_path / 'dn.tif'}: values are not in the units of the training data" in message
+    assert not list((tmp_path / "o").glob("*"))
+
+
 @pytest.fixture
 def folder(made, tmp_path):
     """A folder of three rasters; the pixels of the second are cut off, its header is whole."""

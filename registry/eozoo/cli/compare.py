@@ -29,6 +29,8 @@ def command(runs: tuple[Path, ...], split: str, page: Path | None, as_json: bool
 
     if len({path.resolve() for path in runs}) < 2 or len(set(runs)) < len(runs):
         raise ZooError("compare needs two runs or more, each once")
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise ZooError(f"--html {page}: give a name that ends in .html; what is there would be replaced")
     found = compare(list(runs), split)
     tables = _tables(found)
     if page is not None:

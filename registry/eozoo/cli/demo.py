@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from eozoo_core.errors import ZooError
 
 from eozoo.cli.eval import format_scores
 from eozoo.cli.options import blame, echo, set_option, task_argument
@@ -26,6 +27,8 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
     from eozoo_core.config import load_settings, to_dict
 
     out = out or Path("demo") / task
+    if out.exists() and not out.is_dir():
+        raise ZooError(f"--out {out}: is a file; give a folder")
     cls, started = registry.get("task", task), time.monotonic()
     with blame(registry, task):
         echo(f"1. synthetic data in {out / 'data'}: they show the pipeline, not how good a model is")

@@ -5,6 +5,7 @@ The templates are a plugin called ``my_task``, checked like all other code; writ
 
 from __future__ import annotations
 
+import keyword
 import re
 import shutil
 import tempfile
@@ -43,6 +44,9 @@ def write_plugin(name: str, kind: str, folder: Path, registry: Registry) -> Path
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         raise ZooError(f"{name!r} is no name: lower-case letters, digits and single underscores, a letter first")
+    taken = find_spec(name)
+    if keyword.iskeyword(name) or (taken is not None and taken.origin is not None):  # without one: just a folder here
+        raise ZooError(f"{name!r}: Python has a keyword or package of that name already; choose another")
     names = {"task": name, "model": f"{name}_net", "loss": f"{name}_loss"}
     for what, wanted in names.items():
         for entry in registry.entries(what):
