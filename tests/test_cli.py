@@ -107,7 +107,10 @@ def test_demo_says_that_it_is_synthetic(eozoo, tmp_path):
     [
         ("show tyo", "nothing is called 'tyo'. Did you mean 'toy'?"),
         ("config tyo", "no task 'tyo'. Did you mean 'toy'?"),
-        ("config toy --set train.epoch=3", "--set: unknown setting 'train.epoch'. Did you mean 'epochs'?"),
+        ("config toy --set train.epoch=3", "--set: unknown setting 'train.epoch'. Did you mean 'train.epochs'?"),
+        ("config toy --set epochs=3", "--set: unknown setting 'epochs'. Did you mean 'train.epochs'?"),
+        ("config toy --set train=3", "train is a group of settings, got 3; give one of them, for example train.epochs"),
+        ("config toy --config {run}/best.pt", "best.pt: is not YAML ("),
         ("config toy --config no.yaml", "no.yaml: cannot be read (No such file or directory)"),
         ("train toy --run {tmp}/r --set runtime.data_dir=nowhere", "nowhere/train.npy: cannot be read"),
         ("train toy --run {run} --set model.width=5", "model.width=4, now 5; use a new --run"),

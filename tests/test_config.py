@@ -192,8 +192,10 @@ def test_unknown_key_names_file_and_suggests(tmp_path):
     text = message(load_settings, Zoo, file)
     assert str(file) in text
     assert "'train.learnig_rate'" in text
-    assert "Did you mean 'learning_rate'?" in text
-    assert "Did you mean 'warmup_steps'?" in message(load_settings, Zoo, None, ["train.schedule.warmup_step=1"])
+    assert "Did you mean 'train.learning_rate'?" in text
+    assert "Did you mean 'train.schedule.warmup_steps'?" in message(
+        load_settings, Zoo, None, ["train.schedule.warmup_step=1"]
+    )
     assert "--set: unknown setting 'trian'. Did you mean 'train'?" in message(
         load_settings, Zoo, None, ["trian.seed=1"]
     )

@@ -27,6 +27,7 @@ from typing import IO, Any
 from eozoo_core.errors import ZooError
 
 FORMAT = 1
+_OURS = "give a .pt file that torch or eozoo wrote, for example RUN/best.pt"
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -199,10 +200,10 @@ def _torch_load(path: Path, device: str, mmap: bool = False) -> Any:
         raise ZooError(f"{path}: no such file") from None
     except pickle.UnpicklingError:
         reason = "damaged, or it holds objects other than tensors and plain types, which are not loaded"
-        raise ZooError(f"{path}: cannot be read as a checkpoint ({reason})") from None
+        raise ZooError(f"{path}: cannot be read as a checkpoint ({reason}); {_OURS}") from None
     except Exception as error:  # a damaged file makes the reader stumble in many ways; none of them is a bug of ours
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ZooError(f"{path}: cannot be read as a checkpoint ({reason})") from None
+        raise ZooError(f"{path}: cannot be read as a checkpoint ({reason}); {_OURS}") from None
 
 
 def _check_sums(path: Path) -> None:

@@ -59,7 +59,7 @@ def read_yaml(file: Path) -> dict:
     except OSError as error:
         raise ZooError(f"{file}: cannot be read ({error.strerror}); 'eozoo config TASK > {file}' writes one") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ZooError(f"{file}: is not YAML: {' '.join(str(error).split())}") from None
+        raise ZooError(f"{file}{_position(error)}; 'eozoo config TASK' shows how settings are written") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -85,6 +85,14 @@ def differences(old: dict, new: dict, prefix: str = "") -> Iterator[tuple[str, A
             yield from differences(a, b, f"{name}.")
         elif a != b:
             yield name, a, b
+
+
+def _position(error: Exception) -> str:
+    """Where a file stops to be YAML, and why: ", line 3: is not YAML (mapping values are not allowed here)"."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return f": is not YAML ({' '.join(str(error).split())})"
+    return f", line {mark.line + 1}: is not YAML ({problem})"
 
 
 def _parse(text: str) -> Any:
@@ -125,16 +133,30 @@ def _first_problem(cls: type[BaseModel], error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "settings"
     if first["type"] == "extra_forbidden":
-        owner = _owner(cls, first["loc"][:-1])
-        return f"unknown setting {where!r}." + (
-            did_you_mean(str(first["loc"][-1]), owner.model_fields) if owner else ""
-        )
+        return f"unknown setting {where!r}." + _known(cls, first["loc"])
     if first["type"] == "missing":
         return f"setting {where!r} is missing; give it in the file or with --set {where}=..."
+    group = _owner(cls, first["loc"])
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type") and group is not None:
+        example = f"{where}.{next(iter(group.model_fields), 'key')}"
+        return f"{where} is a group of settings, got {first['input']!r}; give one of them, for example {example}"
     message = " ".join(first["msg"].removeprefix("Value error, ").split())
     got = "" if isinstance(first["input"], (dict, BaseModel)) else f", got {first['input']!r}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{where}: {message}{got}{more}" if first["loc"] else f"{message}{more}"
+
+
+def _known(cls: type[BaseModel], path: tuple) -> str:
+    """Suggest for the unknown setting ``path``: a neighbour of its group, or the same name in another group."""
+    owner = _owner(cls, path[:-1])
+    if owner is None:
+        return ""
+    last, prefix = str(path[-1]), "".join(f"{part}." for part in path[:-1])
+    groups = {name: _owner(cls, (name,)) for name in cls.model_fields}
+    elsewhere = [f"{name}.{last}" for name, group in groups.items() if group and last in group.model_fields]
+    if elsewhere:
+        return f" Did you mean {' or '.join(repr(e) for e in elsewhere)}?"
+    return did_you_mean(f"{prefix}{last}", [f"{prefix}{field}" for field in owner.model_fields])
 
 
 def _owner(cls: type[BaseModel], path: tuple) -> type[BaseModel] | None:

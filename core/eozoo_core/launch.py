@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from eozoo_core.run import Run
     from eozoo_core.settings import RuntimeSettings
 
-_FABRIC_PRECISION = {"fp32": "32-true", "bf16-mixed": "bf16-mixed", "fp16-mixed": "16-mixed"}
+_MIXED = {"bf16-mixed": "bf16-mixed", "fp16-mixed": "16-mixed"}
 
 
 def launch(run: Run) -> Fabric:
@@ -24,6 +24,7 @@ def launch(run: Run) -> Fabric:
     a batch that the processes cannot share equally, and a torchrun of another number of processes.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
     from lightning_fabric.strategies import DDPStrategy
     from lightning_fabric.utilities.seed import seed_everything
 
@@ -51,7 +52,8 @@ def launch(run: Run) -> Fabric:
         devices=[int(index)] if index else runtime.devices,
         num_nodes=runtime.nodes,
         strategy=DDPStrategy(process_group_backend=backend) if world > 1 else "auto",
-        precision=_FABRIC_PRECISION[train.precision],
+        # As an object: by its name Fabric would print a line about it at every start.
+        plugins=[MixedPrecision(_MIXED[train.precision], kind)] if train.precision in _MIXED else [],
     )
     fabric.launch()
     fabric.barrier()  # what the first process prepared in the run is there for the others

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eozoo_core import ZooError
 from eozoo_core.checkpoint import load_tensors, save_tensors
+from eozoo_core.errors import no_split
 
 from eozoo_clay_ta.grid import WINDOW
 from eozoo_clay_ta.samples import CHANNELS
@@ -96,6 +97,8 @@ class PatchStore:
         self.folder, self.split = Path(folder), split
         self.files = sorted(self.folder.glob(f"{split}_chunk_*.pt"))
         if not self.files:
+            if splits := {f.name.split("_chunk_")[0] for f in self.folder.glob("*_chunk_*.pt")}:
+                raise ZooError(no_split(split, folder, splits))
             raise ZooError(
                 f"{folder}: holds no {split}_chunk_00000.pt; run 'eozoo prepare clay_ta build_patches' or set "
                 "runtime.patch_dir"

@@ -55,7 +55,7 @@ def infer(run: Run, settings: ClaySettings, source: Path, dest: Path) -> list[Pa
             found = predict_map(
                 model, scene, static, when, grid, settings.infer, lambda done, total, bar=bar: bar.update(done)
             )
-        files += _write(dest, stamp, found, static, grid, settings, label)
+        files += _write(dest, stamp, found, static, grid, settings, label, scene.synthetic)
     if not files:
         raise ZooError(f"{source}: no scene could be read")
     return files
@@ -83,15 +83,24 @@ def static_of(run: Run, year: int, grid: KoGrid) -> Static:
 
 
 def _write(
-    dest: Path, stamp: str, found: TaMap, static: Static, grid: KoGrid, settings: ClaySettings, label: str
+    dest: Path,
+    stamp: str,
+    found: TaMap,
+    static: Static,
+    grid: KoGrid,
+    settings: ClaySettings,
+    label: str,
+    synthetic: bool,
 ) -> list[Path]:
     unit = settings.infer.unit
     tags = {"ENCODER": label, "TIME_UTC": stamp, "STRIDE": str(settings.infer.stride), "WINDOWS": str(found.windows)}
+    tags |= {"SYNTHETIC": "YES"} if synthetic else {}
     path = dest / f"ta_{stamp}.tif"
     with CogWriter(path, grid.raster, [Band("near-surface air temperature", unit)], tags=tags) as writer:
         writer.write_rows(0, found.ta[None])
     if not settings.infer.picture:
         return [path]
-    title = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[8:10]}:{stamp[10:]} UTC, {label}"
+    when = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[8:10]}:{stamp[10:]} UTC"
+    title = f"{'SYNTHETIC: ' if synthetic else ''}{when}, {label}"
     map_picture(found.ta, np.nan_to_num(static.lsmask), dest / f"ta_{stamp}.png", unit, title)
     return [path, path.with_suffix(".png")]

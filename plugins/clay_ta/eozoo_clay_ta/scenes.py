@@ -36,11 +36,15 @@ class ScenePaths:
 
 @dataclass(frozen=True)
 class Scene:
-    """Calibrated arrays on the grid, NaN = missing: bt (10, H, W) K, rf (6, H, W) albedo, sza (H, W) degrees."""
+    """Calibrated arrays on the grid, NaN = missing: bt (10, H, W) K, rf (6, H, W) albedo, sza (H, W) degrees.
+
+    synthetic: whether its files say in their title that they are SYNTHETIC.
+    """
 
     bt: np.ndarray
     rf: np.ndarray
     sza: np.ndarray
+    synthetic: bool = False
 
 
 def find_scenes(folder: Path) -> dict[str, ScenePaths]:
@@ -80,7 +84,7 @@ def read_scene(paths: ScenePaths, when: datetime, grid: KoGrid, conditional: boo
         sza = sza.reshape(sza.shape[-2:]).astype(np.float32)
     else:
         sza = zenith(when, *grid.places).astype(np.float32)
-    return Scene(bt, rf, sza)
+    return Scene(bt, rf, sza, _is_synthetic(paths.bt))
 
 
 def read_stack(path: str, channels: tuple[Channel, ...], grid: KoGrid, conditional: bool = False) -> np.ndarray:
@@ -115,6 +119,17 @@ def read_channel(path: Path, channel: Channel, grid: KoGrid, conditional: bool =
         values[~good] = np.nan
         return values
     return _block_mean(counts, good, factor, channel)
+
+
+def _is_synthetic(pattern: str) -> bool:
+    """Whether a level-1B file's title begins with SYNTHETIC, as ``simulate`` writes it; plain stacks say nothing."""
+    if "*" not in pattern:
+        return False
+    import h5py
+
+    with h5py.File(_channel_file(pattern, BT[0]), "r") as file:
+        title = file.attrs.get("title", b"")
+    return bytes(title if isinstance(title, bytes) else str(title).encode()).startswith(b"SYNTHETIC")
 
 
 def l1b_name(channel: Channel, stamp: str) -> str:

@@ -139,6 +139,7 @@ def test_whole_verb_on_real_files(prepared, tmp_path):
         assert data.units == ("K",)
         assert np.isnan(data.nodata)
         assert data.tags()["ENCODER"] == "no encoder"
+        assert data.tags()["SYNTHETIC"] == "YES"
         assert data.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert data.transform.c == -540_000
         values = data.read(1)

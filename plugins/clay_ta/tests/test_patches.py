@@ -217,6 +217,9 @@ def test_wrong_chunks(change, message, tmp_path):
 def test_no_chunks(tmp_path):
     with pytest.raises(ZooError, match=r"holds no val_chunk_00000.pt; run"):
         PatchStore(tmp_path, "val")
+    (tmp_path / "train_chunk_00000.pt").touch()
+    with pytest.raises(ZooError, match=r"has no split 'tarin'. Did you mean 'train'"):
+        PatchStore(tmp_path, "tarin")
     assert chunk_path(tmp_path, "train", 10).name == "train_chunk_00010.pt"
 
 

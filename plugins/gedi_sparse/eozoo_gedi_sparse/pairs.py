@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.errors import ZooError, did_you_mean, no_split
 from eozoo_core.raster import Grid, RasterInfo, open_reader
 from eozoo_core.tiles import Window
 from rasterio import Affine
@@ -118,6 +118,8 @@ def _info(path: Path, data: DataSettings) -> RasterInfo:
 def _files(root: Path, split: str, field: str) -> dict[str, Path]:
     folder = Path(root) / split
     if not folder.is_dir():
+        if splits := [f.name for f in Path(root).glob("[!.]*/")]:
+            raise ZooError(no_split(split, root, splits))
         raise ZooError(f"{folder}: is no folder; runtime.{field} holds train/, val/ and test/ with one file per patch")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -137,8 +139,15 @@ def _unpaired(inputs: dict[str, Path], labels: dict[str, Path], input_dir: Path,
 def _pair(name: str, image: RasterInfo, label: RasterInfo, data: DataSettings) -> Pair:
     _check_grids(image, label)
     target_names = _names(label, data.target_names, "data.target_names", documented=False)
-    target = _number(label, target_names, data.target, "data.target")
+    if data.target is None and len(label.bands) > 1:
+        names = f" ({', '.join(filter(None, target_names))})" if any(target_names) else ""
+        raise ZooError(f"{label.path}: has {len(label.bands)} bands{names}; choose one with data.target")
+    target = _number(label, target_names, 0 if data.target is None else data.target, "data.target")
     bands, mask = band_numbers(image, data), mask_band_number(image, data)
+    if Path(image.path).resolve() == Path(label.path).resolve() and target in bands:
+        raise ZooError(
+            f"{image.path}: its band {target} is input and label at once; give another runtime.label_dir or data.bands"
+        )
     return Pair(name, Path(image.path), Path(label.path), image.grid, bands, target, mask)
 
 

@@ -54,7 +54,9 @@ class DataSettings(Settings):
         description="Names of the bands in the files, in order; null = a GeoTIFF's band descriptions, or for 14 bands "
         "the document's B1 ... B12, VV, VH.",
     )
-    target: int | str = Field(0, description="Label band by index (from 0) or name.")
+    target: int | str | None = Field(
+        None, description="Label band by index (from 0) or name; null = the only one, and files of several are refused."
+    )
     target_names: tuple[str, ...] | None = Field(
         None, description="Names of the label bands in the files, in order; null = a GeoTIFF's band descriptions."
     )

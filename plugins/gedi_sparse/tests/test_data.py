@@ -281,7 +281,8 @@ def test_missing_partners_are_listed_or_counted(root):
 
 
 def test_no_folder_no_pair_and_twins(root):
-    assert "test: is no folder" in one_line(root, split="test")
+    assert "has no split 'tarin'. Did you mean 'train'?" in one_line(root, split="tarin")
+    assert "nowhere/input/test: is no folder" in one_line(root / "nowhere", split="test")
     (root / "input" / "val").mkdir()
     (root / "label" / "val").mkdir()
     assert "no input has a label" in one_line(root, split="val")
@@ -353,6 +354,15 @@ def test_wrong_band_counts(root):
     assert "no names" in one_line(root, DataSettings(bands=("B4",)))
     assert "Did you mean 'red'" in one_line(root, DataSettings(bands=("rad",), band_names=("red", "nir", "vh")))
     assert "data.target asks for index 1" in one_line(root, DataSettings(target=1))
+
+
+def test_labels_of_several_bands_need_a_choice_and_no_band_is_input_and_label(root):
+    path = save(root, "label", "train", "b", np.concatenate([label(), label()]))
+    assert one_line(root) == f"{path}: has 2 bands; choose one with data.target"
+    one = DataSettings(bands=(0, 1), target=2)
+    assert len(find_pairs(root / "input", root / "input", "train", one).pairs) == 3
+    with pytest.raises(ZooError, match=r"a.npy: its band 2 is input and label at once"):
+        find_pairs(root / "input", root / "input", "train", DataSettings(bands=(0, 1), target=1))
 
 
 def test_label_of_other_size_crs_or_place(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from eozoo_core.errors import ZooError
+from eozoo_core.errors import ZooError, no_split
 
 from eozoo_prithvi_refine.degrade import degrade
 from eozoo_prithvi_refine.settings import DataSettings
@@ -101,6 +101,9 @@ def find_tiles(data_dir: Path | None, split: str, limit: int | None = None) -> l
     if data_dir is None:
         raise ZooError("runtime.data_dir is not set; add --set runtime.data_dir=FOLDER (it holds train/, val/, test/)")
     folder = Path(data_dir) / split
+    splits = [f.name for f in Path(data_dir).glob("[!.]*/")]
+    if not folder.is_dir() and splits:
+        raise ZooError(no_split(split, data_dir, splits))
     found = sorted(folder.rglob("*.npz")) if folder.is_dir() else []
     if not found:
         raise ZooError(f"{folder}: holds no NPZ tile; make some with 'eozoo prepare prithvi_refine tiles'")
