@@ -12,8 +12,8 @@ import torch
 from eozoo_core import Run
 from eozoo_core.config import load_settings
 from eozoo_core.optim import pooled_step
-from test_fit import same_runs
 from toy import Toy, ToySettings
+from toy_runs import same_runs
 
 # No batch norm and no dropout; 64 rows in batches of 8; the labels that are missing fall unevenly on the processes.
 PLAIN = ("train.optimizer=sgd", "train.learning_rate=0.1", "train.accumulate=2", "runtime.device=cpu")

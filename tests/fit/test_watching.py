@@ -1,0 +1,84 @@
+"""What is seen of a training: curves, traces, signals, a quiet terminal."""
+
+import json
+import signal
+import sys
+
+import pytest
+from eozoo_core.interrupt import Interrupt
+from test_checkpoint import message
+
+
+def test_tensorboard_has_every_curve_once(train, after_step, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = ("runtime.tensorboard=true", "train.log_every=4")
+    after_step(13, lambda model: (_ for _ in ()).throw(RuntimeError("crash")))  # points 9 .. 12 are written twice
+    with pytest.raises(RuntimeError, match="crash"):
+        train("run", *options)
+    monkeypatch.undo()
+    run = train("run", *options)
+    events = EventAccumulator(str(run.path / "tensorboard")).Reload()
+    assert [e.step for e in events.Scalars("val/loss")] == [8, 16, 24]
+    assert [e.step for e in events.Scalars("step/loss")] == [4, 12, 20]
+    logged = [line["val"]["loss"] for line in run.read_log()]
+    assert [e.value for e in events.Scalars("val/loss")] == pytest.approx(logged, rel=1e-6)
+
+
+class FakeWandb:
+    def __init__(self):
+        self.inits, self.logged, self.finished = [], [], 0
+
+    def init(self, **options):
+        self.inits.append(options)
+        return self
+
+    def log(self, values, step):
+        self.logged.append((step, values))
+
+    def finish(self):
+        self.finished += 1
+
+
+def test_wandb_when_asked_for(train, monkeypatch):
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    train("off", "train.epochs=1")
+    assert fake.inits == []
+    run = train("run", "runtime.wandb=offline", "runtime.wandb_project=forest", "train.epochs=1")
+    (options,) = fake.inits
+    assert (options["mode"], options["project"], options["name"]) == ("offline", "forest", "run")
+    assert options["dir"] == str(run.path)
+    assert options["config"]["train"]["epochs"] == 1
+    assert fake.logged[-1] == (8, {"lr": 0.01, **prefixed(run.read_log()[-1])})
+    assert fake.finished == 1
+    train("run", "runtime.wandb=offline", "runtime.wandb_project=forest", "train.epochs=2")
+    assert fake.inits[1]["id"] == options["id"]  # the same curves go on
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert "wandb is not installed: pip install wandb" in message(lambda: train("none", "runtime.wandb=offline"))
+
+
+def prefixed(line):
+    return {f"{part}/{k}": v for part in ("train", "val") for k, v in line[part].items()}
+
+
+def test_profile_writes_a_trace(train):
+    run = train("run", "runtime.profile=true", "train.epochs=1")
+    trace = json.loads((run.path / "profile" / "trace.json").read_text())
+    steps = [e["name"] for e in trace["traceEvents"] if e.get("name", "").startswith("ProfilerStep")]
+    assert set(steps) == {f"ProfilerStep#{i}" for i in range(2, 7)}
+    assert "addmm" in (run.path / "profile" / "summary.txt").read_text()
+
+
+def test_a_second_ctrl_c_acts_at_once():
+    with Interrupt() as interrupt:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_silent_without_a_terminal(train, capfd):
+    train("run", "train.epochs=1")
+    assert capfd.readouterr() == ("", "")
