@@ -11,7 +11,9 @@ from pathlib import Path
 def main() -> None:
     """Run the modules in this folder that have a ``main``, in the order of their names."""
     names = sorted(p.stem for p in Path(__file__).parent.glob("bench_*.py"))
-    chosen = sys.argv[1:] or [name.removeprefix("bench_") for name in names]
+    chosen = [word for word in sys.argv[1:] if not word.startswith("-")] or [
+        name.removeprefix("bench_") for name in names
+    ]
     print(f"machine: {platform.machine()}, {_cpu()}, Python {platform.python_version()}")
     for name in chosen:
         if f"bench_{name}" not in names:

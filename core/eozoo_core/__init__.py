@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from eozoo_core.slots import Slot
     from eozoo_core.spec import KINDS, Card, Port, Source, Spec
-    from eozoo_core.task import Graph, Plan, Sample, Task
+    from eozoo_core.task import Graph, Network, Plan, Sample, Task
 
 _HOME = {
     "KINDS": "spec",
@@ -30,6 +30,7 @@ _HOME = {
     "EvalSettings": "settings",
     "Graph": "task",
     "InferSettings": "settings",
+    "Network": "task",
     "Plan": "task",
     "Port": "spec",
     "Run": "run",
@@ -52,6 +53,7 @@ __all__ = [
     "EvalSettings",
     "Graph",
     "InferSettings",
+    "Network",
     "Plan",
     "Port",
     "Run",

@@ -21,11 +21,25 @@ class Port:
     role:  what it is, for example "image", "mean", "log_variance", "target".
     axes:  named axes in order, a letter or word each, for example "B C H W"; a number fixes a size ("B 1 H W").
     unit:  unit and range, for example "reflectance 0..1", "m"; "" where any unit passes through.
+    bands: names along the axis C (or the number that stands for it), in order; () where any bands do.
+    mean, std: per band, what the values are standardised with: (value - mean) / std. () where nothing is, or where
+               it is not known before training. A task does it itself; who calls a bare model does it before.
+    dtype: "float32", "int64" ...
     """
 
     role: str
     axes: str
     unit: str = ""
+    bands: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or (self.bands and self.mean and len(self.bands) != len(self.mean)):
+            raise ValueError(
+                f"{self.role}: {len(self.bands)} bands, {len(self.mean)} means, {len(self.std)} deviations"
+            )
 
     def __str__(self) -> str:
         return f"{self.role} ({', '.join(self.axes.split())})" + (f" [{self.unit}]" if self.unit else "")
@@ -33,20 +47,44 @@ class Port:
 
 @dataclass(frozen=True)
 class Card:
-    """What a user would otherwise have to ask, each a sentence or more; "" where it is not known.
+    """What a user would otherwise have to ask, each a sentence or more; "" where nobody wrote it yet.
 
     purpose:  what it is for, and for whom.
     inputs:   bands in their order, units, resolution, statistics, how missing data are marked.
-    weights:  which weights it starts from, where they come from and their licence.
-    measured: memory and speed as measured, with the machine.
+    outputs:  what comes out, in which unit, and where it is NaN.
+    weights:  tasks and models: which weights it starts from, where they come from and their licence.
+    measured: memory and speed as measured, with the machine; "Not measured." where nobody did.
     limits:   known limits, one each.
+    architecture: tasks and models: the common name of the network, for example "U-Net".
+    kinds:    tasks and models: what it does in the words of STAC's machine-learning extension, for example
+              "regression", "classification", "semantic-segmentation", "similarity-search" (features), "generative".
     """
 
     purpose: str = ""
     inputs: str = ""
+    outputs: str = ""
     weights: str = ""
     measured: str = ""
     limits: tuple[str, ...] = ()
+    architecture: str = ""
+    kinds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field, value in vars(self).items():
+            many = field in ("limits", "kinds")
+            if many and not (isinstance(value, tuple) and all(isinstance(text, str) for text in value)):
+                raise ValueError(f"card: {field} is {value!r}, expected a tuple of strings")
+            if not many and not isinstance(value, str):
+                raise ValueError(f"card: {field} is {value!r}, expected a string")
+
+
+def blanks(kind: str, spec: Spec) -> list[str]:
+    """Return the fields that a complete card of this ``kind`` has and ``spec`` leaves empty."""
+    wanted = ["purpose", "inputs", "outputs", "measured", "limits"]
+    wanted += ["weights", "architecture", "kinds"] if kind in ("task", "model") else []
+    ports = {"task": (), "model": ("takes", "gives"), "loss": ("takes",), "dataset": ("gives",)}[kind]
+    empty = [name for name in wanted if not getattr(spec.card, name)]
+    return empty + [name for name in (*ports, "licence", "citation") if not getattr(spec, name)]
 
 
 @dataclass(frozen=True)
@@ -77,7 +115,7 @@ class Spec:
     takes:    what it consumes (models, losses), as Ports.
     gives:    what it produces (models, losses, datasets), as Ports.
     licence:  SPDX name of the code's licence.
-    citation: paper, document or repository where the idea comes from.
+    citation: paper, document or repository where the idea comes from; "none: ..." where it is your own.
     card:     more for ``eozoo show``.
     sources:  where weights of a model are published, for ``eozoo weights``.
 

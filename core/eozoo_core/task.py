@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.settings import TaskSettings
 from eozoo_core.slots import Slot
+from eozoo_core.spec import Port
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +72,25 @@ class Graph:
     module: Any
     inputs: Arrays
     outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the network of a task is, for ``eozoo show`` and ``eozoo card``.
+
+    architecture: its name, with the number of members of an ensemble: "5 x gedi_unet".
+    parameters: numbers in use when it predicts: every member, frozen parts too, nothing that only training needs.
+    inputs, outputs: the arrays of ``predict``, in physical units; bands and statistics where they are known.
+    classes: of an output of classes, code -> name.
+    pretrained: where the weights come from that training began with; None = from random numbers.
+    """
+
+    architecture: str
+    parameters: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    classes: dict[int, str] = field(default_factory=dict)
+    pretrained: str | None = None
 
 
 class Task(ABC):
@@ -138,6 +158,13 @@ class Task(ABC):
     def plan(self, run: Run) -> Plan:
         """Look at data and model without training: what ``train --dry-run`` prints."""
         raise ZooError(f"{run.task}: has no dry run")
+
+    def network(self, run: Run | None = None) -> Network:
+        """Describe the network for these settings; with a ``run``, as trained: its bands, statistics, first weights.
+
+        Gives no weight memory (see ``eozoo_core.counting``). Raises ZooError where the task does not say.
+        """
+        raise ZooError(f"{type(self).__name__} does not describe its network: its author adds Task.network")
 
     def graph(self, run: Run) -> Graph:
         """Return the trained run as one torch module on the CPU. Raises ZooError where that cannot be, and why."""

@@ -1,31 +1,40 @@
-"""Everything that is known about a name, as plain values: for ``eozoo show``, as text or JSON."""
+"""Everything that is known about a name, as plain values: for ``eozoo show`` and ``eozoo card``."""
 
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.spec import KINDS, Port
+from eozoo_core.spec import KINDS, Port, blanks
+
+from eozoo.trained import trained_facts
 
 if TYPE_CHECKING:
+    from eozoo_core import Network, Run
+
     from eozoo.registry import Entry, Registry
 
+Card = dict[str, Any]
+Rows = list[tuple[str, str]]
 
-def describe(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """Return a card per kind that ``name`` is registered as. Raises ZooError where it is none.
 
-    A part that cannot be imported here still has a card: what is declared, and under "problem" what is wrong.
+def describe(registry: Registry, name: str, run: Run | None = None) -> list[Card]:
+    """Return a card per kind that ``name`` is registered as, in plain values. Raises ZooError where it is none.
+
+    A part that cannot be imported here still has a card: what is declared, and under "problem" what is wrong. With a
+    ``run`` of the task ``name``, one card: the task as trained there.
     """
-    kinds = [kind for kind in KINDS if name in registry.names(kind)]
+    kinds = [kind for kind in KINDS if name in registry.names(kind) and (run is None or kind == "task")]
     if not kinds:
         known = [n for kind in KINDS for n in registry.names(kind)]
         raise ZooError(f"nothing is called {name!r}.{did_you_mean(name, known)}")
-    return [_card(registry, registry.find(kind, name)) for kind in kinds]
+    return [_card(registry, registry.find(kind, name), run) for kind in kinds]
 
 
-def _card(registry: Registry, entry: Entry) -> dict[str, Any]:
+def _card(registry: Registry, entry: Entry, run: Run | None) -> Card:
     spec = entry.spec
     card = {
         "kind": entry.kind,
@@ -39,61 +48,170 @@ def _card(registry: Registry, entry: Entry) -> dict[str, Any]:
         "needs": [requirement for _, requirement in spec.needs],
         "sources": [asdict(source) for source in spec.sources],
         "citation": spec.citation,
+        "target": spec.target,
+        "blank": blanks(entry.kind, spec),
     }
     try:
         target = registry.get(entry.kind, spec.name)
+        found = _task(target, registry, run) if entry.kind == "task" else _factory(entry, target)
     except ZooError as error:
+        if run is not None:  # then it is asked for what was trained, not for what is declared
+            raise
         return {**card, "problem": str(error)}
-    return {**card, **(_task(target, registry) if entry.kind == "task" else _factory(entry, target))}
+    return {**card, **found, **({} if run is None else {"trained": trained_facts(run, found["pretrained"])})}
 
 
-def _port(port: Port) -> dict[str, str]:
+def _port(port: Port) -> dict[str, Any]:
     return {**asdict(port), "text": str(port)}
 
 
-def _task(cls: Any, registry: Registry) -> dict[str, Any]:
-    settings = cls.Settings()
+def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
+    settings = cls.Settings() if run is None else run.settings
     slots = {}
     for path, slot in cls.slots.items():
-        named = settings
-        for part in path.split("."):
-            named = getattr(named, part)
-        fed = ()
+        named, fed = _at(settings, path), ()
         if slot.after:
-            before = settings
-            for part in slot.after.split("."):
-                before = getattr(before, part)
-            fed = registry.find(cls.slots[slot.after].kind, before.name).spec.gives
+            fed = registry.find(cls.slots[slot.after].kind, _at(settings, slot.after).name).spec.gives
         slots[path] = {
             "kind": slot.kind,
             "now": None if named is None else named.name,
             "fits": registry.fitting(slot, fed),
         }
+    task = cls(settings, registry)
     return {
-        "outputs": cls(settings, registry).outputs(),
+        "units": task.outputs(),
         "slots": slots,
         "tolerates_gaps": list(cls.tolerates_gaps),
         "prepare_steps": dict(cls.prepare_steps),
+        **_network(task.network, run),
     }
 
 
-def _factory(entry: Entry, target: Any) -> dict[str, Any]:
+def _network(describe: Any, run: Run | None) -> Card:
+    try:
+        network: Network = describe(run)
+    except ZooError as error:
+        if run is not None:
+            raise
+        return {"parameters": None, "uncounted": str(error)}
+    return {
+        "architecture": network.architecture,
+        "parameters": network.parameters,
+        "takes": [_port(port) for port in network.inputs],
+        "gives": [_port(port) for port in network.outputs],
+        "classes": {str(code): name for code, name in network.classes.items()},
+        "pretrained": network.pretrained,
+    }
+
+
+def _at(settings: Any, path: str) -> Any:
+    for part in path.split("."):
+        settings = getattr(settings, part)
+    return settings
+
+
+def _factory(entry: Entry, target: Any) -> Card:
     parameters = inspect.signature(target).parameters.values()
     options = {p.name: None if p.default is p.empty else repr(p.default) for p in parameters}
-    found: dict[str, Any] = {"options": options, "about": inspect.getdoc(target) or ""}
+    found: Card = {"options": options, "about": inspect.getdoc(target) or ""}
     if entry.kind == "model" and all(p.default is not p.empty for p in parameters):
-        found["parameters"] = _count(target)
+        from eozoo_core.counting import count_parameters
+
+        found["parameters"] = count_parameters(target)
     return found
 
 
-def _count(factory: Any) -> int | None:
-    """Number of parameters at the default options, without giving them memory where the model allows it."""
-    import torch
+# -- as text ----------------------------------------------------------------------------------------------------------
 
-    try:
-        with torch.device("meta"):
-            return sum(p.numel() for p in factory().parameters())
-    except (NotImplementedError, RuntimeError):  # it looks at its values while it is built
-        return sum(p.numel() for p in factory().parameters())
-    except ZooError:
-        return None
+
+def rows(card: Card) -> Rows:
+    """Return the card as (label, text), in the order in which one asks; what is not known is left out."""
+    found: Rows = [("plugin", card["plugin"]), ("licence", _licence(card)), ("purpose", card["purpose"])]
+    found.append(("inputs", card["inputs"]))
+    for port in card["takes"]:
+        found.append(("takes", port["text"]))
+        found.append(("bands", ", ".join(port["bands"])))
+        found.append(("scaling", _scaling(port)))
+    found.append(("outputs", card["outputs"]))
+    found += [("gives", port["text"]) for port in card["gives"]]
+    if not card["gives"]:
+        found += [("gives", f"{output} [{unit}]") for output, unit in card.get("units", {}).items()]
+    found.append(("classes", ", ".join(f"{code} {name}" for code, name in card.get("classes", {}).items())))
+    if card.get("tolerates_gaps"):
+        found.append(("gaps", f"single values may be missing in {', '.join(card['tolerates_gaps'])}"))
+    return [(label, text) for label, text in [*found, *_more(card)] if text]
+
+
+def _more(card: Card) -> Rows:
+    found: Rows = [("network", card["architecture"]), ("size", _size(card)), ("weights", card["weights"])]
+    for source in card["sources"]:
+        hashed = f"revision {source['revision'] or 'unknown'}, sha256 {source['sha256'] or 'unknown'}"
+        found.append(("file", f"{source['url']} ({hashed}, licence {source['licence'] or 'unknown'})"))
+    if card["sources"]:
+        found.append(("fetch", f"eozoo weights fetch {card['name']}"))
+    found += [("measured", card["measured"]), *(("limit", limit) for limit in card["limits"])]
+    for path, slot in card.get("slots", {}).items():
+        text = f"{slot['now'] or 'chosen by the task'}; any {slot['kind']} that fits: {', '.join(slot['fits'])}"
+        found.append((path, text))
+    found += [("prepare", f"{step}: {text}") for step, text in card.get("prepare_steps", {}).items()]
+    if card["kind"] != "task" and "options" in card:
+        options = [name if default is None else f"{name}={default}" for name, default in card["options"].items()]
+        found.append(("options", ", ".join(options) or "none"))
+    found += [("needs", ", ".join(card["needs"])), ("source", card["citation"])]
+    found += [("settings", f"eozoo config {card['name']}")] if card["kind"] == "task" else []
+    return [*found, ("problem", card.get("problem", "")), ("missing", _missing(card))]
+
+
+def _licence(card: Card) -> str:
+    if card["kind"] != "model":
+        return f"{card['licence']} (code)"
+    weights = {source["licence"] or "unknown" for source in card["sources"]}
+    return f"{card['licence']} (code), " + (
+        f"{', '.join(sorted(weights))} (published weights)" if weights else "no weights are published"
+    )
+
+
+def _missing(card: Card) -> str:
+    return f"{', '.join(card['blank'])}: its author has not said" if card["blank"] else ""
+
+
+def _size(card: Card) -> str:
+    if card.get("parameters") is not None:
+        default = "with default settings" if card["kind"] == "task" else "with the default options"
+        return f"{card['parameters']:,} parameters {'as trained' if 'trained' in card else default}"
+    return f"not counted: {card['uncounted']}" if "uncounted" in card else ""
+
+
+def _scaling(port: dict[str, Any]) -> str:
+    pairs = zip(port["mean"], port["std"])
+    return ", ".join(f"{mean:.6g} +- {std:.6g}" for mean, std in pairs)
+
+
+def markdown(cards: list[Card]) -> str:
+    """Return the cards as a Markdown page, with the run where there is one."""
+    lines: list[str] = []
+    for card in cards:
+        lines += [f"# {card['name']}", "", f"{card['kind'].capitalize()}. {card['summary']}.", ""]
+        lines += [f"- **{label}**: {text}" for label, text in rows(card)]
+        if run := card.get("trained"):
+            lines += ["", "## As trained", "", *(f"- **{label}**: {text}" for label, text in run_rows(run))]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def run_rows(trained: dict[str, Any]) -> Rows:
+    """Return what is known of a training as (label, text)."""
+    found: Rows = [
+        ("run", trained["path"]),
+        ("began", trained["when"] or "unknown"),
+        ("with", ", ".join(f"{name} {version}" for name, version in trained["versions"].items()) or "unknown"),
+        ("device", trained["device"] or "unknown"),
+        ("first weights", trained["pretrained"] or "random"),
+        ("area", "unknown" if trained["area"] is None else f"{trained['area']} degrees (west, south, east, north)"),
+    ]
+    found += [("checkpoint", f"{file['path']}, sha256 {file['sha256']}") for file in trained["files"]]
+    for split, scores in trained["scores"].items():
+        for predictor, values in scores.items():
+            text = ", ".join(f"{metric} {value:.4g}" for metric, value in values.items())
+            found.append((f"{split}, {predictor}", text))
+    return [*found, ("model settings", json.dumps(trained["settings"]["model"]))]

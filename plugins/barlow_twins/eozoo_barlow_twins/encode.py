@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core import ZooError
+from eozoo_core import Port, ZooError
 from eozoo_core.settings import Named
 
 from eozoo_barlow_twins.settings import SelectDates
@@ -76,6 +76,16 @@ def build_encoder(registry: Any, info: EncoderInfo) -> Any:
     if not isinstance(getattr(backbone, "latent_dim", None), int):
         raise ZooError(f"model {info.backbone.name!r} has no 'latent_dim': an encoder says how long its embedding is")
     return Encoder(backbone, len(info.bands))
+
+
+def series_ports(info: EncoderInfo | None, standardise: Any = None) -> tuple[Port, Port]:
+    """What ``predict_batch`` takes, for cards: the bands where ``info`` knows them, statistics of ``standardise``."""
+    statistics = ((), ()) if standardise is None else (standardise.mean.tolist(), standardise.std.tolist())
+    bands = () if info is None else info.bands
+    return (
+        Port("bands", "B T C", "reflectance x 10000, NaN = not clear", bands, *map(tuple, statistics)),
+        Port("doys", "B T", "day of year 1..366", dtype="int64"),
+    )
 
 
 class SeriesEncoder:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eozoo_core import Plan, Run, Sample, Task, ZooError
+from eozoo_core import Network, Plan, Port, Run, Sample, Task, ZooError
+from eozoo_core.area import note_area
 from eozoo_core.settings import Named
 from eozoo_core.task import Predictor, Scores
 
@@ -44,6 +45,7 @@ class LandCoverTask(Preparation, Task):
         info, pixels, labels = self._open(run)
         run.check_data([f for t in pixels.tiles for f in [*t.files, t.path / s.data.labels]], Path(s.runtime.base_path))
         info.note(run)
+        note_area(run, (tile.grid for tile in pixels.tiles))
         model = self._trained_encoder(run, info, pixels)
         if s.runtime.compile:
             model.encoder.backbone.compile()
@@ -126,6 +128,32 @@ class LandCoverTask(Preparation, Task):
             times.per_epoch,
             times.total,
             step_bytes(lambda: model(*example_series(info)), model.parameters(), s.train.batch_size / 8),
+        )
+
+    def network(self, run: Run | None = None) -> Network:
+        """Encoder and classifier. Untrained: for the encoder's default of 11 bands, or that of ``pretrained``."""
+        from eozoo_core.checkpoint import load_module
+        from eozoo_core.counting import count_parameters
+
+        from eozoo_barlow_twins.encode import series_ports
+
+        s = self.settings
+        known = EncoderInfo.of(run) if run is not None else self._encoder_info()
+        backbone, bands = s.model.backbone or Named(name="btfm_transformer"), s.data.bands or ("band",) * 11
+        info = known or EncoderInfo(backbone, bands, s.data.sample_size, s.data.min_valid)
+        standardise = None
+        if run is not None:
+            model = self._model(info)
+            load_module(model, run.load("best")["model"], run.file("best"))
+            standardise = model.encoder.standardise
+        names, codes = class_names(s.data), class_values(s.data)
+        return Network(
+            architecture=f"{info.backbone.name} with a {s.model.head} classifier",
+            parameters=count_parameters(lambda: self._model(info)),
+            inputs=series_ports(known, standardise),
+            outputs=(Port("probabilities", f"B {len(names)}", "1"), Port("class", "B", "class code")),
+            classes=dict(zip(codes, names, strict=True)),
+            pretrained=None if run is None else run.info().get("pretrained"),
         )
 
     @classmethod

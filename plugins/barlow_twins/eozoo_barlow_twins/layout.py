@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
+from eozoo_core.raster import Grid
 
 _REMEDY = "see the layout in the README, or make the tile with 'eozoo prepare barlow_twins'"
 
@@ -77,6 +78,18 @@ class Tile:
             return dict(json.loads(file.read_text()))
         except (OSError, ValueError) as error:
             raise ZooError(f"{file}: cannot be read as JSON ({error}); {_REMEDY}") from None
+
+    @property
+    def grid(self) -> Grid:
+        """Rows, columns and, where tile.json says so, CRS and transform."""
+        from rasterio import Affine
+        from rasterio.crs import CRS
+
+        _, height, width, _ = self.shape
+        crs, transform = self.info.get("crs"), self.info.get("transform")
+        if not crs or not transform:
+            return Grid(height, width)
+        return Grid(height, width, CRS.from_string(crs), Affine(*transform[:6]))
 
     @property
     def band_names(self) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eozoo_core import Plan, Run, Sample, Task, ZooError
+from eozoo_core import Network, Plan, Port, Run, Sample, Task, ZooError
+from eozoo_core.area import note_area
 from eozoo_core.task import Predictor, Scores
 
 from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder, build_encoder, create, predict_batch
@@ -48,6 +49,7 @@ class BarlowTwinsTask(Preparation, Task):
         run.check_data([f for t in pixels.tiles for f in t.files], Path(s.runtime.base_path))
         info = self._info(pixels)
         info.note(run)
+        note_area(run, (tile.grid for tile in pixels.tiles))
         model = self._model(info, pixels)
         if s.runtime.compile:
             model.encoder.backbone.compile()
@@ -116,6 +118,24 @@ class BarlowTwinsTask(Preparation, Task):
             times.per_epoch,
             times.total,
             step_bytes(lambda: model(*example_series(info)), model.parameters(), 2 * s.train.batch_size / 8),
+        )
+
+    def network(self, run: Run | None = None) -> Network:
+        """The encoder; its projector is left behind after pre-training. Untrained: for 11 bands, its default."""
+        from eozoo_core.counting import count_parameters
+
+        from eozoo_barlow_twins.encode import series_ports
+
+        data, backbone = self.settings.data, self.settings.model.backbone
+        bands = data.bands or tuple(f"band_{i + 1}" for i in range(11))
+        info = EncoderInfo(backbone, bands, data.sample_size, data.min_valid) if run is None else EncoderInfo.of(run)
+        standardise = None if run is None else self.trained(run).encoder.standardise
+        shown = info if run is not None or data.bands else None
+        return Network(
+            architecture=info.backbone.name,
+            parameters=count_parameters(lambda: build_encoder(self.registry, info)),
+            inputs=series_ports(shown, standardise),
+            outputs=(Port("embedding", f"B {self._model(info, None).encoder.backbone.latent_dim}", "1"),),
         )
 
     @classmethod

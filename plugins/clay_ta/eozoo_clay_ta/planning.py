@@ -6,15 +6,22 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eozoo_core import Plan, ZooError
+from eozoo_core import Network, Plan, Port, ZooError
+from eozoo_core.counting import count_parameters
 
 from eozoo_clay_ta.base import RANDOM
 from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.model import build_encoder, build_model, features_are_fixed
-from eozoo_clay_ta.samples import Normalisation, read_json
+from eozoo_clay_ta.samples import CHANNELS, NAMES, Normalisation, read_json
 
 if TYPE_CHECKING:
+    from eozoo_core import Run
+
     from eozoo_clay_ta.settings import ClaySettings
+    from eozoo_clay_ta.task import ClayTa
+
+_UNITS = "10 brightness temperatures K, 6 albedos, solar zenith angle degrees, elevation m, land 1 and sea 0"
+_NAMES = {"clay_free": "convolution and head, without Clay", "centre_ridge": "ridge regression"}
 
 
 def make_plan(settings: ClaySettings) -> Plan:
@@ -41,3 +48,28 @@ def make_plan(settings: ClaySettings) -> Plan:
     # Weights once; of what is trained also gradient and two moments. Activations of a trained encoder are not counted.
     memory = 4 * (parameters + 3 * trainable) if fixed or options.type != "clay_transfer" else None
     return Plan(data, parameters, trainable, steps, total, memory, tuple(notes))
+
+
+def describe(task: ClayTa, run: Run | None) -> Network:
+    """Return what the network takes and gives; see ``Task.network``."""
+    options, mean, std, pretrained = task.settings.model, (), (), None
+    if run is not None:
+        state = run.load("best")["model"]
+        mean, std = (tuple(state[name].tolist()) for name in ("mean", "std"))
+        known = run.info().get("encoder", {})
+        if known.get("weights", RANDOM) not in (RANDOM, "none"):
+            pretrained = known["weights"]
+    empty = Normalisation.from_state({"mean": [0.0] * CHANNELS, "std": [1.0] * CHANNELS, "ta_mean": 0, "ta_std": 1})
+    return Network(
+        architecture=_NAMES.get(options.type, f"{options.encoder} with a regression head"),
+        parameters=count_parameters(lambda: build_model(options, empty, build_encoder(options))),
+        inputs=(
+            Port("x", f"B {CHANNELS} 9 9", _UNITS, NAMES, mean, std),
+            Port("time", "B", "seconds since 1970-01-01 UTC", dtype="float64"),
+            Port("lat", "B", "degrees north"),
+            Port("lon", "B", "degrees east"),
+            Port("landcover", "B", "class 0..16", dtype="int64"),
+        ),
+        outputs=tuple(Port(name, "B", unit) for name, unit in task.outputs().items()),
+        pretrained=pretrained,
+    )

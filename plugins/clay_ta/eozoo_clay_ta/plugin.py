@@ -1,6 +1,8 @@
 """What this plugin offers, as names and places only: ``eozoo list`` imports this module."""
 
-from eozoo_core import Card, Port, Source, Spec, hookimpl
+from eozoo_core import Port, Source, Spec, hookimpl
+
+from eozoo_clay_ta import cards
 
 _CITATION = "Clay Foundation Model v1.5, github.com/Clay-foundation/model"
 _DOCUMENT = "TA 2D Pipeline (GK-2A Clay Transfer)"
@@ -14,17 +16,6 @@ _SOURCES = {
     ),
     "clay_v1_base": Source(f"{_HUB}/Clay-legacy/resolve/main/v1/clay-v1-base.ckpt", "clay-v1-base.ckpt", "main"),
 }
-_CARD = Card(
-    purpose="Near-surface air temperature between stations, from the images of a geostationary satellite.",
-    inputs="GK-2A AMI level 1B of the KO area, 16 channels as brightness temperature or albedo, pixels of quality "
-    "flag 0 only; static fields; station temperatures to train on. Statistics come from the training split.",
-    weights="A published Clay encoder (v1.5 Apache-2.0), given as a local file; without one every result says "
-    "'random encoder'.",
-    limits=(
-        "It was shown the KO area of GK-2A only: 900 x 900 pixels of 2 km.",
-        "What the demo writes is simulated and says nothing about real skill.",
-    ),
-)
 _SIZES = {
     "clay_v1_5_large": "Clay encoder of the published v1.5 weights, 311 M parameters",
     "clay_v1_base": "Clay encoder of the published v1.0 weights, 92 M parameters",
@@ -38,7 +29,7 @@ _SIZES = {
 def eozoo_tasks() -> list[Spec]:
     """The task."""
     summary = "GK-2A patches to near-surface air temperature with a Clay encoder, up to the 900 x 900 map"
-    return [Spec("clay_ta", "eozoo_clay_ta.task:ClayTa", summary, citation=_DOCUMENT, card=_CARD)]
+    return [Spec("clay_ta", "eozoo_clay_ta.task:ClayTa", summary, citation=_DOCUMENT, card=cards.TASK)]
 
 
 @hookimpl
@@ -53,6 +44,7 @@ def eozoo_models() -> list[Spec]:
             gives=(_TOKENS,),
             citation=_CITATION,
             sources=(_SOURCES[name],) if name in _SOURCES else (),
+            card=cards.MODELS[name],
         )
         for name, text in _SIZES.items()
     ]
@@ -63,4 +55,5 @@ def eozoo_datasets() -> list[Spec]:
     """The samples."""
     gives = (Port("image", "19 9 9", "z-scores"), Port("target", "", "z-score of degC"))
     target = "eozoo_clay_ta.chunks:clay_ta_patches"
-    return [Spec("clay_ta_patches", target, "samples of SPLIT_chunk_00000.pt files", gives=gives, citation=_DOCUMENT)]
+    summary = "samples of SPLIT_chunk_00000.pt files"
+    return [Spec("clay_ta_patches", target, summary, gives=gives, citation=_DOCUMENT, card=cards.DATASET)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core import Plan, Sample, Task, ZooError
+from eozoo_core import Network, Plan, Sample, Task, ZooError
 
 from eozoo_clay_ta.settings import ClaySettings
 
@@ -65,6 +65,12 @@ class ClayTa(Task):
         from eozoo_clay_ta.planning import make_plan
 
         return make_plan(self.settings)
+
+    def network(self, run: Run | None = None) -> Network:
+        """Encoder and head, the auxiliary convolution too."""
+        from eozoo_clay_ta.planning import describe
+
+        return describe(self, run)
 
     def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
         """Return the pictures that evaluation and inference have drawn, and one of a sample."""

@@ -162,6 +162,9 @@ def keep_beside(run: Run, folder: Path, store: PatchStore, norm: Normalisation) 
         content = file.read_bytes()
         write_atomic(run.path / file.name, lambda target, content=content: target.write(content))
     ta = np.concatenate([chunk.tensors["y"].double().numpy() for chunk in store.chunks]) * norm.ta_std + norm.ta_mean
+    places = np.concatenate([chunk.tensors["loc"][:, :2].numpy() for chunk in store.chunks])
+    (south, west), (north, east) = places.min(axis=0).tolist(), places.max(axis=0).tolist()
+    run.note("area", [round(value, 4) for value in (west, south, east, north)])
     run.write_json("climatology.json", Climatology.fit(store.meta(), ta).state())
 
 

@@ -1,6 +1,8 @@
 """What this plugin offers, as names and places only: ``eozoo list`` imports this module."""
 
-from eozoo_core import Card, Port, Slot, Spec, hookimpl
+from eozoo_core import Port, Slot, Spec, hookimpl
+
+from eozoo_gedi_sparse import cards
 
 _IMAGE = Port("image", "B C H W")
 _MEAN = Port("mean", "B 1 H W")
@@ -10,18 +12,6 @@ SLOTS = {
     "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
     "model.loss": Slot("loss", feeds=(_TARGET,), after="model"),
 }
-_CARD = Card(
-    purpose="Maps of canopy height or above-ground biomass density where there are satellite images and GEDI shots.",
-    inputs="Patches (C, H, W), .npy or GeoTIFF, of any bands on one grid; the documented 14: Sentinel-2 B1 ... B12 "
-    "(reflectance 0..1) and Sentinel-1 VV, VH as (dB + 30) / 30. NaN or nodata = missing. Statistics of each band come "
-    "from the training split and travel in the checkpoint.",
-    weights="None are published with it: it is trained on your shots.",
-    limits=(
-        "Optical bands saturate in tall canopies; the predicted standard deviation grows there if the data show it.",
-        "The standard deviation is that of a shot about the map, shot noise included, not of the map's error alone.",
-        "A shot counts for the pixel it is given in: geolocation error is the user's to handle.",
-    ),
-)
 _LANG = "Lang et al. 2023, A high-resolution canopy height model of the Earth, doi:10.1038/s41559-023-02206-6"
 _THAILAND = "rsongphon, Satellite-Based AGB and CHM Estimation, M2GARSS 2024, doi:10.1109/M2GARSS57310.2024.10537362"
 
@@ -31,7 +21,7 @@ def eozoo_tasks() -> list[Spec]:
     """The task; its verbs live in ``task``."""
     summary = "Canopy height or biomass maps with their uncertainty from sparse GEDI shots"
     target = "eozoo_gedi_sparse.task:GediSparse"
-    return [Spec("gedi_sparse", target, summary, citation=f"{_THAILAND}; {_LANG}", card=_CARD)]
+    return [Spec("gedi_sparse", target, summary, citation=f"{_THAILAND}; {_LANG}", card=cards.TASK)]
 
 
 @hookimpl
@@ -45,6 +35,7 @@ def eozoo_models() -> list[Spec]:
             takes=(_IMAGE,),
             gives=(_MEAN, _LOG_SCALE),
             citation=f"Ronneberger et al. 2015, U-Net, arXiv:1505.04597; {_THAILAND}",
+            card=cards.MODELS["gedi_unet"],
         ),
         Spec(
             "timm_unet",
@@ -54,6 +45,7 @@ def eozoo_models() -> list[Spec]:
             takes=(_IMAGE,),
             gives=(_MEAN, _LOG_SCALE),
             citation="Wightman 2019, PyTorch Image Models, doi:10.5281/zenodo.4414861",
+            card=cards.MODELS["timm_unet"],
         ),
         Spec(
             "context_net",
@@ -61,6 +53,8 @@ def eozoo_models() -> list[Spec]:
             "Small network for a few hundred shots: pixel, neighbourhood means, one hidden layer",
             takes=(_IMAGE,),
             gives=(_MEAN, _LOG_SCALE),
+            citation="none: made for this plugin, see docs/real_data_gedi.md",
+            card=cards.MODELS["context_net"],
         ),
     ]
 
@@ -75,6 +69,7 @@ def eozoo_losses() -> list[Spec]:
             "Gaussian likelihood with a predicted log-variance",
             takes=(_MEAN, _LOG_SCALE, _TARGET),
             citation="Nix & Weigend 1994, doi:10.1109/ICNN.1994.374138; beta: Seitzer et al. 2022, arXiv:2203.09168",
+            card=cards.LOSSES["gaussian_nll"],
         ),
         Spec(
             "laplacian_nll",
@@ -82,9 +77,19 @@ def eozoo_losses() -> list[Spec]:
             "Laplacian likelihood with a predicted log b; milder with outliers",
             takes=(_MEAN, _LOG_SCALE, _TARGET),
             citation=_LANG,
+            card=cards.LOSSES["laplacian_nll"],
         ),
-        Spec("mse", "eozoo_gedi_sparse.losses:mse", "Squared error; trains no variance", takes=(_MEAN, _TARGET)),
-        Spec("mae", "eozoo_gedi_sparse.losses:mae", "Absolute error; trains no variance", takes=(_MEAN, _TARGET)),
+        *(
+            Spec(
+                name,
+                f"eozoo_gedi_sparse.losses:{name}",
+                f"{text} error; trains no variance",
+                takes=(_MEAN, _TARGET),
+                citation="none: textbook",
+                card=cards.LOSSES[name],
+            )
+            for name, text in (("mse", "Squared"), ("mae", "Absolute"))
+        ),
     ]
 
 
@@ -98,5 +103,6 @@ def eozoo_datasets() -> list[Spec]:
             "Pairs of band and label patches (.npy or GeoTIFF), NaN = no label",
             gives=(Port("image", "C H W"), Port("target", "1 H W")),
             citation=_THAILAND,
+            card=cards.DATASET,
         )
     ]

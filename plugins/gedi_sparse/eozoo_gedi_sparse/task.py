@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core.task import Graph, Plan, Sample, Task
+from eozoo_core.task import Graph, Network, Plan, Sample, Task
 
 from eozoo_gedi_sparse.plugin import SLOTS
 from eozoo_gedi_sparse.settings import (
@@ -115,6 +115,12 @@ class GediSparse(Task):
         from eozoo_gedi_sparse.maps import make_predictor
 
         return make_predictor(run, self.settings, self.registry)
+
+    def network(self, run: Run | None = None) -> Network:
+        """Every member counted; untrained, with the documented bands."""
+        from eozoo_gedi_sparse.describing import describe
+
+        return describe(self, run)
 
     def graph(self, run: Run) -> Graph:
         """All members as one graph, from raw bands to the maps."""

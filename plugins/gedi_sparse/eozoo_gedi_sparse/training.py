@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
+from eozoo_core.area import note_area
 from eozoo_core.errors import ZooError
 from eozoo_core.fit import fit
 from eozoo_core.launch import all_reduce_sums, launch
@@ -40,6 +41,7 @@ def train(run: Run, settings: GediSettings, registry: Registry) -> None:
     tiles, val = SparseTiles(splits["train"], settings.data), SparseTiles(splits["val"], settings.data)
     statistics, baselines = _look(tiles)
     run.note("bands", list(splits["train"].band_names))
+    note_area(run, (pair.grid for pair in splits["train"].pairs))
     run.note("baselines", asdict(baselines))
     loss = make_loss(settings, registry)
     model = make_model(settings, registry, loss, statistics, baselines)

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 import torch
 from eozoo_core.memory import saved_activations
 from eozoo_core.position import Timetable
-from eozoo_core.task import Plan
+from eozoo_core.task import Network, Plan, Port
 
 from eozoo_prithvi_refine.adapt import TARGETS, adapt
 from eozoo_prithvi_refine.discriminator import PatchDiscriminator
 from eozoo_prithvi_refine.encoder import PrithviEncoder, build_encoder
 from eozoo_prithvi_refine.refiner import PrithviRefiner
-from eozoo_prithvi_refine.settings import ModelSettings
+from eozoo_prithvi_refine.settings import BANDS, ModelSettings
 from eozoo_prithvi_refine.training import splits_of
 
 if TYPE_CHECKING:
+    from eozoo_core import Run
+
     from eozoo_prithvi_refine.settings import PrithviSettings, PrithviTrainSettings
+    from eozoo_prithvi_refine.task import PrithviRefine
 
 # Bytes per weight: int8 has one scale a row beside it, nf4 half a byte and doubly quantised scales of 64 weights.
 _BYTES = {"int8": 1.0, "nf4": 0.5 + 0.127 / 8, "none": 4.0}
@@ -46,6 +49,34 @@ def plan(settings: PrithviSettings) -> Plan:
         memory_bytes=step_memory(settings.model, train, settings.data.tile_size, batch),
         notes=tuple(notes),
     )
+
+
+def describe(task: PrithviRefine, run: Run | None) -> Network:
+    """Return what the refiner takes and gives; see ``Task.network``."""
+    model, units = task.settings.model, task.outputs()
+    network = skeleton(model)
+    statistics = [tuple((values.flatten()).tolist()) for values in _input_statistics()]
+    weights = None if run is None else run.info().get("weights")
+    return Network(
+        architecture="ConvNeXt head" if model.encoder == "none" else f"{model.encoder} with a ConvNeXt head",
+        parameters=sum(p.numel() for p in network.parameters()),
+        inputs=(
+            Port("opt_v1", "B 4 H W", "reflectance 0..1", BANDS, *statistics),
+            Port("month", "B", "1..12", dtype="int64"),
+            Port("biome", "B", "0..16", dtype="int64"),
+        ),
+        outputs=(
+            Port("refined", "B 4 H W", units["refined"], BANDS),
+            Port("features", f"B {model.head_width} H W", units["features"]),
+        ),
+        pretrained=None if weights is None or weights.startswith("random") else weights,
+    )
+
+
+def _input_statistics() -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the four bands in reflectance 0..1, as the refiner holds them."""
+    bare = PrithviRefiner(ModelSettings(encoder="none"), None)
+    return bare.mean, bare.std
 
 
 def step_memory(model: ModelSettings, train: PrithviTrainSettings, size: int, batch: int) -> int:

@@ -1,26 +1,16 @@
 """What this plugin offers, as names and places only: ``eozoo list`` imports this module."""
 
-from eozoo_core import Card, Port, Slot, Source, Spec, hookimpl
+from eozoo_core import Port, Slot, Source, Spec, hookimpl
 
-_BANDS = Port("bands", "B 6 H W", "standardised reflectance, Prithvi's bands")
+from eozoo_prithvi_refine import cards
+from eozoo_prithvi_refine.variants import BANDS, MEAN, STD
+
+_BANDS = Port("bands", "B 6 H W", "standardised reflectance, Prithvi's bands", BANDS, MEAN, STD)
 _TOKENS = Port("tokens", "B N D")
 _IMAGE = Port("image", "B 4 H W", "reflectance 0..1")
 _CODES = (Port("month", "B", "1..12"), Port("biome", "B", "0..16"))
 _PAIRS = (_IMAGE, Port("reference", "B 4 H W", "reflectance 0..1"), Port("valid", "B H W"))
 SLOTS = {f"train.{name}": Slot("loss", feeds=_PAIRS) for name in ("spectral_loss", "identity_loss", "target_loss")}
-_CARD = Card(
-    purpose="Brings a rough optical image, for example one imagined from radar, nearer to a real one.",
-    inputs="Blue, green, red, near infrared in this order, (4, H, W) reflectance 0..1, NaN = missing, 10 m; month "
-    "1..12 and biome 0..16. Prithvi's own statistics (reflectance x 10000, six bands) are fixed in the network.",
-    weights="Published Prithvi-EO-2.0 encoders (Apache-2.0), given by runtime.weights; without them it begins at "
-    "random and reports say so.",
-    measured="631 million parameters take 608 MB in 8 bit and 2.4 GB in fp32 ('train --dry-run' predicts a step).",
-    limits=(
-        "It cannot know what the input does not show: refined is not observed.",
-        "The documented losses leave the brightness of the output free; train.target_weight adds one that does not.",
-        "In 8 bit a result depends on what else is in the forward pass, so windows are predicted one by one.",
-    ),
-)
 _HUB = "https://huggingface.co/ibm-nasa-geospatial"
 _PRITHVI = "Szwarcman et al. 2024, Prithvi-EO-2.0, arXiv:2412.02732"
 _PARTS = "Liu et al. 2022, ConvNeXt, arXiv:2201.03545; Hu et al. 2021, LoRA, arXiv:2106.09685"
@@ -48,7 +38,9 @@ def eozoo_tasks() -> list[Spec]:
     """The task; its verbs live in ``task``."""
     summary = "Optical images refined by Prithvi-EO-2.0 (8 bit, LoRA) and a ConvNeXt head, given month and biome"
     citation = f"{_STAGE2}; {_PRITHVI}"
-    return [Spec("prithvi_refine", "eozoo_prithvi_refine.task:PrithviRefine", summary, citation=citation, card=_CARD)]
+    return [
+        Spec("prithvi_refine", "eozoo_prithvi_refine.task:PrithviRefine", summary, citation=citation, card=cards.TASK)
+    ]
 
 
 @hookimpl
@@ -65,6 +57,7 @@ def eozoo_models() -> list[Spec]:
             gives=(_TOKENS,),
             citation=_PRITHVI,
             sources=_sources(name, suffix),
+            card=cards.encoder(name + suffix, bool(_sources(name, suffix))),
         )
         for name, size in _SIZES.items()
         for suffix, text in (("", ""), ("_tl", " with time and location"))
@@ -77,6 +70,7 @@ def eozoo_models() -> list[Spec]:
         takes=(_IMAGE, *_CODES),
         gives=(Port("refined", "B 4 H W", "reflectance 0..1.5"), Port("features", "B C H W")),
         citation=f"{_STAGE2}; {_PRITHVI}; {_PARTS}",
+        card=cards.REFINER,
     )
     judge = Spec(
         "patch_discriminator",
@@ -85,6 +79,7 @@ def eozoo_models() -> list[Spec]:
         takes=(_IMAGE,),
         gives=(Port("scores", "B 1 h w"),),
         citation="Isola et al. 2017, arXiv:1611.07004",
+        card=cards.JUDGE,
     )
     return [*encoders, refiner, judge]
 
@@ -100,6 +95,7 @@ def eozoo_losses() -> list[Spec]:
             "RMSE of NDVI and EVI, and spectral angle",
             takes=takes,
             citation=_STAGE2,
+            card=cards.LOSSES["spectral_plausibility"],
         ),
         Spec(
             "identity_edge",
@@ -107,6 +103,7 @@ def eozoo_losses() -> list[Spec]:
             "Absolute difference and that of Sobel edges",
             takes=takes,
             citation=_STAGE2,
+            card=cards.LOSSES["identity_edge"],
         ),
     ]
 
@@ -121,5 +118,6 @@ def eozoo_datasets() -> list[Spec]:
             "NPZ tiles with a stage-1 output or a seeded degradation as input",
             gives=(Port("image", "4 H W", "reflectance 0..1"), Port("target", "4 H W", "reflectance 0..1")),
             citation=_STAGE2,
+            card=cards.DATASET,
         )
     ]

@@ -20,6 +20,7 @@ VERBS = (
     "demo",
     "export",
     "compare",
+    "card",
     "weights",
     "new",
     "plugins",
