@@ -1,5 +1,6 @@
 """Toy tasks with one defect each in what a trained run needs, refuses, predicts or writes; see ``planted_training``."""
 
+import dataclasses
 import os
 import pickle
 import tempfile
@@ -7,7 +8,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from eozoo_core import ZooError
+from eozoo_core import Port, Task, ZooError
 from planted_training import caught
 from toy import Toy
 from toy_maps import ToyMaps
@@ -237,3 +238,32 @@ class ReturnsWhatIsNot(Toy):
 
 class FillsOneBandAndSaysSo(FillsOneBand):
     tolerates_gaps = ("image",)
+
+
+# -- described ------------------------------------------------------------------------------------------------------
+
+
+@caught(network_is_described="does not describe its network")
+class SaysNothing(Toy):
+    network = Task.network
+
+
+@caught(network_is_described=r"network\(\) takes 'image', Sample.batch has x")
+class TakesAnother(Toy):
+    takes = (Port("image", "B C H W"),)
+
+
+@caught(network_is_described="axis 3 is another")
+class CountsWrong(Toy):
+    takes = (Port("x", "B 3", "m"),)
+
+
+@caught(network_is_described="its statistics hold nan")
+class ScalesByNothing(Toy):
+    takes = (Port("x", "B 2", "m", (), (0.0, np.nan), (1.0, 1.0)),)
+
+
+@caught(network_is_described="they must be the same")
+class ForgetsAnOutput(Toy):
+    def network(self, run=None):
+        return dataclasses.replace(super().network(run), outputs=())

@@ -12,7 +12,8 @@ import planted_use
 import pytest
 from eozoo.registry import Registry
 from eozoo.testing import CHECKS, parametrize_with_checks, task_checks
-from eozoo_core import Spec, ZooError, hookimpl
+from eozoo_core import Card, Port, Spec, ZooError, hookimpl
+from toy import CARD
 
 DEFECTS = [
     cls
@@ -20,15 +21,18 @@ DEFECTS = [
     for cls in vars(module).values()
     if isinstance(cls, type) and cls.__module__ == module.__name__ and "caught_by" in vars(cls)
 ]
+IN, OUT = Port("x", "B 2", "m"), Port("y", "B 1", "m")
 SHORT = ["train.batch_size=32"]  # two steps an epoch
 
 
-def registry(target, model=None):
+def registry(target, model=None, card=CARD):
     """A registry that holds one plugin, "toy 1", made here."""
     plugin = types.ModuleType("plugin_of_the_toy")
-    plugin.eozoo_tasks = hookimpl(lambda: [Spec("toy", target, "A toy")])
+    plugin.eozoo_tasks = hookimpl(lambda: [Spec("toy", target, "A toy", citation="none", card=card)])
     if model:
-        plugin.eozoo_models = hookimpl(lambda: [Spec("net", model, "A net")])
+        plugin.eozoo_models = hookimpl(
+            lambda: [Spec("net", model, "A net", (), (IN,), (OUT,), citation="none", card=card)]
+        )
     made = Registry()
     made.add(lambda: plugin, "toy 1")
     assert not made.problems
@@ -75,7 +79,7 @@ def test_a_planted_defect_is_caught_by_its_check(cls, tmp_path):
 
 def test_every_check_has_a_planted_defect():
     planted = {check for cls in DEFECTS for check in cls.caught_by}
-    elsewhere = {"listing_is_light", "changed_setting_is_refused"}  # below
+    elsewhere = {"listing_is_light", "changed_setting_is_refused", "cards_are_complete"}  # below
     assert planted | elsewhere == set(CHECKS)
     assert all(check.__doc__ for check in CHECKS.values())
 
@@ -85,6 +89,13 @@ def test_a_run_that_takes_any_setting_is_caught(tmp_path):
         found = failures(task_checks("toy", registry("toy:Toy"), SHORT), tmp_path)
     assert found.keys() == {"changed_setting_is_refused"}
     assert "the run went on with train.seed=1" in str(found["changed_setting_is_refused"])
+
+
+def test_a_card_with_blanks_is_caught(tmp_path):
+    found = failures(task_checks("toy", registry("toy:Toy", card=Card("For tests.")), SHORT), tmp_path)
+    assert found.keys() == {"cards_are_complete"}
+    words = "task toy: its Spec and Card leave inputs, outputs, measured, limits, weights, architecture, kinds empty"
+    assert words in str(found["cards_are_complete"])
 
 
 def test_a_factory_that_takes_anything_is_caught(tmp_path):

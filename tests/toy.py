@@ -5,8 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from eozoo_core import RuntimeSettings, Sample, Settings, Task, TaskSettings, TrainSettings, ZooError
+from eozoo_core import (
+    Card,
+    Network,
+    Port,
+    RuntimeSettings,
+    Sample,
+    Settings,
+    Task,
+    TaskSettings,
+    TrainSettings,
+    ZooError,
+)
 from pydantic import Field
+
+CARD = Card(
+    purpose="For tests.",
+    inputs="x (N, 2) in m, NaN = missing.",
+    outputs="y in m.",
+    weights="None.",
+    measured="1 ms on paper.",
+    limits=("It is a toy.", "It is small."),
+    architecture="Line",
+    kinds=("regression",),
+)
 
 
 class ToyModel(Settings):
@@ -48,6 +70,15 @@ class Toy(Task):
 
     def outputs(self):
         return {"y": "m"}
+
+    takes = (Port("x", "B 2", "m", ("east", "north")),)
+    shape = "B 1"
+
+    def network(self, run=None):
+        from eozoo_core.counting import count_parameters
+
+        gives = tuple(Port(name, self.shape, unit) for name, unit in self.outputs().items())
+        return Network("Line", count_parameters(self._model), self.takes, gives)
 
     def _read(self, split):
         file = Path(self.settings.runtime.data_dir) / f"{split}.npy"

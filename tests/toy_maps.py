@@ -1,7 +1,7 @@
 """The toy as a task of images and maps: the same network in every pixel, a GeoTIFF in and a GeoTIFF out."""
 
 import numpy as np
-from eozoo_core import Sample
+from eozoo_core import Port, Sample
 from toy import Toy
 
 CRS, TRANSFORM, NODATA = "EPSG:32616", (10.0, 0.0, 500_000.0, 0.0, -10.0, 1_400_000.0), -9999.0
@@ -10,6 +10,8 @@ CRS, TRANSFORM, NODATA = "EPSG:32616", (10.0, 0.0, 500_000.0, 0.0, -10.0, 1_400_
 class ToyMaps(Toy):
     profile = {"crs": CRS, "nodata": NODATA, "driver": "GTiff", "dtype": "float32"}  # noqa: RUF012
     unit = "m"
+    takes = (Port("image", "B 2 H W", "m", ("east", "north")),)
+    shape = "B 1 H W"
 
     def predictor(self, run):
         per_row = super().predictor(run)

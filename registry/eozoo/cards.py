@@ -29,7 +29,7 @@ def describe(registry: Registry, name: str, run: Run | None = None) -> list[Card
     """
     kinds = [kind for kind in KINDS if name in registry.names(kind) and (run is None or kind == "task")]
     if not kinds:
-        known = [n for kind in KINDS for n in registry.names(kind)]
+        known = sorted({n for kind in KINDS for n in registry.names(kind)})
         raise ZooError(f"nothing is called {name!r}.{did_you_mean(name, known)}")
     return [_card(registry, registry.find(kind, name), run) for kind in kinds]
 
@@ -196,13 +196,14 @@ def markdown(cards: list[Card]) -> str:
         if run := card.get("trained"):
             lines += ["", "## As trained", "", *(f"- **{label}**: {text}" for label, text in run_rows(run))]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def run_rows(trained: dict[str, Any]) -> Rows:
     """Return what is known of a training as (label, text)."""
     found: Rows = [
         ("run", trained["path"]),
+        ("data", trained["data"] or f"fingerprint {trained['data_fingerprint'] or 'unknown'}"),
         ("began", trained["when"] or "unknown"),
         ("with", ", ".join(f"{name} {version}" for name, version in trained["versions"].items()) or "unknown"),
         ("device", trained["device"] or "unknown"),

@@ -5,8 +5,8 @@ Specification: github.com/stac-extensions/mlm. What is not known is left out or 
 
 from __future__ import annotations
 
+import ast
 import math
-import os
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -14,28 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
 
+from eozoo.stac_arrays import as_input, as_output, band_objects
+from eozoo.stac_assets import add_assets
+
 if TYPE_CHECKING:
     from eozoo.cards import Card
 
 NEEDS = "stac-model>=0.7"
 _TASKS_AND_MODELS = ("task", "model")
-# Axis of a Port -> dimension, in the specification's words. "bands" may only stand where bands are named.
-_DIMENSIONS = {
-    "B": "batch",
-    "T": "time",
-    "L": "time",
-    "C": "bands",
-    "H": "height",
-    "W": "width",
-    "h": "height",
-    "w": "width",
-    "D": "feature",
-    "N": "token",
-    "K": "class",
-}
-_BY_POSITION = ("batch", "bands", "height", "width")  # of a number in a Port with four axes
 _ANY_TIME = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
-_SHA256 = "1220"  # multihash: the code of sha2-256 and its length in bytes
 
 
 def make_item(cards: list[Card], out: Path | None = None) -> dict[str, Any]:
@@ -61,13 +48,10 @@ def make_item(cards: list[Card], out: Path | None = None) -> dict[str, Any]:
         raise ZooError(f"--stac needs the package stac-model: pip install '{NEEDS}'") from None
     item = pystac.Item(_identity(card), *_place(card), *_time(card))
     MLModelExtension.ext(item, add_if_missing=True).apply(_checked(card))
-    if not item.properties["mlm:pretrained"]:  # the package drops None; the specification asks for it
-        item.properties["mlm:pretrained_source"] = None
+    for name in ("mlm:accelerator", "mlm:pretrained_source"):  # null says something, and the package leaves it out
+        item.properties.setdefault(name, None)
     _cite(item, card["citation"])
-    for key, fields in _assets(card, out).items():
-        asset = pystac.Asset(**{k: v for k, v in fields.items() if k in ("href", "title", "media_type", "roles")})
-        item.add_asset(key, asset)
-        _add_file(asset, fields)
+    add_assets(item, card, out)
     return item.to_dict(include_self_link=False)
 
 
@@ -91,12 +75,12 @@ def _time(card: Card) -> tuple[Any, dict[str, Any]]:
     """When it was trained; an untrained model belongs to no time: then the whole range, as the specification does."""
     from datetime import datetime
 
-    limits = " ".join(card["limits"])
-    text = " ".join(
-        part for part in (card["summary"] + ".", card["purpose"], f"Limits: {limits}" if limits else "") if part
-    )
+    parts = [f"{card['summary']}.", card["purpose"], f"Limits: {' '.join(card['limits'])}" if card["limits"] else ""]
+    if data := card.get("trained", {}).get("data"):
+        parts.append(f"Trained on data that are {data}.")
+    text = " ".join(part for part in parts if part)
     properties = {"title": card["name"], "description": text, "license": card["licence"]}
-    if bands := _band_objects(card):
+    if bands := band_objects(card):
         properties["bands"] = bands
     if when := card.get("trained", {}).get("when"):
         return datetime.fromisoformat(when), properties
@@ -117,8 +101,8 @@ def _checked(card: Card) -> Any:
             name=card["name"],
             architecture=card["architecture"],
             tasks=set(card["kinds"]),
-            input=[_input(port, card["kind"]) for port in card["takes"]],
-            output=[_output(port, card) for port in card["gives"]],
+            input=[as_input(port, card["kind"]) for port in card["takes"]],
+            output=[as_output(port, card) for port in card["gives"]],
             framework="PyTorch",
             framework_version=(run["versions"].get("torch") if run else None) or version("torch"),
             accelerator=_accelerator(run["device"]) if run else None,
@@ -149,69 +133,18 @@ def _accelerator(device: str | None) -> str | None:
     return {"cpu": "cpu", "cuda": "cuda", "mps": "macos-arm", "xla": "xla"}.get(kind)
 
 
-def _input(port: dict[str, Any], kind: str) -> dict[str, Any]:
-    who = "the network applies value_scaling itself" if kind == "task" else "apply value_scaling first"
-    scaled = [{"type": "z-score", "mean": mean, "stddev": std} for mean, std in zip(port["mean"], port["std"])]
-    note = [port["unit"] or "any unit", "NaN = missing" if kind == "task" else "", who if scaled else ""]
-    return {
-        "name": port["role"],
-        "description": "; ".join(part for part in note if part),
-        "bands": list(port["bands"]),
-        "input": _structure(port),
-        "value_scaling": scaled or None,
-    }
-
-
-def _output(port: dict[str, Any], card: Card) -> dict[str, Any]:
-    from stac_model.output import MLMClassification
-
-    classes = [
-        MLMClassification(
-            value=int(code), name=re.sub(r"[^0-9A-Za-z]+", "-", name).strip("-").lower(), description=name
-        )
-        for code, name in card.get("classes", {}).items()
-    ]
-    return {
-        "name": port["role"],
-        "description": f"unit: {port['unit'] or 'that of the target'}",
-        "bands": list(port["bands"]),
-        "tasks": set(card["kinds"]),
-        "result": _structure(port),
-        **({"classes": classes} if classes else {}),
-    }
-
-
-def _structure(port: dict[str, Any]) -> dict[str, Any]:
-    axes, bands = port["axes"].split(), len(port["bands"])
-    names = [_dimension(axis, i, len(axes)) for i, axis in enumerate(axes)] or ["batch"]
-    sizes = [
-        int(axis) if axis.isdigit() else bands if bands and name == "bands" else -1 for axis, name in zip(axes, names)
-    ]
-    names = ["channel" if name == "bands" and not bands else name for name in names]
-    return {"shape": sizes or [-1], "dim_order": names, "data_type": port["dtype"]}
-
-
-def _dimension(axis: str, position: int, count: int) -> str:
-    if axis.isdigit():
-        return _BY_POSITION[position] if count == len(_BY_POSITION) else "channel"
-    return _DIMENSIONS.get(axis, axis.lower())
-
-
-def _band_objects(card: Card) -> list[dict[str, Any]]:
-    """The bands that inputs and outputs name, each once, with the statistics of training where they are known."""
-    found: dict[str, dict[str, Any]] = {}
-    for port in [*card["takes"], *card["gives"]]:
-        for i, name in enumerate(port["bands"]):
-            band = found.setdefault(name, {"name": name})
-            if port["mean"]:
-                band["statistics"] = {"mean": port["mean"][i], "stddev": port["std"][i]}
-    return list(found.values())
-
-
 def _hyperparameters(card: Card) -> dict[str, Any]:
     if "trained" in card:
         return _finite(card["trained"]["settings"])
-    return {name: value for name, value in card.get("options", {}).items() if value is not None}
+    return {name: _value(text) for name, text in card.get("options", {}).items() if text is not None}
+
+
+def _value(text: str) -> Any:
+    """The value that ``repr`` wrote; what is no plain one stays text."""
+    try:
+        return _finite(ast.literal_eval(text))
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _finite(value: Any) -> Any:
@@ -228,72 +161,9 @@ def _cite(item: Any, citation: str) -> None:
     import pystac
     from pystac.extensions.scientific import ScientificExtension
 
-    if citation:
-        ScientificExtension.ext(item, add_if_missing=True).apply(citation=citation)
+    if not citation or citation.startswith("none"):
+        return
+    ScientificExtension.ext(item, add_if_missing=True).apply(citation=citation)
     links = [f"https://doi.org/{doi.rstrip('.,;')}" for doi in re.findall(r"doi:(10\.\S+)", citation)]
     links += [f"https://arxiv.org/abs/{number}" for number in re.findall(r"arXiv:(\d+\.\d+)", citation)]
     item.add_links([pystac.Link("cite-as", link) for link in links])
-
-
-def _assets(card: Card, out: Path | None) -> dict[str, dict[str, Any]]:
-    """Weights, and the code that uses them. The code alone is the model where no weights are published."""
-    found: dict[str, dict[str, Any]] = {}
-    for number, file in enumerate(card.get("trained", {}).get("files", [])):
-        path = Path(file["path"])
-        base = path.suffix == ".safetensors"
-        key = ("base" if base else "model") + (f"_{number}" if number else "")
-        found[key] = {
-            "href": _href(path, out),
-            "title": f"{path.parent.name}/{path.name}, {'frozen weights' if base else 'what was trained'}",
-            "media_type": "application/octet-stream" if base else "application/octet-stream; application=pytorch",
-            "roles": ["mlm:weights", "data"] if base else ["mlm:model", "mlm:weights", "data"],
-            "artifact": "safetensors" if base else "torch.save",
-            "bytes": file["bytes"],
-            "sha256": file["sha256"],
-            "licence": None,
-        }
-    for number, source in enumerate(() if found else card["sources"]):
-        found["model" if number == 0 else f"model_{number}"] = {
-            "href": source["url"],
-            "title": f"published weights, revision {source['revision'] or 'unknown'}",
-            "media_type": "application/octet-stream; application=pytorch",
-            "roles": ["mlm:model", "mlm:weights", "data"],
-            "artifact": "torch.save",
-            "bytes": source["bytes"],
-            "sha256": source["sha256"],
-            "licence": source["licence"] or "unknown",
-        }
-    return {**found, "source_code": _code(card, out, bool(found))}
-
-
-def _code(card: Card, out: Path | None, weights: bool) -> dict[str, Any]:
-    from importlib.util import find_spec
-
-    module = card["target"].partition(":")[0]
-    return {
-        "href": _href(Path(find_spec(module).origin), out),
-        "title": f"{card['target']} of {card['plugin']}",
-        "media_type": "text/x-python",
-        "roles": [*([] if weights else ["mlm:model"]), "mlm:source_code", "code"],
-        "entrypoint": card["target"],
-        **({} if weights else {"artifact": "python"}),
-        "licence": card["licence"],
-    }
-
-
-def _add_file(asset: Any, fields: dict[str, Any]) -> None:
-    from pystac.extensions.file import FileExtension
-
-    if fields.get("bytes") is not None or fields.get("sha256") is not None:
-        checksum = None if fields["sha256"] is None else f"{_SHA256}{fields['sha256']}"
-        FileExtension.ext(asset, add_if_missing=True).apply(checksum=checksum, size=fields["bytes"])
-    for field, name in {"artifact": "mlm:artifact_type", "entrypoint": "mlm:entrypoint", "licence": "license"}.items():
-        if fields.get(field) is not None:
-            asset.extra_fields[name] = fields[field]
-
-
-def _href(path: Path, out: Path | None) -> str:
-    path = path.resolve()
-    if out is not None and path.is_relative_to(out.resolve().parent):
-        return Path(os.path.relpath(path, out.resolve().parent)).as_posix()
-    return path.as_uri()

@@ -16,6 +16,7 @@ def trained_facts(run: Run, pretrained: str | None) -> dict[str, Any]:
     """Return the facts as plain values; None for what the run does not say. An ensemble's are those of member 0.
 
     when:  the begin of the last training command (UTC), from run.json.
+    data:  what is said about the data: that they are synthetic, for a demo's run.
     area:  [west, south, east, north] in degrees of the training data.
     files: every best.pt and frozen base, with size and sha256.
     Raises ZooError where nothing was trained yet.
@@ -38,6 +39,7 @@ def trained_facts(run: Run, pretrained: str | None) -> dict[str, Any]:
         "seed": info.get("seed"),
         "pretrained": pretrained,
         "area": info.get("area"),
+        "data": info.get("data"),
         "data_fingerprint": info.get("data_fingerprint"),
         "files": [{"path": str(file), "bytes": file.stat().st_size, "sha256": sha256(file)} for file in files],
         "scores": _scores(run.path),

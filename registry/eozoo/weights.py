@@ -99,6 +99,21 @@ def verify(name: str, source: Source) -> dict[str, Any]:
     return known or seen
 
 
+def check_file(name: str, source: Source, path: Path) -> dict[str, Any]:
+    """Hash a local file and compare it with what the plugin names or an earlier fetch saw; return sha256 and bytes.
+
+    Raises ZooError where it is another file, and where there is nothing to compare it with.
+    """
+    expected = source.sha256 or (receipt(name, source) or {}).get("sha256")
+    seen = {"sha256": sha256(path), "bytes": path.stat().st_size}
+    _check(source, seen, expected, str(path))
+    if expected is None:
+        raise ZooError(
+            f"{path}: has sha256 {seen['sha256']}; nobody names that of {source.file}, so it cannot be verified"
+        )
+    return seen
+
+
 def _download(source: Source, file: Any, expected: str | None, progress: Callable | None) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
     try:

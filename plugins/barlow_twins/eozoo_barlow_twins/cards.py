@@ -46,8 +46,8 @@ LANDCOVER = Card(
     outputs="Probabilities per class in the order of the legend (ESA WorldCover unless set) and the code of the most "
     "probable one; NaN (nodata) where too few dates are clear.",
     weights="Those of a barlow_twins run of yours (model.pretrained), or random.",
-    measured="Not measured by itself; embeddings of its encoder btfm_transformer are mapped at 5,600 pixels/s, CPU seconds "
-    "of one thread of a shared two-core server.",
+    measured="Not measured by itself; embeddings of its encoder btfm_transformer are mapped at 5,600 pixels/s, CPU "
+    "seconds of one thread of a shared two-core server.",
     limits=(*_LIMITS, "Codes that the legend does not name are an error, not a class."),
     architecture="Transformer with a classifier",
     kinds=("classification", "semantic-segmentation"),

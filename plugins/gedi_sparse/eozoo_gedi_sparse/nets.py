@@ -8,6 +8,7 @@ Inputs hold no NaN: ``regressor.SparseRegressor`` fills them.
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 
 import torch
@@ -53,6 +54,8 @@ def timm_unet(
     from eozoo_gedi_sparse.timm_encoder import TimmUNet
 
     _check(in_channels, outputs, dropout)
+    if pretrained and os.environ.get("EOZOO_OFFLINE", "") not in ("", "0"):
+        raise ZooError("model.options.pretrained: fetches weights and EOZOO_OFFLINE is set; unset it or set false")
     return TimmUNet(in_channels, outputs, encoder, tuple(decoder_channels), pretrained, dropout)
 
 

@@ -5,7 +5,7 @@ from eozoo_core import Port, Slot, Source, Spec, hookimpl
 from eozoo_prithvi_refine import cards
 from eozoo_prithvi_refine.variants import BANDS, MEAN, STD
 
-_BANDS = Port("bands", "B 6 H W", "standardised reflectance, Prithvi's bands", BANDS, MEAN, STD)
+_BANDS = Port("bands", "B 6 H W", "standardised reflectance x 10000", BANDS, MEAN, STD)
 _TOKENS = Port("tokens", "B N D")
 _IMAGE = Port("image", "B 4 H W", "reflectance 0..1")
 _CODES = (Port("month", "B", "1..12"), Port("biome", "B", "0..16"))

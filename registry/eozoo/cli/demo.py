@@ -36,6 +36,7 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
         settings = load_settings(cls.Settings, None, overrides, to_dict(sample.settings))
         registry.check_slots(cls, settings)
         run = Run.create(out / "run", task, settings, registry.find("task", task).plugin)
+        run.note("data", "SYNTHETIC, made by 'eozoo demo'")
         built = cls(settings, registry)
         echo(f"2. training into {run.path}")
         built.train(run)

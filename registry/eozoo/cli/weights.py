@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,6 +41,10 @@ def show(registry: Registry, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(records, indent=2))
         return
+    if sys.stdout.isatty():
+        click.echo("\n".join(line for record in records for line in _block(record)))
+        click.echo(f"cache: {weights.cache()}")
+        return
     columns = ("model", "file", "revision", "bytes", "sha256", "licence", "cached", "url")
     rows = [[_text(record[column])[: 40 if column != "url" else None] for column in columns] for record in records]
     click.echo(table(list(columns), rows) if rows else "no installed model names published weights")
@@ -63,23 +68,29 @@ def fetch(registry: Registry, name: str, quiet: bool) -> None:
 
 @command.command("verify")
 @click.argument("name", required=False, shell_complete=model_name)
+@click.option("--file", type=click.Path(path_type=Path), help="A file elsewhere instead of the cache's; needs NAME.")
 @json_option
 @click.pass_obj
-def verify(registry: Registry, name: str | None, as_json: bool) -> None:
+def verify(registry: Registry, name: str | None, file: Path | None, as_json: bool) -> None:
     """Hash what is in the cache, of one model or all, and compare; exit code 1 where a file is wrong or missing."""
     from eozoo_core.errors import ZooError
 
     from eozoo import weights
 
+    if file is not None and name is None:
+        raise ZooError("--file: name the model whose weights it holds, too")
     if name is not None:
         todo = [(name, source) for source in weights.sources(registry, name)]
     else:
         known = [(entry.spec.name, source) for entry, source in weights.listed(registry)]
         todo = [(model, source) for model, source in known if weights.place(model, source).exists()]
+    if file is not None and len(todo) > 1:  # several files: the one that is called so
+        todo = [(model, source) for model, source in todo if source.file == file.name] or todo[:1]
     records = []
     for model, source in todo:
         try:
-            found = {"ok": True, "sha256": weights.verify(model, source)["sha256"]}
+            seen = weights.verify(model, source) if file is None else weights.check_file(model, source, file)
+            found = {"ok": True, "sha256": seen["sha256"]}
         except ZooError as error:
             found = {"ok": False, "problem": str(error)}
         records.append({"model": model, "file": source.file, **found})
@@ -94,6 +105,17 @@ def verify(registry: Registry, name: str | None, as_json: bool) -> None:
         if not records:
             click.echo(f"nothing in {weights.cache()}")
     sys.exit(0 if all(record["ok"] for record in records) else 1)
+
+
+def _block(record: dict[str, Any]) -> list[str]:
+    """One file in three lines that fit on a narrow terminal."""
+    known = [f"{name} {_text(record[name])}" for name in ("licence", "bytes", "sha256")]
+    where = "in the cache" if record["cached"] else "not in the cache"
+    return [
+        f"{record['model']}: {record['file']}, revision {_text(record['revision'])}, {where}",
+        f"  {', '.join(known)}",
+        f"  {record['url']}",
+    ]
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from eozoo_core.errors import ZooError, did_you_mean
 
 from eozoo.registry import Registry
-from eozoo.testing import declared, listed, loaded, predicted, scored, trained, written
+from eozoo.testing import declared, described, listed, loaded, predicted, scored, trained, written
 from eozoo.testing.bench import Bench
 
 CheckFunction = Callable[[Bench, Path], None]
@@ -22,6 +22,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     declared.settings_round_trip,
     declared.parameters_are_named,
     declared.sample_is_repeatable,
+    described.cards_are_complete,
     trained.same_seed_same_result,
     trained.continues_after_an_epoch,
     trained.continues_within_an_epoch,
@@ -34,6 +35,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     loaded.wrong_checkpoint_is_refused,
     loaded.bad_source_is_refused,
     predicted.outputs_have_units,
+    described.network_is_described,
     predicted.predict_is_repeatable,
     predicted.missing_stays_missing,
     written.maps_are_real_maps,
