@@ -143,10 +143,10 @@ def test_every_shared_setting_is_documented():
 def test_every_field_of_what_a_plugin_declares_is_documented():
     from dataclasses import fields
 
-    from eozoo_core import Card, Spec, Task
+    from eozoo_core import Card, Port, Spec, Task
 
     guide = (ROOT / "docs" / "write_a_plugin.md").read_text()
-    wanted = [field.name for cls in (Spec, Card) for field in fields(cls)]
+    wanted = [field.name for cls in (Spec, Card, Port) for field in fields(cls)]
     wanted += [name for name in Task.__annotations__ if not name.startswith("_")]
     assert [name for name in wanted if f"`{name}`" not in guide] == []
 

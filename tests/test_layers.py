@@ -11,7 +11,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROJECTS = [ROOT, *(p.parent for p in sorted(ROOT.glob("plugins/*/pyproject.toml")))]
-HEAVY = {"torch", "numpy", "pydantic", "rasterio", "timm", "matplotlib", "lightning_fabric", "PIL", "yaml", "peft"}
+HEAVY = {
+    "torch",
+    "numpy",
+    "pydantic",
+    "rasterio",
+    "timm",
+    "matplotlib",
+    "lightning_fabric",
+    "PIL",
+    "yaml",
+    "peft",
+    "stac_model",
+    "pystac",
+}
 
 
 def wheel_packages(project):

@@ -6,11 +6,11 @@ import pytest
 from click.testing import CliRunner
 from eozoo import Registry
 from eozoo.cli import main
-from eozoo_core import Card, Port, Slot, Spec, TaskSettings, hookimpl
+from eozoo_core import Network, Port, Slot, Spec, TaskSettings, hookimpl
 from eozoo_core.settings import Named, Settings
 from eozoo_core.slots import misfit
 from pydantic import Field
-from toy import Toy
+from toy import CARD, Toy
 
 IMAGE, MEAN, TARGET = Port("image", "B C H W"), Port("mean", "B 1 H W", "m"), Port("target", "B 1 H W")
 SLOT = Slot("model", feeds=(IMAGE,), wants=(MEAN,))
@@ -81,6 +81,9 @@ class Slotted(Toy):
     slots = {"model": SLOT, "model.loss": Slot("loss", feeds=(TARGET,), after="model")}  # noqa: RUF012
     tolerates_gaps = ("x",)
 
+    def network(self, run=None):
+        return Network("Line", 17, self.takes, (Port("y", "B 1", "m"),))
+
     def train(self, run):
         raise AssertionError("training began")
 
@@ -95,8 +98,7 @@ def net(width: int = 4):
 class Plugin:
     @hookimpl
     def eozoo_tasks(self):
-        card = Card("For tests.", "x (N, 2) in m.", "None.", "1 ms on paper.", ("It is a toy.", "It is small."))
-        return [Spec("slotted", "test_slots:Slotted", "Learns a line", citation="Nobody 2026", card=card)]
+        return [Spec("slotted", "test_slots:Slotted", "Learns a line", citation="Nobody 2026", card=CARD)]
 
     @hookimpl
     def eozoo_models(self):
@@ -158,17 +160,23 @@ def test_every_slot_of_an_installed_task_takes_its_own_default():
 def test_show_answers_what_one_would_ask(eozoo):
     text = eozoo("show", "slotted")
     for line in (
-        "  purpose   For tests.",
-        "  inputs    x (N, 2) in m.",
-        "  gives     y [m]",
-        "  gaps      allowed in x",
-        "  model     good_net; any model that fits: bare_net, good_net",
-        "  model.loss good_loss; any loss that fits: good_loss, mean_loss",
-        "  weights   None.",
-        "  measured  1 ms on paper.",
-        "  limit     It is a toy.",
-        "  limit     It is small.",
-        "  source    Nobody 2026",
+        "  licence     Apache-2.0 (code)",
+        "  purpose     For tests.",
+        "  inputs      x (N, 2) in m, NaN = missing.",
+        "  takes       x (B, 2) [m]",
+        "  bands       east, north",
+        "  outputs     y in m.",
+        "  gives       y (B, 1) [m]",
+        "  gaps        single values may be missing in x",
+        "  network     Line",
+        "  size        17 parameters with default settings",
+        "  model       good_net; any model that fits: bare_net, good_net",
+        "  model.loss  good_loss; any loss that fits: good_loss, mean_loss",
+        "  weights     None.",
+        "  measured    1 ms on paper.",
+        "  limit       It is a toy.",
+        "  limit       It is small.",
+        "  source      Nobody 2026",
     ):
         assert f"\n{line}\n" in text
     (card,) = json.loads(eozoo("show", "slotted", "--json"))
@@ -178,10 +186,14 @@ def test_show_answers_what_one_would_ask(eozoo):
     assert card["options"] == {"width": "4"}
     assert card["parameters"] == 2 * 4 + 4
     assert card["about"] == "A line."
-    assert card["takes"] == [{"role": "image", "axes": "B C H W", "unit": "", "text": "image (B, C, H, W)"}]
+    assert [port["text"] for port in card["takes"]] == ["image (B, C, H, W)"]
+    assert card["blank"] == [
+        *("purpose", "inputs", "outputs", "measured", "limits", "weights", "architecture", "kinds", "citation")
+    ]
+    assert ": its author has not said" in eozoo("show", "good_net")
     (card,) = json.loads(eozoo("show", "needy", "--json"))
     assert card["problem"] == "needy needs the module 'zz_absent': pip install 'zz-absent'"
-    assert "  problem   needy needs" in eozoo("show", "needy")
+    assert "\n  problem  needy needs" in eozoo("show", "needy")
 
 
 def test_every_installed_name_can_be_shown(monkeypatch):

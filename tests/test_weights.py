@@ -131,6 +131,20 @@ def test_verify_finds_a_damaged_file(zoo, tmp_path):
     assert "delete it and fetch again" in zoo("verify", "vague", code=1)
 
 
+def test_a_local_file_is_verified_too(zoo, tmp_path):
+    good, bad = tmp_path / "good.bin", tmp_path / "bad.bin"
+    good.write_bytes(CONTENT)
+    bad.write_bytes(CONTENT[:-1] + b"!")
+    assert zoo("verify", "known", "--file", str(good)) == f"ok    known/net.bin: sha256 {SHA}\n"
+    assert "it is another file or damaged" in zoo("verify", "known", "--file", str(bad), code=1)
+    assert "cannot be verified" in zoo("verify", "vague", "--file", str(good), code=1)
+    zoo("fetch", "vague")  # now a hash was seen
+    assert "ok    vague/vague.bin" in zoo("verify", "vague", "--file", str(good))
+    assert "another file" in zoo("verify", "vague", "--file", str(bad), code=1)
+    assert "no such" in zoo("verify", "known", "--file", str(tmp_path / "none"), code=1).lower()
+    assert "name the model" in zoo("verify", "--file", str(good), code=1)
+
+
 def test_list_imports_and_fetches_nothing(zoo, tmp_path):
     records = {record["model"]: record for record in json.loads(zoo("list", "--json"))}
     assert set(records) == {"known", "vague", "wrong", "large", "gone"}

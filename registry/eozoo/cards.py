@@ -167,7 +167,7 @@ def _licence(card: Card) -> str:
         return f"{card['licence']} (code)"
     weights = {source["licence"] or "unknown" for source in card["sources"]}
     return f"{card['licence']} (code), " + (
-        f"{', '.join(sorted(weights))} (published weights)" if weights else "no weights are published"
+        f"{', '.join(sorted(weights))} (published weights)" if weights else "no published weights are cited"
     )
 
 

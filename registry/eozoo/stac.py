@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
 
-from eozoo.stac_arrays import as_input, as_output, band_objects
+from eozoo.stac_arrays import as_input, as_output
 from eozoo.stac_assets import add_assets
 
 if TYPE_CHECKING:
@@ -80,8 +80,6 @@ def _time(card: Card) -> tuple[Any, dict[str, Any]]:
         parts.append(f"Trained on data that are {data}.")
     text = " ".join(part for part in parts if part)
     properties = {"title": card["name"], "description": text, "license": card["licence"]}
-    if bands := band_objects(card):
-        properties["bands"] = bands
     if when := card.get("trained", {}).get("when"):
         return datetime.fromisoformat(when), properties
     return None, {**properties, **_ANY_TIME}

@@ -18,7 +18,7 @@ _DIMENSIONS = {
     "W": "width",
     "h": "height",
     "w": "width",
-    "D": "feature",
+    "D": "embedding",
     "N": "token",
     "K": "class",
 }
@@ -62,7 +62,7 @@ def as_output(port: dict[str, Any], card: Card) -> dict[str, Any]:
 
 def _structure(port: dict[str, Any]) -> dict[str, Any]:
     axes, bands = port["axes"].split(), len(port["bands"])
-    names = [_dimension(axis, i, len(axes)) for i, axis in enumerate(axes)] or ["batch"]
+    names = [_dimension(axis, i, len(axes), bands) for i, axis in enumerate(axes)] or ["batch"]
     sizes = [
         int(axis) if axis.isdigit() else bands if bands and name == "bands" else -1 for axis, name in zip(axes, names)
     ]
@@ -70,10 +70,12 @@ def _structure(port: dict[str, Any]) -> dict[str, Any]:
     return {"shape": sizes or [-1], "dim_order": names, "data_type": port["dtype"]}
 
 
-def _dimension(axis: str, position: int, count: int) -> str:
-    if axis.isdigit():
-        return _BY_POSITION[position] if count == len(_BY_POSITION) else "channel"
-    return _DIMENSIONS.get(axis, axis.lower())
+def _dimension(axis: str, position: int, count: int, bands: int) -> str:
+    if not axis.isdigit():
+        return _DIMENSIONS.get(axis, axis.lower())
+    if count == len(_BY_POSITION):
+        return _BY_POSITION[position]
+    return "bands" if int(axis) == bands else "channel"
 
 
 def band_objects(card: Card) -> list[dict[str, Any]]:

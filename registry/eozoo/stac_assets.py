@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eozoo.stac_arrays import band_objects
+
 if TYPE_CHECKING:
     from eozoo.cards import Card
 
@@ -24,7 +26,7 @@ def assets(card: Card, out: Path | None) -> dict[str, dict[str, Any]]:
             "title": f"{path.parent.name}/{path.name}, {'frozen weights' if base else 'what was trained'}",
             "media_type": "application/octet-stream" if base else "application/octet-stream; application=pytorch",
             "roles": ["mlm:weights", "data"] if base else ["mlm:model", "mlm:weights", "data"],
-            "artifact": "safetensors" if base else "torch.save",
+            "artifact": None if base else "torch.save",  # goes with the role mlm:model, and only with it
             "bytes": file["bytes"],
             "sha256": file["sha256"],
             "licence": None,
@@ -67,6 +69,8 @@ def add_assets(item: Any, card: Card, out: Path | None) -> None:
         asset = pystac.Asset(fields["href"], fields["title"], media_type=fields["media_type"], roles=fields["roles"])
         item.add_asset(key, asset)
         _add_file(asset, fields)
+        if "mlm:model" in fields["roles"] and (bands := band_objects(card)):
+            asset.extra_fields["bands"] = bands  # STAC and MLM want them here, not in the item's properties
 
 
 def _add_file(asset: Any, fields: dict[str, Any]) -> None:

@@ -20,8 +20,8 @@ TASK = Card(
     "a band of the input, month or biome is missing.",
     weights="Published Prithvi-EO-2.0 encoders (Apache-2.0), given by runtime.weights; without them it begins at "
     "random and reports say so.",
-    measured="Encoder of 631 million parameters: 608 MB in 8 bit, 2.4 GB in fp32. A training step in 8 bit with LoRA "
-    "at 120 x 120 px, batch 1: 2455 MB on a CPU above the imports. The tiny encoder trains 3.15 samples/s in fp32 with "
+    measured="The weights of the 600M encoder take 608 MB in 8 bit, 2,408 MB in fp32. A training step in 8 bit with "
+    "LoRA at 120 x 120 px, batch 1: 2455 MB on a CPU above the imports. The tiny encoder trains 3.15 samples/s in fp32 with "
     "231 MB, on one CPU thread. No GPU was measured.",
     limits=(
         "It cannot know what the input does not show: refined is not observed.",
@@ -90,7 +90,7 @@ JUDGE = Card(
     inputs="Blue, green, red, near infrared, (B, 4, H, W) reflectance, 0 where missing, at least 34 px to be useful.",
     outputs="A score per patch: near 1 = real, near 0 = made, after training with least squares.",
     weights="None are published: it learns with the refiner.",
-    measured=f"Forward 0.00286 s, 14 MB; with backward 0.00945 s, 27 MB; input 1 x 4 x 120 x 120, {_ON}.",
+    measured=f"Forward 0.0029 s, 14 MB; with backward 0.0095 s, 27 MB; input 1 x 4 x 120 x 120, {_ON}.",
     limits=("A pixel wrong for its place but real for another is not seen: it looks at 34 px alone.",),
     architecture="PatchGAN discriminator",
     kinds=("classification",),

@@ -12,7 +12,7 @@ from eozoo.testing.bench import Bench
 HEAVY = (
     *("torch", "torchvision", "numpy", "scipy", "pandas", "xarray", "rasterio", "h5py", "netCDF4", "PIL", "matplotlib"),
     *("sklearn", "timm", "transformers", "peft", "bitsandbytes", "lightning_fabric", "lightning", "safetensors"),
-    *("tensorboard", "wandb", "pydantic", "pytest"),
+    *("tensorboard", "wandb", "pydantic", "pytest", "stac_model", "pystac"),
 )
 
 _SCRIPT = """

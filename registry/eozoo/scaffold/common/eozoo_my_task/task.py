@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core import Graph, Plan, Sample, Slot, Task
+from eozoo_core import Graph, Network, Plan, Sample, Slot, Task
 
 from eozoo_my_task.plugin import FEEDS, LOSS_FEEDS, WANTS
 from eozoo_my_task.settings import MyTaskSettings
@@ -42,6 +42,12 @@ class MyTask(Task):
         from eozoo_my_task.training import plan
 
         return plan(self.settings, self.registry)
+
+    def network(self, run: Run | None = None) -> Network:
+        """What goes in and comes out, and how many parameters; with a run, its bands and their statistics."""
+        from eozoo_my_task.training import describe
+
+        return describe(self.settings, self.registry, run)
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score best.pt and a constant prediction on DATA_DIR/SPLIT."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from eozoo_core import Plan, ZooError
+from eozoo_core import Network, Plan, Port, ZooError
 from eozoo_core.checkpoint import load_module
+from eozoo_core.counting import count_parameters
 from eozoo_core.fit import fit
 from eozoo_core.launch import all_reduce_sums, launch, resolve_device
 from eozoo_core.loading import Loader, share_of
@@ -18,7 +19,7 @@ from eozoo_core.statistics import ChannelStatistics
 
 from eozoo_my_task.data import Tiles, Windows, check_disjoint, collate
 from eozoo_my_task.model import Scaled
-from eozoo_my_task.objective import BASELINE, Scores, baseline, channels, example, look_at_labels, output_scale
+from eozoo_my_task.objective import BASELINE, Scores, baseline, channels, example, look_at_labels, output_scale, outputs
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -85,6 +86,23 @@ def plan(settings: MyTaskSettings, registry: Registry) -> Plan:
         steps_per_epoch=times.per_epoch,
         total_steps=times.total,
         memory_bytes=None,
+    )
+
+
+def describe(settings: MyTaskSettings, registry: Registry, run: Run | None) -> Network:
+    """Describe the network for 4 bands, or as trained in ``run``; see ``Task.network``."""
+    bands, statistics, pretrained = (), ((), ()), None
+    if run is not None:
+        state, info = run.load("best")["model"], run.info()
+        bands = tuple(info["bands"])
+        statistics = tuple(tuple(state[f"input_{name}"].flatten().tolist()) for name in ("mean", "std"))
+        pretrained = info.get("init_from", {}).get("receipt")
+    return Network(
+        architecture=settings.model.name,
+        parameters=count_parameters(lambda: make_network(settings, registry, len(bands) or 4)),
+        inputs=(Port("image", "B C H W", "that of the training images", bands, *statistics),),
+        outputs=tuple(Port(name, "B C H W", unit) for name, unit in outputs(settings).items()),
+        pretrained=pretrained,
     )
 
 

@@ -1,17 +1,47 @@
 """What this plugin offers, as names and places only: ``eozoo list`` imports this module, so nothing heavy here."""
 
-from eozoo_core import Port, Spec, hookimpl
+from eozoo_core import Card, Port, Spec, hookimpl
 
-CITATION = ""  # the paper, document or repository that your method comes from
+# What follows is for people: eozoo show my_task. Say what is true of yours, and measure before you write a number.
+CITATION = "none: not published yet"  # the paper, document or repository that your method comes from
 FEEDS = (Port("image", "B C H W"),)  # what the task gives to a network: standardised bands without gaps
 WANTS = (Port("logits", "B K H W", "1"),)  # what it needs from one
 LOSS_FEEDS = (*WANTS, Port("target", "B 1 H W", "class index"))  # what it gives to a loss
+TASK_CARD = Card(
+    purpose="Maps of classes, where images are and some pixels are labelled.",
+    inputs="GeoTIFFs of float bands, any number and resolution, nodata or NaN = missing; labels, "
+    "one band of class indices, nodata or NaN = no label. Statistics of each "
+    "band come from the training images and travel in the checkpoint.",
+    outputs="Class index of every pixel and its probability; nodata or NaN where a band is missing.",
+    weights="None are published: it begins at random and is trained on your images.",
+    measured="Not measured.",
+    limits=("What its demo writes is synthetic and says nothing about real skill.",),
+    architecture="Convolutional network",
+    kinds=("semantic-segmentation",),
+)
+NET_CARD = Card(
+    purpose="The network of my_task, and a small one for other tasks.",
+    inputs="Standardised bands (mean 0, deviation 1), any number of them, any image size, no NaN: the task fills gaps.",
+    outputs="A logit per class, plain numbers; no NaN.",
+    weights="None are published: it begins at random.",
+    measured="Not measured.",
+    limits=("Sees 9 pixels across with 3 blocks: nothing larger.",),
+    architecture="Convolutional network",
+    kinds=("semantic-segmentation",),
+)
+LOSS_CARD = Card(
+    purpose="Learns classes from labels in some pixels.",
+    inputs="Logits (B, K, H, W) and target (B, 1, H, W) class index 0..K - 1, NaN = no label.",
+    outputs="(sum, count) over labelled pixels, nats; no NaN.",
+    measured="Not measured.",
+    limits=("Rare classes count by their number of labels.",),
+)
 
 
 @hookimpl
 def eozoo_tasks() -> list[Spec]:
     """The task; its verbs live in ``task``."""
-    return [Spec("my_task", "eozoo_my_task.task:MyTask", "SUMMARY", citation=CITATION)]
+    return [Spec("my_task", "eozoo_my_task.task:MyTask", "SUMMARY", citation=CITATION, card=TASK_CARD)]
 
 
 @hookimpl
@@ -25,6 +55,8 @@ def eozoo_models() -> list[Spec]:
             "Small convolutional network for classes, any bands and size",
             takes=FEEDS,
             gives=WANTS,
+            citation=CITATION,
+            card=NET_CARD,
         )
     ]
 
@@ -33,4 +65,5 @@ def eozoo_models() -> list[Spec]:
 def eozoo_losses() -> list[Spec]:
     """The loss; it is called with what it takes, in that order."""
     target = "eozoo_my_task.losses:my_task_loss"
-    return [Spec("my_task_loss", target, "Cross-entropy over labelled pixels", takes=LOSS_FEEDS)]
+    summary = "Cross-entropy over labelled pixels"
+    return [Spec("my_task_loss", target, summary, takes=LOSS_FEEDS, citation="none: textbook", card=LOSS_CARD)]
