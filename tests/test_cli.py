@@ -59,7 +59,7 @@ def test_list_show_config(eozoo):
     assert "nothing installed" in eozoo("list", "models").output
     shown = eozoo("show", "toy").output
     assert "gives     y (B, 1) [m]" in shown
-    assert "toy-plugin 1.0 (Apache-2.0)" in shown
+    assert "  licence   Apache-2.0 (code)\n" in shown
     template = eozoo("config", "toy", "--set", "train.epochs=7").output
     assert "  epochs: 7\n" in template
     assert "# Hidden units. (>= 1)" in template

@@ -47,7 +47,7 @@ class MyTask(Task):
         """What goes in and comes out, and how many parameters; with a run, its bands and their statistics."""
         from eozoo_my_task.training import describe
 
-        return describe(self.settings, self.registry, run)
+        return describe(self, run)
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score best.pt and a constant prediction on DATA_DIR/SPLIT."""

@@ -19,13 +19,14 @@ from eozoo_core.statistics import ChannelStatistics
 
 from eozoo_my_task.data import Tiles, Windows, check_disjoint, collate
 from eozoo_my_task.model import Scaled
-from eozoo_my_task.objective import BASELINE, Scores, baseline, channels, example, look_at_labels, output_scale, outputs
+from eozoo_my_task.objective import BASELINE, Scores, baseline, channels, example, look_at_labels, output_scale
 
 if TYPE_CHECKING:
     from eozoo_core import Run
     from eozoo_core.task import Registry
 
     from eozoo_my_task.settings import MyTaskSettings
+    from eozoo_my_task.task import MyTask
 
 
 def train(run: Run, settings: MyTaskSettings, registry: Registry) -> None:
@@ -89,8 +90,9 @@ def plan(settings: MyTaskSettings, registry: Registry) -> Plan:
     )
 
 
-def describe(settings: MyTaskSettings, registry: Registry, run: Run | None) -> Network:
+def describe(task: MyTask, run: Run | None) -> Network:
     """Describe the network for 4 bands, or as trained in ``run``; see ``Task.network``."""
+    settings, registry = task.settings, task.registry
     bands, statistics, pretrained = (), ((), ()), None
     if run is not None:
         state, info = run.load("best")["model"], run.info()
@@ -101,7 +103,7 @@ def describe(settings: MyTaskSettings, registry: Registry, run: Run | None) -> N
         architecture=settings.model.name,
         parameters=count_parameters(lambda: make_network(settings, registry, len(bands) or 4)),
         inputs=(Port("image", "B C H W", "that of the training images", bands, *statistics),),
-        outputs=tuple(Port(name, "B C H W", unit) for name, unit in outputs(settings).items()),
+        outputs=tuple(Port(name, "B C H W", unit) for name, unit in task.outputs().items()),
         pretrained=pretrained,
     )
 
