@@ -173,6 +173,9 @@ def run(registry, tmp_path_factory):
     options = [f"runtime.data_dir={folder / 'data'}", "runtime.tensorboard=false", "train.epochs=1"]
     invoke(registry, "train", "scaled", "--run", folder / "run", *(w for o in options for w in ("--set", o)))
     invoke(registry, "eval", "scaled", "--run", folder / "run")
+    info = json.loads((folder / "run" / "run.json").read_text())  # begun years before, with another torch
+    info["history"].insert(0, {"when": "2020-02-02T00:00:00Z", "argv": [], "eozoo": "0.0.1", "torch": "1.0.0"})
+    (folder / "run" / "run.json").write_text(json.dumps(info))
     return folder / "run"
 
 
