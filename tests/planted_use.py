@@ -253,16 +253,6 @@ class TakesAnother(Toy):
     takes = (Port("image", "B C H W"),)
 
 
-@caught(network_is_described="axis 3 is another")
-class CountsWrong(Toy):
-    takes = (Port("x", "B 3", "m"),)
-
-
-@caught(network_is_described="its statistics hold nan")
-class ScalesByNothing(Toy):
-    takes = (Port("x", "B 2", "m", (), (0.0, np.nan), (1.0, 1.0)),)
-
-
 @caught(network_is_described="they must be the same")
 class ForgetsAnOutput(Toy):
     def network(self, run=None):

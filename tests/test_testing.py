@@ -1,5 +1,6 @@
 """The conformance kit, proven: the good toys pass every check, and each planted defect is caught by its check."""
 
+import math
 import os
 import re
 import sys
@@ -7,11 +8,13 @@ import types
 from importlib.metadata import PathDistribution
 from unittest.mock import patch
 
+import numpy as np
 import planted_training
 import planted_use
 import pytest
 from eozoo.registry import Registry
 from eozoo.testing import CHECKS, parametrize_with_checks, task_checks
+from eozoo.testing.described import _differs
 from eozoo_core import Card, Port, Spec, ZooError, hookimpl
 from toy import CARD
 
@@ -96,6 +99,21 @@ def test_a_card_with_blanks_is_caught(tmp_path):
     assert found.keys() == {"cards_are_complete"}
     words = "task toy: its Spec and Card leave inputs, outputs, measured, limits, weights, architecture, kinds empty"
     assert words in str(found["cards_are_complete"])
+
+
+@pytest.mark.parametrize(
+    ("port", "words"),
+    [
+        (Port("x", "B C"), ""),
+        (Port("x", "B 2", "m", ("a", "b"), (0.0, 1.0), (1.0, 1.0)), ""),
+        (Port("x", "B C H W"), "4 axes against 2"),
+        (Port("x", "B 3"), "axis 3 is another"),
+        (Port("x", "B C", "", ("a", "b", "c")), "3 bands fit no axis"),
+        (Port("x", "B 2", "", (), (0.0, math.nan), (1.0, 1.0)), "its statistics hold nan"),
+    ],
+)
+def test_a_described_array_is_held_against_the_sample(port, words):
+    assert _differs(port, np.zeros((5, 2))) == words
 
 
 def test_a_factory_that_takes_anything_is_caught(tmp_path):

@@ -20,7 +20,7 @@ def assets(card: Card, out: Path | None) -> dict[str, dict[str, Any]]:
     for number, file in enumerate(card.get("trained", {}).get("files", [])):
         path = Path(file["path"])
         base = path.suffix == ".safetensors"
-        key = ("base" if base else "model") + (f"_{number}" if number else "")
+        key = "base" if base else f"model_{number}" if number else "model"
         found[key] = {
             "href": _href(path, out),
             "title": f"{path.parent.name}/{path.name}, {'frozen weights' if base else 'what was trained'}",
