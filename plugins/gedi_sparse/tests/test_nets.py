@@ -223,3 +223,9 @@ def test_an_option_of_another_type_is_one_line(options):
 
     with pytest.raises(ZooError, match=rf"model 'gedi_unet': option '{next(iter(options))}' is a "):
         create_model("gedi_unet", **options)
+
+
+def test_offline_no_weights_are_fetched(monkeypatch):
+    monkeypatch.setenv("EOZOO_OFFLINE", "1")
+    with pytest.raises(ZooError, match="fetches weights and EOZOO_OFFLINE is set"):
+        timm_unet(pretrained=True)
