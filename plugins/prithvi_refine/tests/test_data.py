@@ -235,5 +235,7 @@ def test_splits_share_neither_content_nor_place(tmp_path):
         open_splits(tmp_path, DataSettings(), None, 0)
     with pytest.raises(ZooError, match="is not set"):
         open_splits(None, DataSettings(), None, 0)
-    with pytest.raises(ZooError, match="holds no NPZ tile"):
+    with pytest.raises(ZooError, match=r"has no split 'nowhere'"):
         find_tiles(tmp_path, "nowhere")
+    with pytest.raises(ZooError, match="holds no NPZ tile"):
+        find_tiles(tmp_path / "no" / "folder", "train")
