@@ -15,6 +15,7 @@ from eozoo_core.spec import Port
 if TYPE_CHECKING:
     import numpy as np
 
+    from eozoo_core.checking import Findings
     from eozoo_core.run import Run
 
 Scores = dict[str, dict[str, float]]
@@ -165,6 +166,18 @@ class Task(ABC):
         Gives no weight memory (see ``eozoo_core.counting``). Raises ZooError where the task does not say.
         """
         raise ZooError(f"{type(self).__name__} does not describe its network: its author adds Task.network")
+
+    def check(self, findings: Findings) -> None:
+        """Look at the data before training, for ``eozoo check``: add to ``findings`` what is there and what is odd.
+
+        Reads at most ``findings.samples`` samples of a split, builds no network, writes nothing. What training would
+        stop at is an error; a ZooError that leaves the method becomes one. ``eozoo_core.checking`` judges splits that
+        are described to it. The default looks at the paths in ``runtime``, and at the GeoTIFF and .npy files of the
+        train, val and test that it finds there, by the bands and units that they name themselves.
+        """
+        from eozoo_core.checking.folders import check_settings
+
+        check_settings(self.settings, findings)
 
     def graph(self, run: Run) -> Graph:
         """Return the trained run as one torch module on the CPU. Raises ZooError where that cannot be, and why."""

@@ -48,8 +48,8 @@ def find_pairs(input_dir: Path, label_dir: Path, split: str, data: DataSettings)
     other size, CRS, transform or band count. What ``data.skip_unpaired`` and ``data.skip_unreadable`` allow is left out
     instead and listed in ``skipped``.
     """
-    inputs, labels = _files(input_dir, split, "input_dir"), _files(label_dir, split, "label_dir")
-    skipped = _unpaired(inputs, labels, Path(input_dir) / split, Path(label_dir) / split)
+    inputs, labels = files_of(input_dir, split, "input_dir"), files_of(label_dir, split, "label_dir")
+    skipped = unpaired(inputs, labels, Path(input_dir) / split, Path(label_dir) / split)
     if skipped and not data.skip_unpaired:
         more = f" (and {len(skipped) - 5} more)" if len(skipped) > 5 else ""
         raise ZooError(f"{'; '.join(skipped[:5])}{more}. Add the missing files or set data.skip_unpaired=true")
@@ -63,7 +63,7 @@ def find_pairs(input_dir: Path, label_dir: Path, split: str, data: DataSettings)
                 raise
             skipped.append(str(error))
             continue
-        pairs.append(_pair(name, *infos, data))
+        pairs.append(make_pair(name, *infos, data))
         names = names or chosen_names(infos[0], data)
         if len(pairs[-1].bands) != len(pairs[0].bands):
             raise ZooError(_other_count(pairs[-1], pairs[0]))
@@ -115,7 +115,8 @@ def _info(path: Path, data: DataSettings) -> RasterInfo:
         return reader.info
 
 
-def _files(root: Path, split: str, field: str) -> dict[str, Path]:
+def files_of(root: Path, split: str, field: str) -> dict[str, Path]:
+    """The files of ``root/split`` by their names without suffix. Raises ZooError for no folder and for two of a name."""
     folder = Path(root) / split
     if not folder.is_dir():
         if splits := [f.name for f in Path(root).glob("[!.]*/")]:
@@ -131,12 +132,14 @@ def _files(root: Path, split: str, field: str) -> dict[str, Path]:
     return found
 
 
-def _unpaired(inputs: dict[str, Path], labels: dict[str, Path], input_dir: Path, label_dir: Path) -> list[str]:
+def unpaired(inputs: dict[str, Path], labels: dict[str, Path], input_dir: Path, label_dir: Path) -> list[str]:
+    """A line for every file without its partner."""
     lone = [f"{inputs[n]}: has no label in {label_dir}" for n in sorted(inputs.keys() - labels.keys())]
     return lone + [f"{labels[n]}: has no input in {input_dir}" for n in sorted(labels.keys() - inputs.keys())]
 
 
-def _pair(name: str, image: RasterInfo, label: RasterInfo, data: DataSettings) -> Pair:
+def make_pair(name: str, image: RasterInfo, label: RasterInfo, data: DataSettings) -> Pair:
+    """Put an input and its label together. Raises ZooError naming the file where grids or bands do not fit."""
     _check_grids(image, label)
     target_names = _names(label, data.target_names, "data.target_names", documented=False)
     if data.target is None and len(label.bands) > 1:

@@ -19,6 +19,7 @@ from eozoo_gedi_sparse.settings import (
 
 if TYPE_CHECKING:
     from eozoo_core import Run
+    from eozoo_core.checking import Findings
     from eozoo_core.task import Predictor, Scores
 
 
@@ -103,6 +104,12 @@ class GediSparse(Task):
         from eozoo_gedi_sparse.training import plan
 
         return plan(run, self.settings, self.registry)
+
+    def check(self, findings: Findings) -> None:
+        """Pairs, bands, units, labels and what splits share."""
+        from eozoo_gedi_sparse.checking import check
+
+        check(self.settings, findings)
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score the ensemble, its members and simple baselines over all labels of the split; write a report."""

@@ -14,6 +14,7 @@ VERBS = (
     "show",
     "config",
     "prepare",
+    "check",
     "train",
     "eval",
     "infer",

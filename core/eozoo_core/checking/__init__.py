@@ -1,0 +1,34 @@
+"""``eozoo check``: a look at the data before training. A task describes its splits, and this judges them.
+
+findings  what was found: subject, level, what was measured, remedy
+units     what values of a unit look like, and what a wrong unit looks like
+survey    reading some samples of each split
+verdicts  findings from a survey: bands, missing values, ranges, labels, copied pixels
+apart     findings about ground, files and time that two splits share; ``leakage`` measures them
+preview   the picture
+folders   the check of a task that has none of its own
+"""
+
+from eozoo_core.checking.apart import inspect_apart, inspect_times, judge_ground
+from eozoo_core.checking.findings import Finding, Findings
+from eozoo_core.checking.leakage import Place, place_of
+from eozoo_core.checking.survey import Classes, Item, Seen, Split
+from eozoo_core.checking.units import Channel, channel
+from eozoo_core.checking.verdicts import inspect
+
+__all__ = [
+    "Channel",
+    "Classes",
+    "Finding",
+    "Findings",
+    "Item",
+    "Place",
+    "Seen",
+    "Split",
+    "channel",
+    "inspect",
+    "inspect_apart",
+    "inspect_times",
+    "judge_ground",
+    "place_of",
+]

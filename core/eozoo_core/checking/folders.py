@@ -1,0 +1,109 @@
+"""The check of a task that has none of its own: the files that its settings name, by what they say themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eozoo_core.checking.findings import Findings, listed
+from eozoo_core.checking.survey import Item, Split
+from eozoo_core.checking.units import Channel, channel
+from eozoo_core.raster import RasterInfo, open_reader
+from eozoo_core.tiles import Window
+
+if TYPE_CHECKING:
+    from eozoo_core.checking.leakage import Place
+    from eozoo_core.settings import TaskSettings
+
+SPLITS = ("train", "val", "test")
+READABLE = (".tif", ".tiff", ".npy")
+_PATHS = ("_dir", "_path", "_file", "_folder", "_root")
+_LARGEST = 2**24  # values of a sample that are read at once; of a larger one a window
+
+
+def check_settings(settings: TaskSettings, findings: Findings) -> None:
+    """Look at every path in ``runtime``: whether it is there, and what the rasters and arrays in its splits hold."""
+    places = dict(_paths(settings))
+    if not places:
+        findings.unknown("data", "the task has no check of its own, and its runtime settings name no path",
+                         "'eozoo train --dry-run' may say more")  # fmt: skip
+        return
+    for name, path in places.items():
+        if not path.exists():
+            findings.error(f"runtime.{name}", f"{path}: no such file or folder", f"set runtime.{name}")
+    groups = [group for name, path in places.items() if path.is_dir() for group in _groups(name, path)]
+    for role, splits in groups:
+        with findings.guard(role):
+            _check_group(role, splits, findings)
+    if not groups and all(path.exists() for path in places.values()):
+        findings.unknown("data", f"{listed(list(places.values()))}: no train/, val/ or test/ of GeoTIFF or .npy there",
+                         "the task should bring a check of its own")  # fmt: skip
+    findings.unknown("labels", "the task has no check of its own: nobody says which files are labels",
+                     "read the tables below; 'eozoo train --dry-run' may say more")  # fmt: skip
+
+
+def read_sample(path: Path) -> Item:
+    """Read a raster or array as training would, all of it or, where it is very large, a window in its middle."""
+    with open_reader(path) as reader:
+        grid, bands = reader.info.grid, len(reader.info.bands)
+        side = max(256, int((_LARGEST / max(1, bands)) ** 0.5))
+        if grid.height * grid.width * bands <= _LARGEST:
+            return Item(reader.read(Window(0, 0, grid.height, grid.width)))
+        height, width = min(side, grid.height), min(side, grid.width)
+        return Item(reader.read(Window((grid.height - height) // 2, (grid.width - width) // 2, height, width)))
+
+
+def channels_of(info: RasterInfo) -> list[Channel]:
+    """Return the bands of a file by the names and units that it gives them."""
+    return [channel(info.descriptions[b - 1] or f"band {b}", info.units[b - 1]) for b in info.bands]
+
+
+def place_of_file(path: Path) -> Place | None:
+    """Return where a raster lies, None where it does not say."""
+    from eozoo_core.checking.leakage import place_of
+
+    with open_reader(path) as reader:
+        return place_of(str(path), reader.info.grid)
+
+
+def _check_group(role: str, splits: dict[str, list[Path]], findings: Findings) -> None:
+    from eozoo_core.checking.apart import inspect_apart
+    from eozoo_core.checking.preview import panels_of
+    from eozoo_core.checking.verdicts import inspect
+
+    first = next(iter(splits.values()))[0]
+    with open_reader(first) as reader:
+        channels = channels_of(reader.info)
+    made = [_split(f"{name} {role}", files) for name, files in splits.items()]
+    seen = inspect(findings, made, channels)
+    inspect_apart(findings, made)
+    shown = next((one for one in seen.values() if one.best is not None), None)
+    if shown is not None and findings.preview is None:
+        findings.preview = lambda: panels_of(shown, channels, None)
+
+
+def _split(name: str, files: list[Path]) -> Split:
+    names = [str(file) for file in files]
+    return Split(name, names, lambda i: read_sample(files[i]), files, lambda i: place_of_file(files[i]))
+
+
+def _paths(settings: TaskSettings) -> Iterator[tuple[str, Path]]:
+    """Every setting of ``runtime`` that is a path and is set."""
+    for name in type(settings.runtime).model_fields:
+        value = getattr(settings.runtime, name)
+        if isinstance(value, Path) or (isinstance(value, str) and value and name.endswith(_PATHS)):
+            yield name, Path(value)
+
+
+def _groups(name: str, root: Path) -> Iterator[tuple[str, dict[str, list[Path]]]]:
+    """Files under SPLIT/ by the folder below it, and files SPLIT.npy: what lies in like places is of one kind."""
+    found: dict[str, dict[str, list[Path]]] = {}
+    for split in SPLITS:
+        files = [root / f"{split}{suffix}" for suffix in READABLE if (root / f"{split}{suffix}").is_file()]
+        files += sorted(p for p in (root / split).rglob("*") if p.suffix.lower() in READABLE and p.is_file())
+        for file in files:
+            below = "" if file.parent == root else str(file.parent.relative_to(root / split))
+            role = "/".join(part for part in (name, below) if part not in ("", "."))
+            found.setdefault(role, {}).setdefault(split, []).append(file)
+    yield from found.items()

@@ -1,0 +1,195 @@
+"""What a survey of the splits means: findings, tables and the picture, the same for every task.
+
+A task describes its splits (`survey.Split`) and channels (`units.Channel`), and calls `inspect`; what it has beyond
+that it adds to the findings itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from eozoo_core.checking.findings import Findings, listed, of_all, percent
+from eozoo_core.checking.labels import judge_labels
+from eozoo_core.checking.leakage import shared_pixels
+from eozoo_core.checking.survey import Classes, Seen, Split, look
+from eozoo_core.checking.suspects import report_suspects, some
+from eozoo_core.checking.units import Channel
+
+_FEWEST = 5  # samples that can be compared with one another
+
+
+def inspect(
+    findings: Findings,
+    splits: Sequence[Split],
+    channels: Sequence[Channel],
+    label: Channel | Classes | None = None,
+    remedies: Mapping[str, str] | None = None,
+) -> dict[str, Seen]:
+    """Read some samples of every split and judge bands, missing values, ranges, labels and copied pixels.
+
+    The first split is the one that is trained on: bands and labels that it lacks are errors. ``remedies`` may say how
+    the task is told: "nodata" (a value that means missing), "label_nodata", "bands" (leave one out). Splits whose
+    samples cannot be read are reported and left out. Returns what was seen, by split.
+    """
+    remedies = {"nodata": "tag it as nodata or write NaN", "bands": "leave the band out", **(remedies or {})}
+    remedies.setdefault("label_nodata", remedies["nodata"])
+    seen = {split.name: look(split, channels, label, findings) for split in splits}
+    for one in seen.values():
+        judge_reading(findings, one)
+    usable = {name: one for name, one in seen.items() if one.read}
+    if usable:
+        findings.ok("bands", f"{len(channels)} in this order: {_by_unit(channels)}",
+                    {"names": [c.name for c in channels], "units": [c.unit for c in channels]})  # fmt: skip
+        judge_missing(findings, usable, remedies)
+        judge_values(findings, usable, channels)
+        if label is not None:
+            judge_labels(findings, usable, label, remedies)
+        judge_pixels(findings, usable)
+    return usable
+
+
+def judge_reading(findings: Findings, seen: Seen) -> None:
+    """Say how many samples there are, how many were read, of which shapes, and which cannot be read."""
+    name, total = seen.split.name, len(seen.split)
+    tried = len(seen.read) + len(seen.bad)
+    numbers = {"samples": total, "read": len(seen.read), "unreadable": len(seen.bad)}
+    if seen.bad:
+        findings.error(name, f"{len(seen.bad)} of {tried} samples read cannot be used: {seen.bad[0]}", "", numbers)
+    if seen.read:
+        shapes = [f"{_shape(s)}{f' ({n} times)' if len(seen.shapes) > 1 else ''}" for s, n in seen.shapes.most_common()]
+        text = f"{total:,} samples, {of_all(tried, total)} read, of shape {listed(shapes)}"
+        findings.ok(f"{name}: samples", text, {**numbers, "shapes": [list(s) for s in seen.shapes]})
+
+
+def judge_missing(findings: Findings, seen: Mapping[str, Seen], remedies: Mapping[str, str]) -> None:
+    """Judge the share of missing values per band and split, empty samples, and values that look like missing ones."""
+    first = next(iter(seen.values()))
+    names, shares = first.statistics.names, {name: one.missing for name, one in seen.items()}
+    text = ", ".join(f"{name} {percent(float(share.mean()))}" for name, share in shares.items())
+    worst = int(np.nanargmax(first.missing))
+    if first.missing[worst] > first.missing.mean() * 1.05:
+        text += f"; most in {names[worst]} ({percent(float(first.missing[worst]))} of {first.split.name})"
+    numbers = {name: dict(zip(names, share.round(6))) for name, share in shares.items()}
+    findings.ok("missing values", text, numbers)
+    for name, one in seen.items():
+        none = [n for n, count in zip(names, one.statistics.count) if count == 0]
+        if none:
+            level = findings.error if one.whole and one is first else findings.warning
+            level(f"{name}: bands", f"every value read of {listed(none)} is missing", remedies["bands"])
+        low, high = one.statistics.minimum, one.statistics.maximum
+        flat = [f"{n} (always {a:g})" for n, a, b in zip(names, low, high) if a == b]
+        if flat and one is first:
+            findings.warning(f"{name}: bands", f"{listed(flat)}: the same in every pixel read", remedies["bands"])
+        some(findings, f"{name}: missing values", one, one.empty, "hold no pixel with all bands", "leave them out")
+        some(findings, f"{name}: values", one, one.infinite, "hold infinite values", "write NaN instead")
+        if one.even:
+            worst_name, value, share = max(one.even, key=lambda e: e[2])
+            what = f"hold pixels in which every band is exactly {value:g} ({percent(share)} of {worst_name})"
+            some(findings, f"{name}: missing values", one, [e[0] for e in one.even], what,
+                  f"if that means missing, {remedies['nodata']}")  # fmt: skip
+
+
+def judge_values(findings: Findings, seen: Mapping[str, Seen], channels: Sequence[Channel]) -> None:
+    """Judge values against the ranges of their units, the statistics the task was given, and one another."""
+    before = len(findings.found)
+    for name, one in seen.items():
+        report_suspects(findings, f"{name}: values", one.suspects, len(one.read))
+        _judge_levels(findings, name, one)
+    first = next(iter(seen.values()))
+    _judge_statistics(findings, first, channels)
+    open_ = [c.name for c in channels if c.low is None]
+    if len(findings.found) == before:
+        read = sum(len(one.read) for one in seen.values())
+        if len(open_) < len(channels):
+            findings.ok("values", f"all {read:,} samples read are within what the units allow")
+        if open_:
+            findings.unknown("values", f"no unit says what is plausible in {listed(open_)}",
+                             "name bands and units in the files or settings; compare the table below")  # fmt: skip
+    _table_of_values(findings, seen, channels)
+
+
+def judge_pixels(findings: Findings, seen: Mapping[str, Seen]) -> None:
+    """Say whether samples of two splits show the same pixels, under whatever name, turned or cut."""
+    if not any(len(p) for one in seen.values() for p in one.prints) or len(seen) < 2:
+        return
+    names, clean = list(seen), True
+    for a, one in enumerate(names):
+        for two in names[a + 1 :]:
+            shared = shared_pixels(seen[one].prints, seen[two].prints)
+            if not shared:
+                continue
+            clean = False
+            i, j, share = shared[0]
+            files = [seen[s].split.names[seen[s].read[k]] for s, k in ((one, i), (two, j))]
+            many = len({j for _, j, _ in shared})
+            text = f"{many} of {len(seen[two].read):,} {two} samples read show ground that {one} samples show too"
+            text += f": {files[1]} has {percent(share)} of its pixels in common with {files[0]}"
+            findings.error(f"leakage {one}/{two}: pixels", text, "split by place; take one of the two out")
+    if clean:
+        read = sum(len(one.read) for one in seen.values())
+        findings.ok("leakage: pixels", f"none of {read:,} samples read shows the same pixels as one of another split")
+
+
+def _judge_levels(findings: Findings, name: str, one: Seen) -> None:
+    """Compare samples with one another: a factor of 30 is another unit, whatever the unit is."""
+    if len(one.levels) < _FEWEST:
+        return
+    told = {s.name for s in one.suspects}
+    levels = np.array(one.levels)
+    usual = np.nanmedian(np.where(levels > 0, levels, np.nan), axis=0) if (levels > 0).any() else None
+    if usual is None:
+        return
+    ratio = np.exp(np.nanmedian(np.log(np.where(levels > 0, levels, np.nan) / usual), axis=1))
+    odd = [(one.split.names[i], r) for i, r in zip(one.read, ratio) if (r > 30 or r < 1 / 30)]
+    odd = [(file, r) for file, r in odd if file not in told]
+    if odd:
+        file, r = max(odd, key=lambda o: abs(np.log(o[1])))
+        what = f"hold values {r:.3g} times those of the others ({file})"
+        some(findings, f"{name}: values", one, [o[0] for o in odd], what, "look at their unit and scale")
+
+
+def _judge_statistics(findings: Findings, first: Seen, channels: Sequence[Channel]) -> None:
+    """Compare what was read of the training split with the statistics that the task was given for it."""
+    mean, std = first.statistics.mean, first.statistics.std
+    for c, channel in enumerate(channels):
+        if channel.mean is None or channel.std is None or np.isnan(mean[c]):
+            continue
+        off, ratio = (mean[c] - channel.mean) / channel.std, std[c] / channel.std
+        if abs(off) > 3 or not 0.1 < ratio < 10:
+            findings.warning(
+                f"{first.split.name}: statistics",
+                f"{channel.name} has {mean[c]:.4g} +- {std[c]:.4g}, its statistics say {channel.mean:.4g} +- "
+                f"{channel.std:.4g} {channel.unit}",
+                "compute the statistics anew from these data, or look at the unit",
+            )
+
+
+def _table_of_values(findings: Findings, seen: Mapping[str, Seen], channels: Sequence[Channel]) -> None:
+    """One row per band: values of the first split, the means of the others, and what is missing in each."""
+    first, *others = seen
+    columns = ["band", "unit", *(f"{first} {what}" for what in ("min", "mean", "max", "std"))]
+    columns += [*(f"{name} mean" for name in others), *(f"{name} missing" for name in seen)]
+    s = seen[first].statistics
+    values = [s.minimum, s.mean, s.maximum, s.std, *(seen[name].statistics.mean for name in others)]
+    rows = [
+        [channel.name, channel.unit, *(_number(v[c]) for v in values), *(percent(o.missing[c]) for o in seen.values())]
+        for c, channel in enumerate(channels)
+    ]
+    findings.table("values of what was read", columns, rows)
+
+
+def _by_unit(channels: Sequence[Channel]) -> str:
+    """Names in order, the unit once for neighbours that share it: "B1, B2 [reflectance 0..1], VV [dB]"."""
+    groups = groupby(channels, key=lambda c: c.unit)
+    return ", ".join(", ".join(c.name for c in group) + (f" [{unit}]" if unit else "") for unit, group in groups)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _number(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.4g}"
