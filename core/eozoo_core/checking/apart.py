@@ -12,14 +12,17 @@ from eozoo_core.checking.leakage import Place, nearest, nearest_time, pairs_of, 
 from eozoo_core.checking.survey import Split
 from eozoo_core.errors import ZooError
 
+_NO_CRS = "give GeoTIFFs: then overlap and distance of splits can be measured"
 _GAP = "neighbours are alike: leave a gap between splits, wider than the things that are on the ground"
 
 
-def inspect_apart(findings: Findings, splits: Sequence[Split], apart: float | None = None, setting: str = "") -> None:
+def inspect_apart(
+    findings: Findings, splits: Sequence[Split], apart: float | None = None, setting: str = "", remedy: str = _NO_CRS
+) -> None:
     """Judge whether splits share files or ground, and how near they come.
 
     apart: metres that samples of two splits should lie apart, where ``setting`` asks for it; None = they should not
-    touch. Only what is georeferenced can be laid over one another; the rest is "unknown".
+    touch. Only what is georeferenced can be laid over one another; where nothing is, that is "unknown" with ``remedy``.
     """
     named = {split.name: split for split in splits if len(split)}
     _judge_files(findings, named)
@@ -30,8 +33,7 @@ def inspect_apart(findings: Findings, splits: Sequence[Split], apart: float | No
     known = {name: found for name, found in places.items() if found}
     total = sum(len(split) for split in named.values())
     if not known:
-        findings.unknown("CRS", f"none of {opened:,} samples opened is georeferenced",
-                         "with GeoTIFFs, overlap and distance of splits can be measured")  # fmt: skip
+        findings.unknown("CRS", f"none of {opened:,} samples is georeferenced", remedy)
         return
     systems = Counter(place.crs for found in known.values() for place in found)
     text = listed([_short(crs) if len(systems) == 1 else f"{_short(crs)} ({n} samples)" for crs, n in systems.items()])
@@ -79,7 +81,8 @@ def inspect_times(
     if not known:
         findings.unknown("time", "no sample names its time")
         return
-    spans = {name: (str(t.min())[:16], str(t.max())[:16]) for name, t in known.items()}
+    days = all((t == t.astype("datetime64[D]")).all() for t in known.values())
+    spans = {name: tuple(str(v)[: 10 if days else 16] for v in (t.min(), t.max())) for name, t in known.items()}
     text = ", ".join(f"{name} {a} to {b}" for name, (a, b) in spans.items())
     findings.ok("time", text, {name: {"first": a, "last": b} for name, (a, b) in spans.items()})
     if not by_time:

@@ -52,14 +52,14 @@ class Findings:
 
     samples: at most about so many samples of each split are read, drawn evenly; 0 = all. ``headers`` is the same for
              what costs a header only (places, names). quiet: no progress bar.
-    preview: set by the task: a function that returns the maps of one picture; called only where one is wanted.
+    preview: what ``picture`` was given.
     """
 
     def __init__(self, samples: int = 200, quiet: bool = True):
         self.samples, self.quiet = samples, quiet
         self.found: list[Finding] = []
         self.tables: list[Numbers] = []
-        self.preview: Callable[[], list[Panel]] | None = None
+        self.preview: tuple[str, Callable[[], list[Panel]]] | None = None
 
     @property
     def headers(self) -> int:
@@ -86,6 +86,10 @@ class Findings:
         """Add a table beside the findings; without rows there is none."""
         if rows:
             self.tables.append(Numbers(title, columns, rows))
+
+    def picture(self, shows: str, draw: Callable[[], list[Panel]]) -> None:
+        """Offer one picture: what it ``shows``, and a function that returns its maps, called where one is wanted."""
+        self.preview = (shows, draw)
 
     @contextmanager
     def guard(self, subject: str) -> Iterator[None]:

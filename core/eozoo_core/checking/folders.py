@@ -80,7 +80,7 @@ def _check_group(role: str, splits: dict[str, list[Path]], findings: Findings) -
     inspect_apart(findings, made)
     shown = next((one for one in seen.values() if one.best is not None), None)
     if shown is not None and findings.preview is None:
-        findings.preview = lambda: panels_of(shown, channels, None)
+        findings.picture(shown.shown, lambda: panels_of(shown, channels, None))
 
 
 def _split(name: str, files: list[Path]) -> Split:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eozoo_core.checking.findings import percent
 from eozoo_core.checking.survey import Classes, Item, Seen
 from eozoo_core.checking.units import Channel
 from eozoo_core.plots import Panel
@@ -35,8 +36,10 @@ def panels_of(
 def label_panel(values: np.ndarray, label: Channel | Classes) -> Panel:
     """Return the panel of a label (1, H, W) or (H, W); few labelled pixels are drawn 3 x 3 large."""
     values = values.reshape(values.shape[-2:])
-    few = 0 < np.isfinite(values).mean() < _FEW
-    shown, how = (enlarged(values), ", each 3 x 3 px large") if few else (values, "")
+    share = float(np.isfinite(values).mean())
+    shown, how = values, ""
+    if 0 < share < _FEW:
+        shown, how = enlarged(values), f" ({percent(share)} labelled, each 3 x 3 px large)"
     if isinstance(label, Classes):
         keys = sorted(label.names)
         names = ", ".join(f"{key} {label.names[key]}" for key in keys[:6]) + (" ..." if len(keys) > 6 else "")
@@ -46,8 +49,8 @@ def label_panel(values: np.ndarray, label: Channel | Classes) -> Panel:
 
 def valid_panel(item: Item) -> Panel:
     """Return the panel that says where all bands have a value."""
-    valid = np.isfinite(item.image).all(axis=0).astype(np.float32)
-    return Panel(valid, "valid in all bands", "1 = valid, 0 = missing", "cividis", (0, 1))
+    valid = np.where(np.isfinite(item.image).all(axis=0), np.float32(1), np.float32(np.nan))
+    return Panel(valid, "valid in all bands", "1 = valid, grey = missing", "cividis", (0, 1))
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -103,6 +103,11 @@ class Seen:
     score: float = -1.0
 
     @property
+    def shown(self) -> str:
+        """The name of the sample for the picture."""
+        return "" if self.best is None else f"{self.split.name}: {self.split.names[self.best[0]]}"
+
+    @property
     def whole(self) -> bool:
         """Whether every sample was read, so that what is not there is nowhere."""
         return len(self.read) + len(self.bad) == len(self.split)

@@ -61,7 +61,7 @@ def judge_reading(findings: Findings, seen: Seen) -> None:
     if seen.read:
         shapes = [f"{_shape(s)}{f' ({n} times)' if len(seen.shapes) > 1 else ''}" for s, n in seen.shapes.most_common()]
         text = f"{total:,} samples, {of_all(tried, total)} read, of shape {listed(shapes)}"
-        findings.ok(f"{name}: samples", text, {**numbers, "shapes": [list(s) for s in seen.shapes]})
+        findings.ok(name, text, {**numbers, "shapes": [list(s) for s in seen.shapes]})
 
 
 def judge_missing(findings: Findings, seen: Mapping[str, Seen], remedies: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from eozoo_clay_ta.settings import ClaySettings
 
 if TYPE_CHECKING:
     from eozoo_core import Run
+    from eozoo_core.checking import Findings
     from eozoo_core.task import Predictor, Scores
 
 
@@ -71,6 +72,12 @@ class ClayTa(Task):
         from eozoo_clay_ta.planning import describe
 
         return describe(self, run)
+
+    def check(self, findings: Findings) -> None:
+        """Samples in physical units, their statistics, temperatures, and what splits share."""
+        from eozoo_clay_ta.checking import check
+
+        check(self.settings, findings)
 
     def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
         """Return the pictures that evaluation and inference have drawn, and one of a sample."""

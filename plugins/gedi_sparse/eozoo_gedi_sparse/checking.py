@@ -55,7 +55,7 @@ def check(settings: GediSettings, findings: Findings) -> None:
     inspect_apart(findings, splits, *_gap(settings, splits))
     _judge_sizes(settings.data, seen, findings)
     if shown := next((one for one in seen.values() if one.best), None):
-        findings.preview = lambda: _panels(shown, channels, label)
+        findings.picture(shown.shown, lambda: _panels(shown, channels, label))
 
 
 class _Files:

@@ -116,7 +116,7 @@ def _info(path: Path, data: DataSettings) -> RasterInfo:
 
 
 def files_of(root: Path, split: str, field: str) -> dict[str, Path]:
-    """The files of ``root/split`` by their names without suffix. Raises ZooError for no folder and for two of a name."""
+    """The files of ``root/split`` by their names without suffix. Raises ZooError for no folder and two of a name."""
     folder = Path(root) / split
     if not folder.is_dir():
         if splits := [f.name for f in Path(root).glob("[!.]*/")]:

@@ -19,6 +19,7 @@ from eozoo_prithvi_refine.settings import (
 
 if TYPE_CHECKING:
     from eozoo_core import Run
+    from eozoo_core.checking import Findings
     from eozoo_core.task import Predictor, Scores
 
 
@@ -52,6 +53,12 @@ class PrithviRefine(Task):
         from eozoo_prithvi_refine.planning import plan
 
         return plan(self.settings)
+
+    def check(self, findings: Findings) -> None:
+        """Tiles, months and biomes, stage-1 outputs, and what splits share."""
+        from eozoo_prithvi_refine.checking import check
+
+        check(self.settings, findings)
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score best.pt, its input, an affine fit and an unsharp mask against the target; write a report."""

@@ -93,8 +93,9 @@ def _draw(findings: Findings, task: str, out: Path) -> Path | None:
     if findings.preview is None:
         findings.unknown("preview", "there is no sample to draw")
         return None
+    shows, draw = findings.preview
     with findings.guard("preview"):
-        quicklook(findings.preview(), out / f"{task}_check.png", f"{task}: what training will see", columns=4)
+        quicklook(draw(), out / f"{task}_check.png", f"what {task} is trained on: {shows}", columns=4)
         return out / f"{task}_check.png"
     return None
 

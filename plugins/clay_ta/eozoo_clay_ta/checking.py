@@ -1,0 +1,173 @@
+"""``eozoo check clay_ta``: chunks of samples, in physical units again, before training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from eozoo_core.checking import Channel, Findings, Item, Seen, Split, channel, inspect, inspect_times
+from eozoo_core.errors import ZooError
+
+from eozoo_clay_ta.channels import BT
+from eozoo_clay_ta.chunks import Chunk, open_chunk
+from eozoo_clay_ta.grid import WINDOW
+from eozoo_clay_ta.index import SPLITS
+from eozoo_clay_ta.samples import CHANNELS, DEM, LSMASK, NAMES, SZA, Normalisation, read_json
+
+if TYPE_CHECKING:
+    from eozoo_clay_ta.settings import ClaySettings
+
+_TA = Channel("air temperature", "degC", -60, 60)
+_BUILD = "'eozoo prepare clay_ta build_patches'"
+
+
+def check(settings: ClaySettings, findings: Findings) -> None:
+    """Describe the splits to ``eozoo_core.checking``; see ``Task.check``."""
+    folder, weights = Path(settings.runtime.patch_dir), settings.model.clay_ckpt_path
+    if weights and not Path(weights).exists():
+        findings.error("model.clay_ckpt_path", f"{weights}: no such file", "give the file, or '' for random weights")
+    norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
+    if norm.mean.shape != (CHANNELS,) or not (norm.std > 0).all() or not norm.ta_std > 0:
+        raise ZooError(f"{folder / 'normalisation.json'}: needs {CHANNELS} means and deviations above 0; run {_BUILD}")
+    scenes = {}
+    for name in SPLITS:
+        if name == "test" and not any(folder.glob("test_chunk_*.pt")):
+            findings.unknown("test", f"there are no test chunks in {folder}", "without them nothing is scored")
+            continue
+        with findings.guard(name):
+            scenes[name] = _scenes(folder, name, findings)
+    if not scenes:
+        return
+    splits = [_split(name, found, norm) for name, found in scenes.items() if found]
+    channels = [_channel(i, norm) for i in range(CHANNELS)]
+    seen = inspect(findings, splits, channels, _TA)
+    _judge_apart(settings, splits, scenes, findings)
+    if shown := next((one for one in seen.values() if one.best), None):
+        stations = scenes[shown.split.name]
+        findings.picture(shown.shown, lambda: _panels(shown, channels, stations, norm))
+
+
+class _Scene:
+    """The samples of one time in one chunk: rows of it, in their order."""
+
+    def __init__(self, chunk: Chunk, rows: np.ndarray):
+        self.chunk, self.rows = chunk, rows
+        self.time = np.datetime64(chunk.meta[rows[0]][0], "s")
+
+    @property
+    def name(self) -> str:
+        return f"{self.chunk.path} at {str(self.time)[:16]}"
+
+    def arrays(self, norm: Normalisation) -> tuple[np.ndarray, np.ndarray]:
+        """Return x (n, 19, 9, 9) in physical units and the temperature (n,) in degC."""
+        import torch
+
+        rows = torch.from_numpy(self.rows)
+        x, y = (self.chunk.tensors[name][rows].numpy().astype(np.float64) for name in ("x", "y"))
+        return x * norm.std[:, None, None] + norm.mean[:, None, None], y * norm.ta_std + norm.ta_mean
+
+
+def _scenes(folder: Path, name: str, findings: Findings) -> list[_Scene]:
+    """Open the chunks of a split; a chunk that cannot be used is an error finding."""
+    files = sorted(folder.glob(f"{name}_chunk_*.pt"))
+    if not files:
+        raise ZooError(f"{folder}: holds no {name}_chunk_00000.pt; run {_BUILD} or set runtime.patch_dir")
+    found: list[_Scene] = []
+    for file in files:
+        with findings.guard(name):
+            chunk = open_chunk(file)
+            stamps = np.array([entry[0] for entry in chunk.meta])
+            order = np.argsort(stamps, kind="stable")
+            edges = np.flatnonzero(np.concatenate([[True], stamps[order][1:] != stamps[order][:-1], [True]]))
+            found += [_Scene(chunk, order[a:b]) for a, b in pairwise(edges) if b > a]
+    return found
+
+
+def _split(name: str, scenes: Sequence[_Scene], norm: Normalisation) -> Split:
+    def read(i: int) -> Item:
+        x, ta = scenes[i].arrays(norm)
+        return Item(x.swapaxes(0, 1).astype(np.float32), ta)
+
+    return Split(name, [s.name for s in scenes], read, times=np.array([s.time for s in scenes]))
+
+
+def _channel(i: int, norm: Normalisation) -> Channel:
+    """Channel i of 19 with its unit and the statistics that the samples were normalised with."""
+    mean, std = float(norm.mean[i]), float(norm.std[i])
+    if i == LSMASK:
+        return Channel(NAMES[i], "1 = land", 0, 1)
+    unit = "K" if i < len(BT) else "albedo" if i < SZA else "m" if i == DEM else "degrees"
+    known = channel(NAMES[i], unit)
+    low, high = (0, 180) if i == SZA else (known.low, known.high)
+    return Channel(NAMES[i], unit, low, high, None, mean, std)
+
+
+def _judge_apart(
+    settings: ClaySettings, splits: Sequence[Split], scenes: dict[str, list[_Scene]], findings: Findings
+) -> None:
+    """No sample twice; where the index was split by time the scenes lie apart in time, else the stations in space."""
+    how = settings.prepare.build_index
+    stations = {name: {m[1:] for s in found for m in s.chunk.meta} for name, found in scenes.items()}
+    samples = {name: {m[:2] for s in found for m in s.chunk.meta} for name, found in scenes.items()}
+    text = ", ".join(f"{name} {len({s[0] for s in found})}" for name, found in stations.items())
+    findings.ok("stations", text, {name: len({s[0] for s in found}) for name, found in stations.items()})
+    for a, one in enumerate(scenes):
+        for two in list(scenes)[a + 1 :]:
+            if both := samples[one] & samples[two]:
+                stamp, station = min(both)
+                text = f"{len(both):,} samples are in both: station {station} at {stamp}"
+                findings.error(f"leakage {one}/{two}: samples", text, "build the index anew")
+            if how.split_by == "stations":
+                _judge_windows(one, two, stations, findings)
+    by_time = how.split_by != "stations"
+    inspect_times(findings, splits, by_time, np.timedelta64(how.gap_hours, "h"))
+
+
+def _judge_windows(one: str, two: str, stations: dict[str, set[tuple]], findings: Findings) -> None:
+    """Windows of stations of two splits must not share a pixel."""
+    places = [np.array(sorted({s[1:] for s in stations[name]})) for name in (one, two)]
+    far = np.abs(places[0][:, None] - places[1][None]).max(axis=2)
+    subject = f"leakage {one}/{two}: ground"
+    if far.min() < WINDOW:
+        i, j = (int(k) for k in np.unravel_index(far.argmin(), far.shape))
+        names = [_station(stations[name], place) for name, place in ((one, places[0][i]), (two, places[1][j]))]
+        text = f"windows of {int((far < WINDOW).sum())} pairs of stations overlap: {names[0]} and {names[1]}"
+        findings.error(subject, text, "put both stations into one split")
+    else:
+        findings.ok(subject, f"the nearest stations are {int(far.min())} pixels apart, a window is {WINDOW}")
+
+
+def _station(stations: set[tuple], place: np.ndarray) -> str:
+    return next(f"{s[0]}" for s in sorted(stations) if s[1:] == tuple(place.tolist()))
+
+
+def _panels(seen: Seen, channels: Sequence[Channel], scenes: Sequence[_Scene], norm: Normalisation) -> list[Any]:
+    """Windows of one scene side by side in some channels, and its stations on the grid."""
+    from eozoo_core.checking.preview import enlarged
+    from eozoo_core.plots import Panel
+
+    assert seen.best is not None
+    number, item = seen.best
+    shown = [NAMES.index(name) for name in ("ir105", "wv063", "vi006", "sza", "dem", "lsmask")]
+    count = min(16, item.image.shape[1])
+    panels = [Panel(_sheet(item.image[c, :count]), f"{NAMES[c]}, {count} windows", channels[c].unit) for c in shown]
+    scene = scenes[number]
+    assert item.label is not None
+    cols, rows = (np.array([scene.chunk.meta[r][k] for r in scene.rows]) for k in (2, 3))
+    field = np.full((rows.max() + 9, cols.max() + 9), np.nan, np.float32)
+    field[rows, cols] = item.label
+    for _ in range(max(1, max(field.shape) // 200)):
+        field = enlarged(field)
+    panels.append(Panel(field, f"label: {len(rows)} stations", _TA.unit, "magma"))
+    valid = np.where(np.isfinite(item.image[:, :count]).all(axis=0), np.float32(1), np.float32(np.nan))
+    return [*panels, Panel(_sheet(valid), "valid in all channels", "1 = valid, grey = missing", "cividis", (0, 1))]
+
+
+def _sheet(windows: np.ndarray) -> np.ndarray:
+    """Windows (n, 9, 9) in rows of four with a pixel between them (H, W), NaN between."""
+    padded = np.pad(windows, ((0, -len(windows) % 4), (0, 1), (0, 1)), constant_values=np.nan)
+    n, height, width = padded.shape
+    return padded.reshape(n // 4, 4, height, width).swapaxes(1, 2).reshape(n // 4 * height, 4 * width)[:-1, :-1]
