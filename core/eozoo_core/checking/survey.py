@@ -50,6 +50,7 @@ class Split:
     files: files of the samples, for finding copies; () = none.
     place: sample number -> Place, from a header; None = nothing is georeferenced.
     times: acquisition time per sample, datetime64, NaT = not known; None = no times.
+    what:  the word for samples in messages.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Split:
     files: Sequence[Path] = ()
     place: Callable[[int], Place | None] | None = None
     times: np.ndarray | None = None
+    what: str = "samples"
 
     def __len__(self) -> int:
         return len(self.names)

@@ -6,6 +6,7 @@ that it adds to the findings itself.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
@@ -59,8 +60,7 @@ def judge_reading(findings: Findings, seen: Seen) -> None:
     if seen.bad:
         findings.error(name, f"{len(seen.bad)} of {tried} samples read cannot be used: {seen.bad[0]}", "", numbers)
     if seen.read:
-        shapes = [f"{_shape(s)}{f' ({n} times)' if len(seen.shapes) > 1 else ''}" for s, n in seen.shapes.most_common()]
-        text = f"{total:,} samples, {of_all(tried, total)} read, of shape {listed(shapes)}"
+        text = f"{total:,} {seen.split.what}, {of_all(tried, total)} read, {_shapes(seen.shapes)}"
         findings.ok(name, text, {**numbers, "shapes": [list(s) for s in seen.shapes]})
 
 
@@ -104,7 +104,7 @@ def judge_values(findings: Findings, seen: Mapping[str, Seen], channels: Sequenc
     if len(findings.found) == before:
         read = sum(len(one.read) for one in seen.values())
         if len(open_) < len(channels):
-            findings.ok("values", f"all {read:,} samples read are within what the units allow")
+            findings.ok("values", f"all {read:,} {first.split.what} read are within what the units allow")
         if open_:
             findings.unknown("values", f"no unit says what is plausible in {listed(open_)}",
                              "name bands and units in the files or settings; compare the table below")  # fmt: skip
@@ -185,6 +185,15 @@ def _by_unit(channels: Sequence[Channel]) -> str:
     """Names in order, the unit once for neighbours that share it: "B1, B2 [reflectance 0..1], VV [dB]"."""
     groups = groupby(channels, key=lambda c: c.unit)
     return ", ".join(", ".join(c.name for c in group) + (f" [{unit}]" if unit else "") for unit, group in groups)
+
+
+def _shapes(shapes: Counter[tuple[int, ...]]) -> str:
+    """All shapes, where there are few; else how many there are, the smallest and the largest."""
+    if len(shapes) > 3:
+        ordered = sorted(shapes, key=lambda s: (np.prod(s), s))
+        return f"of {len(shapes)} shapes from {_shape(ordered[0])} to {_shape(ordered[-1])}"
+    texts = [_shape(s) + (f" ({n} times)" if len(shapes) > 1 else "") for s, n in shapes.most_common()]
+    return f"of shape {', '.join(texts)}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.tiles import Window
 
 from eozoo_barlow_twins.files import save_array
 from eozoo_barlow_twins.layout import Tile
@@ -34,12 +35,13 @@ def class_colours(names: tuple[str, ...]) -> list[tuple[int, int, int]]:
     return [own.get(name, _OTHER[i % len(_OTHER)]) for i, name in enumerate(names)]
 
 
-def class_layer(tile: Tile, data: Labels) -> np.ndarray:
-    """Class numbers ``(H, W)`` int16 of a tile's labels, -1 = no label.
+def class_layer(tile: Tile, data: Labels, window: Window | None = None) -> np.ndarray:
+    """Class numbers ``(H, W)`` int16 of a tile's labels, or of those in ``window``, -1 = no label.
 
     Raises ZooError for a code that neither the legend nor ``data.no_label`` names: it would be trained as nothing.
     """
     codes = tile.layer(data.labels)
+    codes = codes if window is None else codes[window.slices]
     names = class_names(data)
     layer = np.full(codes.shape, -2, np.int16)
     for code, name in data.legend.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import Network, Plan, Port, Run, Sample, Task, ZooError
@@ -17,6 +17,9 @@ from eozoo_barlow_twins.plugin import LANDCOVER_SLOTS
 from eozoo_barlow_twins.preparation import Preparation
 from eozoo_barlow_twins.settings import Augment, LandCoverSettings
 from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, rate_at, step_bytes
+
+if TYPE_CHECKING:
+    from eozoo_core.checking import Findings
 
 
 class LandCoverTask(Preparation, Task):
@@ -100,6 +103,16 @@ class LandCoverTask(Preparation, Task):
 
         tiles = find_tiles(source)
         return class_maps(run, self.series_encoder(run), tiles, dest, run.settings.data)
+
+    def check(self, findings: Findings) -> None:
+        """Tiles, masks, digital numbers, classes, the pre-trained encoder, and what splits share."""
+        from eozoo_barlow_twins.checking import check_tiles
+
+        s, bands = self.settings, None
+        with findings.guard("model.pretrained"):
+            info = self._encoder_info()
+            bands = info.bands if info else None
+        check_tiles(s.runtime.base_path, s.data, bands, s.data, findings)
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""

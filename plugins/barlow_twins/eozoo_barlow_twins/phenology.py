@@ -48,15 +48,19 @@ _BUILT = np.array([1300, 1450, 1600, 1750, 1850, 1900, 2000, 2050, 2300, 2200], 
 
 
 def write_landscape(folder: Path, size: int, dates: int, seed: int, clouds: float = 0.45) -> Path:
-    """Write a tile of ``size`` x ``size`` pixels and ``dates`` dates of one year with labels.npy; return it."""
+    """Write a tile of ``size`` x ``size`` pixels and ``dates`` dates of one year with labels.npy; return it.
+
+    Each ``seed`` has its own place on the ground.
+    """
     random = np.random.default_rng(seed)
     kinds, fields = _fields(size, random)
     days = np.sort(random.choice(np.arange(3, 363), dates, replace=False))
     when = tuple(date(2021, 1, 1) + timedelta(int(d) - 1) for d in days)
     labels = np.array([k[0] for k in _KINDS], np.uint8)[kinds]
     wkt = _utm()
+    place = (10.0, 0.0, 500000.0 + 20000.0 * seed, 0.0, -10.0, 5600000.0)
     plan = TilePlan(
-        S2_BANDS, when, size, size, wkt, (10.0, 0.0, 500000.0, 0.0, -10.0, 5600000.0), "SYNTHETIC phenologies",
+        S2_BANDS, when, size, size, wkt, place, "SYNTHETIC phenologies",
         {"labels.npy": labels},
     )  # fmt: skip
     # Fields of a kind differ: how early, how green; pixels a little more.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import Network, Plan, Port, Run, Sample, Task, ZooError
@@ -15,6 +15,9 @@ from eozoo_barlow_twins.plugin import TWINS_SLOTS
 from eozoo_barlow_twins.preparation import Preparation
 from eozoo_barlow_twins.settings import BarlowSettings
 from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, rate_at, step_bytes
+
+if TYPE_CHECKING:
+    from eozoo_core.checking import Findings
 
 
 class BarlowTwinsTask(Preparation, Task):
@@ -88,6 +91,14 @@ class BarlowTwinsTask(Preparation, Task):
 
         tiles = find_tiles(source)
         return embedding_maps(run, self.series_encoder(run), tiles, dest)
+
+    def check(self, findings: Findings) -> None:
+        """Tiles, masks, digital numbers, statistics, and what splits share."""
+        from eozoo_barlow_twins.checking import check_tiles, tell_probes
+
+        s = self.settings
+        check_tiles(s.runtime.base_path, s.data, None, None, findings)
+        tell_probes(s.runtime.base_path, s.data, s.eval.labels, findings)
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""

@@ -91,7 +91,7 @@ def _split(name: str, scenes: Sequence[_Scene], norm: Normalisation) -> Split:
         x, ta = scenes[i].arrays(norm)
         return Item(x.swapaxes(0, 1).astype(np.float32), ta)
 
-    return Split(name, [s.name for s in scenes], read, times=np.array([s.time for s in scenes]))
+    return Split(name, [s.name for s in scenes], read, times=np.array([s.time for s in scenes]), what="scenes")
 
 
 def _channel(i: int, norm: Normalisation) -> Channel:
@@ -153,7 +153,10 @@ def _panels(seen: Seen, channels: Sequence[Channel], scenes: Sequence[_Scene], n
     number, item = seen.best
     shown = [NAMES.index(name) for name in ("ir105", "wv063", "vi006", "sza", "dem", "lsmask")]
     count = min(16, item.image.shape[1])
-    panels = [Panel(_sheet(item.image[c, :count]), f"{NAMES[c]}, {count} windows", channels[c].unit) for c in shown]
+    panels = [
+        Panel(_sheet(item.image[c, :count]), f"{NAMES[c]}, {count} windows parted by grey", channels[c].unit)
+        for c in shown
+    ]
     scene = scenes[number]
     assert item.label is not None
     cols, rows = (np.array([scene.chunk.meta[r][k] for r in scene.rows]) for k in (2, 3))

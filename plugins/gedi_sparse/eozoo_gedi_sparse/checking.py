@@ -108,7 +108,7 @@ def _split(files: _Files) -> Split:
     def place(i: int) -> Place | None:
         return place_of(names[i], read_info(names[i]).grid)
 
-    return Split(files.split, names, read, [files.inputs[name] for name in files.names], place)
+    return Split(files.split, names, read, [files.inputs[name] for name in files.names], place, what="patches")
 
 
 def _window(pair: Pair) -> Window:

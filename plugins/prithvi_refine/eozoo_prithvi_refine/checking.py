@@ -71,11 +71,11 @@ def _split(name: str, tiles: RefineTiles, codes: Counter[str]) -> Split:
 
     times = np.array([_time(file) for file in tiles.files], "datetime64[s]")
     places = partial(_place, tiles.files)
-    return Split(name, [str(f) for f in tiles.files], read, tiles.files, places, times)
+    return Split(name, [str(f) for f in tiles.files], read, tiles.files, places, times, "tiles")
 
 
 def _place(files: list[Path], i: int) -> Place | None:
-    """The ground of a tile in degrees, from its sidecar: ``spot`` is its centre, ``pixel`` the transform of the product.
+    """The ground of a tile in degrees, from its sidecar: ``spot`` is its centre, ``pixel`` the product's transform.
 
     None where the sidecar says neither.
     """

@@ -1,0 +1,293 @@
+"""``eozoo check barlow_twins`` and ``barlow_landcover``: tiles before training, a window of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from eozoo_core import ZooError
+from eozoo_core.checking import Channel, Classes, Findings, Item, Place, Split, channel, inspect
+from eozoo_core.checking.findings import listed, percent
+from eozoo_core.checking.leakage import nearest, same_files
+from eozoo_core.tiles import Window
+
+from eozoo_barlow_twins.labels import class_layer, class_names, class_values
+from eozoo_barlow_twins.layout import Tile, processed
+from eozoo_barlow_twins.splits import SPLITS, split_map
+
+if TYPE_CHECKING:
+    from eozoo_core.plots import Panel
+
+    from eozoo_barlow_twins.settings import Labels, PixelData
+
+_READ = 2**24  # values of a tile that are looked at
+_OFFSET = 950  # digital numbers that no dark surface in a whole tile reaches, unless 1000 was added to all
+_RANGE = channel("", "reflectance x 10000")
+
+
+def check_tiles(
+    base: str, data: PixelData, bands: tuple[str, ...] | None, labels: Labels | None, findings: Findings
+) -> None:
+    """Describe the tiles to ``eozoo_core.checking``; see ``Task.check``. ``labels`` None: training needs none."""
+    tiles = _open(processed(base, data.dataset), data, findings)
+    if not tiles:
+        return
+    names = bands or data.bands or tiles[0].band_names
+    parts = []
+    for tile in tiles[:: max(1, len(tiles) // findings.samples) if findings.samples else 1]:
+        with findings.guard(tile.name):
+            parts.append(_Part(tile, data, tile.select(names), labels))
+            parts[-1].split  # noqa: B018 - raises for what training would
+    if not parts:
+        return
+    splits = [s for s in (_split(name, parts) for name in SPLITS) if len(s)]
+    label = None if labels is None else Classes(dict(zip(class_values(labels), class_names(labels), strict=True)))
+    remedies = {"bands": "leave it out with data.bands", "nodata": "set masks.npy to 0 there"}
+    inspect(findings, splits, _channels(parts, names, findings), label, remedies)
+    _judge_pixels(parts, data, findings)
+    _judge_offset(parts, names, findings)
+    _judge_ground(tiles, data, findings)
+    findings.picture(str(parts[0].tile.path), lambda: _panels(parts[0], names, label))
+
+
+def tell_probes(base: str, data: PixelData, labels: Labels, findings: Findings) -> None:
+    """Say whether 'eozoo eval barlow_twins' will have labels for its probes."""
+    folder = processed(base, data.dataset)
+    names = data.tiles or sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else ()
+    have = sum((folder / name / labels.labels).exists() for name in names)
+    if have:
+        findings.ok("labels", f"{have} of {len(names)} tiles have {labels.labels} for the probes of 'eozoo eval'")
+    else:
+        text = f"no tile has {labels.labels}: pre-training needs none, the probes of 'eozoo eval' do"
+        findings.unknown("labels", text, "'eozoo prepare barlow_twins labels' makes them from a classified raster")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The middle of a tile: all dates, at most about 16 million values."""
+
+    tile: Tile
+    data: PixelData
+    bands: np.ndarray
+    labels: Labels | None
+
+    @cached_property
+    def window(self) -> Window:
+        t, h, w, c = self.tile.shape
+        side = max(32, int((_READ / (t * c)) ** 0.5))
+        height, width = min(h, side), min(w, side)
+        return Window((h - height) // 2, (w - width) // 2, height, width)
+
+    @cached_property
+    def split(self) -> np.ndarray:
+        return split_map(self.tile, self.data, self.window)
+
+    @cached_property
+    def clear(self) -> np.ndarray:
+        """Clear or not (T, h, w) bool. Raises ZooError for a mask of other values."""
+        mask = np.asarray(self.tile.masks[(slice(None), *self.window.slices)])
+        if mask.max(initial=0) > 1:
+            raise ZooError(f"{self.tile.path / 'masks.npy'}: holds {mask.max()}; 1 = clear and 0 = not are allowed")
+        return mask > 0
+
+    @cached_property
+    def usable(self) -> np.ndarray:
+        """Pixels with enough clear dates (h, w) bool."""
+        return self.clear.sum(axis=0) > self.data.min_valid
+
+    def values(self) -> np.ndarray:
+        """Digital numbers (T, h, w, C) float32, NaN = not clear."""
+        values = self.tile.bands[(slice(None), *self.window.slices)][..., self.bands].astype(np.float32)
+        values[~self.clear] = np.nan
+        return values
+
+    def layer(self) -> np.ndarray | None:
+        """Class codes (h, w) float32, NaN = no label or not usable."""
+        if self.labels is None:
+            return None
+        layer = class_layer(self.tile, self.labels, self.window)
+        codes = np.array([*class_values(self.labels), np.nan], np.float32)  # the last one for -1
+        return np.where(self.usable, codes[layer], np.float32(np.nan))
+
+    @property
+    def seen(self) -> str:
+        h, w = self.tile.shape[1:3]
+        whole = (self.window.height, self.window.width) == (h, w)
+        return "whole" if whole else f"{self.window.height} x {self.window.width} of {h} x {w} px"
+
+
+def _open(folder: Path, data: PixelData, findings: Findings) -> list[Tile]:
+    """Open what can be opened; a tile that cannot be used is an error finding."""
+    if not folder.is_dir():
+        raise ZooError(f"{folder}: no such folder; check runtime.base_path and data.dataset")
+    found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    wanted = list(dict.fromkeys(data.tiles)) if data.tiles is not None else found
+    tiles = []
+    for name in [*wanted, *data.val_tiles, *data.test_tiles]:
+        if name not in wanted or name not in found:
+            findings.error("tiles", f"{folder}: has no tile {name!r}, which the settings name",
+                           "correct data.tiles, data.val_tiles or data.test_tiles")  # fmt: skip
+            continue
+        if any(tile.name == name for tile in tiles):
+            continue
+        with findings.guard(name):
+            tile = Tile(folder / name)
+            tile.doys, tile.band_names  # noqa: B018 - both are checked when they are read
+            tiles.append(tile)
+    if not tiles:
+        findings.error("tiles", f"{folder}: holds no tile that can be used", "make one with 'eozoo prepare'")
+        return []
+    named = sum("bands" in tile.info for tile in tiles)
+    days = [int(d) for tile in tiles for d in (tile.doys.min(), tile.doys.max())]
+    dates = sorted({tile.shape[0] for tile in tiles})
+    findings.ok("tiles", f"{len(tiles)} in {folder}: {listed([t.name for t in tiles])}", {"tiles": len(tiles)})
+    findings.ok("dates", f"{listed(dates)} a tile, days of year {min(days)} to {max(days)}", {"dates": dates})
+    if named < len(tiles):
+        findings.warning("bands", f"{len(tiles) - named} of {len(tiles)} tiles do not name their bands: a wrong order "
+                         "cannot be seen", 'write tile.json with {"bands": [...]} beside bands.npy')  # fmt: skip
+    return tiles
+
+
+def _split(name: str, parts: Sequence[_Part]) -> Split:
+    """The pixels of one split, a sample for each tile that has some: image (C, dates x pixels)."""
+    mine = [part for part in parts if (part.split == SPLITS[name]).any()]
+
+    def read(i: int) -> Item:
+        inside = mine[i].split == SPLITS[name]
+        values, layer = mine[i].values()[:, inside], mine[i].layer()
+        image = np.moveaxis(values, -1, 0).reshape(values.shape[-1], -1)
+        return Item(image, None if layer is None else layer[inside])
+
+    return Split(name, [f"{part.tile.path} ({part.seen})" for part in mine], read, what="tiles")
+
+
+def _channels(parts: Sequence[_Part], names: tuple[str, ...], findings: Findings) -> list[Channel]:
+    """Bands with the statistics of the tiles, pooled by clear pixels read."""
+    means, squares, weights = [], [], []
+    for part in parts:
+        with findings.guard(part.tile.name):
+            mean, std = (values[part.bands] for values in part.tile.statistics())
+            means.append(mean)
+            squares.append(std**2 + mean**2)
+            weights.append(float(part.clear.sum()) + 1e-9)
+    if not means:
+        return [Channel(n, _RANGE.unit, _RANGE.low, _RANGE.high, _RANGE.least) for n in names]
+    mean, square = (np.average(values, axis=0, weights=weights) for values in (means, squares))
+    std = np.sqrt(np.maximum(square - mean**2, 1e-12))
+    return [
+        Channel(n, _RANGE.unit, _RANGE.low, _RANGE.high, _RANGE.least, float(m), float(s))
+        for n, m, s in zip(names, mean, std, strict=True)
+    ]
+
+
+def _judge_pixels(parts: Sequence[_Part], data: PixelData, findings: Findings) -> None:
+    """Count the pixels of each split that have enough clear dates."""
+    whole = all(part.seen == "whole" for part in parts)
+    counts = {n: sum(int(((p.split == k) & p.usable).sum()) for p in parts) for n, k in SPLITS.items()}
+    total = sum(part.usable.size for part in parts)
+    text = ", ".join(f"{name} {n:,}" for name, n in counts.items())
+    text = f"{text} of {total:,} read have more than {data.min_valid} clear dates"
+    for name, n in counts.items():
+        if n < (2 if name == "train" else 1):
+            level = findings.error if whole and name == "train" else findings.warning
+            level(f"{name}: pixels", f"{n} are usable ({text})", "lower data.min_valid, or look at masks.npy")
+    if counts["train"] > 1:
+        share = counts["train"] + counts["val"] + counts["test"]
+        findings.ok("usable pixels", f"{text} ({percent(share / total)}; the rest: too few dates, or buffer)", counts)
+
+
+def _judge_offset(parts: Sequence[_Part], names: tuple[str, ...], findings: Findings) -> None:
+    """Products from baseline 04.00 on hold 1000 more; dark pixels show whether it was taken off."""
+    odd = []
+    for part in parts:
+        if not part.clear.any():
+            continue
+        lowest = np.nanpercentile(part.values()[:: max(1, len(part.clear) // 8)].reshape(-1, len(names)), 1, axis=0)
+        if np.nanmin(lowest) > _OFFSET:
+            odd.append((part.tile.name, float(np.nanmin(lowest))))
+    if odd:
+        text = f"{listed([n for n, _ in odd])}: 99 % of the clear values are above {odd[0][1]:.0f} in every band"
+        findings.warning("values: offset", f"{text}: that looks like products of baseline 04.00 and later as they are",
+                         "make the tiles again with prepare.scenes.offset=-1000")  # fmt: skip
+
+
+def _judge_ground(tiles: Sequence[Tile], data: PixelData, findings: Findings) -> None:
+    """A place in two tiles is in two splits, because each tile is divided for itself; a copy of a tile too."""
+    places = [_place(tile) for tile in tiles]
+    known = [i for i, place in enumerate(places) if place is not None]
+    clean = True
+    for j in range(1, len(tiles)):
+        same = same_files([t.path / "bands.npy" for t in tiles[:j]], [tiles[j].path / "bands.npy"])
+        if same and not _together(tiles[j].name, same[0][0].parent.name, data):
+            clean = False
+            text = f"{same[0][1]} holds the same bytes as {same[0][0]}"
+            findings.error("leakage: tiles", text, "keep one of the two: each is divided for itself")
+            continue
+        if j not in known:
+            continue
+        others = [i for i in known if i < j and not _together(tiles[i].name, tiles[j].name, data)]
+        if others and (near := nearest([places[j]], [places[i] for i in others])).overlap[0]:
+            clean = False
+            other = tiles[others[int(near.index[0])]]
+            text = f"{tiles[j].path} and {other.path} overlap on the ground, and each is divided for itself"
+            findings.error("leakage: tiles", text, "put both into data.test_tiles, or leave one out of data.tiles")
+    _tell_ground(tiles, places, data, clean, findings)
+
+
+def _tell_ground(
+    tiles: Sequence[Tile], places: Sequence[Place | None], data: PixelData, clean: bool, findings: Findings
+) -> None:
+    lost = [tile.name for tile, place in zip(tiles, places, strict=True) if place is None]
+    if lost:
+        findings.unknown("CRS", f"{listed(lost)}: tile.json gives no CRS and transform",
+                         "add them: then overlapping tiles can be found")  # fmt: skip
+    elif clean:
+        findings.ok("leakage: tiles", "no two tiles overlap on the ground or are copies of one another")
+    if data.buffer == 0 and data.val_share + data.test_share > 0:
+        findings.warning("leakage: blocks", "training pixels touch test pixels (data.buffer=0)",
+                         "neighbours are alike: set data.buffer to 1 or more, or keep whole tiles apart")  # fmt: skip
+    elif data.val_share + data.test_share > 0:
+        how = "fields of blocks.npy" if any(t.has("blocks.npy") for t in tiles) else f"squares of {data.block} px"
+        findings.ok("leakage: blocks", f"split by {how}, {data.buffer} px left out around validation and test")
+
+
+def _together(one: str, two: str, data: PixelData) -> bool:
+    """Whether two tiles are wholly in the same split."""
+    return any(one in names and two in names for names in (data.val_tiles, data.test_tiles))
+
+
+def _place(tile: Tile) -> Place | None:
+    crs, transform = tile.info.get("crs"), tile.info.get("transform")
+    if not crs or not transform:
+        return None
+    a, b, c, d, e, f = (float(v) for v in transform[:6])
+    h, w = tile.shape[1:3]
+    xs, ys = zip(*((a * x + b * y + c, d * x + e * y + f) for x in (0, w) for y in (0, h)), strict=True)
+    crs = crs if isinstance(crs, str) else json.dumps(crs)
+    return Place(tile.name, (min(xs), min(ys), max(xs), max(ys)), crs)
+
+
+def _panels(part: _Part, names: tuple[str, ...], label: Classes | None) -> list[Panel]:
+    """Bands of the clearest date, how often a pixel is clear, its split and its label."""
+    from eozoo_core.checking.preview import label_panel, spread
+    from eozoo_core.plots import Panel
+
+    date = int(part.clear.mean(axis=(1, 2)).argmax())
+    values, day = part.values()[date], int(part.tile.doys[date])
+    wanted = [names.index(n) for n in ("B04", "B08", "B11") if n in names]
+    chosen = wanted if len(wanted) == 3 else spread(len(names), 3)
+    panels = [Panel(values[..., c], f"{names[c]}, day {day}", _RANGE.unit) for c in chosen]
+    panels.append(Panel(part.clear.sum(axis=0).astype(np.float32), "clear dates", f"of {len(part.clear)}", "cividis"))
+    split = part.split.astype(np.float32)
+    panels.append(Panel(split, "split", "0 train, 1 val, 2 test, 3 buffer", "tab10", (-0.5, 9.5)))
+    usable = np.where(part.usable, np.float32(1), np.float32(np.nan))
+    panels.append(
+        Panel(usable, f"more than {part.data.min_valid} clear dates", "1 = used, grey = not", "cividis", (0, 1))
+    )
+    layer = part.layer()
+    return panels if layer is None or label is None else [*panels, label_panel(layer, label)]
