@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from eozoo_core.errors import ZooError
@@ -42,6 +42,7 @@ class Panel:
     colours: str = "viridis"
     limits: tuple[float, float] | None = None
     shape: tuple[int, int] | None = None
+    classes: tuple[str, ...] = ()
 
 
 def density_scatter(
@@ -116,6 +117,8 @@ def _draw_map(figure: Figure, axes: Axes, panel: Panel) -> None:
     missing = 100 * np.isnan(values).mean()
     low, high = panel.limits or _limits(shown[~np.isnan(shown)], 2, 98)
     colours = colormaps[panel.colours].with_extremes(bad=MISSING)
+    if panel.classes:
+        low, high, colours = -0.5, len(panel.classes) - 0.5, _class_colours(len(panel.classes))
     image = axes.imshow(shown, cmap=colours, norm=Normalize(low, high), interpolation="nearest")
     axes.set_title(panel.title, fontsize=11, color=_INK)
     height, width = panel.shape or values.shape
@@ -127,13 +130,24 @@ def _draw_map(figure: Figure, axes: Axes, panel: Panel) -> None:
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[
         int((valid < low).any()), int((valid > high).any())
     ]
-    _colour_bar(figure, axes, image, panel.unit, extend)
+    _colour_bar(figure, axes, image, panel.unit, extend, panel.classes)
 
 
-def _colour_bar(figure: Figure, axes: Axes, mappable: object, label: str, extend: str = "neither") -> None:
+def _class_colours(count: int) -> ListedColormap:
+    """Colours that neighbouring classes can be told apart by; they begin anew after twenty."""
+    palette = colormaps["tab10" if count <= 10 else "tab20"].colors
+    return ListedColormap([palette[i % len(palette)] for i in range(count)]).with_extremes(bad=MISSING)
+
+
+def _colour_bar(
+    figure: Figure, axes: Axes, mappable: object, label: str, extend: str = "neither", classes: Sequence[str] = ()
+) -> None:
     beside = axes.inset_axes((1.025, 0, 0.04, 1))  # as high as the picture, whatever its shape
     bar = figure.colorbar(mappable, cax=beside, extend=extend)
     bar.set_label(label, color=_INK)
+    if classes:
+        names = [name if len(name) <= 20 else f"{name[:19]}…" for name in classes]
+        bar.set_ticks(range(len(names)), labels=names, fontsize=8 if len(names) <= 12 else 6)
     bar.outline.set_visible(False)
 
 

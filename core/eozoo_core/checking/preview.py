@@ -42,8 +42,10 @@ def label_panel(values: np.ndarray, label: Channel | Classes) -> Panel:
         shown, how = enlarged(values), f" ({percent(share)} labelled, each 3 x 3 px large)"
     if isinstance(label, Classes):
         keys = sorted(label.names)
-        names = ", ".join(f"{key} {label.names[key]}" for key in keys[:6]) + (" ..." if len(keys) > 6 else "")
-        return Panel(shown, f"label{how}", names, "tab20", (min(keys) - 0.5, max(keys) + 0.5))
+        index = np.searchsorted(keys, np.nan_to_num(shown, nan=keys[0])).clip(0, len(keys) - 1)
+        known = np.isin(shown, keys)  # NaN is in nothing
+        values = np.where(known, index.astype(np.float32), np.float32(np.nan))
+        return Panel(values, f"label{how}", classes=tuple(label.names[key] for key in keys))
     return Panel(shown, f"label: {label.name}{how}", label.unit, "magma")
 
 

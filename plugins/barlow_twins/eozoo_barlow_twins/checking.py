@@ -253,7 +253,7 @@ def _tell_ground(
                          "neighbours are alike: set data.buffer to 1 or more, or keep whole tiles apart")  # fmt: skip
     elif data.val_share + data.test_share > 0:
         how = "fields of blocks.npy" if any(t.has("blocks.npy") for t in tiles) else f"squares of {data.block} px"
-        findings.ok("leakage: blocks", f"split by {how}, {data.buffer} px left out around validation and test")
+        findings.ok("leakage: blocks", f"split by {how}, {data.buffer} px left out of training around the others")
 
 
 def _together(one: str, two: str, data: PixelData) -> bool:
@@ -282,9 +282,11 @@ def _panels(part: _Part, names: tuple[str, ...], label: Classes | None) -> list[
     wanted = [names.index(n) for n in ("B04", "B08", "B11") if n in names]
     chosen = wanted if len(wanted) == 3 else spread(len(names), 3)
     panels = [Panel(values[..., c], f"{names[c]}, day {day}", _RANGE.unit) for c in chosen]
-    panels.append(Panel(part.clear.sum(axis=0).astype(np.float32), "clear dates", f"of {len(part.clear)}", "cividis"))
+    panels.append(
+        Panel(part.clear.sum(axis=0).astype(np.float32), "clear dates", f"dates of {len(part.clear)}", "cividis")
+    )
     split = part.split.astype(np.float32)
-    panels.append(Panel(split, "split", "0 train, 1 val, 2 test, 3 buffer", "tab10", (-0.5, 9.5)))
+    panels.append(Panel(split, "split", classes=("train", "val", "test", "buffer")))
     usable = np.where(part.usable, np.float32(1), np.float32(np.nan))
     panels.append(
         Panel(usable, f"more than {part.data.min_valid} clear dates", "1 = used, grey = not", "cividis", (0, 1))

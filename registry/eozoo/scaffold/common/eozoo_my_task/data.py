@@ -58,6 +58,11 @@ class Tiles:
             raise ZooError(f"{self.labels[index]}: is {label.shape[1:]} pixels, its image {image.shape[1:]}")
         return image, label
 
+    def require_size(self, index: int, image: np.ndarray, size: int) -> None:
+        """Raise ZooError where an image (C, H, W) holds no window of ``size`` pixels."""
+        if min(image.shape[1:]) < size:
+            raise ZooError(f"{self.images[index]}: is smaller than data.crop={size}; lower it")
+
 
 class Windows:
     """Random windows for training, one per image and epoch; the same seed and epoch give the same window."""
@@ -72,8 +77,7 @@ class Windows:
         """Return image (C, size, size) and target, flipped and turned at random."""
         random = np.random.default_rng((self._seed, draw.epoch, draw.index))
         image, label = self._tiles.arrays(draw.index)
-        if min(image.shape[1:]) < self._size:
-            raise ZooError(f"{self._tiles.images[draw.index]}: is smaller than data.crop={self._size}; lower it")
+        self._tiles.require_size(draw.index, image, self._size)
         row, column = (random.integers(side - self._size + 1) for side in image.shape[1:])
         turns, flip = random.integers(4), random.integers(2)
 

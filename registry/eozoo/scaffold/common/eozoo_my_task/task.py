@@ -12,6 +12,7 @@ from eozoo_my_task.settings import MyTaskSettings
 
 if TYPE_CHECKING:
     from eozoo_core import Run
+    from eozoo_core.checking import Findings
     from eozoo_core.task import Predictor, Scores
 
 
@@ -48,6 +49,12 @@ class MyTask(Task):
         from eozoo_my_task.training import describe
 
         return describe(self, run)
+
+    def check(self, findings: Findings) -> None:
+        """Look at DATA_DIR before training: bands, units, labels, and what splits share."""
+        from eozoo_my_task.checking import check
+
+        check(self.settings, findings)
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score best.pt and a constant prediction on DATA_DIR/SPLIT."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from eozoo_core import ZooError
+from eozoo_core.checking import Channel, channel
 from eozoo_core.cog import Band
 from eozoo_core.metrics import RegressionMetrics
 from eozoo_core.statistics import ChannelStatistics
@@ -39,6 +41,13 @@ def finish(rows: np.ndarray) -> np.ndarray:
 def predictions(model: Scaled, image: torch.Tensor) -> dict[str, torch.Tensor]:
     """Predict every pixel of image (B, C, H, W), also where bands are missing: the caller masks those."""
     return {"height": model(image)}
+
+
+def plausible_label(settings: MyTaskSettings) -> Channel:
+    """Return what ``eozoo check`` compares labels with: their name, unit and plausible range."""
+    known = channel("label", settings.data.unit)
+    low, high = settings.data.label_range or (known.low, known.high)
+    return replace(known, low=low, high=high)
 
 
 def channels(bands: int, settings: MyTaskSettings) -> dict[str, int]:

@@ -28,6 +28,9 @@ class DataSettings(Settings):
 
     crop: int = Field(32, ge=1, description="Side of the random window that training takes from an image, px.")
     unit: str = Field("m", min_length=1, description="Unit of the label and of what is predicted.")
+    label_range: tuple[float, float] | None = Field(
+        None, description="Smallest and largest plausible label, in its unit, for 'eozoo check'; null = by the unit."
+    )
 
 
 class MyTaskTrain(TrainSettings):

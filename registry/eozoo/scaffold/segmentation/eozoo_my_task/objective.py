@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from eozoo_core import ZooError
+from eozoo_core.checking import Classes
 from eozoo_core.cog import Band
 from eozoo_core.statistics import ChannelStatistics
 
@@ -42,6 +43,11 @@ def predictions(model: Scaled, image: torch.Tensor) -> dict[str, torch.Tensor]:
     """Predict every pixel of image (B, C, H, W), also where bands are missing: the caller masks those."""
     probability = torch.softmax(model(image), dim=1)
     return {"class": probability.argmax(dim=1, keepdim=True).float(), "probability": probability}
+
+
+def plausible_label(settings: MyTaskSettings) -> Classes:
+    """Return what ``eozoo check`` compares labels with: the classes that there are."""
+    return Classes(dict(enumerate(settings.data.classes)))
 
 
 def channels(bands: int, settings: MyTaskSettings) -> dict[str, int]:

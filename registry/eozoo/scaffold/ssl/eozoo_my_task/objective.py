@@ -42,6 +42,11 @@ def predictions(model: Scaled, image: torch.Tensor) -> dict[str, torch.Tensor]:
     return {"embedding": model.features(image)}
 
 
+def plausible_label(settings: MyTaskSettings) -> None:
+    """Return what ``eozoo check`` compares labels with: there are none."""
+    return
+
+
 def channels(bands: int, settings: MyTaskSettings) -> dict[str, int]:
     """Options of the network that follow from the data: bands in."""
     return {"in_channels": bands}
