@@ -21,7 +21,7 @@ def judge_labels(
     pooled = {name: np.concatenate([np.empty(0), *one.labels]) for name, one in seen.items()}
     for name, one in seen.items():
         subject = f"{name}: labels"
-        text = f"{one.label_values:,} in {one.labelled:,} of {len(one.read):,} samples read"
+        text = f"{one.label_values:,} in {one.labelled:,} of {len(one.read):,} {one.split.what} read"
         numbers = {"values": one.label_values, "samples": one.labelled}
         if not one.label_values:
             level = findings.error if one.whole and name != "test" else findings.warning
@@ -33,11 +33,12 @@ def judge_labels(
             spread = f"{values.mean():.4g} +- {values.std():.4g}, {values.min():.4g} to {values.max():.4g} {label.unit}"
             text = f"{text}, {spread}"
         findings.ok(subject, text, numbers)
-        report_suspects(findings, subject, one.label_suspects, len(one.read))
         if one.untagged:
             files = list(dict.fromkeys(n for n, _ in one.untagged))
             what = f"hold {one.untagged[0][1]:g}, which usually means no label"
             some(findings, subject, one, files, what, remedies["label_nodata"])
+    suspects = {name: one.label_suspects for name, one in seen.items()}
+    report_suspects(findings, "labels", suspects, seen, remedies["units"])
     if isinstance(label, Classes):
         _judge_classes(findings, pooled, label, first)
     elif pooled[first.split.name].size and np.ptp(pooled[first.split.name]) == 0:

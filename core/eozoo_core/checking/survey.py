@@ -190,10 +190,11 @@ def _take_label(seen: Seen, label: np.ndarray | None, what: Channel | Classes | 
     if label is None or what is None:
         return
     values = label[np.isfinite(label)]
+    odd = np.isin(values, np.array(_UNTAGGED, values.dtype)) if values.size else np.zeros(0, bool)
+    seen.untagged += [(name, float(v)) for v in np.unique(values[odd])]
+    values = values[~odd]
     seen.label_values += values.size
     seen.labelled += bool(values.size)
-    odd = np.unique(values[np.isin(values, np.array(_UNTAGGED, values.dtype))]) if values.size else values
-    seen.untagged += [(name, float(v)) for v in odd]
     part = values[:: max(1, values.size // _LABELS)]
     seen.labels.append(part)
     if isinstance(what, Channel) and (reason := out_of_range(what, part)) is not None:

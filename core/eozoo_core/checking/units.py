@@ -107,10 +107,10 @@ def out_of_range(channel: Channel, values: np.ndarray) -> str | None:
     if np.isnan(bottom):
         return None
     if channel.low is not None and channel.high is not None and (bottom < channel.low or top > channel.high):
-        expected = f"{channel.low:g} to {channel.high:g} {channel.unit}".rstrip()
-        return f"{bottom:.4g} to {top:.4g} where {expected} is plausible"
+        unit = f" [{channel.unit}]" if channel.unit else ""
+        return f"{bottom:.4g} to {top:.4g} where {channel.low:g} to {channel.high:g}{unit} is plausible"
     if channel.least is not None and max(abs(bottom), abs(top)) < channel.least:
-        return f"{bottom:.4g} to {top:.4g}, too little for {channel.unit}"
+        return f"{bottom:.4g} to {top:.4g}, too little for [{channel.unit}]"
     return None
 
 

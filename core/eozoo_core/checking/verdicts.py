@@ -20,6 +20,7 @@ from eozoo_core.checking.suspects import report_suspects, some
 from eozoo_core.checking.units import Channel
 
 _FEWEST = 5  # samples that can be compared with one another
+_REMEDIES = {"nodata": "tag it as nodata or write NaN", "bands": "leave the band out", "units": "in these files"}
 
 
 def inspect(
@@ -32,35 +33,40 @@ def inspect(
     """Read some samples of every split and judge bands, missing values, ranges, labels and copied pixels.
 
     The first split is the one that is trained on: bands and labels that it lacks are errors. ``remedies`` may say how
-    the task is told: "nodata" (a value that means missing), "label_nodata", "bands" (leave one out). Splits whose
-    samples cannot be read are reported and left out. Returns what was seen, by split.
+    the task is told: "nodata" (a value that means missing), "label_nodata", "bands" (leave one out), "units" (where a
+    unit is put right). Splits whose samples cannot be read are reported and left out. Returns what was seen, by split.
     """
-    remedies = {"nodata": "tag it as nodata or write NaN", "bands": "leave the band out", **(remedies or {})}
+    remedies = {**_REMEDIES, **(remedies or {})}
     remedies.setdefault("label_nodata", remedies["nodata"])
     seen = {split.name: look(split, channels, label, findings) for split in splits}
+    told: set[str] = set()
     for one in seen.values():
-        judge_reading(findings, one)
+        judge_reading(findings, one, told)
     usable = {name: one for name, one in seen.items() if one.read}
     if usable:
         findings.ok("bands", f"{len(channels)} in this order: {_by_unit(channels)}",
                     {"names": [c.name for c in channels], "units": [c.unit for c in channels]})  # fmt: skip
         judge_missing(findings, usable, remedies)
-        judge_values(findings, usable, channels)
+        judge_values(findings, usable, channels, remedies["units"])
         if label is not None:
             judge_labels(findings, usable, label, remedies)
         judge_pixels(findings, usable)
     return usable
 
 
-def judge_reading(findings: Findings, seen: Seen) -> None:
-    """Say how many samples there are, how many were read, of which shapes, and which cannot be read."""
-    name, total = seen.split.name, len(seen.split)
+def judge_reading(findings: Findings, seen: Seen, told: set[str]) -> None:
+    """Say how many samples there are, how many were read, of which shapes, and which cannot be read.
+
+    ``told`` are reasons that another split gave already; those of this one are added.
+    """
+    name, total, what = seen.split.name, len(seen.split), seen.split.what
     tried = len(seen.read) + len(seen.bad)
     numbers = {"samples": total, "read": len(seen.read), "unreadable": len(seen.bad)}
-    if seen.bad:
-        findings.error(name, f"{len(seen.bad)} of {tried} samples read cannot be used: {seen.bad[0]}", "", numbers)
+    if seen.bad and (not seen.read or not told.issuperset(seen.bad)):
+        findings.error(name, f"{len(seen.bad):,} of {tried:,} {what} read cannot be used: {seen.bad[0]}", "", numbers)
+    told.update(seen.bad)
     if seen.read:
-        text = f"{total:,} {seen.split.what}, {of_all(tried, total)} read, {_shapes(seen.shapes)}"
+        text = f"{total:,} {what}, {of_all(tried, total)} read, {_shapes(seen.shapes)}"
         findings.ok(name, text, {**numbers, "shapes": [list(s) for s in seen.shapes]})
 
 
@@ -83,7 +89,8 @@ def judge_missing(findings: Findings, seen: Mapping[str, Seen], remedies: Mappin
         flat = [f"{n} (always {a:g})" for n, a, b in zip(names, low, high) if a == b]
         if flat and one is first:
             findings.warning(f"{name}: bands", f"{listed(flat)}: the same in every pixel read", remedies["bands"])
-        some(findings, f"{name}: missing values", one, one.empty, "hold no pixel with all bands", "leave them out")
+        if not none:
+            some(findings, f"{name}: missing values", one, one.empty, "hold no pixel with all bands", "leave them out")
         some(findings, f"{name}: values", one, one.infinite, "hold infinite values", "write NaN instead")
         if one.even:
             worst_name, value, share = max(one.even, key=lambda e: e[2])
@@ -92,11 +99,11 @@ def judge_missing(findings: Findings, seen: Mapping[str, Seen], remedies: Mappin
                   f"if that means missing, {remedies['nodata']}")  # fmt: skip
 
 
-def judge_values(findings: Findings, seen: Mapping[str, Seen], channels: Sequence[Channel]) -> None:
+def judge_values(findings: Findings, seen: Mapping[str, Seen], channels: Sequence[Channel], where: str) -> None:
     """Judge values against the ranges of their units, the statistics the task was given, and one another."""
     before = len(findings.found)
+    report_suspects(findings, "values", {name: one.suspects for name, one in seen.items()}, seen, where)
     for name, one in seen.items():
-        report_suspects(findings, f"{name}: values", one.suspects, len(one.read))
         _judge_levels(findings, name, one)
     first = next(iter(seen.values()))
     _judge_statistics(findings, first, channels)
@@ -139,11 +146,18 @@ def _judge_levels(findings: Findings, name: str, one: Seen) -> None:
         return
     told = {s.name for s in one.suspects}
     levels = np.array(one.levels)
-    usual = np.nanmedian(np.where(levels > 0, levels, np.nan), axis=0) if (levels > 0).any() else None
-    if usual is None:
+    levels[~(levels > 0)] = np.nan
+    rated = np.isfinite(levels).any(axis=0)
+    if not rated.any():
         return
-    ratio = np.exp(np.nanmedian(np.log(np.where(levels > 0, levels, np.nan) / usual), axis=1))
-    odd = [(one.split.names[i], r) for i, r in zip(one.read, ratio) if (r > 30 or r < 1 / 30)]
+    logs = np.log(levels[:, rated])
+    usual = np.nanmedian(logs, axis=0)
+    odd = [
+        (one.split.names[i], float(np.exp(np.nanmedian(row - usual))))
+        for i, row in zip(one.read, logs)
+        if np.isfinite(row).any()
+    ]
+    odd = [(file, r) for file, r in odd if r > 30 or r < 1 / 30]
     odd = [(file, r) for file, r in odd if file not in told]
     if odd:
         file, r = max(odd, key=lambda o: abs(np.log(o[1])))

@@ -47,9 +47,14 @@ def check_tiles(
         return
     splits = [s for s in (_split(name, parts) for name in SPLITS) if len(s)]
     label = None if labels is None else Classes(dict(zip(class_values(labels), class_names(labels), strict=True)))
-    remedies = {"bands": "leave it out with data.bands", "nodata": "set masks.npy to 0 there"}
+    remedies = {
+        "bands": "leave it out with data.bands",
+        "nodata": "set masks.npy to 0 there",
+        "units": "before they are stored as whole numbers: make the tile again",
+    }
     inspect(findings, splits, _channels(parts, names, findings), label, remedies)
     _judge_pixels(parts, data, findings)
+    _judge_statistics(parts, findings)
     _judge_offset(parts, names, findings)
     _judge_ground(tiles, data, findings)
     findings.picture(str(parts[0].tile.path), lambda: _panels(parts[0], names, label))
@@ -199,6 +204,21 @@ def _judge_pixels(parts: Sequence[_Part], data: PixelData, findings: Findings) -
     if counts["train"] > 1:
         share = counts["train"] + counts["val"] + counts["test"]
         findings.ok("usable pixels", f"{text} ({percent(share / total)}; the rest: too few dates, or buffer)", counts)
+
+
+def _judge_statistics(parts: Sequence[_Part], findings: Findings) -> None:
+    """Compare band_mean.npy and band_std.npy of each tile with what was read of it: are they of these arrays?"""
+    for part in parts:
+        if not part.clear.any():
+            continue
+        with findings.guard(part.tile.name):
+            mean, std = (values[part.bands] for values in part.tile.statistics())
+            found = np.nanmean(part.values().astype(np.float64), axis=(0, 1, 2))
+            off = np.abs(found - mean) / std
+            if (worst := int(off.argmax())) is not None and off[worst] > (0.1 if part.seen == "whole" else 1.5):
+                text = f"a band has a mean of {found[worst]:.4g}, band_mean.npy says {mean[worst]:.4g}"
+                findings.warning(f"{part.tile.name}: statistics", f"{part.tile.path}: {text}",
+                                 "make them anew with 'eozoo prepare barlow_twins statistics'")  # fmt: skip
 
 
 def _judge_offset(parts: Sequence[_Part], names: tuple[str, ...], findings: Findings) -> None:

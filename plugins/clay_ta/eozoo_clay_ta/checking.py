@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core.checking import Channel, Findings, Item, Seen, Split, channel, inspect, inspect_times
+from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
 
 from eozoo_clay_ta.channels import BT
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _TA = Channel("air temperature", "degC", -60, 60)
 _BUILD = "'eozoo prepare clay_ta build_patches'"
+_UNITS = f"in the scenes, fields, tables or statistics that they were made of, and run {_BUILD} again"
 
 
 def check(settings: ClaySettings, findings: Findings) -> None:
@@ -29,9 +31,6 @@ def check(settings: ClaySettings, findings: Findings) -> None:
     folder, weights = Path(settings.runtime.patch_dir), settings.model.clay_ckpt_path
     if weights and not Path(weights).exists():
         findings.error("model.clay_ckpt_path", f"{weights}: no such file", "give the file, or '' for random weights")
-    norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
-    if norm.mean.shape != (CHANNELS,) or not (norm.std > 0).all() or not norm.ta_std > 0:
-        raise ZooError(f"{folder / 'normalisation.json'}: needs {CHANNELS} means and deviations above 0; run {_BUILD}")
     scenes = {}
     for name in SPLITS:
         if name == "test" and not any(folder.glob("test_chunk_*.pt")):
@@ -39,15 +38,27 @@ def check(settings: ClaySettings, findings: Findings) -> None:
             continue
         with findings.guard(name):
             scenes[name] = _scenes(folder, name, findings)
-    if not scenes:
+    if not any(scenes.values()):
         return
+    norm = _normalisation(folder / "normalisation.json")
     splits = [_split(name, found, norm) for name, found in scenes.items() if found]
     channels = [_channel(i, norm) for i in range(CHANNELS)]
-    seen = inspect(findings, splits, channels, _TA)
+    seen = inspect(findings, splits, channels, _TA, {"units": _UNITS})
     _judge_apart(settings, splits, scenes, findings)
     if shown := next((one for one in seen.values() if one.best), None):
         stations = scenes[shown.split.name]
         findings.picture(shown.shown, lambda: _panels(shown, channels, stations, norm))
+
+
+def _normalisation(file: Path) -> Normalisation:
+    """Read what the samples were normalised with. Raises ZooError where that cannot be."""
+    try:
+        norm = Normalisation.from_state(read_json(file))
+    except (KeyError, TypeError, ValueError):
+        raise ZooError(f"{file}: does not hold mean, std, ta_mean and ta_std; run {_BUILD}") from None
+    if norm.mean.shape != (CHANNELS,) or not (norm.std > 0).all() or not norm.ta_std > 0:
+        raise ZooError(f"{file}: needs {CHANNELS} means, and deviations above 0; run {_BUILD}")
+    return norm
 
 
 class _Scene:
@@ -131,10 +142,13 @@ def _judge_windows(one: str, two: str, stations: dict[str, set[tuple]], findings
     places = [np.array(sorted({s[1:] for s in stations[name]})) for name in (one, two)]
     far = np.abs(places[0][:, None] - places[1][None]).max(axis=2)
     subject = f"leakage {one}/{two}: ground"
-    if far.min() < WINDOW:
+    if both := sorted({s[0] for s in stations[one]} & {s[0] for s in stations[two]}):
+        text = f"{len(both)} stations are in both, though the split is by station: {listed(both)}"
+        findings.error(subject, text, "build the index anew")
+    elif far.min() < WINDOW:
         i, j = (int(k) for k in np.unravel_index(far.argmin(), far.shape))
         names = [_station(stations[name], place) for name, place in ((one, places[0][i]), (two, places[1][j]))]
-        text = f"windows of {int((far < WINDOW).sum())} pairs of stations overlap: {names[0]} and {names[1]}"
+        text = f"windows of stations overlap, {int((far < WINDOW).sum())} pairs: {names[0]} and {names[1]}"
         findings.error(subject, text, "put both stations into one split")
     else:
         findings.ok(subject, f"the nearest stations are {int(far.min())} pixels apart, a window is {WINDOW}")

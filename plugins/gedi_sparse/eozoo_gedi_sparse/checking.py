@@ -93,7 +93,7 @@ def _judge_pairs(files: _Files, findings: Findings) -> None:
     if files.lone:
         level = findings.warning if files.data.skip_unpaired else findings.error
         remedy = "add the missing files or set data.skip_unpaired=true"
-        level(f"{files.split}: pairs", f"{len(files.lone)} files have no partner: {files.lone[0]}", remedy)
+        level(f"{files.split}: pairs", f"without partner: {len(files.lone)}, first {files.lone[0]}", remedy)
 
 
 def _split(files: _Files) -> Split:

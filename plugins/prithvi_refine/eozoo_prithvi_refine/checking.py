@@ -106,7 +106,7 @@ def _judge_sides(size: int, seen: dict[str, Seen], findings: Findings) -> None:
     small = [s for s in (seen["train"].shapes if "train" in seen else ()) if min(s[1:]) < size]
     if small:
         side = min(min(s[1:]) for s in small)
-        findings.error("train: samples", f"tiles of {listed(small)} are smaller than data.tile_size={size}",
+        findings.error("train: samples", f"tiles of {listed([' x '.join(map(str, s[1:])) for s in small])} px are smaller than data.tile_size={size}",
                        f"set data.tile_size={side}")  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def _judge_places(splits: list[Split], findings: Findings) -> None:
                     shared.setdefault(str(place), (first[1], split.names[i]))
     if shared:
         place, (one, two) = next(iter(shared.items()))
-        findings.error("leakage: places", f"{len(shared)} places are in two splits: {two} and {one} lie in {place}",
+        findings.error("leakage: places", f"in two splits: {listed(list(shared))}; {two} and {one} lie in {place}",
                        "split by place", {"places": list(shared)[:1000]})  # fmt: skip
     elif named == 0:
         findings.unknown("leakage: places", f"none of {total} tiles names its place",
