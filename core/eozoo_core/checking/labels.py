@@ -33,6 +33,10 @@ def judge_labels(
             spread = f"{values.mean():.4g} +- {values.std():.4g}, {values.min():.4g} to {values.max():.4g} {label.unit}"
             text = f"{text}, {spread}"
         findings.ok(subject, text, numbers)
+        if one.unnamed:
+            codes, files = (list(dict.fromkeys(part)) for part in zip(*((c, n) for n, c in one.unnamed), strict=True))
+            text = f"{len(files):,} of {len(one.read):,} {one.split.what} read hold class {listed(codes)}"
+            findings.error(subject, f"{text}, which has no name: {listed(files)}", "name it, or make it nodata")
         if one.untagged:
             files = list(dict.fromkeys(n for n, _ in one.untagged))
             what = f"hold {one.untagged[0][1]:g}, which usually means no label"
@@ -50,9 +54,6 @@ def _judge_classes(findings: Findings, pooled: Mapping[str, np.ndarray], label: 
     present = {name: set(np.unique(values).astype(int).tolist()) for name, values in pooled.items()}
     trained = present[first.split.name]
     for name, found in present.items():
-        unnamed = sorted(found - label.names.keys())
-        if unnamed:
-            findings.error(f"{name}: labels", f"hold class {listed(unnamed)}, which has no name", "name it, or mask it")
         new = [label.names[c] for c in sorted(found - trained) if c in label.names]
         if new and trained:
             text = f"hold {listed(new)}, of which {first.split.name} has none read"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _VALUES = 4096  # of a band in a sample: enough for percentiles
 _LABELS = 2**16  # of a sample, for the histogram
 _READ = 2**28  # values read of a split at most; a map of 14 bands and 4000 x 4000 pixels is as many
-_UNTAGGED = (-9999.0, -32768.0, -3.4028234663852886e38, -1e30)  # values that mean "nothing" where nobody says so
+_TAGS = np.array([-9999.0, -32768.0, np.finfo(np.float32).min, -1e30], np.float32)  # "nothing", where nobody says so
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Seen:
 
     Per channel: ``statistics`` and ``places``, the number of values with those that are missing. ``levels`` are the
     98th percentiles of absolute values (samples, C), NaN = nothing there. ``even`` are samples with pixels in which
-    all bands are one and the same number, and that number. ``best`` is the sample for the picture.
+    all bands are one and the same number, that number, and their share. ``best`` is the sample for the picture.
     """
 
     split: Split
@@ -100,6 +100,7 @@ class Seen:
     label_values: int = 0
     untagged: list[tuple[str, float]] = field(default_factory=list)
     label_suspects: list[Suspect] = field(default_factory=list)
+    unnamed: list[tuple[str, int]] = field(default_factory=list)
     prints: list[np.ndarray] = field(default_factory=list)
     best: tuple[int, Item] | None = None
     score: float = -1.0
@@ -148,9 +149,8 @@ def look(split: Split, channels: Sequence[Channel], label: Channel | Classes | N
 
 def _require_channels(item: Item, channels: Sequence[Channel], name: str) -> None:
     if len(item.image) != len(channels):
-        raise ZooError(
-            f"{name}: has {len(item.image)} bands, expected {len(channels)}: {', '.join(map(str, channels))}"
-        )
+        names = ", ".join(channel.name for channel in channels)
+        raise ZooError(f"{name}: has {len(item.image)} bands, the first sample has {len(channels)}: {names}")
 
 
 def _take_image(seen: Seen, image: np.ndarray, channels: Sequence[Channel], name: str) -> None:
@@ -176,6 +176,9 @@ def _take_image(seen: Seen, image: np.ndarray, channels: Sequence[Channel], name
         part = part if part.size else flat[c][np.isfinite(flat[c])][:_VALUES]
         if not part.size:
             continue
+        part = part[~np.isin(part, _TAGS)] if part.min() < -9000 else part
+        if not part.size:
+            continue
         levels[c] = np.percentile(np.abs(part), 98)
         if (reason := out_of_range(channel, part)) is not None:
             seen.suspects.append(Suspect(name, channel.name, reason, likely_mistake(channel, part)))
@@ -190,11 +193,14 @@ def _take_label(seen: Seen, label: np.ndarray | None, what: Channel | Classes | 
     if label is None or what is None:
         return
     values = label[np.isfinite(label)]
-    odd = np.isin(values, np.array(_UNTAGGED, values.dtype)) if values.size else np.zeros(0, bool)
+    odd = np.isin(values.astype(np.float32), _TAGS)
     seen.untagged += [(name, float(v)) for v in np.unique(values[odd])]
     values = values[~odd]
     seen.label_values += values.size
     seen.labelled += bool(values.size)
+    if isinstance(what, Classes):
+        codes = np.unique(values)
+        seen.unnamed += [(name, int(c)) for c in codes[~np.isin(codes, list(what.names))]]
     part = values[:: max(1, values.size // _LABELS)]
     seen.labels.append(part)
     if isinstance(what, Channel) and (reason := out_of_range(what, part)) is not None:

@@ -106,8 +106,9 @@ def _judge_sides(size: int, seen: dict[str, Seen], findings: Findings) -> None:
     small = [s for s in (seen["train"].shapes if "train" in seen else ()) if min(s[1:]) < size]
     if small:
         side = min(min(s[1:]) for s in small)
-        findings.error("train: samples", f"tiles of {listed([' x '.join(map(str, s[1:])) for s in small])} px are smaller than data.tile_size={size}",
-                       f"set data.tile_size={side}")  # fmt: skip
+        found = listed([" x ".join(map(str, s[1:])) for s in small])
+        text = f"tiles of {found} px are smaller than data.tile_size={size}"
+        findings.error("train: sizes", text, f"set data.tile_size={side}")
 
 
 def _tell_codes(codes: dict[str, Counter[str]], findings: Findings) -> None:
