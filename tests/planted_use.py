@@ -233,6 +233,49 @@ class ReturnsWhatIsNot(Toy):
         return [*super().infer(run, source, dest), dest / "quicklook.png"]
 
 
+# -- checked --------------------------------------------------------------------------------------------------------
+
+
+@caught(check_finds_what_is_wrong="finds errors in the sample, which trains: train: too few")
+class ChecksTooStrictly(Toy):
+    def check(self, findings):
+        findings.error("train", "too few", "give more")
+
+
+@caught(check_finds_what_is_wrong="finds nothing at all in the sample")
+class ChecksNothing(Toy):
+    def check(self, findings):
+        pass
+
+
+@caught(check_finds_what_is_wrong="no error although the data are gone")
+class ChecksWithoutLooking(Toy):
+    def check(self, findings):
+        findings.ok("data", "all good")
+
+
+@caught(check_finds_what_is_wrong=r"FileNotFoundError .*expected findings")
+class ChecksBlindly(Toy):
+    def check(self, findings):
+        findings.ok("data", str(np.load(Path(self.settings.runtime.data_dir) / "train.npy", allow_pickle=False).shape))
+
+
+@caught(check_finds_what_is_wrong="builds a Linear")
+class ChecksWithANetwork(Toy):
+    def check(self, findings):
+        super().check(findings)
+        self._model()
+
+
+@caught(check_finds_what_is_wrong="changed looked.txt: it must write nothing")
+class ChecksAndWrites(Toy):
+    def check(self, findings):
+        super().check(findings)
+        folder = Path(self.settings.runtime.data_dir)
+        if folder.exists():
+            (folder / "looked.txt").write_text("yes")
+
+
 # -- no defect -------------------------------------------------------------------------------------------------------
 
 

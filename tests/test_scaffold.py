@@ -34,6 +34,8 @@ def test_the_other_kinds_pass_the_kit(fresh):
         (info / "entry_points.txt").write_text(f"[eozoo]\nother_{kind} = eozoo_other_{kind}.plugin\n")
     assert "46 passed" in fresh.must(f"PYTHONPATH={made} pytest made --import-mode=importlib -q")
 
+    assert "44 passed" in fresh.must(f"PYTHONPATH={made} pytest made --import-mode=importlib -q")
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_is_whole_and_clean(tmp_path, kind):

@@ -65,10 +65,10 @@ def judge_ground(
             clean = False
             how = f"lie nearer than the {limit:,.0f} m of {setting} to" if limit else "touch"
             text = f"{close.sum():,} of {n:,} {two} samples {how} {one} samples"
-            text = f"{text}: {near.metres[worst]:,.0f} m between {pair}"
+            text = f"{text}: {_far(near.metres[worst])} between {pair}"
             findings.warning(f"leakage {one}/{two}: ground", text, _GAP, numbers)
     if far and clean:
-        text = ", ".join(f"{pair} {metres:,.0f} m" for pair, metres in far.items())
+        text = ", ".join(f"{pair} {_far(metres)}" for pair, metres in far.items())
         findings.ok("leakage: ground", f"nearest samples of two splits: {text}", {"nearest_m": far})
 
 
@@ -83,7 +83,7 @@ def inspect_times(
         return
     days = all((t == t.astype("datetime64[D]")).all() for t in known.values())
     spans = {name: tuple(str(v)[: 10 if days else 16] for v in (t.min(), t.max())) for name, t in known.items()}
-    text = ", ".join(f"{name} {a} to {b}" for name, (a, b) in spans.items())
+    text = ", ".join(f"{name} {a}" + (f" to {b}" if a != b else "") for name, (a, b) in spans.items())
     findings.ok("time", text, {name: {"first": a, "last": b} for name, (a, b) in spans.items()})
     if not by_time:
         return
@@ -158,6 +158,10 @@ def _short(crs: str) -> str:
 
     code = CRS.from_user_input(crs).to_epsg()
     return f"EPSG:{code}" if code else crs[:60]
+
+
+def _far(metres: float) -> str:
+    return f"{metres:,.0f} m" if metres < 10_000 else f"{metres / 1000:,.0f} km"
 
 
 def _hours(gap: np.timedelta64) -> str:

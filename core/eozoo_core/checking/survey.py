@@ -183,7 +183,7 @@ def _take_image(seen: Seen, image: np.ndarray, channels: Sequence[Channel], name
         if (reason := out_of_range(channel, part)) is not None:
             seen.suspects.append(Suspect(name, channel.name, reason, likely_mistake(channel, part)))
     seen.levels.append(levels)
-    if image.ndim == 3 and len(image) > 2 and min(image.shape[1:]) > 15:
+    if image.ndim == 3 and min(image.shape[1:]) > 15:
         seen.prints.append(fingerprints(image))
     else:
         seen.prints.append(np.empty(0, np.uint64))
