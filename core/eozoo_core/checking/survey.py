@@ -166,8 +166,8 @@ def _take_image(seen: Seen, image: np.ndarray, channels: Sequence[Channel], name
         seen.empty.append(name)
     elif len(flat) > 2:
         even = complete & (flat == flat[0]).all(axis=0)
-        if even.mean() >= 0.01:
-            numbers, counts = np.unique(flat[0, even], return_counts=True)
+        numbers, counts = np.unique(flat[0, even], return_counts=True)
+        if counts.max(initial=0) >= 0.01 * flat.shape[1]:
             seen.even.append((name, float(numbers[counts.argmax()]), float(counts.max() / flat.shape[1])))
     thin = flat[:, :: max(1, flat.shape[1] // _VALUES)]
     levels = np.full(len(flat), np.nan)

@@ -74,8 +74,8 @@ _MISTAKES: dict[str, tuple[Mistake, ...]] = {
     ),
     "degC": (
         Mistake("kelvin", 1, -273.15, "subtract 273.15"),
-        Mistake("tenths of a degree", 0.1, 0, "divide by 10"),
         Mistake("degrees Fahrenheit", 5 / 9, -160 / 9, "convert with (F - 32) * 5 / 9"),
+        Mistake("tenths of a degree", 0.1, 0, "divide by 10"),
     ),
     "m": (
         Mistake("centimetres", 0.01, 0, "divide by 100"),
@@ -117,15 +117,15 @@ def out_of_range(channel: Channel, values: np.ndarray) -> str | None:
 def likely_mistake(channel: Channel, values: np.ndarray) -> Mistake | None:
     """Return the usual mistake that, put right, brings ``values`` into the channel's range; None where none does.
 
-    Where several do: the one that brings the 98th percentile nearest to what is typical of the unit, or the most usual.
+    Where several do: the most usual of those that bring the 98th percentile within a factor of 10 of what is typical.
     """
     found = []
     for mistake in _MISTAKES.get(channel.unit, ()):
         right = np.asarray(values, np.float64) * mistake.factor + mistake.offset
         if out_of_range(channel, right) is None:
             typical = _TYPICAL.get(channel.unit)
-            far = abs(np.log(max(_ends(right)[1], 1e-9) / typical)) if typical else 0.0
-            found.append((far, len(found), mistake))
+            far = abs(np.log10(max(_ends(right)[1], 1e-9) / typical)) if typical else 0.0
+            found.append((max(far, 1.0), len(found), mistake))
     return min(found)[2] if found else None
 
 

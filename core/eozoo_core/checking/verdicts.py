@@ -161,8 +161,9 @@ def _judge_levels(findings: Findings, name: str, one: Seen) -> None:
     odd = [(file, r) for file, r in odd if file not in told]
     if odd:
         file, r = max(odd, key=lambda o: abs(np.log(o[1])))
-        what = f"hold values {r:.3g} times those of the others ({file})"
-        some(findings, f"{name}: values", one, [o[0] for o in odd], what, "look at their unit and scale")
+        what = f"hold values about {r:.2g} times as large as those of the others"
+        files = [file, *(o[0] for o in odd if o[0] != file)]
+        some(findings, f"{name}: values", one, files, what, "look at their unit and scale")
 
 
 def _judge_statistics(findings: Findings, first: Seen, channels: Sequence[Channel]) -> None:

@@ -41,8 +41,9 @@ def check_tiles(
     parts = []
     for tile in tiles[:: max(1, len(tiles) // findings.samples) if findings.samples else 1]:
         with findings.guard(tile.name):
-            parts.append(_Part(tile, data, tile.select(names), labels))
-            parts[-1].split  # noqa: B018 - raises for what training would
+            part = _Part(tile, data, tile.select(names), labels)
+            part.split, part.clear  # noqa: B018 - raise for what training would
+            parts.append(part)
     if not parts:
         return
     splits = [s for s in (_split(name, parts) for name in SPLITS) if len(s)]
@@ -177,9 +178,9 @@ def _channels(parts: Sequence[_Part], names: tuple[str, ...], findings: Findings
     for part in parts:
         with findings.guard(part.tile.name):
             mean, std = (values[part.bands] for values in part.tile.statistics())
+            weights.append(float(part.clear.sum()) + 1e-9)
             means.append(mean)
             squares.append(std**2 + mean**2)
-            weights.append(float(part.clear.sum()) + 1e-9)
     if not means:
         return [Channel(n, _RANGE.unit, _RANGE.low, _RANGE.high, _RANGE.least) for n in names]
     mean, square = (np.average(values, axis=0, weights=weights) for values in (means, squares))

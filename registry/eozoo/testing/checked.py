@@ -33,9 +33,7 @@ def check_finds_what_is_wrong(bench: Bench, folder: Path) -> None:
     assert not changed, f"check() changed {changed[0]}: it must write nothing"
     with bench.hidden():
         found = _look(bench, settings)
-    assert found.count("error"), (
-        "check() finds no error although the data are gone: say which file is missing"
-    )
+    assert found.count("error"), "check() finds no error although the data are gone: say which file is missing"
 
 
 def _look(bench: Bench, settings: TaskSettings) -> Findings:

@@ -1,0 +1,150 @@
+"""``eozoo check`` of both tasks: good tiles, and each fault by itself."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from eozoo_barlow_twins.landcover import LandCoverTask
+from eozoo_barlow_twins.layout import Tile
+from eozoo_barlow_twins.phenology import LEGEND, write_landscape
+from eozoo_barlow_twins.pretrain import BarlowTwinsTask
+from eozoo_barlow_twins.settings import LabelledData, PretrainData
+from eozoo_barlow_twins.splits import split_map
+from eozoo_core.checking import Findings
+from eozoo_core.config import load_settings
+from eozoo_core.tiles import Window
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SMALL = ("data.dataset=d", "data.block=8", "data.sample_size=8", "data.min_valid=8")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made")
+    for number in (1, 2):
+        write_landscape(root / "data/d/processed" / f"T{number}", 40, 24, number)
+    return root
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "base")
+
+
+def check(root, *overrides, task=LandCoverTask):
+    legend = [f"data.legend={json.dumps(LEGEND)}"] if task is LandCoverTask else []
+    values = load_settings(task.Settings, None, [f"runtime.base_path={root}", *SMALL, *legend, *overrides])
+    findings = Findings()
+    with findings.guard("data"):
+        task(values).check(findings)
+    return findings
+
+
+def told(findings):
+    return [
+        (f.level, f.subject, f"{f.measured} -> {f.remedy}") for f in findings.found if f.level in ("warning", "error")
+    ]
+
+
+def change(root, name, what):
+    file = root / "data/d/processed" / name
+    np.save(file, what(np.load(file, allow_pickle=False)))
+
+
+def test_good_tiles_give_no_warning_counts_that_training_has_and_a_picture(root):
+    from eozoo_barlow_twins.batches import PixelIndex
+
+    found = check(root)
+    assert told(found) == []
+    usable = next(f.numbers for f in found.found if f.subject == "usable pixels")
+    data = LabelledData(dataset="d", block=8, sample_size=8, min_valid=8, legend=LEGEND)
+    tiles = [Tile(root / "data/d/processed" / f"T{n}") for n in (1, 2)]
+    assert usable == {
+        name: len(PixelIndex(tiles, data, kind)) for name, kind in (("train", 0), ("val", 1), ("test", 2))
+    }
+    panels = found.preview[1]()
+    assert [p.title for p in panels[3:]] == ["clear dates", "split", "more than 8 clear dates", "label"]
+    assert panels[-1].classes == tuple(LEGEND.values())
+
+
+def test_pre_training_needs_no_labels(root):
+    for tile in (root / "data/d/processed").iterdir():
+        (tile / "labels.npy").unlink()
+    found = check(root, task=BarlowTwinsTask)
+    assert told(found) == []
+    assert [f.level for f in found.found if f.subject == "labels"] == ["unknown"]
+
+
+FAULTS = [
+    (
+        lambda r: change(r, "T1/bands.npy", lambda a: np.uint16(a + 1000)),
+        "values: offset",
+        "prepare.scenes.offset=-1000",
+    ),
+    (lambda r: change(r, "T1/band_mean.npy", lambda a: a / 1e4), "T1: statistics", "prepare barlow_twins statistics"),
+    (lambda r: (r / "data/d/processed/T1/band_std.npy").unlink(), "T1", "band_std.npy: is missing"),
+    (lambda r: change(r, "T1/labels.npy", lambda a: np.where(a == 10, 11, a)), "train", "holds code 11"),
+    (lambda r: change(r, "T1/masks.npy", lambda a: a * 2), "T1", "masks.npy: holds 2"),
+    (
+        lambda r: shutil.copytree(r / "data/d/processed/T1", r / "data/d/processed/Z9"),
+        "leakage: tiles",
+        "the same bytes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "subject", "words"), FAULTS, ids=[f[2] for f in FAULTS])
+def test_one_fault_gives_one_finding(root, spoil, subject, words):
+    spoil(root)
+    found = told(check(root))
+    assert {s for _, s, _ in found} <= {subject, "T1: statistics"}
+    assert [text for _, s, text in found if s == subject and words in text]
+
+
+def test_reflectance_stored_as_whole_numbers_is_told(root):
+    change(root, "T1/bands.npy", lambda a: np.uint16(a // 10_000))
+    assert "too little for [reflectance x 10000]" in {s: t for _, s, t in told(check(root))}["values"]
+
+
+def test_tiles_that_overlap_are_told_unless_they_are_in_one_split(root):
+    folder = root / "data/d/processed"
+    info = [json.loads((folder / name / "tile.json").read_text()) for name in ("T1", "T2")]
+    info[1]["transform"][2] = info[0]["transform"][2] + 200  # half a tile to the east
+    (folder / "T2/tile.json").write_text(json.dumps(info[1]))
+    assert [s for _, s, _ in told(check(root))] == ["leakage: tiles"]
+    shutil.copytree(folder / "T1", folder / "T3")
+    info[0]["transform"][2] += 90_000
+    (folder / "T3/tile.json").write_text(json.dumps(info[0]))
+    change(root, "T3/bands.npy", lambda a: a + np.uint16(1))
+    assert told(check(root, 'data.test_tiles=["T1","T2"]', task=BarlowTwinsTask)) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "subject", "words"),
+    [
+        (("data.buffer=0",), "leakage: blocks", "training pixels touch test pixels"),
+        (('data.val_tiles=["X"]',), "tiles", "has no tile 'X'"),
+        (("data.min_valid=30",), "train: pixels", "lower data.min_valid"),
+        (("model.pretrained=/nowhere",), "model.pretrained", "/nowhere: holds no run"),
+        (("runtime.base_path=/nowhere",), "data", "/nowhere/data/d/processed: no such folder"),
+        (("data.bands=[B04, B99]",), "T1", "has no band 'B99'"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_told(root, overrides, subject, words):
+    assert [text for _, s, text in told(check(root, *overrides)) if s == subject and words in text]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 10), st.integers(1, 10), st.integers(0, 4), st.booleans())
+def test_the_split_of_a_window_is_that_of_the_tile(made, row, col, height, width, buffer, fields):
+    """Reading a window of a large tile, the check must see the very split that training makes."""
+    tile = Tile(made / "data/d/processed/T1")
+    if fields:
+        tile.layer = lambda name: (np.arange(1600) // 7 % 40).reshape(40, 40)
+        tile.has = lambda name: True
+    data = PretrainData(sample_size=8, min_valid=8, block=8, buffer=buffer)
+    whole = split_map(tile, data)
+    window = Window(row, col, height, width)
+    assert (split_map(tile, data, window) == whole[window.slices]).all()
