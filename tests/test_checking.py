@@ -214,6 +214,9 @@ def test_statistics_that_are_not_of_these_data_are_told():
     found = told(look(images, bands=bands))
     assert list(found) == ["train: statistics"]
     assert "its statistics say 2600 +- 1400" in found["train: statistics"]
+    for mean, std, wrong in ((0.26, 0.14, False), (0.8, 0.14, True), (0.26, 0.01, True), (0.26, 2.0, True)):
+        found = told(look(images, bands=[Channel("red", "", mean=mean, std=std), Channel("nir")]))
+        assert bool(found) == wrong, (mean, std)
 
 
 def test_classes_are_counted_and_those_without_name_or_training_are_told():

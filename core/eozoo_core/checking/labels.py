@@ -47,7 +47,8 @@ def judge_labels(
         _judge_classes(findings, pooled, label, first)
     elif pooled[first.split.name].size and np.ptp(pooled[first.split.name]) == 0:
         findings.error(f"{first.split.name}: labels", "all have one and the same value: there is nothing to learn")
-    _histogram(findings, pooled, label)
+    thinned = max(one.thinned for one in seen.values())
+    _histogram(findings, pooled, label, f", up to every {thinned}th" if thinned > 1 else "")
 
 
 def _judge_classes(findings: Findings, pooled: Mapping[str, np.ndarray], label: Classes, first: Seen) -> None:
@@ -62,7 +63,7 @@ def _judge_classes(findings: Findings, pooled: Mapping[str, np.ndarray], label: 
         findings.error(f"{first.split.name}: labels", "are all of one class: there is nothing to learn")
 
 
-def _histogram(findings: Findings, pooled: Mapping[str, np.ndarray], label: Channel | Classes) -> None:
+def _histogram(findings: Findings, pooled: Mapping[str, np.ndarray], label: Channel | Classes, of: str) -> None:
     """A table of the share of labels per class or interval and split."""
     values = np.concatenate(list(pooled.values()))
     if not values.size:
@@ -82,7 +83,7 @@ def _histogram(findings: Findings, pooled: Mapping[str, np.ndarray], label: Chan
         [name, *(f"{counts[n][k]:,} ({percent(counts[n][k] / max(1, sum(counts[n])))})" for n in pooled)]
         for k, name in enumerate(names)
     ]
-    findings.table("labels of what was read", ["label", *pooled], rows)
+    findings.table(f"labels of what was read{of}", ["label", *pooled], rows)
 
 
 def _round_edges(low: float, high: float) -> np.ndarray:

@@ -103,8 +103,8 @@ def fingerprints(image: np.ndarray) -> np.ndarray:
 
     Each is of a square of 2 x 2 pixels, all their bands, whatever their order: the same pixels give the same numbers
     when an image is renamed, shifted, cut, turned or mirrored, and other values give other ones. Squares in which
-    something is missing, even ones (no data, saturation) and those that are in the image more than once (few grey
-    levels) give none.
+    something is missing, even ones (no data, saturation) and those that are in the image more than once give none; an
+    image with so few grey levels that most of its squares are repeated gives nothing at all.
     """
     bits = np.ascontiguousarray(image + np.float32(0), np.float32).view(np.uint32)  # + 0: -0.0 is 0.0
     pixel = np.zeros(image.shape[1:], np.uint64)
@@ -116,7 +116,8 @@ def fingerprints(image: np.ndarray) -> np.ndarray:
     good &= np.logical_or.reduce([pixel[c] != pixel[corners[0]] for c in corners[1:]])
     prints = _mixed(sum(pixel[c][good] for c in corners) if good.any() else np.empty(0, np.uint64))
     kept, counts = np.unique(prints[prints % np.uint64(_KEPT) == 0], return_counts=True)
-    return kept[counts == 1]
+    once = kept[counts == 1]
+    return once if 2 * len(once) > counts.sum() else once[:0]
 
 
 def shared_pixels(one: Sequence[np.ndarray], two: Sequence[np.ndarray]) -> list[tuple[int, int, float]]:

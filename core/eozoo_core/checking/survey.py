@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eozoo_core.checking.leakage import Place
 
 _VALUES = 4096  # of a band in a sample: enough for percentiles
-_LABELS = 2**16  # of a sample, for the histogram
+_LABELS = 2**15  # of a sample, for the histogram
 _READ = 2**28  # values read of a split at most; a map of 14 bands and 4000 x 4000 pixels is as many
 _TAGS = np.array([-9999.0, -32768.0, np.finfo(np.float32).min, -1e30], np.float32)  # "nothing", where nobody says so
 
@@ -80,7 +80,8 @@ class Seen:
     """What the samples that were read of one split hold.
 
     Per channel: ``statistics`` and ``places``, the number of values with those that are missing. ``levels`` are the
-    98th percentiles of absolute values (samples, C), NaN = nothing there. ``even`` are samples with pixels in which
+    98th percentiles of absolute values (samples, C), NaN = nothing there. Of very many labels in a sample every
+    ``thinned``-th is kept. ``even`` are samples with pixels in which
     all bands are one and the same number, that number, and their share. ``best`` is the sample for the picture.
     """
 
@@ -96,6 +97,7 @@ class Seen:
     suspects: list[Suspect] = field(default_factory=list)
     levels: list[np.ndarray] = field(default_factory=list)
     labels: list[np.ndarray] = field(default_factory=list)
+    thinned: int = 1
     labelled: int = 0
     label_values: int = 0
     untagged: list[tuple[str, float]] = field(default_factory=list)
@@ -201,7 +203,9 @@ def _take_label(seen: Seen, label: np.ndarray | None, what: Channel | Classes | 
     if isinstance(what, Classes):
         codes = np.unique(values)
         seen.unnamed += [(name, int(c)) for c in codes[~np.isin(codes, list(what.names))]]
-    part = values[:: max(1, values.size // _LABELS)]
+    step = -(-values.size // _LABELS) or 1
+    seen.thinned = max(seen.thinned, step)
+    part = values[::step]
     seen.labels.append(part)
     if isinstance(what, Channel) and (reason := out_of_range(what, part)) is not None:
         seen.label_suspects.append(Suspect(name, what.name, reason, likely_mistake(what, part)))
