@@ -80,3 +80,16 @@ def test_no_pyplot(tmp_path):
         "print('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_classes_have_one_colour_each_and_their_names_on_the_bar(tmp_path):
+    from eozoo_core.plots import _class_colours
+
+    values = np.array([[0, 1], [2, np.nan]], np.float32)
+    names = ("forest", "town", "a class with a very long name indeed")
+    quicklook([Panel(values, "label", classes=names)], tmp_path / "classes.png")
+    assert (tmp_path / "classes.png").stat().st_size > 1000
+    for count in (3, 15, 30):
+        colours = _class_colours(count)
+        assert count == colours.N
+        assert len({colours(i) for i in range(count)}) == min(count, 20)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.checking import Channel, Classes, Findings, Item, Place, Split, channel, inspect
+from eozoo_core.checking import Channel, Classes, Findings, Item, Split, channel, inspect
 from eozoo_core.checking.findings import listed, percent
-from eozoo_core.checking.leakage import nearest, same_files
 from eozoo_core.tiles import Window
 
+from eozoo_barlow_twins.ground import judge_ground
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.layout import Tile, processed
 from eozoo_barlow_twins.splits import SPLITS, split_map
@@ -57,7 +56,7 @@ def check_tiles(
     _judge_pixels(parts, data, findings)
     _judge_statistics(parts, findings)
     _judge_offset(parts, names, findings)
-    _judge_ground(tiles, data, findings)
+    judge_ground(tiles, data, findings)
     findings.picture(str(parts[0].tile.path), lambda: _panels(parts[0], names, label))
 
 
@@ -235,62 +234,6 @@ def _judge_offset(parts: Sequence[_Part], names: tuple[str, ...], findings: Find
         text = f"{listed([n for n, _ in odd])}: 99 % of the clear values are above {odd[0][1]:.0f} in every band"
         findings.warning("values: offset", f"{text}: that looks like products of baseline 04.00 and later as they are",
                          "make the tiles again with prepare.scenes.offset=-1000")  # fmt: skip
-
-
-def _judge_ground(tiles: Sequence[Tile], data: PixelData, findings: Findings) -> None:
-    """A place in two tiles is in two splits, because each tile is divided for itself; a copy of a tile too."""
-    places = [_place(tile) for tile in tiles]
-    known = [i for i, place in enumerate(places) if place is not None]
-    clean = True
-    for j in range(1, len(tiles)):
-        same = same_files([t.path / "bands.npy" for t in tiles[:j]], [tiles[j].path / "bands.npy"])
-        if same and not _together(tiles[j].name, same[0][0].parent.name, data):
-            clean = False
-            text = f"{same[0][1]} holds the same bytes as {same[0][0]}"
-            findings.error("leakage: tiles", text, "keep one of the two: each is divided for itself")
-            continue
-        if j not in known:
-            continue
-        others = [i for i in known if i < j and not _together(tiles[i].name, tiles[j].name, data)]
-        if others and (near := nearest([places[j]], [places[i] for i in others])).overlap[0]:
-            clean = False
-            other = tiles[others[int(near.index[0])]]
-            text = f"{tiles[j].path} and {other.path} overlap on the ground, and each is divided for itself"
-            findings.error("leakage: tiles", text, "put both into data.test_tiles, or leave one out of data.tiles")
-    _tell_ground(tiles, places, data, clean, findings)
-
-
-def _tell_ground(
-    tiles: Sequence[Tile], places: Sequence[Place | None], data: PixelData, clean: bool, findings: Findings
-) -> None:
-    lost = [tile.name for tile, place in zip(tiles, places, strict=True) if place is None]
-    if lost:
-        findings.unknown("CRS", f"{listed(lost)}: tile.json gives no CRS and transform",
-                         "add them: then overlapping tiles can be found")  # fmt: skip
-    elif clean:
-        findings.ok("leakage: tiles", "no two tiles overlap on the ground or are copies of one another")
-    if data.buffer == 0 and data.val_share + data.test_share > 0:
-        findings.warning("leakage: blocks", "training pixels touch test pixels (data.buffer=0)",
-                         "neighbours are alike: set data.buffer to 1 or more, or keep whole tiles apart")  # fmt: skip
-    elif data.val_share + data.test_share > 0:
-        how = "fields of blocks.npy" if any(t.has("blocks.npy") for t in tiles) else f"squares of {data.block} px"
-        findings.ok("leakage: blocks", f"split by {how}, {data.buffer} px left out of training around the others")
-
-
-def _together(one: str, two: str, data: PixelData) -> bool:
-    """Whether two tiles are wholly in the same split."""
-    return any(one in names and two in names for names in (data.val_tiles, data.test_tiles))
-
-
-def _place(tile: Tile) -> Place | None:
-    crs, transform = tile.info.get("crs"), tile.info.get("transform")
-    if not crs or not transform:
-        return None
-    a, b, c, d, e, f = (float(v) for v in transform[:6])
-    h, w = tile.shape[1:3]
-    xs, ys = zip(*((a * x + b * y + c, d * x + e * y + f) for x in (0, w) for y in (0, h)), strict=True)
-    crs = crs if isinstance(crs, str) else json.dumps(crs)
-    return Place(tile.name, (min(xs), min(ys), max(xs), max(ys)), crs)
 
 
 def _panels(part: _Part, names: tuple[str, ...], label: Classes | None) -> list[Panel]:
