@@ -91,7 +91,7 @@ def test_warnings_fail_with_strict_only(check, data):
     ("arguments", "words"),
     [
         (["--samples", "-1"], "--samples -1: give 0 (all) or more"),
-        (["--set", "model.widht=3"], "unknown setting 'model.widht'. Did you mean 'width'?"),
+        (["--set", "model.widht=3"], "unknown setting 'model.widht'. Did you mean 'model.width'?"),
         (["--out", "{data}/train.npy"], "train.npy: is a file; give a folder"),
     ],
 )
