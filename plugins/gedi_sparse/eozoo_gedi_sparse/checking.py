@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from eozoo_core.checking import Channel, Findings, Item, Place, Split, channel, inspect, inspect_apart, place_of
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import RasterInfo, read_info
+from eozoo_core.raster import Grid, RasterInfo, read_info
 from eozoo_core.tiles import Window
 
 from eozoo_gedi_sparse.data import SparseTiles
 from eozoo_gedi_sparse.pairs import Pair, Pairs, chosen_names, files_of, make_pair, unpaired
+from eozoo_gedi_sparse.placing import patch_grids
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def check(settings: GediSettings, findings: Findings) -> None:
     from eozoo_gedi_sparse.training import folders
 
     roots = folders(settings)
-    splits, channels = [], None
+    splits, channels, grids = [], None, {}
+    with findings.guard("patches.csv"):
+        grids = patch_grids(roots[0].parent)
     for name in ("train", "val", "test"):
         if name == "test" and not all((root / name).is_dir() for root in roots):
             findings.unknown("test", f"there is no {roots[0] / name}", "without it nothing is scored after training")
@@ -45,14 +48,14 @@ def check(settings: GediSettings, findings: Findings) -> None:
         with findings.guard(name):
             files = _Files(settings.data, *roots, name)
             _judge_pairs(files, findings)
-            splits.append(_split(files))
+            splits.append(_split(files, grids))
             if channels is None:
                 channels = [_band(n, u) for n, u in zip(*files.bands())]
     if not splits or channels is None:
         return
     label = _LABELS[settings.data.unit]
     seen = inspect(findings, splits, channels, label, _REMEDIES)
-    inspect_apart(findings, splits, *_gap(settings, splits))
+    inspect_apart(findings, splits, *_gap(settings, splits, grids))
     _judge_sizes(settings.data, seen, findings)
     if shown := next((one for one in seen.values() if one.best), None):
         findings.picture(shown.shown, lambda: _panels(shown, channels, label))
@@ -96,7 +99,7 @@ def _judge_pairs(files: _Files, findings: Findings) -> None:
         level(f"{files.split}: pairs", f"without partner: {len(files.lone)}, first {files.lone[0]}", remedy)
 
 
-def _split(files: _Files) -> Split:
+def _split(files: _Files, grids: dict[tuple[str, str], Grid]) -> Split:
     names = [str(files.inputs[name]) for name in files.names]
 
     def read(i: int) -> Item:
@@ -106,7 +109,8 @@ def _split(files: _Files) -> Split:
         return Item(image, target)
 
     def place(i: int) -> Place | None:
-        return place_of(names[i], read_info(names[i]).grid)
+        grid = read_info(names[i]).grid
+        return place_of(names[i], grid if grid.crs else grids.get((files.split, files.names[i]), grid))
 
     return Split(files.split, names, read, [files.inputs[name] for name in files.names], place, what="patches")
 
@@ -127,10 +131,13 @@ def _band(name: str, unit: str) -> Channel:
     return channel(name, "reflectance 0..1")
 
 
-def _gap(settings: GediSettings, splits: list[Split]) -> tuple[float | None, str]:
+def _gap(settings: GediSettings, splits: list[Split], grids: dict[tuple[str, str], Grid]) -> tuple[float | None, str]:
     """Metres that step ``patches`` leaves between splits, where it is set and the patches say how large a pixel is."""
     gap = settings.prepare.patches.gap
-    grid = read_info(splits[0].names[0]).grid
+    try:
+        grid = next(iter(grids.values()), None) or read_info(splits[0].names[0]).grid
+    except ZooError:  # said where the patch was read
+        return None, ""
     if not gap or grid.transform is None or grid.crs is None or not grid.crs.is_projected:
         return None, ""
     metres = gap * abs(grid.transform.a) * grid.crs.linear_units_factor[1]

@@ -1,5 +1,7 @@
 """``eozoo check gedi_sparse``: good patches, and each fault by itself."""
 
+import json
+
 import numpy as np
 import pytest
 import rasterio
@@ -108,6 +110,20 @@ def test_neighbours_nearer_than_the_gap_of_the_patches_are_told(root):
     near = told(check(root, PatchesSettings(gap=6)))
     assert [s for _, s, _ in near] == ["leakage train/val: ground", "leakage val/test: ground"]
     assert "nearer than the 120 m of prepare.patches.gap=6 px" in near[0][2]
+
+
+def test_patches_without_crs_lie_where_the_step_that_cut_them_says(root):
+    rows = ["split,name,row,col,size"]
+    for i, split in enumerate(SPLITS):
+        rows += [f"{split},p{n},{100 * n},{36 * i},32" for n in range(SPLITS[split])]
+    (root / "patches.csv").write_text("\n".join(rows))
+    about = {"crs": "EPSG:32647", "transform": [20, 0, 480000, 0, -20, 2080000]}
+    (root / "patches.json").write_text(json.dumps(about))
+    ground = next(f for f in check(root).found if f.subject == "leakage: ground")
+    assert ground.numbers["nearest_m"] == {"train/val": 80, "train/test": 800, "val/test": 80}  # 4 and 40 px of 20 m
+    assert "120 m of prepare.patches.gap=6" in told(check(root, PatchesSettings(gap=6)))[0][2]
+    (root / "patches.csv").write_text("split,name\ntrain,p0")
+    assert [s for _, s, _ in told(check(root))] == ["patches.csv"]
 
 
 def test_no_folder_is_an_error_that_says_which_setting(tmp_path):
