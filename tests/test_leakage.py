@@ -37,6 +37,7 @@ def gap(a, b):
     return math.hypot(max(across, 0), max(along, 0)), across < 0 and along < 0
 
 
+@settings(max_examples=50, deadline=None)
 @given(lists, lists)
 def test_nearest_is_that_of_brute_force(one, two):
     found = nearest(places(one), places(two))
@@ -48,6 +49,7 @@ def test_nearest_is_that_of_brute_force(one, two):
         assert named == (pytest.approx(found.metres[i]), found.overlap[i])
 
 
+@settings(max_examples=50, deadline=None)
 @given(lists, lists, st.integers(-10_000, 10_000))
 def test_nearest_is_mutual_and_does_not_depend_on_the_origin(one, two, shift):
     there, back = nearest(places(one), places(two)), nearest(places(two), places(one))
@@ -104,6 +106,7 @@ def test_a_place_is_the_box_around_a_turned_raster_and_nothing_without_a_crs():
 stamps = st.lists(st.integers(0, 10_000), min_size=1, max_size=8)
 
 
+@settings(max_examples=50, deadline=None)
 @given(stamps, stamps)
 def test_nearest_time_is_that_of_brute_force(one, two):
     index, between = nearest_time(np.array(one, "datetime64[s]"), np.array(two, "datetime64[s]"))
@@ -125,7 +128,7 @@ def image(seed, bands=3, side=40):
     return np.random.default_rng(seed).normal(size=(bands, side, side)).astype("float32")
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(0, 3), st.booleans(), st.integers(0, 15), st.integers(0, 15))
 def test_the_same_ground_is_known_turned_mirrored_and_cut(seed, turns, mirrored, row, col):
     whole = image(seed, bands=1 + seed % 3)
@@ -138,6 +141,7 @@ def test_the_same_ground_is_known_turned_mirrored_and_cut(seed, turns, mirrored,
     assert shared_pixels([fingerprints(whole)], [mine]) == [(0, 0, 1.0)]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 1000))
 def test_other_ground_shares_nothing(seed):
     assert shared_pixels([fingerprints(image(seed))], [fingerprints(image(seed + 1))]) == []

@@ -63,7 +63,7 @@ FAULTS = [
     (lambda t: sidecar(t / "test/tile_0001.npz", place="train_3"), (), "error", "leakage: places", "train_3"),
     (lambda t: None, ("runtime.weights=/nowhere.pt",), "error", "runtime.weights", "/nowhere.pt: no such file"),
     (lambda t: None, ("data.tile_size=64",), "error", "train: sizes", "32 x 32 px are smaller than data.tile_size=64"),
-    (lambda t: shutil.rmtree(t / "val"), (), "error", "val", "holds no NPZ tile"),
+    (lambda t: shutil.rmtree(t / "val"), (), "error", "val", "has no split 'val'"),
     (lambda t: (t / "train/tile_0003.npz").write_bytes(b"PK no"), (), "error", "train", "cannot be read as an NPZ"),
 ]
 
