@@ -10,9 +10,7 @@ from typing import Any
 from eozoo_core.errors import ZooError, did_you_mean
 
 from eozoo.registry import Registry
-from eozoo.testing import declared, described, listed, loaded, predicted, scored, trained, written
-
-from eozoo.testing import checked, declared, listed, loaded, predicted, scored, trained, written
+from eozoo.testing import checked, declared, described, listed, loaded, predicted, scored, trained, written
 from eozoo.testing.bench import Bench
 
 CheckFunction = Callable[[Bench, Path], None]
@@ -25,7 +23,6 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     declared.parameters_are_named,
     declared.sample_is_repeatable,
     described.cards_are_complete,
-
     checked.check_finds_what_is_wrong,
     trained.same_seed_same_result,
     trained.continues_after_an_epoch,
