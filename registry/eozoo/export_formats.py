@@ -215,5 +215,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    """What is wrong in one line: the last cause where there is one, and of torch's lists the first item."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line.strip(" -") for line in lines if line.startswith("  - ")), lines[0])

@@ -127,7 +127,11 @@ def _resized(graph: Graph, sizes: dict[str, int]) -> Arrays:
 
 
 def _case(task: Task, run: Run, graph: Graph, inputs: Arrays) -> Case:
+    import numpy as np
+
     predicted = task.predict(run, inputs)
+    if empty := [name for name in graph.outputs if not np.isfinite(predicted[name]).any()]:
+        raise ValueError(f"{run.task}: Graph.inputs give no value in {empty[0]!r}: nothing could be compared")
     if graph.tolerance <= TOLERANCE:
         return Case(inputs, predicted, None)
     import torch

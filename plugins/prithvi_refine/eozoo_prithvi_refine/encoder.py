@@ -71,7 +71,7 @@ class PrithviEncoder(nn.Module):
         table = resize_table(self.pos_embed, self.grid, grid)
         tokens = self.patch_embed(x) + table[:, 1:]
         tokens = self._add_coordinates(tokens, grid, temporal, location)
-        cls = (self.cls_token + table[:, :1]).expand(len(x), -1, -1)
+        cls = (self.cls_token + table[:, :1]).expand(x.shape[0], -1, -1)
         return torch.cat([cls.to(tokens.dtype), tokens], dim=1)
 
     def forward(
