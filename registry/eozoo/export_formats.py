@@ -66,7 +66,7 @@ def torch_export() -> Write:
         program = _traced(graph)
         with file.open("wb") as opened:
             torch.export.save(program, opened, extra_files={ABOUT: json.dumps(about)})
-        with file.open("rb") as opened:
+        with file.open("rb") as opened, _quiet():
             module = torch.export.load(opened).module()
         return _called(graph, module)
 
@@ -80,9 +80,9 @@ def safetensors() -> Write:
         from safetensors.torch import load_file, save_file
 
         module = graph.module.eval()
-        state = {name: tensor.contiguous().clone() for name, tensor in module.state_dict().items()}
-        save_file(state, file, _texts(about))
-        module.load_state_dict(load_file(file), strict=True)
+        save_file({name: t.contiguous().clone() for name, t in _tensors(module).items()}, file, _texts(about))
+        for name, tensor in load_file(file).items():
+            _tensors(module)[name].copy_(tensor)
         return _called(graph, module)
 
     return write
@@ -105,7 +105,7 @@ def _write_onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
     import onnxruntime
     import torch
 
-    size = sum(t.numel() * t.element_size() for t in graph.module.state_dict().values())
+    size = sum(t.numel() * t.element_size() for t in _tensors(graph.module).values())
     if size > _LARGEST:
         raise ZooError(f"an ONNX file holds at most 2 GB, these weights take {size / 1e9:.1f}; use --format torch-export")
     program, names = _traced(graph), [*graph.inputs]
@@ -136,6 +136,11 @@ def _write_onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
 
 
 FORMATS: dict[str, Callable[[], Write]] = {"torch-export": torch_export, "onnx": onnx, "safetensors": safetensors}
+
+
+def _tensors(module: Any) -> dict[str, Any]:
+    """Everything that a network computes with; its own ``state_dict`` may leave out what a run keeps elsewhere."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 def _traced(graph: Graph) -> Any:

@@ -94,11 +94,15 @@ class ClayRegressor(TaModel):
 
     def features(self, batch: Batch) -> Tensor:
         """Return Clay's class token and the token(s) of the window's centre, ``(B, 2 dim)`` float32."""
-        loc, time = batch["loc"], batch["time7"]
-        pixels = F.interpolate(batch["x"][:, :SPECTRAL], (self.size, self.size), mode="bilinear", align_corners=False)
-        gsd = loc[:, 2] * WINDOW / self.size  # the enlarged window has smaller pixels
+        gsd = batch["loc"][:, 2] * WINDOW / self.size  # the enlarged window has smaller pixels
         if bool((gsd == gsd[0]).all()):
             gsd = gsd[:1]  # as ever: then the positions are encoded once, not for every sample
+        return self.features_at(batch, gsd)
+
+    def features_at(self, batch: Batch, gsd: Tensor) -> Tensor:
+        """Return ``features`` with the pixel size of the enlarged window given, (1,) or (B,) metres."""
+        loc, time = batch["loc"], batch["time7"]
+        pixels = F.interpolate(batch["x"][:, :SPECTRAL], (self.size, self.size), mode="bilinear", align_corners=False)
         tokens = self.encoder(pixels, time[:, :4], place_encoding(loc), gsd, self.waves, self.kernel())
         side = self.size // PATCH
         middle = slice((side - 1) // 2, side // 2 + 1)  # one token, or four where the side is even

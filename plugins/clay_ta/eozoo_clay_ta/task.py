@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core import Plan, Sample, Task, ZooError
+from eozoo_core import Graph, Plan, Sample, Task, ZooError
 
 from eozoo_clay_ta.settings import ClaySettings
 
@@ -46,6 +46,12 @@ class ClayTa(Task):
         from eozoo_clay_ta.predicting import make_predictor
 
         return make_predictor(run, self.settings)
+
+    def graph(self, run: Run) -> Graph:
+        """Windows in physical units to temperatures as one network; see ``graphs``."""
+        from eozoo_clay_ta.graphs import make_graph
+
+        return make_graph(run, self.settings)
 
     def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
         """Write maps; see ``inference``."""
