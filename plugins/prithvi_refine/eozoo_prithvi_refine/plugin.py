@@ -86,7 +86,25 @@ def eozoo_models() -> list[Spec]:
         gives=(Port("scores", "B 1 h w"),),
         citation="Isola et al. 2017, arXiv:1611.07004",
     )
-    return [*encoders, refiner, judge]
+    dense = Spec(
+        "prithvi_dense",
+        "eozoo_prithvi_refine.dense:prithvi_dense",
+        "Maps with a Prithvi encoder: any bands in, a value for every pixel out, any size",
+        needs=needs,
+        takes=(Port("image", "B C H W"),),
+        gives=(Port("mean", "B 1 H W"), Port("log_scale", "B 1 H W")),
+        citation=f"{_PRITHVI}; Liu et al. 2022, ConvNeXt, arXiv:2201.03545",
+        card=Card(
+            purpose="Regression maps in other tasks, for example gedi_sparse with model.name=prithvi_dense.",
+            inputs="Standardised bands; model.options.bands says which of them are Prithvi's six.",
+            weights="The published encoders (options encoder and pretrained), or none.",
+            limits=(
+                "The task's standardisation stands in for that of pre-training: each band has mean 0 and deviation 1.",
+                "Checkpoints hold the whole encoder, also where it is frozen: 2.5 GB each with 600 million parameters.",
+            ),
+        ),
+    )
+    return [*encoders, refiner, judge, dense]
 
 
 @hookimpl
