@@ -107,7 +107,9 @@ def _write_onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
 
     size = sum(t.numel() * t.element_size() for t in _tensors(graph.module).values())
     if size > _LARGEST:
-        raise ZooError(f"an ONNX file holds at most 2 GB, these weights take {size / 1e9:.1f}; use --format torch-export")
+        raise ZooError(
+            f"an ONNX file holds at most 2 GB, these weights take {size / 1e9:.1f}; use --format torch-export"
+        )
     program, names = _traced(graph), [*graph.inputs]
     with _quiet():
         try:

@@ -19,6 +19,7 @@ from eozoo_clay_ta.training import load_model
 
 if TYPE_CHECKING:
     from eozoo_core import Run
+    from eozoo_core.task import Registry
 
     from eozoo_clay_ta.settings import ClaySettings
 
@@ -77,9 +78,9 @@ def calendar(seconds: Tensor, sza_centre: Tensor) -> Tensor:
     return torch.stack([*parts, sza_centre], dim=1)
 
 
-def make_graph(run: Run, settings: ClaySettings) -> Graph:
+def make_graph(run: Run, settings: ClaySettings, registry: Registry | None = None) -> Graph:
     """Return best.pt as a graph with four plausible windows as example."""
-    model, rng = load_model(run, settings), np.random.default_rng(0)
+    model, rng = load_model(run, settings, registry), np.random.default_rng(0)
     if isinstance(model, ClayRegressor) and model.encoder is not None:
         model.kernel()  # generated once, before anything is traced
     norm, metres = model.normalisation(), run.trained_settings(type(settings)).data.grid.metres
