@@ -25,7 +25,7 @@ _LARGEST = 2_000_000_000  # bytes; an ONNX file is one protobuf message, which e
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 
-class Untraceable(ZooError):
+class UntraceableError(ZooError):
     """torch cannot turn this network into a graph."""
 
 
@@ -107,9 +107,7 @@ def _write_onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
 
     size = sum(t.numel() * t.element_size() for t in _tensors(graph.module).values())
     if size > _LARGEST:
-        raise ZooError(
-            f"an ONNX file holds at most 2 GB, these weights take {size / 1e9:.1f}; use --format torch-export"
-        )
+        raise ZooError(f"an ONNX file holds 2 GB, these weights take {size / 1e9:.1f}; use --format torch-export")
     program, names = _traced(graph), [*graph.inputs]
     with _quiet():
         try:
@@ -117,7 +115,7 @@ def _write_onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
                 program, (), input_names=names, output_names=list(graph.outputs), dynamo=True, verbose=False
             )
         except Exception as error:  # what it cannot convert it says in many ways
-            raise Untraceable(f"torch cannot write this network as ONNX ({_line(error)})") from error
+            raise UntraceableError(f"torch cannot write this network as ONNX ({_line(error)})") from error
         model = made.model_proto
     _name_axes(model, graph)
     for name, text in _texts(about).items():
@@ -132,7 +130,7 @@ def _write_onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
         try:
             return dict(zip(graph.outputs, session.run(None, inputs), strict=True))
         except Exception as error:  # onnxruntime has no exception of its own to catch
-            raise Untraceable(f"onnxruntime cannot run what torch wrote ({_line(error)})") from error
+            raise UntraceableError(f"onnxruntime cannot run what torch wrote ({_line(error)})") from error
 
     return again
 
@@ -146,7 +144,7 @@ def _tensors(module: Any) -> dict[str, Any]:
 
 
 def _traced(graph: Graph) -> Any:
-    """Return the torch.export program. Raises Untraceable, with torch's reason, also where a free size is not free."""
+    """Return the torch.export program. Raises UntraceableError, with torch's reason, also where a free size is not free."""
     import numpy as np
     import torch
 
@@ -173,7 +171,7 @@ def _traced(graph: Graph) -> Any:
                 reason = reason or error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    raise Untraceable(f"torch cannot export this network ({_line(reason)}); try --format safetensors") from reason
+    raise UntraceableError(f"torch cannot export this network ({_line(reason)}); try --format safetensors") from reason
 
 
 def _called(graph: Graph, module: Any) -> Reloaded:
@@ -183,7 +181,7 @@ def _called(graph: Graph, module: Any) -> Reloaded:
         try:
             found = module(*(torch.from_numpy(array) for array in inputs.values()))
         except (RuntimeError, AssertionError) as error:  # a size that the graph turns out not to take
-            raise Untraceable(f"the exported network cannot run ({_line(error)})") from error
+            raise UntraceableError(f"the exported network cannot run ({_line(error)})") from error
         return {name: value.numpy() for name, value in zip(graph.outputs, found, strict=True)}
 
     return again

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
 
-from eozoo.export_formats import FORMATS, Untraceable, describe
+from eozoo.export_formats import FORMATS, UntraceableError, describe
 
 if TYPE_CHECKING:
     from eozoo_core import Run, Task
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4  # of the largest value of an output
 
 
-class Differs(ZooError):
+class DiffersError(ZooError):
     """What was written predicts otherwise than the original."""
 
 
@@ -66,7 +66,7 @@ def _first_that_fits(task: Task, run: Run, graph: Graph, write: Callable[[Graph]
                 again = write(free)
                 cases = [_case(task, run, free, inputs) for inputs in _inputs(free)]
                 worst = max(_difference(run, free, again, case) for case in cases)
-        except (Untraceable, Differs) as error:
+        except (UntraceableError, DiffersError) as error:
             reason = error
             continue
         fixed = sorted({w for words in graph.axes.values() for w in words} - _words(free) - {""})
@@ -90,7 +90,7 @@ def _words(graph: Graph) -> set[str]:
 
 
 def _inputs(graph: Graph) -> Iterator[Arrays]:
-    """The example; it with missing values; and where sizes are free, other sizes with missing values, and one sample."""
+    """The example; it with missing values; where sizes are free also others, with missing values, and one sample."""
     yield graph.inputs
     yield _holed(graph.inputs)
     sizes = {w: n for name, words in graph.axes.items() for w, n in zip(words, graph.inputs[name].shape)}
@@ -141,7 +141,7 @@ def _case(task: Task, run: Run, graph: Graph, inputs: Arrays) -> Case:
 
 
 def _difference(run: Run, graph: Graph, again: Reloaded, case: Case) -> float:
-    """Largest difference from predict. Raises Differs where that, or the one from the original network, is too large."""
+    """Largest difference from predict. DiffersError where that, or the one from the original network, is too large."""
     found = again(case.inputs)
     if case.original is not None:
         _compare(run, case.original, found, TOLERANCE, "the network that was exported")
@@ -155,10 +155,12 @@ def _compare(run: Run, expected: Arrays, found: Arrays, tolerance: float, what: 
     for name, b in found.items():
         a = expected[name]
         if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
-            raise Differs(f"{run.path}: the exported {name!r} is missing in other places than {what}'s; not written")
+            raise DiffersError(
+                f"{run.path}: the exported {name!r} is missing in other places than {what}'s; not written"
+            )
         gap = float(np.nanmax(np.abs(a - b), initial=0.0))
         if gap > tolerance * max(1e-12, float(np.nanmax(np.abs(a), initial=0.0))):
-            raise Differs(f"{run.path}: the exported {name!r} differs from {what} by {gap:.3g}; not written")
+            raise DiffersError(f"{run.path}: the exported {name!r} differs from {what} by {gap:.3g}; not written")
         worst = max(worst, gap)
     return worst
 

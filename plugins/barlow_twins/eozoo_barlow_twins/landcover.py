@@ -140,11 +140,11 @@ class LandCoverTask(Preparation, Task):
         from eozoo_barlow_twins.graphs import Classified, Probabilities, series_graph, whole_series
 
         model, data = self._trained(run), run.settings.data
-        codes = class_values(data)
-        module = Classified(whole_series(Probabilities(model), run, self.settings.infer), codes)
+        codes, series = class_values(data), whole_series(Probabilities(model), run, self.settings.infer)
         legend = ", ".join(f"{code} {name}" for code, name in zip(codes, class_names(data)))
         mean = model.encoder.standardise.mean.numpy()
-        return series_graph(module, run, mean, ("probabilities", "class"), f"classes in this order: {legend}")
+        outputs, about = ("probabilities", "class"), f"classes in this order: {legend}"
+        return series_graph(Classified(series, codes), run, mean, outputs, about)
 
     def series_encoder(self, run: Run) -> SeriesEncoder:
         """The trained classifier's probabilities on whole series (best.pt, strictly loaded)."""

@@ -9,6 +9,7 @@ _TARGET = Port("target", "B 1 H W")
 SLOTS = {
     "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
     "model.loss": Slot("loss", feeds=(_TARGET,), after="model"),
+    "prepare.dataset.source": Slot("dataset", wants=(Port("image", "C H W"), Port("target", "1 H W"))),
 }
 _CARD = Card(
     purpose="Maps of canopy height or above-ground biomass density where there are satellite images and GEDI shots.",

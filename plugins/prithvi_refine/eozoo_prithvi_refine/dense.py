@@ -33,8 +33,8 @@ def prithvi_dense(
 
     in_channels: bands, standardised (mean 0, deviation 1), without NaN. outputs: channels of the map.
     encoder: name of a Prithvi variant. bands: which channels (from 0) are Prithvi's blue, green, red, narrow near
-    infrared (B8A), 1.6 and 2.2 micrometres; empty = it has to find out. width, blocks: channels and ConvNeXt blocks at full
-    resolution. trainable: "all", or "none" = the encoder keeps its weights.
+    infrared (B8A), 1.6 and 2.2 micrometres; empty = it has to find out. width, blocks: channels and ConvNeXt blocks at
+    full resolution. trainable: "all", or "none" = the encoder keeps its weights.
     pretrained: file of published weights, every tensor matched; None = random.
 
     Raises ZooError for an option out of range, and for weights that do not match.
