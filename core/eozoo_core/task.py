@@ -68,7 +68,7 @@ class Graph:
     inputs: name -> example array, as ``predict`` takes it; the graph has its type, and its shape but for ``axes``.
     axes:   name -> a word for each axis of an input, "" where its size is fixed: ("batch", "", "height", "width").
             One word means one size; "batch" are independent samples.
-    about:  name -> what a stranger must know of an input: order of bands, unit, range. It travels in the file.
+    about:  name -> what a stranger must know of an input or output: order of bands, unit, range. It is in the file.
     tolerance: largest difference from ``predict``, as a share of an output's largest value. Above the default only
             where the graph computes in another precision than the run; ``note`` then says so.
     """

@@ -48,7 +48,7 @@ def describe(graph: Graph, task: Task | None = None, run: Run | None = None) -> 
         "task": run.task,
         "eozoo": version("eozoo"),
         **told,
-        "outputs": {name: {"unit": task.outputs()[name]} for name in graph.outputs},
+        "outputs": {n: {"unit": task.outputs()[n], "about": graph.about.get(n, "")} for n in graph.outputs},
         "nodata": "NaN, in inputs and outputs",
         "note": graph.note,
         "run": run.path.name,
@@ -68,7 +68,7 @@ def torch_export() -> Write:
             torch.export.save(program, opened, extra_files={ABOUT: json.dumps(about)})
         with file.open("rb") as opened, _quiet():
             module = torch.export.load(opened).module()
-        return _called(graph, module)
+        return called(graph, module)
 
     return write
 
@@ -83,7 +83,7 @@ def safetensors() -> Write:
         save_file({name: t.contiguous().clone() for name, t in _tensors(module).items()}, file, _texts(about))
         for name, tensor in load_file(file).items():
             _tensors(module)[name].copy_(tensor)
-        return _called(graph, module)
+        return called(graph, module)
 
     return write
 
@@ -144,7 +144,7 @@ def _tensors(module: Any) -> dict[str, Any]:
 
 
 def _traced(graph: Graph) -> Any:
-    """Return the torch.export program. Raises UntraceableError, with torch's reason, also where a free size is not free."""
+    """Return the torch.export program. UntraceableError with torch's reason, also where a free size is not free."""
     import numpy as np
     import torch
 
@@ -174,7 +174,8 @@ def _traced(graph: Graph) -> Any:
     raise UntraceableError(f"torch cannot export this network ({_line(reason)}); try --format safetensors") from reason
 
 
-def _called(graph: Graph, module: Any) -> Reloaded:
+def called(graph: Graph, module: Any) -> Reloaded:
+    """Return a torch module as a function of arrays by name."""
     import torch
 
     def again(inputs: Arrays) -> Arrays:

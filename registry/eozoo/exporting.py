@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
 
-from eozoo.export_formats import FORMATS, UntraceableError, describe
+from eozoo.export_formats import FORMATS, UntraceableError, called, describe
 
 if TYPE_CHECKING:
     from eozoo_core import Run, Task
@@ -53,6 +53,20 @@ def export(task: Task, run: Run, kind: str, file: Path) -> list[str]:
     finally:
         Path(temporary).unlink(missing_ok=True)
     return lines
+
+
+def check_graph(task: Task, run: Run) -> float:
+    """Compare ``task.graph`` itself, not written anywhere, with ``predict``; return the largest difference.
+
+    Raises ZooError where they differ, or where the task says that the run cannot be exported.
+    """
+    import torch
+
+    graph = task.graph(run)
+    _check_declared(graph, run)
+    with torch.no_grad():
+        again = called(graph, graph.module.eval())
+        return max(_difference(run, graph, again, _case(task, run, graph, inputs)) for inputs in _inputs(graph))
 
 
 def _first_that_fits(task: Task, run: Run, graph: Graph, write: Callable[[Graph], Reloaded]) -> list[str]:

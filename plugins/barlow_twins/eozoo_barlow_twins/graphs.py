@@ -95,8 +95,8 @@ def whole_series(network: nn.Module, run: Run, select: SelectDates) -> WholeSeri
     return WholeSeries(network.cpu(), EncoderInfo.of(run), select.passes)
 
 
-def series_graph(module: nn.Module, run: Run, mean: np.ndarray, outputs: tuple[str, ...], about: str = "") -> Graph:
-    """Return the graph with an example: six series around ``mean (C,)`` on dates of their own, some not clear."""
+def series_graph(module: nn.Module, run: Run, mean: np.ndarray, outputs: dict[str, str]) -> Graph:
+    """Return the graph of ``outputs`` (name -> what it is) with an example: six series around ``mean (C,)`` on dates of their own, some not clear."""
     info, rng = EncoderInfo.of(run), np.random.default_rng(0)
     dates = 2 * max(info.sample_size, info.min_valid) + 3
     bands = (mean * rng.uniform(0.5, 1.5, (6, dates, len(mean)))).astype("float32")
@@ -106,12 +106,12 @@ def series_graph(module: nn.Module, run: Run, mean: np.ndarray, outputs: tuple[s
     return Graph(
         module,
         {"bands": bands, "doys": days},
-        outputs,
+        tuple(outputs),
         axes={"bands": ("batch", "dates", ""), "doys": ("batch", "dates")},
         about={
             "bands": f"bands {', '.join(info.bands)}, in this order, reflectance x 10000; NaN = not clear. More than "
             f"{info.min_valid} of a pixel's dates must be clear in all bands, or its outputs are NaN",
             "doys": "day of year 1..366 of each date, in order of time",
-            **({"outputs": about} if about else {}),
+            **outputs,
         },
     )

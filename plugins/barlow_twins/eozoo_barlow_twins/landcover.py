@@ -143,8 +143,8 @@ class LandCoverTask(Preparation, Task):
         codes, series = class_values(data), whole_series(Probabilities(model), run, self.settings.infer)
         legend = ", ".join(f"{code} {name}" for code, name in zip(codes, class_names(data)))
         mean = model.encoder.standardise.mean.numpy()
-        outputs, about = ("probabilities", "class"), f"classes in this order: {legend}"
-        return series_graph(Classified(series, codes), run, mean, outputs, about)
+        about = {"probabilities": f"of the classes {legend}", "class": "code of the most probable"}
+        return series_graph(Classified(series, codes), run, mean, about)
 
     def series_encoder(self, run: Run) -> SeriesEncoder:
         """The trained classifier's probabilities on whole series (best.pt, strictly loaded)."""

@@ -85,7 +85,7 @@ class BarlowTwinsTask(Preparation, Task):
 
         encoder = self.trained(run).encoder
         mean = encoder.standardise.mean.numpy()
-        return series_graph(Embedded(whole_series(encoder, run, self.settings.infer)), run, mean, ("embedding",))
+        return series_graph(Embedded(whole_series(encoder, run, self.settings.infer)), run, mean, {"embedding": ""})
 
     def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
         """Map a tile folder, or every tile of a folder: embeddings (float32, int8) and false colours, with PNGs."""

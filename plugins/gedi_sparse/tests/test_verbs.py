@@ -292,6 +292,6 @@ def test_a_raster_of_other_bands_is_refused_before_any_map_is_begun(run, made, t
 
 
 def test_export_is_what_predict_says(run, tmp_path):
-    for kind in ("torch-export", "safetensors"):
-        output = eozoo("export", "gedi_sparse", "--run", run, "--format", kind, "--output", tmp_path / kind)
+    for kind, file in (("torch-export", "net.pt2"), ("safetensors", "net.safetensors")):
+        output = eozoo("export", "gedi_sparse", "--run", run, "--format", kind, "--output", tmp_path / file)
         assert output.startswith("image float32 (1, 14, 32, 32) -> mean, std; largest difference from predict ")

@@ -34,6 +34,8 @@ def command(registry: Registry, task: str, run_dir: Path, kind: str, file: Path,
 
     if file.is_dir() or not file.parent.is_dir():
         raise ZooError(f"--output {file}: is a folder, or lies in none; give a file in a folder that exists")
+    if kind == "torch-export" and file.suffix != ".pt2":
+        raise ZooError(f"--output {file}: torch.export.load takes files that end in .pt2; name it so")
     built, run = open_task(registry, task, run_dir, list(overrides))
     with blame(registry, task):
         receipt = export(built, run, kind, file)

@@ -10,7 +10,7 @@ from typing import Any
 from eozoo_core.errors import ZooError, did_you_mean
 
 from eozoo.registry import Registry
-from eozoo.testing import declared, listed, loaded, predicted, scored, trained, written
+from eozoo.testing import declared, exported, listed, loaded, predicted, scored, trained, written
 from eozoo.testing.bench import Bench
 
 CheckFunction = Callable[[Bench, Path], None]
@@ -36,6 +36,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     predicted.outputs_have_units,
     predicted.predict_is_repeatable,
     predicted.missing_stays_missing,
+    exported.graph_is_predict,
     written.maps_are_real_maps,
     written.infer_leaves_nothing_else,
 )
