@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from eozoo_core import ZooError
+from eozoo_core.patching import embed_patches
 from torch import Tensor, nn
 
 PATCH = 8  # pixels
@@ -82,8 +83,8 @@ class ClayEncoder(nn.Module):
         if height != width or height % PATCH or not height:
             raise ZooError(f"Clay takes square windows of a multiple of {PATCH} pixels, not {height} x {width}")
         weight, bias = self.patch_embedding.kernel(waves) if kernel is None else kernel
-        patches = F.conv2d(pixels, weight.to(pixels.dtype), bias.to(pixels.dtype), stride=PATCH)
-        tokens = patches.flatten(2).transpose(1, 2) + self.encoding(height // PATCH, time, latlon, gsd)
+        tokens = embed_patches(pixels, weight.to(pixels.dtype), bias.to(pixels.dtype))
+        tokens = tokens + self.encoding(height // PATCH, time, latlon, gsd)
         return self.transformer(torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1))
 
     def encoding(self, side: int, time: Tensor, latlon: Tensor, gsd: Tensor) -> Tensor:

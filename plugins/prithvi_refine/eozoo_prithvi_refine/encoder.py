@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
+from eozoo_core.patching import embed_patches
 from timm.models.vision_transformer import Block
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -25,7 +26,9 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return tokens ``(B, T * h * w, D)``."""
-        return self.proj(x).flatten(2).transpose(1, 2)
+        frames = x.transpose(1, 2).flatten(0, 1)
+        tokens = embed_patches(frames, self.proj.weight[:, :, 0], self.proj.bias)
+        return tokens.unflatten(0, (x.shape[0], x.shape[2])).flatten(1, 2)
 
 
 class PrithviEncoder(nn.Module):
