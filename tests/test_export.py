@@ -14,7 +14,6 @@ from eozoo import Registry
 from eozoo.cli import main
 from eozoo_core import Graph, Spec, ZooError, hookimpl
 
-
 ABOUT = "east and north, m; NaN = missing"
 
 

@@ -165,7 +165,7 @@ def _traced(graph: Graph) -> Any:
         for shapes in (named, limited) if dims else (named,):
             try:
                 with _quiet(), torch.no_grad():
-                    module = graph.module.eval()
+                    module = graph.module.eval().requires_grad_(False)
                     return torch.export.export(module, tuple(example), dynamic_shapes=tuple(shapes), strict=False)
             except Exception as error:  # what torch cannot trace it says in many ways
                 reason = reason or error

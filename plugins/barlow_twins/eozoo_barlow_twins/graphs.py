@@ -35,7 +35,7 @@ class WholeSeries(nn.Module):
         """``bands (N, T, C)`` digital numbers, NaN = not clear, and ``doys (N, T)`` int64 -> ``(N, K)``."""
         clear = torch.isfinite(bands).all(dim=2)
         count = clear.sum(dim=1, keepdim=True)
-        number = torch.where(clear, torch.cumsum(clear.long(), dim=1) - 1, -1)  # of each clear date, from 0
+        number = torch.where(clear, torch.cumsum(clear.long(), dim=1) - 1, -2)  # of each clear date, from 0
         time = torch.arange(clear.shape[1], device=bands.device)
         total: torch.Tensor | float = 0.0
         for share in self.shares:
@@ -96,7 +96,10 @@ def whole_series(network: nn.Module, run: Run, select: SelectDates) -> WholeSeri
 
 
 def series_graph(module: nn.Module, run: Run, mean: np.ndarray, outputs: dict[str, str]) -> Graph:
-    """Return the graph of ``outputs`` (name -> what it is) with an example: six series around ``mean (C,)`` on dates of their own, some not clear."""
+    """Return the graph of ``outputs`` (name -> what it is), with six series around ``mean (C,)`` as example.
+
+    Each has dates of its own, some not clear; one has a clear date too few.
+    """
     info, rng = EncoderInfo.of(run), np.random.default_rng(0)
     dates = 2 * max(info.sample_size, info.min_valid) + 3
     bands = (mean * rng.uniform(0.5, 1.5, (6, dates, len(mean)))).astype("float32")
