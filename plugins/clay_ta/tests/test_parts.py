@@ -103,7 +103,7 @@ def test_training_follows_the_loss_of_another_plugin(prepared, tmp_path, monkeyp
         (["model.loss.name=identity_edge"], r"it takes image \(B, 4, H, W\)"),
         (
             ["model.type=network", "model.network.name=clay_tiny"],
-            r"model\.network\.name: .* it gives tokens \(B, N, D\)",
+            r"network\.name: .* it gives tokens \(B, N, D\)",
         ),
         (["model.network.name=context_net"], r"model\.type=network and model\.network\.name go together"),
         (["model.type=network"], r"go together; set both or neither"),

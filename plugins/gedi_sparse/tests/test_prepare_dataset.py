@@ -81,13 +81,13 @@ def test_samples_come_back_as_they_were(prepare, tmp_path):
         ([], "prepare.dataset.source.name is not set; 'eozoo show gedi_sparse' lists the datasets that fit"),
         (
             ["source.name=flat_squares"],
-            "'flat_squares' does not fit: it gives target (H, W), the task needs target (1, H",
+            "'flat_squares' does not fit: it gives target (H, W), the task needs target (1,",
         ),
         (["source.name=refine_tiles"], "it gives target (4, H, W) [reflectance 0..1]"),
         (["source.name=clay_ta_patches"], "it gives target () [z-score of degC]"),
         (
             ["source.name=squares", "source.options.wrong=true"],
-            "sample 0 has image (3, 8, 6) and target (8, 6), expected",
+            "sample 0 has image (3, 8, 6) and target (8, 6), exp",
         ),
         (["source.name=squares", "source.options.count=0"], "dataset 'squares': holds no sample"),
         (["source.name=squares", "source.options.size=0"], "dataset 'squares' has no option 'size'"),
