@@ -27,6 +27,7 @@ SHAPES = {
     "gedi_unet": [(1, 14, 256, 256)],
     "timm_unet": [(1, 14, 256, 256)],
     "patch_discriminator": [(1, 4, 120, 120)],
+    "prithvi_dense": [(1, 14, 256, 256)],
     "prithvi_refiner": [(1, 4, 120, 120), (1, 12), (1, 16)],
     "prithvi_eo": [(1, 6, 224, 224)],
 }

@@ -276,6 +276,30 @@ class ChecksAndWrites(Toy):
             (folder / "looked.txt").write_text("yes")
 
 
+# -- exported -------------------------------------------------------------------------------------------------------
+
+
+@caught(graph_is_predict="is missing in other places than predict's")
+class GraphFillsWhatIsMissing(Toy):
+    def graph(self, run):
+        import torch
+        from eozoo_core import Graph
+        from eozoo_core.checkpoint import load_module
+
+        class Filled(torch.nn.Module):
+            def __init__(self, model):
+                super().__init__()
+                self.model = model
+
+            def forward(self, x):
+                return (self.model(torch.nan_to_num(x)),)
+
+        model = self._model().eval()
+        load_module(model, run.load("best")["model"], run.file("best"))
+        x = np.array([[0.5, -1.0], [2.0, 0.25]], "float32")
+        return Graph(Filled(model), {"x": x}, ("y",), axes={"x": ("batch", "")})
+
+
 # -- no defect -------------------------------------------------------------------------------------------------------
 
 

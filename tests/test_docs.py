@@ -1,9 +1,11 @@
 """README and docs are executed: ``console`` blocks run in order, ``python`` blocks run, links and targets exist."""
 
+import contextlib
 import doctest
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +60,40 @@ def test_readme(demo):
         for command, expected in commands(body):
             printed = run(command, demo)
             assert CHECKER.check_output(expected, printed, LOOSE), f"$ {command}\n{printed}\nexpected:\n{expected}"
+
+
+def run_here(command, folder):
+    """An ``eozoo`` command in this process, where torch is imported already."""
+    from click.testing import CliRunner
+    from eozoo.cli import main
+
+    words = shlex.split(command)
+    assert words[0] == "eozoo"
+    with contextlib.chdir(folder):
+        return CliRunner().invoke(main, words[1:], catch_exceptions=False).output
+
+
+@pytest.mark.parametrize("page", ["export.md", "mix_and_match.md"])
+def test_pages_that_go_on_from_the_demo(demo, page):
+    for kind, body in blocks(ROOT / "docs" / page):
+        if kind == "python":
+            (demo / "block.py").write_text(body + '\nimport sys\nassert not {"eozoo", "torch"} & set(sys.modules)\n')
+            printed = run(f"{sys.executable} block.py", demo)
+            expected = "".join(f"{line.split('# ')[1]}\n" for line in body.splitlines() if line.startswith("print("))
+            assert CHECKER.check_output(expected, printed, LOOSE), printed
+            continue
+        for command, expected in commands(body):
+            printed = run_here(command, demo)
+            assert CHECKER.check_output(expected, printed, LOOSE), f"$ {command}\n{printed}\nexpected:\n{expected}"
+
+
+def test_every_slot_is_on_the_page_of_slots():
+    from eozoo import Registry
+
+    rows = [line.split("|") for line in (ROOT / "docs" / "mix_and_match.md").read_text().splitlines() if "|" in line]
+    written = {(row[1].strip(" `"), slot) for row in rows for slot in re.findall(r"`([a-z_.]+)`", row[2])}
+    registry = Registry.discover()
+    assert written == {(task, path) for task in registry.names("task") for path in registry.get("task", task).slots}
 
 
 def repository():

@@ -121,14 +121,16 @@ class Registry:
             raise ZooError(_claimed(kind, name, found))
         return found[0]
 
-    def check_slots(self, task: Any, settings: Any) -> None:
+    def check_slots(self, task: Any, settings: Any, scope: str = "") -> None:
         """Check that what ``settings`` name fits into the slots of the class ``task``, without importing any of it.
+
+        ``scope``: only slots whose path begins so.
 
         Raises ZooError, one line, for a name that does not exist or whose declared Ports do not fit.
         """
         for path, slot in task.slots.items():
-            if _named(settings, path) is None:
-                continue  # left to the task
+            if not path.startswith(scope) or _named(settings, path) is None:
+                continue  # not asked for, or left to the task
             spec, fed = self.find(slot.kind, _named(settings, path).name).spec, ()
             if slot.after:
                 fed = self.find(task.slots[slot.after].kind, _named(settings, slot.after).name).spec.gives

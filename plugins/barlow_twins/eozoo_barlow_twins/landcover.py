@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core import Network, Plan, Port, Run, Sample, Task, ZooError
+from eozoo_core import Graph, Network, Plan, Port, Run, Sample, Task, ZooError
 from eozoo_core.area import note_area
 from eozoo_core.settings import Named
 from eozoo_core.task import Predictor, Scores
@@ -176,22 +176,37 @@ class LandCoverTask(Preparation, Task):
 
         return landcover_sample(root)
 
+    def graph(self, run: Run) -> Graph:
+        """Series of any length to probabilities and class codes, choice of dates and standardisation included."""
+        from eozoo_barlow_twins.graphs import Classified, Probabilities, series_graph, whole_series
+
+        model, data = self._trained(run), run.settings.data
+        codes, series = class_values(data), whole_series(Probabilities(model), run, self.settings.infer)
+        legend = ", ".join(f"{code} {name}" for code, name in zip(codes, class_names(data)))
+        mean = model.encoder.standardise.mean.numpy()
+        about = {"probabilities": f"of the classes {legend}", "class": "code of the most probable"}
+        return series_graph(Classified(series, codes), run, mean, about)
+
     def series_encoder(self, run: Run) -> SeriesEncoder:
         """The trained classifier's probabilities on whole series (best.pt, strictly loaded)."""
         import torch
-        from eozoo_core.checkpoint import load_module
         from eozoo_core.launch import resolve_device, set_threads
 
         set_threads(self.settings.runtime)
         device, info = resolve_device(self.settings.runtime.device), EncoderInfo.of(run)
-        model = self._model(info)
-        load_module(model, run.load("best")["model"], run.file("best"))
-        model.eval().to(device)
+        model = self._trained(run).to(device)
         classes = len(class_names(run.settings.data))
         return SeriesEncoder(
             lambda bands, doys: torch.softmax(model(bands, doys).float(), dim=1), classes, info,
             self.settings.infer, device,
         )  # fmt: skip
+
+    def _trained(self, run: Run) -> Any:
+        from eozoo_core.checkpoint import load_module
+
+        model = self._model(EncoderInfo.of(run))
+        load_module(model, run.load("best")["model"], run.file("best"))
+        return model.eval()
 
     def _open(self, run: Run) -> tuple[EncoderInfo, Pixels, list[np.ndarray]]:
         """Encoder, pixels and class layers. What the run knows of its encoder already is not asked of another run."""

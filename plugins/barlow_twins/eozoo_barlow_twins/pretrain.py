@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core import Network, Plan, Port, Run, Sample, Task, ZooError
+from eozoo_core import Graph, Network, Plan, Port, Run, Sample, Task, ZooError
 from eozoo_core.area import note_area
 from eozoo_core.task import Predictor, Scores
 
@@ -83,6 +83,14 @@ class BarlowTwinsTask(Preparation, Task):
         encoder = self.series_encoder(run)
         channels = len(EncoderInfo.of(run).bands)
         return lambda batch: {"embedding": predict_batch(encoder, batch, channels)}
+
+    def graph(self, run: Run) -> Graph:
+        """Series of any length to embeddings, choice of dates and standardisation included."""
+        from eozoo_barlow_twins.graphs import Embedded, series_graph, whole_series
+
+        encoder = self.trained(run).encoder
+        mean = encoder.standardise.mean.numpy()
+        return series_graph(Embedded(whole_series(encoder, run, self.settings.infer)), run, mean, {"embedding": ""})
 
     def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
         """Map a tile folder, or every tile of a folder: embeddings (float32, int8) and false colours, with PNGs."""

@@ -74,6 +74,13 @@ MODELS = {
     )
     for name, (purpose, weights, speed) in _MODELS.items()
 }
+LOSS = Card(
+    purpose="The documented loss: z-scores of temperature at stations.",
+    inputs="Mean and target of one shape, (B, 1, H, W) z-scores; a target of NaN = no label, adds nothing.",
+    outputs="(sum, count) over labelled values, squared z-scores; never NaN.",
+    measured="Not measured.",
+    limits=("Outlying stations pull strongly.", "It trains no uncertainty."),
+)
 DATASET = Card(
     purpose="The samples that clay_ta trains on, mapped from disk, for use in other loops.",
     inputs="SPLIT_chunk_00000.pt ... in patch_dir, made by 'eozoo prepare clay_ta build_patches'. No data come with "

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from eozoo_core import ZooError
+from eozoo_core.patching import embed_patches
 from torch import Tensor, nn
 
 PATCH = 8  # pixels
@@ -82,15 +83,15 @@ class ClayEncoder(nn.Module):
         if height != width or height % PATCH or not height:
             raise ZooError(f"Clay takes square windows of a multiple of {PATCH} pixels, not {height} x {width}")
         weight, bias = self.patch_embedding.kernel(waves) if kernel is None else kernel
-        patches = F.conv2d(pixels, weight.to(pixels.dtype), bias.to(pixels.dtype), stride=PATCH)
-        tokens = patches.flatten(2).transpose(1, 2) + self.encoding(height // PATCH, time, latlon, gsd)
-        return self.transformer(torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1))
+        tokens = embed_patches(pixels, weight.to(pixels.dtype), bias.to(pixels.dtype))
+        tokens = tokens + self.encoding(height // PATCH, time, latlon, gsd)
+        return self.transformer(torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1))
 
     def encoding(self, side: int, time: Tensor, latlon: Tensor, gsd: Tensor) -> Tensor:
         """Position, time and place of every patch ``(B, side * side, dim)``; the last 8 features are time and place."""
         position = position_encoding(side, self.size.dim - 8, gsd)
         place = torch.cat([time, latlon], dim=1)[:, None].expand(-1, side * side, -1)
-        return torch.cat([position.expand(len(place), -1, -1), place], dim=2)
+        return torch.cat([position.expand(place.shape[0], -1, -1), place], dim=2)
 
 
 class PatchEmbedding(nn.Module):

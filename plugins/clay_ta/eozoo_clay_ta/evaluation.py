@@ -16,14 +16,15 @@ from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.climatology import Climatology
 from eozoo_clay_ta.index import OBSERVATIONS
 from eozoo_clay_ta.mapscores import compare_maps
+from eozoo_clay_ta.parts import loss_sums, make_loss
 from eozoo_clay_ta.pictures import station_picture
 from eozoo_clay_ta.samples import read_json
 from eozoo_clay_ta.static import class_name
-from eozoo_clay_ta.training import EVALUATION_BATCH, load_model, with_rmse
+from eozoo_clay_ta.training import EVALUATION_BATCH, load_model
 
 if TYPE_CHECKING:
     from eozoo_core import Run
-    from eozoo_core.task import Scores
+    from eozoo_core.task import Registry, Scores
 
     from eozoo_clay_ta.model import TaModel
     from eozoo_clay_ta.settings import ClaySettings
@@ -31,17 +32,17 @@ if TYPE_CHECKING:
 REFERENCES = ("climatology", "persistence")
 
 
-def evaluate(run: Run, settings: ClaySettings, split: str) -> Scores:
+def evaluate(run: Run, settings: ClaySettings, split: str, registry: Registry | None = None) -> Scores:
     """Score best.pt on the chunks of ``split``; files go to ``run.path / eval_SPLIT``."""
     store = PatchStore(Path(settings.runtime.patch_dir), split)
-    model = load_model(run, settings)
+    model = load_model(run, settings, registry)
     norm = model.normalisation()
     said, labels = predict_all(model, store, settings)
-    squares = float(np.mean((said - labels) ** 2))
+    loss, count = loss_sums(make_loss(settings.model.loss, registry), said, labels)
     truth = labels * norm.ta_std + norm.ta_mean
     predicted = {"model": said * norm.ta_std + norm.ta_mean} | references(run, settings, store, norm.ta_mean)
     scores = {name: score(values, truth, norm.ta_std) for name, values in predicted.items()}
-    scores["model"] |= with_rmse({"loss": squares}, norm.ta_std)
+    scores["model"] |= {"loss": float(loss) / int(count)}
     add_skill(scores, predicted, truth)
     maps = compare_maps(run, settings, split)
     if maps:

@@ -22,11 +22,12 @@ from eozoo_clay_ta.training import load_model
 
 if TYPE_CHECKING:
     from eozoo_core import Run
+    from eozoo_core.task import Registry
 
     from eozoo_clay_ta.settings import ClaySettings
 
 
-def infer(run: Run, settings: ClaySettings, source: Path, dest: Path) -> list[Path]:
+def infer(run: Run, settings: ClaySettings, source: Path, dest: Path, registry: Registry | None = None) -> list[Path]:
     """Write ``ta_YYYYMMDDHHMM.tif`` (and .png) into ``dest`` for every time stamp of ``source``.
 
     ``source`` is a folder of scenes, or one file of a scene. All scenes are looked at before the first is predicted.
@@ -35,7 +36,7 @@ def infer(run: Run, settings: ClaySettings, source: Path, dest: Path) -> list[Pa
     fixed = run.trained_settings(type(settings))
     grid = KoGrid(**fixed.data.grid.model_dump())
     set_threads(settings.runtime)
-    model = load_model(run, settings).to(resolve_device(settings.runtime.device))
+    model = load_model(run, settings, registry).to(resolve_device(settings.runtime.device))
     label = encoder_label(run)
     say(f"maps by {fixed.model.type}: {label}")
     dest.mkdir(parents=True, exist_ok=True)

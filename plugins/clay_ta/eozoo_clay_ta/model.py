@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from eozoo_clay_ta.clay import PATCH, SIZES, ClayEncoder
 from eozoo_clay_ta.grid import HALF, WINDOW
 from eozoo_clay_ta.lora import add_lora
+from eozoo_clay_ta.parts import make_network
 from eozoo_clay_ta.samples import CHANNELS, Normalisation
 from eozoo_clay_ta.settings import ClayModel
 from eozoo_clay_ta.static import CLASSES
+
+if TYPE_CHECKING:
+    from eozoo_core.task import Registry
 
 SPECTRAL = 16  # the first channels of x are what Clay sees: BT10, RF6
 CONTEXT = CHANNELS + 7 + 4 + CLASSES
@@ -94,11 +98,15 @@ class ClayRegressor(TaModel):
 
     def features(self, batch: Batch) -> Tensor:
         """Return Clay's class token and the token(s) of the window's centre, ``(B, 2 dim)`` float32."""
-        loc, time = batch["loc"], batch["time7"]
-        pixels = F.interpolate(batch["x"][:, :SPECTRAL], (self.size, self.size), mode="bilinear", align_corners=False)
-        gsd = loc[:, 2] * WINDOW / self.size  # the enlarged window has smaller pixels
+        gsd = batch["loc"][:, 2] * WINDOW / self.size  # the enlarged window has smaller pixels
         if bool((gsd == gsd[0]).all()):
             gsd = gsd[:1]  # as ever: then the positions are encoded once, not for every sample
+        return self.features_at(batch, gsd)
+
+    def features_at(self, batch: Batch, gsd: Tensor) -> Tensor:
+        """Return ``features`` with the pixel size of the enlarged window given, (1,) or (B,) metres."""
+        loc, time = batch["loc"], batch["time7"]
+        pixels = F.interpolate(batch["x"][:, :SPECTRAL], (self.size, self.size), mode="bilinear", align_corners=False)
         tokens = self.encoder(pixels, time[:, :4], place_encoding(loc), gsd, self.waves, self.kernel())
         side = self.size // PATCH
         middle = slice((side - 1) // 2, side // 2 + 1)  # one token, or four where the side is even
@@ -139,6 +147,20 @@ class CentreRidge(TaModel):
         self.direct.bias.copy_(weights[-1:])
 
 
+class MapNetwork(TaModel):
+    """Somebody's network for maps: all inputs as planes, its value at the window's centre."""
+
+    def __init__(self, norm: Normalisation, network: nn.Module):
+        super().__init__(norm)
+        self.network = network
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return ``(B,)`` z-scores of temperature; see ``ClayRegressor.forward``."""
+        x = batch["x"]
+        planes = context_of(batch)[:, x.shape[1] :, None, None].expand(-1, -1, *x.shape[2:])
+        return self.network(torch.cat([x, planes], dim=1))[:, 0, HALF, HALF].float()
+
+
 def context_of(batch: Batch) -> Tensor:
     """Return ``(B, 47)``: the 19 centre values, time7, place as sines and cosines, and the land cover."""
     centre = batch["x"][:, :, HALF, HALF]
@@ -156,8 +178,12 @@ def build_encoder(options: ClayModel) -> ClayEncoder | None:
     return ClayEncoder(SIZES[options.encoder]) if options.type == "clay_transfer" else None
 
 
-def build_model(options: ClayModel, norm: Normalisation, encoder: ClayEncoder | None) -> TaModel:
+def build_model(
+    options: ClayModel, norm: Normalisation, encoder: ClayEncoder | None, registry: Registry | None = None
+) -> TaModel:
     """Return the model of ``options.type``; the encoder is frozen, unfrozen or adapted as set."""
+    if options.network is not None:
+        return MapNetwork(norm, make_network(options.network, CONTEXT, registry))
     if options.type == "centre_ridge":
         return CentreRidge(norm)
     if encoder is not None:

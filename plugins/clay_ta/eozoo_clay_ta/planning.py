@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from eozoo_clay_ta.samples import CHANNELS, NAMES, Normalisation, read_json
 
 if TYPE_CHECKING:
     from eozoo_core import Run
+    from eozoo_core.task import Registry
 
     from eozoo_clay_ta.settings import ClaySettings
     from eozoo_clay_ta.task import ClayTa
@@ -24,15 +26,15 @@ _UNITS = "10 brightness temperatures K, 6 albedos, solar zenith angle degrees, e
 _NAMES = {"clay_free": "convolution and head, without Clay", "centre_ridge": "ridge regression"}
 
 
-def make_plan(settings: ClaySettings) -> Plan:
+def make_plan(settings: ClaySettings, registry: Registry | None = None) -> Plan:
     """Open the chunks and build the network without weights (on the meta device); raises what training would."""
     import torch
 
     folder, options, train = Path(settings.runtime.patch_dir), settings.model, settings.train
     stores = {split: PatchStore(folder, split) for split in ("train", "val")}
     norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
-    with torch.device("meta"):
-        model = build_model(options, norm, build_encoder(options))
+    with nullcontext() if options.network else torch.device("meta"):  # others may look at their values
+        model = build_model(options, norm, build_encoder(options), registry)
     if options.clay_ckpt_path and not Path(options.clay_ckpt_path).exists():
         raise ZooError(f"model.clay_ckpt_path {options.clay_ckpt_path}: no such file")
     parameters = sum(p.numel() for p in model.parameters())

@@ -1,6 +1,6 @@
 """What this plugin offers, as names and places only: ``eozoo list`` imports this module."""
 
-from eozoo_core import Port, Source, Spec, hookimpl
+from eozoo_core import Port, Slot, Source, Spec, hookimpl
 
 from eozoo_clay_ta import cards
 
@@ -8,6 +8,11 @@ _CITATION = "Clay Foundation Model v1.5, github.com/Clay-foundation/model"
 _DOCUMENT = "TA 2D Pipeline (GK-2A Clay Transfer)"
 _PIXELS = Port("image", "B C H W", "z-scores per band")
 _TOKENS = Port("tokens", "B N D")
+# Losses see z-scores; a sample is a map of one pixel, so that losses for maps fit.
+SLOTS = {
+    "model.network": Slot("model", feeds=(Port("image", "B C H W"),), wants=(Port("mean", "B 1 H W"),)),
+    "model.loss": Slot("loss", feeds=(Port("mean", "B 1 1 1"), Port("target", "B 1 1 1"))),
+}
 _HUB = "https://huggingface.co/made-with-clay"
 # The licence of v1.0 is given differently in different places, and no hash of either can be cited: unknown.
 _SOURCES = {
@@ -48,6 +53,15 @@ def eozoo_models() -> list[Spec]:
         )
         for name, text in _SIZES.items()
     ]
+
+
+@hookimpl
+def eozoo_losses() -> list[Spec]:
+    """The loss of the document."""
+    takes = (Port("mean", "B 1 H W"), Port("target", "B 1 H W"))
+    target = "eozoo_clay_ta.parts:squared_error"
+    summary = "Squared error over labelled values"
+    return [Spec("ta_squared_error", target, summary, takes=takes, citation=_DOCUMENT, card=cards.LOSS)]
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from eozoo_clay_ta.static import CLASSES
 
 if TYPE_CHECKING:
     from eozoo_core import Run
-    from eozoo_core.task import Arrays, Predictor
+    from eozoo_core.task import Arrays, Predictor, Registry
 
     from eozoo_clay_ta.settings import ClaySettings
 
@@ -26,7 +26,7 @@ INPUTS = {
 }
 
 
-def make_predictor(run: Run, settings: ClaySettings) -> Predictor:
+def make_predictor(run: Run, settings: ClaySettings, registry: Registry | None = None) -> Predictor:
     """Return a function of the arrays in INPUTS: ``{"ta": (N,) float32}`` in ``infer.unit``.
 
     A sample with NaN anywhere, or a land cover that is no class, has the temperature NaN. Raises ZooError for missing
@@ -39,7 +39,7 @@ def make_predictor(run: Run, settings: ClaySettings) -> Predictor:
 
     set_threads(settings.runtime)
     device = resolve_device(settings.runtime.device)
-    model = load_model(run, settings).to(device)
+    model = load_model(run, settings, registry).to(device)
     norm, metres = model.normalisation(), run.trained_settings(type(settings)).data.grid.metres
     offset = KELVIN if settings.infer.unit == "K" else 0.0
 

@@ -12,7 +12,7 @@ from eozoo_core import (
     TaskSettings,
     TrainSettings,
 )
-from eozoo_core.settings import PrepareSettings
+from eozoo_core.settings import Named, PrepareSettings
 from pydantic import Field, field_validator, model_validator
 
 from eozoo_clay_ta.channels import BT, RF
@@ -23,10 +23,18 @@ EncoderName = Literal["clay_v1_5_large", "clay_v1_base", "clay_small", "clay_tin
 class ClayModel(Settings):
     """The network."""
 
-    type: Literal["clay_transfer", "clay_free", "centre_ridge"] = Field(
+    type: Literal["clay_transfer", "clay_free", "centre_ridge", "network"] = Field(
         "clay_transfer",
         description="clay_transfer; clay_free = the same head without Clay; centre_ridge = ridge regression on the "
-        "centre values, solved exactly (baselines).",
+        "centre values, solved exactly (baselines); network = the one that model.network names.",
+    )
+    network: Named | None = Field(
+        None,
+        description="With type network: any model for maps; it gets all 47 inputs as planes of 9 x 9 px and its value "
+        "at the centre counts.",
+    )
+    loss: Named = Field(
+        Named(name="ta_squared_error"), description="Loss of z-scores; each sample is a map of one pixel."
     )
     encoder: EncoderName = Field(
         "clay_v1_5_large", description="Size of the Clay encoder; small, tiny and micro have no weights."
@@ -64,6 +72,8 @@ class ClayModel(Settings):
                 raise ValueError(f"model.{name}: micrometres between 0.2 and 20, not nanometres, got {list(waves)}")
         if self.encoder_input_size % 8:
             raise ValueError(f"model.encoder_input_size: a multiple of 8, got {self.encoder_input_size}")
+        if (self.type == "network") != (self.network is not None):
+            raise ValueError("model.type=network and model.network.name go together; set both or neither")
         if not self.freeze_encoder and (self.trainable_blocks or self.lora_rank):
             raise ValueError("model.freeze_encoder=false trains everything; leave trainable_blocks and lora_rank at 0")
         return self

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core import Network, Plan, Sample, Task, ZooError
+from eozoo_core import Graph, Network, Plan, Sample, Task, ZooError
 
+from eozoo_clay_ta.plugin import SLOTS
 from eozoo_clay_ta.settings import ClaySettings
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class ClayTa(Task):
     """GK-2A patches to near-surface air temperature."""
 
     Settings = ClaySettings
+    slots: ClassVar = SLOTS
     prepare_steps: ClassVar[dict[str, str]] = {
         "build_index": "scenes and ASOS tables -> index_train.csv, index_val.csv, index_test.csv",
         "build_patches": "index, scenes and static fields -> SPLIT_chunk_00000.pt ... and statistics",
@@ -34,25 +36,31 @@ class ClayTa(Task):
         """Train to the configured end; see ``training``."""
         from eozoo_clay_ta.training import train
 
-        train(run, self.settings)
+        train(run, self.settings, self.registry)
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score best.pt; see ``evaluation``."""
         from eozoo_clay_ta.evaluation import evaluate
 
-        return evaluate(run, self.settings, split)
+        return evaluate(run, self.settings, split, self.registry)
 
     def predictor(self, run: Run) -> Predictor:
         """Return a function of windows in physical units; see ``predicting.INPUTS`` for the arrays."""
         from eozoo_clay_ta.predicting import make_predictor
 
-        return make_predictor(run, self.settings)
+        return make_predictor(run, self.settings, self.registry)
+
+    def graph(self, run: Run) -> Graph:
+        """Windows in physical units to temperatures as one network; see ``graphs``."""
+        from eozoo_clay_ta.graphs import make_graph
+
+        return make_graph(run, self.settings, self.registry)
 
     def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
         """Write maps; see ``inference``."""
         from eozoo_clay_ta.inference import infer
 
-        return infer(run, self.settings, source, dest)
+        return infer(run, self.settings, source, dest, self.registry)
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
@@ -65,7 +73,7 @@ class ClayTa(Task):
         """Count samples, parameters and steps."""
         from eozoo_clay_ta.planning import make_plan
 
-        return make_plan(self.settings)
+        return make_plan(self.settings, self.registry)
 
     def network(self, run: Run | None = None) -> Network:
         """Encoder and head, the auxiliary convolution too."""

@@ -22,11 +22,13 @@ from eozoo_clay_ta.chunks import SCHEMA, PatchStore
 from eozoo_clay_ta.climatology import Climatology
 from eozoo_clay_ta.features import Features, cached_features
 from eozoo_clay_ta.model import CentreRidge, TaModel, build_model, context_of, features_are_fixed
+from eozoo_clay_ta.parts import Loss, loss_sums, make_loss
 from eozoo_clay_ta.samples import CHANNELS, Normalisation, read_json
 
 if TYPE_CHECKING:
     from eozoo_core import Run
     from eozoo_core.settings import TrainSettings
+    from eozoo_core.task import Registry
     from lightning_fabric import Fabric
 
     from eozoo_clay_ta.settings import ClaySettings
@@ -67,7 +69,7 @@ def take(store: PatchStore, features: Features | None, indices: np.ndarray, fabr
     return {**fabric.to_device(batch), "count": len(indices)}
 
 
-def train(run: Run, settings: ClaySettings) -> None:
+def train(run: Run, settings: ClaySettings, registry: Registry | None = None) -> None:
     """Train ``settings.model`` into ``run``."""
     fabric = launch(run)
     folder = Path(settings.runtime.patch_dir)
@@ -76,16 +78,16 @@ def train(run: Run, settings: ClaySettings) -> None:
     run.check_data([file for store in stores.values() for file in store.files], folder)
     norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
     keep_beside(run, folder, stores["train"], norm)
-    model = build_model(settings.model, norm, first_encoder(run, settings.model))
+    model = build_model(settings.model, norm, first_encoder(run, settings.model), registry)
     fabric.to_device(model)
     if isinstance(model, CentreRidge):
         solve_ridge(model, stores["train"], settings.model.ridge)
     features = {split: _features(run, settings, model, store, fabric) for split, store in stores.items()}
-    _fit(run, settings, fabric, model, stores, features)
+    _fit(run, settings, fabric, model, (stores, features), make_loss(settings.model.loss, registry))
 
 
-def _fit(run: Run, settings: ClaySettings, fabric: Fabric, model: TaModel, stores: dict, features: dict) -> None:
-    options = settings.train
+def _fit(run: Run, settings: ClaySettings, fabric: Fabric, model: TaModel, data: tuple[dict, dict], loss: Loss) -> None:
+    options, (stores, features) = settings.train, data
     batches = PatchBatches(stores["train"], features["train"], options, fabric)
     wrapped, optimizer = fabric.setup(model, make_optimizer(model.parameters(), options))
     steps = math.ceil(len(batches) / options.accumulate)
@@ -95,23 +97,25 @@ def _fit(run: Run, settings: ClaySettings, fabric: Fabric, model: TaModel, store
     ta_std = float(model.ta_std)
 
     def loss_sum(batch: dict) -> tuple[torch.Tensor, dict]:
-        squares = (wrapped(batch) - batch["y"]).square().sum()
-        return squares, {"loss": (squares.detach(), batch["count"])}
+        z, y = wrapped(batch), batch["y"]
+        total, count = loss_sums(loss, z, y)
+        return total, {"loss": (total.detach(), count), "mse": ((z.detach() - y).square().sum(), batch["count"])}
 
     def step(micro: list[dict], number: int) -> dict:
         if isinstance(model, CentreRidge):  # solved already: there is nothing to descend
             with torch.no_grad():
-                sums = [loss_sum(batch)[1]["loss"] for batch in micro]
-            return {"loss": (sum(s for s, _ in sums), sum(n for _, n in sums))}
+                sums = [loss_sum(batch)[1] for batch in micro]
+            return {key: tuple(sum(s[key][i] for s in sums) for i in (0, 1)) for key in ("loss", "mse")}
         return pooled_step(fabric, wrapped, optimizer, options, micro, loss_sum)
 
     def validate() -> dict[str, float]:
         store = stores["val"]
-        sums = np.zeros(2)
+        sums = np.zeros(4)
         for z, y in predictions(wrapped, store, features["val"], fabric, share_of(len(store), fabric)):
-            sums += [((z - y) ** 2).sum(), len(y)]
-        squares, count = all_reduce_sums(fabric, sums)
-        return with_rmse({"loss": float(squares / count)}, ta_std)
+            total, count = loss_sums(loss, z, y)
+            sums += [float(total), int(count), ((z - y) ** 2).sum(), len(y)]
+        total, count, squares, samples = all_reduce_sums(fabric, sums)
+        return with_rmse({"loss": float(total / count), "mse": float(squares / samples)}, ta_std)
 
     state = {"model": wrapped, "optimizer": optimizer, "scheduler": schedule}
     if model.encoder is not None:
@@ -131,10 +135,10 @@ def predictions(
 
 
 def with_rmse(values: dict[str, float], ta_std: float) -> dict[str, float]:
-    """Add rmse_norm, the root of the mean squared error of z-scores, and rmse_K = rmse_norm * TA_std."""
-    if "loss" not in values or values["loss"] < 0:
+    """Add rmse_norm, the root of "mse" (mean squared error of z-scores), and rmse_K = rmse_norm * TA_std."""
+    if "mse" not in values:
         return {}
-    rmse = math.sqrt(values["loss"])
+    rmse = math.sqrt(values["mse"])
     return {**values, "rmse_norm": rmse, "rmse_K": rmse * ta_std}
 
 
@@ -181,7 +185,7 @@ def solve_ridge(model: CentreRidge, store: PatchStore, penalty: float) -> None:
     model.cpu().solve(gram, moment, penalty)
 
 
-def load_model(run: Run, settings: ClaySettings) -> TaModel:
+def load_model(run: Run, settings: ClaySettings, registry: Registry | None = None) -> TaModel:
     """Return best.pt of a run, whole, in eval mode, on the CPU. Raises ZooError where a tensor does not fit."""
     from eozoo_core.checkpoint import load_module
 
@@ -193,7 +197,7 @@ def load_model(run: Run, settings: ClaySettings) -> TaModel:
             raise ZooError(f"{run.file('best')}: has no statistics {name!r} of shape {shape}; it is no such checkpoint")
     norm = Normalisation.from_state({name: state[name].tolist() for name in shapes})
     options = run.trained_settings(type(settings)).model
-    model = build_model(options, norm, saved_encoder(run, options))
+    model = build_model(options, norm, saved_encoder(run, options), registry)
     load_module(model, state, run.file("best"))
     return model.eval()
 

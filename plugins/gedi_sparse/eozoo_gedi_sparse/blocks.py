@@ -45,6 +45,8 @@ class Up(nn.Module):
 
 def _grow_to(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Repeat the last row and column where an odd size lost one in pooling (zeros would darken that edge)."""
+    if not _known(x.shape[-2], x.shape[-1], height, width):
+        return _repeat_edge(x, height, width)
     if x.shape[-2] < height:
         x = torch.cat([x, x[..., -1:, :]], dim=-2)
     if x.shape[-1] < width:
@@ -57,7 +59,28 @@ def pad_right_bottom(x: torch.Tensor, multiple: int, least: int) -> torch.Tensor
 
     Only to the right and below, so that a pixel keeps its place in the grid of the pooling layers.
     """
-    height, width = (max(least, -(-size // multiple) * multiple) for size in x.shape[-2:])
+    height, width = (torch.sym_max(least, (size + multiple - 1) // multiple * multiple) for size in x.shape[-2:])
+    if not _known(height, width):
+        return _repeat_edge(x, height, width)
     if (height, width) == tuple(x.shape[-2:]):
         return x
     return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), mode="replicate")
+
+
+def crop(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Take back what ``pad_right_bottom`` added."""
+    return x[..., :height, :width] if _known(height, width) else _repeat_edge(x, height, width)
+
+
+def _known(*sizes: int) -> bool:
+    """False while a network is traced for export with sizes left free: then nothing may branch on them."""
+    return all(isinstance(size, int) for size in sizes)
+
+
+def _repeat_edge(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Cut, or fill up with the last row and column, whichever these sizes turn out to need."""
+    rows, cols = (
+        torch.minimum(torch.arange(wanted, device=x.device), torch.full((), there - 1, device=x.device))
+        for wanted, there in ((height, x.shape[-2]), (width, x.shape[-1]))
+    )
+    return x.index_select(-2, rows).index_select(-1, cols)

@@ -9,7 +9,7 @@ import torch
 from eozoo_core.errors import ZooError
 from eozoo_core.task import Graph
 
-from eozoo_gedi_sparse.ensemble import combine, load_draws
+from eozoo_gedi_sparse.ensemble import combine, load_draws, member_runs
 from eozoo_gedi_sparse.maps import map_names, variance_factor
 from eozoo_gedi_sparse.regressor import missing
 
@@ -41,7 +41,7 @@ class Whole(torch.nn.Module):
 
 
 def make_graph(run: Run, settings: GediSettings, registry: Registry) -> Graph:
-    """Return the run's members as one graph for windows of ``infer.window`` pixels.
+    """Return the run's members as one graph, for images of any size where the network takes any.
 
     Raises ZooError for draws by dropout: they are random passes through one network, not a graph.
     """
@@ -53,4 +53,11 @@ def make_graph(run: Run, settings: GediSettings, registry: Registry) -> Graph:
     noise = np.random.default_rng(0).normal(size=(1, bands, side, side)).astype("float32")
     image = noise * models[0].input_std.numpy() + models[0].input_mean.numpy()
     names = map_names(loss.trains_variance, len(draws))
-    return Graph(Whole(models, loss, variance_factor(run, settings)[0]), {"image": image}, names)
+    names_of = member_runs(run, settings)[0].info()["bands"]
+    return Graph(
+        Whole(models, loss, variance_factor(run, settings)[0]),
+        {"image": image},
+        names,
+        axes={"image": ("batch", "", "height", "width")},
+        about={"image": f"bands {', '.join(names_of)}, in this order and in the units of training; NaN = missing"},
+    )

@@ -15,7 +15,7 @@ import torch
 from eozoo_core.errors import ZooError
 from torch import nn
 
-from eozoo_gedi_sparse.blocks import DoubleConv, Up, pad_right_bottom
+from eozoo_gedi_sparse.blocks import DoubleConv, Up, crop, pad_right_bottom
 
 
 def gedi_unet(
@@ -128,4 +128,4 @@ class GediUNet(nn.Module):
         x = self.dropout(x)
         for up in self.up:
             x = up(x, skips.pop())
-        return self.head(self.dropout(x))[..., :height, :width]
+        return crop(self.head(self.dropout(x)), height, width)

@@ -11,6 +11,7 @@ _TARGET = Port("target", "B 1 H W")
 SLOTS = {
     "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
     "model.loss": Slot("loss", feeds=(_TARGET,), after="model"),
+    "prepare.dataset.source": Slot("dataset", wants=(Port("image", "C H W"), Port("target", "1 H W"))),
 }
 _LANG = "Lang et al. 2023, A high-resolution canopy height model of the Earth, doi:10.1038/s41559-023-02206-6"
 _THAILAND = "rsongphon, Satellite-Based AGB and CHM Estimation, M2GARSS 2024, doi:10.1109/M2GARSS57310.2024.10537362"

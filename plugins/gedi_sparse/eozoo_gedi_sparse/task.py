@@ -34,6 +34,7 @@ class GediSparse(Task):
         "labels": "shots -> raster of their mean per pixel, with a band that counts them",
         "stack": "rasters and mosaics of tiles, scaled -> one raster of named bands",
         "patches": "stack and labels -> train/, val/ and test/ patches from blocks that do not touch",
+        "dataset": "a registered dataset, from whichever plugin -> patches of one split",
         "totals": "biomass map and polygons -> Mg per polygon with the uncertainty of the sum",
         "example": "synthetic granules and rasters to try the steps on, with a settings file for all of them",
     }
@@ -55,6 +56,12 @@ class GediSparse(Task):
         from eozoo_gedi_sparse.prepare.patches import make_patches
 
         return make_patches(self.settings.prepare.patches, self.settings.runtime.quiet)
+
+    def prepare_dataset(self) -> list[Path]:
+        """Write a registered dataset as patches; see ``prepare.dataset``."""
+        from eozoo_gedi_sparse.prepare.dataset import make_from_dataset
+
+        return make_from_dataset(self.settings.prepare.dataset, self.registry, self.settings.runtime.quiet)
 
     def prepare_totals(self) -> list[Path]:
         """Sum a biomass map over polygons; see ``prepare.totals``."""

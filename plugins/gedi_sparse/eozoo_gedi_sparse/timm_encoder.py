@@ -7,7 +7,7 @@ import torch
 from eozoo_core.errors import ZooError, did_you_mean
 from torch import nn
 
-from eozoo_gedi_sparse.blocks import DoubleConv, Up, pad_right_bottom
+from eozoo_gedi_sparse.blocks import DoubleConv, Up, crop, pad_right_bottom
 
 # Transformers are built for one image size unless asked otherwise, each family in its own words; the first that the
 # encoder accepts is taken, and convolutional ones accept only the last.
@@ -63,7 +63,7 @@ class TimmUNet(nn.Module):
         below = self.dropout(skips[self.coarsest])
         for step, up in enumerate(self.up, start=1):
             below = up(below, skips.get(self.coarsest >> step))
-        return self.head(self.dropout(below))[..., :height, :width]
+        return crop(self.head(self.dropout(below)), height, width)
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps of the encoder, fine to coarse, each (B, channels, h, w)."""

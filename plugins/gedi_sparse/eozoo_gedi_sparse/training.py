@@ -45,6 +45,10 @@ def train(run: Run, settings: GediSettings, registry: Registry) -> None:
     run.note("baselines", asdict(baselines))
     loss = make_loss(settings, registry)
     model = make_model(settings, registry, loss, statistics, baselines)
+    if receipt := getattr(model.network, "receipt", None):  # a network that began with published weights
+        run.note("weights", receipt)
+        if fabric.is_global_zero and not settings.runtime.quiet:
+            print(receipt)
     model, optimizer = fabric.setup(model, make_optimizer(model.parameters(), settings.train))
     batches = Loader(TrainingWindows(tiles, settings.train.seed), settings.train, settings.runtime, fabric, collate)
     fit(

@@ -368,7 +368,7 @@ def test_bad_totals_are_one_line(tmp_path, change, message):
 def test_an_ensemble_is_exported_as_one_graph(ensemble, registry, tmp_path):
     task, run = reopen(ensemble, registry, "infer.window=32", "infer.stride=32")
     receipt = export(task, run, "safetensors", tmp_path / "two.safetensors")  # compared with predict inside
-    assert "-> mean, aleatoric_std, epistemic_std, std;" in receipt
+    assert "-> mean [m], aleatoric_std [m], epistemic_std [m], std [m];" in receipt[0]
     task, run = reopen(ensemble, registry, "infer.draws.mc_passes=2")
     with pytest.raises(ZooError, match=r"cannot be exported; add --set infer\.draws\.mc_passes=0"):
         export(task, run, "safetensors", tmp_path / "dropout.safetensors")

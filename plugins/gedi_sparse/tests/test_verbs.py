@@ -292,6 +292,27 @@ def test_a_raster_of_other_bands_is_refused_before_any_map_is_begun(run, made, t
 
 
 def test_export_is_what_predict_says(run, tmp_path):
-    for kind in ("torch-export", "safetensors"):
-        output = eozoo("export", "gedi_sparse", "--run", run, "--format", kind, "--output", tmp_path / kind)
-        assert output.startswith("image float32 (1, 14, 32, 32) -> mean, std; largest difference from predict ")
+    for kind, file in (("torch-export", "net.pt2"), ("safetensors", "net.safetensors")):
+        output = eozoo("export", "gedi_sparse", "--run", run, "--format", kind, "--output", tmp_path / file)
+        assert output.startswith("image float32 (batch, 14, height, width) -> mean [m], std [m]; largest difference")
+
+
+def test_an_exported_onnx_file_needs_onnxruntime_only(run, tmp_path):
+    import onnxruntime
+
+    file = tmp_path / "chm.onnx"
+    eozoo("export", "gedi_sparse", "--run", run, "--format", "onnx", "--output", file)
+    session = onnxruntime.InferenceSession(file)
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["inputs"])["image"]["about"].startswith(f"bands {', '.join(DOCUMENTED_BANDS)}, in this")
+    assert json.loads(told["outputs"])["std"]["unit"] == "m"
+    random = np.random.default_rng(0)
+    for shape in ((1, 14, 40, 70), (3, 14, 33, 5), (1, 14, 1, 1)):  # odd, smaller than the network halves, one pixel
+        image = random.uniform(0, 0.5, shape).astype("float32")
+        image[:, 3, 0, 0] = [np.nan, np.inf, -np.inf][: shape[0]]
+        mean, std = session.run(["mean", "std"], {"image": image})
+        expected = load_run(run).predict({"image": image})
+        assert np.isnan(mean[:, 0, 0]).all()
+        assert np.isnan(mean).sum() == shape[0]
+        np.testing.assert_allclose(mean, expected["mean"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(std, expected["std"], rtol=1e-4, atol=1e-4)

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
+from eozoo_core.patching import embed_patches
 from timm.models.vision_transformer import Block
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -25,7 +26,9 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return tokens ``(B, T * h * w, D)``."""
-        return self.proj(x).flatten(2).transpose(1, 2)
+        frames = x.transpose(1, 2).flatten(0, 1)
+        tokens = embed_patches(frames, self.proj.weight[:, :, 0], self.proj.bias)
+        return tokens.unflatten(0, (x.shape[0], x.shape[2])).flatten(1, 2)
 
 
 class PrithviEncoder(nn.Module):
@@ -71,7 +74,7 @@ class PrithviEncoder(nn.Module):
         table = resize_table(self.pos_embed, self.grid, grid)
         tokens = self.patch_embed(x) + table[:, 1:]
         tokens = self._add_coordinates(tokens, grid, temporal, location)
-        cls = (self.cls_token + table[:, :1]).expand(len(x), -1, -1)
+        cls = (self.cls_token + table[:, :1]).expand(x.shape[0], -1, -1)
         return torch.cat([cls.to(tokens.dtype), tokens], dim=1)
 
     def forward(

@@ -81,7 +81,17 @@ def eozoo_models() -> list[Spec]:
         citation="Isola et al. 2017, arXiv:1611.07004",
         card=cards.JUDGE,
     )
-    return [*encoders, refiner, judge]
+    dense = Spec(
+        "prithvi_dense",
+        "eozoo_prithvi_refine.dense:prithvi_dense",
+        "Maps with a Prithvi encoder: any bands in, a value for every pixel out, any size",
+        needs=needs,
+        takes=(Port("image", "B C H W"),),
+        gives=(Port("mean", "B 1 H W"), Port("log_scale", "B 1 H W")),
+        citation=f"{_PRITHVI}; Liu et al. 2022, ConvNeXt, arXiv:2201.03545",
+        card=cards.DENSE,
+    )
+    return [*encoders, refiner, judge, dense]
 
 
 @hookimpl

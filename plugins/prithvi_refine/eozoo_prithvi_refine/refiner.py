@@ -63,10 +63,10 @@ class PrithviRefiner(nn.Module):
         if self.encoder is not None:
             joined.append(self._context(fused))
         x = torch.cat([part.to(fused.dtype) for part in joined], dim=1)
-        features, change = self.head(x, self.head.head.draw(len(x), x.device))
+        features, change = self.head(x, self.head.head.draw(x.shape[0], x.device))
         limit = self.settings.max_change
         refined = image.float() + limit * torch.tanh(change.float() / limit)
-        return refined.clamp(0, self.settings.max_reflectance), features.float()
+        return refined.clamp(0.0, self.settings.max_reflectance), features.float()
 
     def _context(self, fused: torch.Tensor) -> torch.Tensor:
         """What Prithvi sees around each pixel: ``(B, 4, H, W)`` -> ``(B, head_width, H, W)``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core.task import Network, Plan, Sample, Task
+from eozoo_core.task import Graph, Network, Plan, Sample, Task
 
 from eozoo_prithvi_refine.plugin import SLOTS
 from eozoo_prithvi_refine.settings import (
@@ -81,6 +81,12 @@ class PrithviRefine(Task):
         from eozoo_prithvi_refine.planning import describe
 
         return describe(self, run)
+
+    def graph(self, run: Run) -> Graph:
+        """The refiner with plain float32 weights, for windows of ``infer.window`` pixels."""
+        from eozoo_prithvi_refine.graphs import make_graph
+
+        return make_graph(run, self.settings)
 
     def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
         """Refine NPZ tiles (DEST/NAME.npz with opt_v2), GeoTIFF scenes (DEST/NAME_refined.tif) or a folder of them."""

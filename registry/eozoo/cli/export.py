@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 @task_argument
 @run_option
 @click.option(
-    "--format", "kind", type=click.Choice(["torch-export", "safetensors"]), required=True, help="Of the file."
+    "--format", "kind", type=click.Choice(["torch-export", "onnx", "safetensors"]), required=True, help="Of the file."
 )
 @click.option("--output", "file", type=click.Path(path_type=Path), required=True, metavar="FILE", help="What to write.")
 @set_option
 @click.pass_obj
 def command(registry: Registry, task: str, run_dir: Path, kind: str, file: Path, overrides: tuple[str, ...]) -> None:
-    """Write the network of a run: torch-export = graph and weights, safetensors = weights alone.
+    """Write the network of a run: torch-export and onnx = graph and weights, safetensors = weights alone.
 
-    The graph takes raw values, NaN = missing, in the shapes that are printed, and gives what predict gives.
+    The graph takes raw values, NaN = missing, in the shapes that are printed (a word is a size that is free), and gives
+    what predict gives. The file says itself what goes in and comes out: names, order of bands, units.
     """
     from eozoo_core.errors import ZooError
 
@@ -33,7 +34,9 @@ def command(registry: Registry, task: str, run_dir: Path, kind: str, file: Path,
 
     if file.is_dir() or not file.parent.is_dir():
         raise ZooError(f"--output {file}: is a folder, or lies in none; give a file in a folder that exists")
+    if kind == "torch-export" and file.suffix != ".pt2":
+        raise ZooError(f"--output {file}: torch.export.load takes files that end in .pt2; name it so")
     built, run = open_task(registry, task, run_dir, list(overrides))
     with blame(registry, task):
         receipt = export(built, run, kind, file)
-    click.echo(f"{receipt}\n{file}")
+    click.echo("\n".join([*receipt, str(file)]))

@@ -34,6 +34,7 @@ def command(
             click.echo(f"{task} has no preparation steps: its README says what data it reads")
         return
     settings = load_settings(cls.Settings, config_file, overrides)
+    registry.check_slots(cls, settings, "prepare.")
     with blame(registry, task):
         for path in cls(settings, registry).prepare(step):
             echo(path)

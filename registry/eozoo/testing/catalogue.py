@@ -10,7 +10,7 @@ from typing import Any
 from eozoo_core.errors import ZooError, did_you_mean
 
 from eozoo.registry import Registry
-from eozoo.testing import checked, declared, described, listed, loaded, predicted, scored, trained, written
+from eozoo.testing import checked, declared, described, exported, listed, loaded, predicted, scored, trained, written
 from eozoo.testing.bench import Bench
 
 CheckFunction = Callable[[Bench, Path], None]
@@ -39,6 +39,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     described.network_is_described,
     predicted.predict_is_repeatable,
     predicted.missing_stays_missing,
+    exported.graph_is_predict,
     written.maps_are_real_maps,
     written.infer_leaves_nothing_else,
 )

@@ -6,7 +6,7 @@ import datetime
 from pathlib import Path
 from typing import Literal
 
-from eozoo_core.settings import PrepareSettings, Settings
+from eozoo_core.settings import Named, PrepareSettings, Settings
 from pydantic import Field, model_validator
 
 # ESA WorldCover 2021 v200: built-up, bare, snow and ice, water, herbaceous wetland, moss and lichen.
@@ -189,6 +189,15 @@ class ExampleSettings(Settings):
     seed: int = Field(0, ge=0, description="Seed of the landscape.")
 
 
+class DatasetSettings(Settings):
+    """Step dataset: a registered dataset to patches, one split at a time."""
+
+    source: Named | None = Field(None, description="Registered dataset of images and sparse labels, and its options.")
+    split: Literal["train", "val", "test"] = Field("train", description="Split that the samples become.")
+    input_dir: Path = Field(Path("prepared/input"), description="Folder for inputs, below it the split.")
+    label_dir: Path = Field(Path("prepared/label"), description="Folder for labels, below it the split.")
+
+
 class GediPrepareSettings(PrepareSettings):
     """How granules and rasters become training data, and maps totals."""
 
@@ -197,4 +206,5 @@ class GediPrepareSettings(PrepareSettings):
     labels: LabelsSettings = Field(LabelsSettings(), description="Shots to a label raster.")
     stack: StackSettings = Field(StackSettings(), description="Bands to one raster.")
     patches: PatchesSettings = Field(PatchesSettings(), description="Stack and labels to patches in three splits.")
+    dataset: DatasetSettings = Field(DatasetSettings(), description="A registered dataset to patches.")
     totals: TotalsSettings = Field(TotalsSettings(), description="Maps to totals over polygons.")

@@ -55,10 +55,16 @@ class Masked(torch.nn.Module):
 def make_graph(run: Run, settings: MyTaskSettings, registry: Registry) -> Graph:
     """Return the trained model on the CPU with one window as example."""
     model, _ = load_model(run, settings, registry)
-    side = settings.infer.window
-    image = np.random.default_rng(0).normal(size=(1, len(run.info()["bands"]), side, side)).astype("float32")
+    side, bands = settings.infer.window, run.info()["bands"]
+    image = np.random.default_rng(0).normal(size=(1, len(bands), side, side)).astype("float32")
     mean, std = (t.cpu().numpy() for t in (model.input_mean, model.input_std))
-    return Graph(Masked(model.cpu()), {"image": image * std + mean}, tuple(outputs(settings)))
+    return Graph(
+        Masked(model.cpu()),
+        {"image": image * std + mean},
+        tuple(outputs(settings)),
+        axes={"image": ("batch", "", "height", "width")},
+        about={"image": f"bands {', '.join(bands)}, in this order and in the units of training; NaN = missing"},
+    )
 
 
 def infer(run: Run, settings: MyTaskSettings, predict: Callable, source: Path, dest: Path) -> list[Path]:

@@ -1,0 +1,121 @@
+"""Loss and network from other plugins, and that what does not fit is refused."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from eozoo.registry import Registry
+from eozoo_clay_ta.model import CONTEXT, MapNetwork
+from eozoo_clay_ta.parts import loss_sums, squared_error
+from eozoo_clay_ta.samples import Normalisation
+from eozoo_clay_ta.settings import ClaySettings
+from eozoo_clay_ta.task import ClayTa
+from eozoo_core import Port, Run, Spec, ZooError, hookimpl
+from eozoo_core.config import load_settings, to_dict
+from eozoo_core.settings import Named
+
+NORM = Normalisation(np.zeros(19, np.float32), np.ones(19, np.float32), 12.0, 10.0)
+QUARTIC = Spec(
+    "quartic",
+    "test_clay_parts:quartic",
+    "Somebody's loss.",
+    takes=(Port("mean", "B 1 H W"), Port("target", "B 1 H W")),
+)
+
+
+class Quartic:
+    """Fourth power of the error."""
+
+    def __call__(self, mean, target):
+        assert mean.shape[1:] == target.shape[1:] == (1, 1, 1)
+        return (mean - target).pow(4).sum(), torch.isfinite(target).sum()
+
+
+class Last(torch.nn.Module):
+    """Every pixel: the channel that was asked for, times a weight."""
+
+    def __init__(self, in_channels, outputs, channel):
+        super().__init__()
+        assert (in_channels, outputs) == (CONTEXT, 1)
+        self.channel, self.weight = channel, torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.weight * x[:, self.channel : self.channel + 1]
+
+
+class Plugin:
+    @hookimpl
+    def eozoo_losses(self):
+        return [QUARTIC]
+
+
+def test_squared_error_counts_labels_only():
+    total, count = loss_sums(squared_error(), np.array([1.0, 2.0, 9.0]), np.array([0.0, 4.0, np.nan]))
+    assert (float(total), int(count)) == (5.0, 2)
+    mean = torch.tensor([1.0, 9.0], requires_grad=True)
+    squared_error()(mean, torch.tensor([3.0, float("nan")]))[0].backward()
+    assert mean.grad.tolist() == [-4.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("channel", "expected"), [(18, 7.0), (19, 0.25), (25, 3.0), (26, math.sin(math.pi / 6)), (46, 1.0)]
+)
+def test_a_network_gets_all_inputs_as_planes_and_its_centre_counts(channel, expected):
+    batch = {
+        "x": torch.zeros(1, 19, 9, 9),
+        "time7": torch.tensor([[0.25, 0, 0, 0, 0, 0, 3.0]]),
+        "loc": torch.tensor([[30.0, 127.0, 2000.0]]),
+        "landcover_onehot": torch.eye(17)[-1:],
+    }
+    batch["x"][0, 18, 4, 4] = 7.0
+    assert MapNetwork(NORM, Last(CONTEXT, 1, channel))(batch).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_training_follows_the_loss_of_another_plugin(prepared, tmp_path, monkeypatch):
+    import sys
+    import types
+
+    registry = Registry.discover()
+    module = types.ModuleType("test_clay_parts")
+    module.quartic = Quartic
+    monkeypatch.setitem(sys.modules, "test_clay_parts", module)
+    registry.add(Plugin, "somebody 1.0")
+    overrides = ["model.loss.name=quartic", "model.type=network", "model.network.name=context_net"]
+    overrides += ["model.network.options={sizes: [3], hidden: 8, noise: 0.0, dropout: 0.0}", "train.epochs=2"]
+    settings = load_settings(ClaySettings, None, overrides, to_dict(prepared))
+    registry.check_slots(ClayTa, settings)
+    run, task = Run.create(tmp_path / "run", "clay_ta", settings), ClayTa(settings, registry)
+    task.train(run)
+    last = run.read_log()[-1]["val"]
+    assert last["rmse_norm"] == pytest.approx(math.sqrt(last["mse"]))
+    assert last["loss"] > 0
+    assert abs(last["loss"] - last["mse"]) > 1e-3 * last["mse"]
+    best = min(line["val"]["loss"] for line in run.read_log())
+    again = ClayTa(settings, registry)
+    assert again.evaluate(run, "val")["model"]["loss"] == pytest.approx(best, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.loss.name=gaussian_nll"], r"model\.loss\.name: loss 'gaussian_nll' does not fit: it takes log_scale"),
+        (["model.loss.name=identity_edge"], r"it takes image \(B, 4, H, W\)"),
+        (
+            ["model.type=network", "model.network.name=clay_tiny"],
+            r"network\.name: .* it gives tokens \(B, N, D\)",
+        ),
+        (["model.network.name=context_net"], r"model\.type=network and model\.network\.name go together"),
+        (["model.type=network"], r"go together; set both or neither"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(overrides, message):
+    with pytest.raises(ZooError, match=message):
+        Registry.discover().check_slots(ClayTa, load_settings(ClaySettings, None, overrides))
+
+
+def test_options_that_follow_from_the_data():
+    from eozoo_clay_ta.parts import make_network
+
+    with pytest.raises(ZooError, match=r"options\.in_channels: follows from the data"):
+        make_network(Named(name="context_net", options={"in_channels": 3}), 47, Registry.discover())

@@ -1,0 +1,24 @@
+"""The check of ``Task.graph``, for tasks that offer one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eozoo.testing.bench import Bench
+
+
+def graph_is_predict(bench: Bench, folder: Path) -> None:
+    """``graph``, where a task has one, gives what ``predict`` gives, missing values and other sizes included."""
+    from eozoo_core import Task, ZooError
+
+    from eozoo.exporting import DiffersError, check_graph
+
+    if bench.task_class.graph is Task.graph:
+        return
+    task, run = bench.open(bench.copy(bench.finished.path, folder))
+    try:
+        check_graph(task, run)
+    except DiffersError as error:
+        raise AssertionError(f"graph() is not what predict() does: {error}") from None
+    except ZooError:
+        return  # this run cannot be exported, and the task says so
