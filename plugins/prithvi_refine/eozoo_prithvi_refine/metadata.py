@@ -14,11 +14,15 @@ _WIDTH = 64
 
 
 class MetadataEmbedding(nn.Module):
-    """Month (1-12, cyclic: December lies beside January) and biome (0-16) -> ``(B, 4)``."""
+    """Month (1-12, cyclic: December lies beside January) and biome (0-16) -> ``(B, 4)``.
+
+    Biomes begin at zero: one that training never showed says nothing, where a random vector would shift the colours.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.biome = nn.Embedding(BIOMES, _WIDTH)
+        nn.init.zeros_(self.biome.weight)
         self.mix = nn.Sequential(nn.Linear(2 * _HARMONICS + _WIDTH, _WIDTH), nn.GELU(), nn.Linear(_WIDTH, 4))
 
     def forward(self, month: torch.Tensor, biome: torch.Tensor) -> torch.Tensor:

@@ -43,6 +43,8 @@ class PrithviRefiner(nn.Module):
         if encoder is not None:
             self.to_six = band_mapping()
             self.project = nn.Conv2d(encoder.variant.embed_dim, width, 1)
+            nn.init.zeros_(self.project.weight)
+            nn.init.zeros_(self.project.bias)
         channels = 8 + (width if encoder is not None else 0)
         head = ConvNeXtHead(channels, width, settings.num_convnext_blocks, settings.drop_path)
         self.head = Fallback(head, settings.cpu_fallback)
