@@ -7,7 +7,7 @@ import pytest
 from eozoo_core import ZooError
 from eozoo_core.loading import Draw
 from eozoo_prithvi_refine.data import RefineTiles, check_disjoint, collate, find_tiles, open_splits
-from eozoo_prithvi_refine.degrade import degrade
+from eozoo_prithvi_refine.degrade import AIRLIGHT, degrade, draw_strengths
 from eozoo_prithvi_refine.settings import DataSettings, DegradationSettings
 from eozoo_prithvi_refine.stage1 import write_stage1_outputs
 from eozoo_prithvi_refine.synthetic import landscape
@@ -133,6 +133,17 @@ def test_each_part_of_the_degradation_alone():
         np.random.default_rng(3),
     )
     np.testing.assert_allclose(flat[:, :, :15], only(blur_px=3)[:, :, :15], atol=1e-3)  # the hole does not bleed
+
+
+def test_the_drawn_strengths_are_those_of_the_image():
+    target, settings = image(40), DegradationSettings(blur_px=0, noise=0)
+    strengths = draw_strengths(target.shape, settings, np.random.default_rng(5))
+    made = degrade(target, settings, np.random.default_rng(5))
+    colour = target * strengths.gain + strengths.offset
+    np.testing.assert_allclose(made, colour * (1 - strengths.haze) + AIRLIGHT * strengths.haze, atol=1e-6)
+    assert strengths.blur == 0
+    assert (strengths.noise == 0).all()
+    assert (np.diff(strengths.haze.mean(axis=(1, 2))) < 0).all()  # blue most
 
 
 def dataset(tmp_path, count=3, stage1=None, **data):

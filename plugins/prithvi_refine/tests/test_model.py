@@ -9,7 +9,7 @@ from eozoo_prithvi_refine.adapt import adapt, merge
 from eozoo_prithvi_refine.convnext import ConvNeXtHead
 from eozoo_prithvi_refine.encoder import build_encoder
 from eozoo_prithvi_refine.fallback import Fallback
-from eozoo_prithvi_refine.metadata import Fusion, month_cycle
+from eozoo_prithvi_refine.metadata import Fusion, MetadataEmbedding, month_cycle
 from eozoo_prithvi_refine.models import prithvi_refiner
 from eozoo_prithvi_refine.refiner import PrithviRefiner, band_mapping, pad_to_multiple
 from eozoo_prithvi_refine.settings import ModelSettings
@@ -57,7 +57,7 @@ def test_what_is_trainable(quantization):
     assert adapted == {f"blocks.{i}.{t}" for i in range(4) for t in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")}
     before = {n: p.detach().clone() for n, p in refiner.named_parameters()}
     optimizer = torch.optim.Adam([p for p in refiner.parameters() if p.requires_grad], lr=0.01)
-    for _ in range(2):  # the first step moves only lora_B and what follows it
+    for _ in range(3):  # the first step moves the projection, the second lora_B, the third lora_A
         refiner(*batch())[0].square().sum().backward()
         optimizer.step()
     changed = {n for n, p in refiner.named_parameters() if not torch.equal(p, before[n])}
@@ -176,6 +176,36 @@ def test_bands_stay_themselves_and_short_wave_begins_between_red_and_nir():
     six = band_mapping()(x)
     assert torch.allclose(six[:, :4], x)
     assert torch.allclose(six[:, 4], 0.5 * (x[:, 2] + x[:, 3]))
+
+
+def test_prithvi_begins_as_the_head_alone_and_is_learned_in():
+    """Two encoders, one head: the same image before training, different ones after a step."""
+    first, second = model(quantization="none"), model(quantization="none")
+    with torch.no_grad():
+        second.encoder.patch_embed.proj.weight.mul_(-2)
+    before = [m.eval()(*batch())[0] for m in (first, second)]
+    assert torch.equal(*before)
+    assert (before[0] - batch()[0]).abs().max() > 0.01  # the head is not silent
+    for m in (first, second):
+        m.train()(*batch())[0].square().sum().backward()
+        torch.optim.Adam([m.project.weight], lr=0.01).step()
+    after = [m.eval()(*batch())[0] for m in (first, second)]
+    assert (after[0] - after[1]).abs().max() > 1e-3
+
+
+def test_a_biome_that_training_never_showed_says_nothing():
+    torch.manual_seed(0)
+    embedding, month = MetadataEmbedding(), torch.tensor([7, 7])
+    optimizer = torch.optim.AdamW(embedding.parameters(), lr=0.01)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (embedding(month, torch.tensor([4, 6])) - torch.tensor([[1.0], [-1.0]])).square().mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        seen = embedding(month, torch.tensor([4, 6]))
+        unseen = embedding(month, torch.tensor([12, 13]))
+    assert (seen[0] - seen[1]).abs().min() > 0.5
+    assert torch.equal(unseen[0], unseen[1])
 
 
 def test_month_and_biome_matter():
