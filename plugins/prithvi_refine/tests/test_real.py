@@ -12,12 +12,16 @@ PAGE, RESULT = ROOT / "docs" / "real_data_prithvi.md", ROOT / "docs" / "real_dat
 DATA = ROOT.parent / "shared" / "data" / "prithvi_refine"
 
 
-@pytest.fixture(scope="module")
-def real():
-    spec = importlib.util.spec_from_file_location("real_prithvi", ROOT / "benchmarks" / "real_prithvi.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def real():
+    return script("real_prithvi")
 
 
 def test_tables_hold_the_numbers_of_the_run(real):
@@ -26,6 +30,47 @@ def test_tables_hold_the_numbers_of_the_run(real):
         assert line in page.splitlines(), line
     numbers = [line for line in page.splitlines() if line.startswith("| ") and any(c.isdigit() for c in line)]
     assert set(numbers) == {line for line in real.tables(result) if any(c.isdigit() for c in line)}
+
+
+def test_means_and_the_places_that_no_choice_looked_at(real):
+    chosen, other = real.DEVELOPMENT[0], "1_1"
+    run = {"l1": 0.01, "edge_l1": 0.02} | dict.fromkeys(real.METRICS[:3], 0.1) | dict.fromkeys(real.METRICS[5:7], 1.0)
+    half = {m: v / 2 for m, v in run.items()}
+    scores = {
+        place: {"prithvi": [half, {m: 2 * v for m, v in half.items()}], "input": [run, run]}
+        for place in (chosen, other)
+    }
+    scores[other]["prithvi"] = [half, half]
+    found = real.summarise(scores)
+    assert found["mean"]["prithvi"]["l1"] == pytest.approx(0.00625)
+    assert found["untouched"]["prithvi"]["l1"] == pytest.approx(0.005)
+    gap, low, high = found["prithvi_minus"]["input"]["l1"]
+    assert gap == pytest.approx(-0.00375, abs=1e-5)
+    assert (low, high) == pytest.approx((-0.005, -0.0025), abs=1e-5)
+
+
+def test_the_filter_that_knows_everything():
+    """Without blur and noise it gives the target back; of white noise it takes away most, blurred or not."""
+    from eozoo_prithvi_refine.degrade import degrade, draw_strengths
+    from eozoo_prithvi_refine.settings import DegradationSettings
+    from eozoo_prithvi_refine.synthetic import landscape
+    from scipy.ndimage import gaussian_filter
+
+    wiener = script("real_prithvi_bound").wiener
+    target = gaussian_filter(landscape(0, 48, 40, 6, 4), (0, 1.5, 1.5))  # the landscape's own texture is white noise
+
+    def error(seed=3, **settings):
+        settings = DegradationSettings(**settings)
+        strengths = draw_strengths(target.shape, settings, np.random.default_rng(seed))
+        image = degrade(target, settings, np.random.default_rng(seed))
+        return [np.abs(x - target).mean() for x in (wiener(image, target, strengths), image)]
+
+    plain, degraded = error(blur_px=0, noise=1e-6)
+    assert plain < 1e-4 < 1e-2 < degraded
+    cleaned, noisy = error(blur_px=0, noise=0.02, colour_gain=0, colour_offset=0, haze=0)
+    assert cleaned < 0.75 * noisy
+    sharpened, blurred = error(blur_px=2, noise=1e-4, colour_gain=0, colour_offset=0, haze=0)
+    assert sharpened < 0.75 * blurred
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
