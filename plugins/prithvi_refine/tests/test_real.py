@@ -69,7 +69,7 @@ def test_the_filter_that_knows_everything():
     assert plain < 1e-4 < 1e-2 < degraded
     cleaned, noisy = error(blur_px=0, noise=0.02, colour_gain=0, colour_offset=0, haze=0)
     assert cleaned < 0.75 * noisy
-    sharpened, blurred = error(blur_px=2, noise=1e-4, colour_gain=0, colour_offset=0, haze=0)
+    sharpened, blurred = error(1, blur_px=4, noise=1e-4, colour_gain=0, colour_offset=0, haze=0)
     assert sharpened < 0.75 * blurred
 
 
