@@ -27,8 +27,9 @@ TASK = Card(
         "It cannot know what the input does not show: refined is not observed.",
         "The documented losses leave the brightness of the output free; train.target_weight adds one that does not.",
         "In 8 bit a result depends on what else is in the forward pass, so windows are predicted one by one.",
-        "With a small random encoder the head alone was better: docs/real_data_prithvi.md. Published weights were "
-        "never at hand.",
+        "A small encoder trained from random weights added nothing to the head alone: docs/real_data_prithvi.md. "
+        "Published weights were never at hand.",
+        "Scenes unlike those of training can come out worse than they went in; a snow scene lost edges.",
     ),
     architecture="Vision Transformer with LoRA and a ConvNeXt head",
     kinds=("regression", "generative"),
