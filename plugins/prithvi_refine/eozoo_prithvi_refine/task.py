@@ -111,8 +111,7 @@ class PrithviRefine(Task):
     def sample(cls, root: Path) -> Sample:
         """Write synthetic tiles and a scene; its settings train a small Prithvi on them within two minutes.
 
-        The weight on edges and brightness of the target is what the runs on real tiles use: with the documented losses
-        alone a model trained this briefly restores colours, not sharpness.
+        The weights on the target and its edges are those of the runs on real tiles, beyond the document's.
         """
         import numpy as np
 
