@@ -132,7 +132,8 @@ class PrithviRefine(Task):
                 target_weight=5.0,
                 target_loss=Named(name="identity_edge", options={"edge": 3.0}),
             ),
-            runtime=PrithviRuntimeSettings(data_dir=world.data_dir),
+            # Tensors are small; on a busy machine threads that wait for each other take many times longer than one.
+            runtime=PrithviRuntimeSettings(data_dir=world.data_dir, threads=1),
             infer=PrithviInferSettings(window=64, stride=48, biome=4),
         )
         images = np.stack([landscape(4000 + i, 24, 24, 6, 4) for i in range(3)])
