@@ -79,15 +79,17 @@ def test_nothing_is_kept_for_backward_and_mixed_precision_is_followed(kind, auto
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sample_is_the_same_alone_and_in_a_batch(kind):
-    """Also beside one a hundred times as bright, which would shift a rounding of activations."""
+    """Also beside outliers, whose columns LLM.int8() would take out of the rounding for all."""
     torch.manual_seed(0)
     model = prithvi_refiner(encoder="prithvi_eo_nano", quantization=kind, num_convnext_blocks=1, head_width=8).eval()
+    linear = model.encoder.blocks[0].attn.qkv
+    x = torch.randn(2, 9, 128)
+    x[1] *= 30
+    image, codes = 0.3 * torch.rand(2, 4, 24, 24), (torch.tensor([1, 5]), torch.tensor([0, 4]))
     nn.init.normal_(model.head.head.change.weight, std=0.1)
-    image = 0.3 * torch.rand(3, 4, 24, 24)
-    image[2] *= 100
-    codes = torch.tensor([1, 5, 9]), torch.tensor([0, 4, 8])
     with torch.no_grad():
+        assert torch.allclose(linear(x)[0], linear(x[:1])[0], atol=1e-6)
         together = model(image, *codes)[0]
         for i in range(2):
             alone = model(image[i : i + 1], *(c[i : i + 1] for c in codes))[0]
-            assert torch.allclose(alone[0], together[i], atol=1e-6, rtol=1e-6)
+            assert torch.allclose(alone[0], together[i], atol=1e-6)
