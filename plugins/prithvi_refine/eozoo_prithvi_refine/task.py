@@ -53,7 +53,7 @@ class PrithviRefine(Task):
         """Tiles found, parameters, steps, and predicted memory."""
         from eozoo_prithvi_refine.planning import plan
 
-        return plan(self.settings)
+        return plan(self.settings, self.registry)
 
     def check(self, findings: Findings) -> None:
         """Tiles, months and biomes, stage-1 outputs, and what splits share."""

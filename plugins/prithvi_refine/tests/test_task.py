@@ -9,11 +9,10 @@ import torch
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
 from eozoo_core.base import base_file
-from eozoo_core.config import load_settings, read_yaml
+from eozoo_core.config import load_settings
 from eozoo_prithvi_refine.maps import infer
-from eozoo_prithvi_refine.planning import skeleton, step_memory
 from eozoo_prithvi_refine.refiner import PrithviRefiner
-from eozoo_prithvi_refine.settings import LOWVR, ModelSettings, PrithviSettings, PrithviTrainSettings
+from eozoo_prithvi_refine.settings import PrithviSettings
 from eozoo_prithvi_refine.synthetic import landscape, write_world
 from eozoo_prithvi_refine.task import PrithviRefine
 from eozoo_prithvi_refine.tile_files import read_npz, read_sidecar, tile_arrays, write_npz
@@ -289,25 +288,4 @@ def test_dry_run_counts_and_predicts(world, tmp_path):
     assert plan.data == {"train": "7 tiles", "val": "2 tiles", "test": "2 tiles"}
     assert (plan.steps_per_epoch, plan.total_steps) == (2, 4)
     assert 0 < plan.trainable < plan.parameters
-
-
-def test_memory_of_the_documented_configuration():
-    documented = load_settings(PrithviSettings, LOWVR)
-    assert documented.train.precision == "fp16-mixed"
-    assert read_yaml(LOWVR)["train"]["accumulate"] == documented.train.accumulate == 8
-    model, train_settings = documented.model, documented.train
-    network = skeleton(model)
-    adapters = sum(p.numel() for n, p in network.named_parameters() if "lora_" in n)
-    assert adapters == 32 * 163_840  # rank 8 on four layers a block; the patch embedding has none
-
-    def memory(**changes):
-        return step_memory(ModelSettings(**(model.model_dump() | changes)), train_settings, 120, 1)
-
-    eight = memory()
-    assert 0.6e9 < eight < 1.2e9
-    assert memory(quantization="none") - eight == 32 * 12 * 1280**2 * 3
-    small = {"encoder": "prithvi_eo_v2_tiny"}
-    assert memory(**small, quantization="nf4") < memory(**small)
-    assert memory(**small, gradient_checkpointing=False) > memory(**small)
-    tiny = ModelSettings(**small)
-    assert step_memory(tiny, PrithviTrainSettings(), 60, 1) < step_memory(tiny, PrithviTrainSettings(), 120, 1)
+    assert plan.memory_bytes == sum(plan.memory_parts.values()) > plan.memory_parts["weights"]
