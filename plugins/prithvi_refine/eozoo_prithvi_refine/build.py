@@ -53,8 +53,8 @@ def model_to_train(run: Run, settings: PrithviSettings, fabric: Fabric) -> tuple
     if first and settings.model.freeze_base:
         fabric.barrier()  # all have seen that there is none
         if is_first_process():
-            tensors = encoder.state_dict()
-            keep_base(run, {name: tensors[name] for name in frozen_names(encoder, settings.model)})
+            names = set(frozen_names(encoder, settings.model))
+            keep_base(run, {name: tensor for name, tensor in encoder.state_dict().items() if name in names})
         fabric.barrier()
     adapt(encoder, settings.model)
     return PrithviRefiner(settings.model, encoder), run.info()["base"] if settings.model.freeze_base else None
