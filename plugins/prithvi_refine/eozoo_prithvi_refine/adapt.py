@@ -20,7 +20,7 @@ def adapt(encoder: PrithviEncoder, settings: ModelSettings) -> None:
     The order matters: blocks to be unfrozen are never quantised (8-bit numbers have no gradient), and adding adapters
     freezes everything else, so that unfreezing comes last. Raises ZooError for more blocks than the encoder has.
     """
-    # It logs an optional accelerator that is not installed, and at every layer of every forward pass that fp32 is cast.
+    # It logs an optional accelerator that is not installed.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     depth, last = len(encoder.blocks), settings.unfreeze_last_n_blocks
     if last > depth:

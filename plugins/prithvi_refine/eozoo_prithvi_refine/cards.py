@@ -26,7 +26,7 @@ TASK = Card(
     limits=(
         "It cannot know what the input does not show: refined is not observed.",
         "The documented losses leave the brightness of the output free; train.target_weight adds one that does not.",
-        "In 8 bit a result depends on what else is in the forward pass, so windows are predicted one by one.",
+        "Encoders that end in _tl look at day and place where they are known, and leave them out where not.",
         "A small encoder trained from random weights added nothing to the head alone: docs/real_data_prithvi.md. "
         "Published weights were never at hand.",
         "Scenes unlike those of training can come out worse than they went in; a snow scene lost edges.",
