@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from eozoo_core.task import Network, Plan, Port
 from eozoo_prithvi_refine.adapt import adapt
 from eozoo_prithvi_refine.discriminator import PatchDiscriminator, patch_weight
 from eozoo_prithvi_refine.encoder import build_encoder
-from eozoo_prithvi_refine.frozen import PlainLinear, frozen_product, stored_int8
+from eozoo_prithvi_refine.frozen import PlainLinear, frozen_product, piece_rows, stored_int8
 from eozoo_prithvi_refine.losses import least_squares
 from eozoo_prithvi_refine.refiner import PrithviRefiner
 from eozoo_prithvi_refine.scoring import Criterion, valid_pixels
@@ -133,24 +134,26 @@ class _Shape(torch.nn.Module):
 
     def __init__(self, plain: PlainLinear, kind: str):
         super().__init__()
-        rows, cols = plain.weight.shape
+        self.out_features, self.in_features = rows, cols = plain.weight.shape
         self.kind, self.bias = kind, plain.bias
         if kind == "int8":
             self.register_buffer("codes", torch.empty(rows, cols, dtype=torch.int8))
             self.register_buffer("scale", torch.empty(2, rows))  # ours, and the one that bitsandbytes keeps
             return
         blocks = -(-rows * cols // 64)
-        self.shape = (rows, cols)
         self.register_buffer("codes", torch.empty(-(-rows * cols // 2), dtype=torch.uint8))
         self.register_buffer("absmax", torch.empty(blocks, dtype=torch.uint8))
         self.register_buffer("absmax_of_absmax", torch.empty(-(-blocks // 256) + 256 + 16))  # and two code tables
 
-    def stored(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def stored(self, dtype: torch.dtype) -> tuple[Iterable[torch.Tensor], torch.Tensor | None]:
         """Return what the real layer returns."""
         if self.kind == "int8":
             return stored_int8(self.codes, self.scale[0], dtype)
-        return torch.empty(self.shape, dtype=dtype), None
+        rows, cols = self.out_features, self.in_features
+        most = piece_rows(self.codes, dtype, cols) if self.codes.device.type == "cpu" else rows
+        sizes = [min(most, rows - first) for first in range(0, rows, most)]
+        return (torch.empty(size, cols, dtype=dtype) for size in sizes), None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(..., in)`` to ``(..., out)``."""
-        return frozen_product(x, self.stored, self.bias)
+        return frozen_product(x, self)

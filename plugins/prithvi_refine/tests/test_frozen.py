@@ -13,8 +13,8 @@ def layer(kind, rows=24, cols=64, seed=0):
     """A frozen layer and the weight that it stands for, float64."""
     torch.manual_seed(seed)
     frozen = freeze_linear(nn.Linear(cols, rows), kind)
-    weight, scale = frozen.stored(torch.float32)
-    return frozen, weight.double() * (1 if scale is None else scale.double()[:, None])
+    pieces, scale = frozen.stored(torch.float32)
+    return frozen, torch.cat(list(pieces)).double() * (1 if scale is None else scale.double()[:, None])
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("int8", 1 / 254 + 2**-11), ("nf4", 0.16), ("none", 0)])
@@ -51,11 +51,11 @@ def test_product_and_gradient_are_those_of_the_stored_weight(kind, dtype, limit,
 
 def test_numbers_by_hand():
     codes, scale = torch.tensor([[127, -2], [1, 0]], dtype=torch.int8), torch.tensor([0.5, 4.0])
-    weight, left = stored_int8(codes, scale, torch.float16)
+    (weight,), left = stored_int8(codes, scale, torch.float16)
     assert left is None
     assert weight.tolist() == [[63.5, -1.0], [4.0, 0.0]]
-    kept, left = stored_int8(codes, scale, torch.bfloat16)
-    assert kept is codes
+    (weight,), left = stored_int8(codes, scale, torch.bfloat16)
+    assert weight.tolist() == codes.tolist()
     assert left is scale
 
 
@@ -93,3 +93,15 @@ def test_a_sample_is_the_same_alone_and_in_a_batch(kind):
         for i in range(2):
             alone = model(image[i : i + 1], *(c[i : i + 1] for c in codes))[0]
             assert torch.allclose(alone[0], together[i], atol=1e-6)
+
+
+@pytest.mark.parametrize("cols", [64, 96])  # at 96 blocks of 64 lie across rows
+def test_pieces_of_4_bit_are_what_bitsandbytes_expands(cols, monkeypatch):
+    from bitsandbytes.functional import dequantize_4bit
+
+    frozen, _ = layer("nf4", rows=48, cols=cols)
+    whole = dequantize_4bit(frozen.weight.data, frozen.weight.quant_state)
+    monkeypatch.setattr("eozoo_prithvi_refine.frozen._PIECE_BYTES", 4 * 5 * cols)
+    pieces = list(frozen.stored(torch.float32)[0])
+    assert [len(p) for p in pieces] == ([5] * 9 + [3] if cols == 64 else [48])
+    assert torch.equal(torch.cat(pieces), whole)
