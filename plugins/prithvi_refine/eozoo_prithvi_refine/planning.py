@@ -88,7 +88,7 @@ def _input_statistics() -> tuple[torch.Tensor, torch.Tensor]:
 def memory_of(settings: PrithviSettings, criterion: Criterion, batch: int, device: str) -> StepMemory:
     """Return the memory of a step on ``batch`` tiles of ``data.tile_size``: generator, losses and discriminator."""
     size, weight = settings.data.tile_size, settings.train.adversarial_weight
-    network = skeleton(settings.model)
+    network = as_stored(skeleton(settings.model), settings.model.quantization)
     network.head.guards = lambda _: device == "cuda"  # there the head is computed again in backward
     judge = [PatchDiscriminator().to("meta")] if weight > 0 else []
 
@@ -114,18 +114,23 @@ def memory_of(settings: PrithviSettings, criterion: Criterion, batch: int, devic
 
 
 def skeleton(model: ModelSettings) -> PrithviRefiner:
-    """Build the model on the meta device: shapes and types without numbers."""
+    """Build the model on the meta device, unquantised: shapes without numbers."""
     plain = model.model_copy(update={"quantization": "none"})
     with torch.device("meta"):
         encoder = None if model.encoder == "none" else build_encoder(model.encoder)
         if encoder is not None:
             adapt(encoder, plain)
-        refiner = PrithviRefiner(plain, encoder)
-        if model.quantization != "none":
-            for module in list(refiner.modules()):
-                for name, child in list(module.named_children()):
-                    if isinstance(child, PlainLinear):
-                        setattr(module, name, _Shape(child, model.quantization))
+        return PrithviRefiner(plain, encoder)
+
+
+def as_stored(refiner: PrithviRefiner, kind: str) -> PrithviRefiner:
+    """Give a skeleton's frozen linear layers the bytes that ``model.quantization`` gives them; in place."""
+    if kind != "none":
+        for module in list(refiner.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, PlainLinear):
+                    with torch.device("meta"):
+                        setattr(module, name, _Shape(child, kind))
     return refiner
 
 

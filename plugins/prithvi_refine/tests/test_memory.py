@@ -7,7 +7,7 @@ from eozoo_core.config import load_settings, read_yaml
 from eozoo_core.memory import follow
 from eozoo_prithvi_refine.adapt import adapt
 from eozoo_prithvi_refine.encoder import build_encoder
-from eozoo_prithvi_refine.planning import memory_of, skeleton
+from eozoo_prithvi_refine.planning import as_stored, memory_of, skeleton
 from eozoo_prithvi_refine.refiner import PrithviRefiner
 from eozoo_prithvi_refine.settings import LOWVR, ModelSettings, PrithviSettings, PrithviTrainSettings
 from eozoo_prithvi_refine.training import make_criterion
@@ -29,7 +29,7 @@ def tensors(model):
 @pytest.mark.parametrize("quantization", ["none", "int8", "nf4"])
 def test_weights_take_what_they_take(quantization, unfrozen):
     settings = ModelSettings(**NANO, quantization=quantization, unfreeze_last_n_blocks=unfrozen)
-    shapes, model = skeleton(settings), real(settings)
+    shapes, model = as_stored(skeleton(settings), quantization), real(settings)
     found = {}
     for tensor in tensors(model):
         found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
@@ -71,7 +71,9 @@ def test_what_autograd_saves(precision, change):
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), amp:
         for output in forward(model):
             keep(output)
-    _, left = follow([skeleton(settings)], lambda nets: forward(nets[0]), precision, False)
+    _, left = follow(
+        [as_stored(skeleton(settings), settings.quantization)], lambda nets: forward(nets[0]), precision, False
+    )
     held = sum(size for size, _ in saved.values())
     # A little more than autograd's own is left: states of random numbers, to recompute with.
     assert held * 0.99 <= left <= held * 1.01 + 2e5 * settings.gradient_checkpointing
@@ -99,6 +101,8 @@ def test_the_documented_configuration():
     network = skeleton(documented.model)
     adapters = sum(p.numel() for n, p in network.named_parameters() if "lora_" in n)
     assert adapters == 32 * 163_840  # rank 8 on four layers a block; the patch embedding has none
+    assert sum(p.numel() for p in network.parameters()) > 631_188_480
+    network = as_stored(network, documented.model.quantization)
     codes = sum(b.numel() for n, b in network.named_buffers() if n.endswith("codes"))
     assert codes == 32 * 12 * 1280**2
     assert 0.65e9 < sum(t.numel() * t.element_size() for t in tensors(network)) < 0.7e9
