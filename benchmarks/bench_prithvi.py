@@ -188,6 +188,7 @@ class Peak:
 
     def __init__(self, cuda: bool):
         self._cuda, self._base, self._top = cuda, _resident(), 0
+        self._lock = threading.Lock()
         if not cuda:
             threading.Thread(target=self._sample, daemon=True).start()
 
@@ -197,7 +198,8 @@ class Peak:
 
         gc.collect()
         _trim()
-        self._top = 0
+        with self._lock:
+            self._top = 0
         if self._cuda:
             import torch
 
@@ -213,7 +215,8 @@ class Peak:
 
     def _sample(self) -> None:
         while True:
-            self._top = max(self._top, _resident())
+            with self._lock:  # else a size from before ``forget`` could be kept after it
+                self._top = max(self._top, _resident())
             time.sleep(0.005)
 
 
