@@ -1,9 +1,9 @@
-"""prithvi_refine: time and memory of a training step at 120 x 120 px, batch 1, with discriminator.
+"""prithvi_refine: time and memory of a training step at 120 x 120 px, batch 1, with discriminator; and of inference.
 
-Each row runs in a process of its own: samples per second, peak memory above that of the imports (resident on a CPU,
-allocated on a GPU), and what ``train --dry-run`` predicts. ``python -m benchmarks.bench_prithvi 600`` adds
-the 600M model with random weights, int8 and LoRA (a few minutes and 6 GB); on a GPU also the batch size of best
-throughput.
+Each row runs in a process of its own. ``resident`` is the peak above that of the imports (on a GPU: allocated), beside
+what ``train --dry-run`` predicts; ``step`` is what forward and backward allocate at most, by torch's own record, beside
+its prediction. ``python -m benchmarks.bench_prithvi 100 300 600`` measures those sizes (random weights; the 600M takes
+3 GB); with ``write`` they go to ``benchmarks/results/prithvi_speed.json``; on a GPU also the batch of best throughput.
 """
 
 from __future__ import annotations
@@ -14,56 +14,67 @@ import statistics
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
+from benchmarks.__main__ import _cpu
 from benchmarks.tools import in_process
 
-BASELINE = {"encoder": "prithvi_eo_v2_tiny", "quantization": "none"}
+PLAIN, EIGHT, FOUR = ({"quantization": kind} for kind in ("none", "int8", "nf4"))
+BF16, CHECKPOINTED, FROZEN = {"precision": "bf16-mixed"}, {"gradient_checkpointing": True}, {"use_lora": False}
 ROWS = {
-    "tiny fp32": {},
-    "tiny int8": {"quantization": "int8"},
-    "tiny nf4": {"quantization": "nf4"},
-    "tiny bf16": {"precision": "bf16-mixed"},
-    "tiny int8 no LoRA": {"quantization": "int8", "use_lora": False},
-    "tiny int8 checkpointing": {"quantization": "int8", "gradient_checkpointing": True},
-    "tiny no discriminator": {"adversarial_weight": 0},
+    "fp32": PLAIN,
+    "bf16": PLAIN | BF16,
+    "bf16, no LoRA": PLAIN | BF16 | FROZEN,
+    "bf16, checkpointing": PLAIN | BF16 | CHECKPOINTED,
+    "8 bit, fp32": EIGHT,
+    "8 bit, bf16": EIGHT | BF16,
+    "8 bit, bf16, no LoRA": EIGHT | BF16 | FROZEN,
+    "8 bit, bf16, checkpointing": EIGHT | BF16 | CHECKPOINTED,
+    "4 bit, bf16": FOUR | BF16,
+    "4 bit, bf16, no LoRA": FOUR | BF16 | FROZEN,
+    "4 bit, bf16, checkpointing": FOUR | BF16 | CHECKPOINTED,
 }
-LARGE = {
-    "600M int8 LoRA fp32": {"encoder": "prithvi_eo_v2_600", "quantization": "int8"},
-    "600M int8 LoRA bf16 ckpt": {
-        "encoder": "prithvi_eo_v2_600",
-        "quantization": "int8",
-        "precision": "bf16-mixed",
-        "gradient_checkpointing": True,
-    },
-}
+SIZES = ("tiny", "100", "300", "600")
+RESULTS = Path(__file__).with_name("results") / "prithvi_speed.json"
 STEPS = 3
+BATCHED = 4
 
 
 def main() -> None:
     """Print the table; the document's figures stand below it."""
-    large = sys.argv[-1] == "600"
-    rows = {**ROWS, **(LARGE if large else {})}
-    print(f"{'':26s} samples/s  vs fp32   peak MB  predicted MB")
-    first = None
-    for name, changes in rows.items():
-        found = json.loads(in_process("benchmarks.bench_prithvi", json.dumps({**BASELINE, **changes})).splitlines()[-1])
-        first = first or found["rate"]
-        ratio = f"{found['rate'] / first:6.2f}x" if name.startswith("tiny") else "       "
-        print(
-            f"{name:26s} {found['rate']:9.2f}  {ratio} {found['peak'] / 1e6:9.0f} {found['predicted'] / 1e6:13.0f}",
-            flush=True,
-        )
-    if found["device"] == "cuda":
+    named = [a for a in sys.argv[1:] if a in SIZES]
+    print(f"{'':34s} samples/s  tiles/s by 1 and {BATCHED}   resident MB predicted   step MB predicted")
+    found: dict[str, Any] = {"machine": f"{_cpu()}, one thread", "tile": 120, "batch": 1, "rows": {}}
+    for size in named or SIZES[:1]:
+        for name, changes in ROWS.items():
+            row = _row({"encoder": f"prithvi_eo_v2_{size}", **changes})
+            found["rows"].setdefault(size, {})[name] = row
+            print(
+                f"{size:5s}{name:29s} {row['samples_per_s']:9.2f} {row['tiles_per_s_by_1']:10.2f} "
+                f"{row['tiles_per_s_by_4']:9.2f}  {row['resident_mb']:11.0f} {row['resident_mb_predicted']:9.0f} "
+                f"{row['step_mb']:9.0f} {row['step_mb_predicted']:9.0f}",
+                flush=True,
+            )
+            if row["device"] == "cuda":
+                found["machine"] = row["machine"]
+    if "write" in sys.argv[1:]:
+        before = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
+        RESULTS.write_text(json.dumps(found | {"rows": before | found["rows"]}, indent=1) + "\n")
+    if found["machine"].startswith("NVIDIA"):
         _batches()
     print("document: 50-80 samples/s on RTX 3060 / 4060 Ti, 8-10 GB for training (its own benchmark timed a stand-in)")
 
 
+def _row(changes: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(in_process("benchmarks.bench_prithvi", json.dumps(changes)).splitlines()[-1])
+
+
 def _batches() -> None:
     for batch in (1, 2, 4, 8, 16, 32, 64):
-        changes = {"encoder": "prithvi_eo_v2_600", "quantization": "int8", "precision": "bf16-mixed", "batch": batch}
-        found = json.loads(in_process("benchmarks.bench_prithvi", json.dumps(changes)).splitlines()[-1])
+        row = _row({"encoder": "prithvi_eo_v2_600", **EIGHT, **BF16, "batch": batch})
         print(
-            f"600M int8 bf16, batch {batch:3d}: {found['rate']:8.1f} samples/s, {found['peak'] / 1e9:.2f} GB",
+            f"600M int8 bf16, batch {batch:3d}: {row['samples_per_s']:8.1f} samples/s, {row['resident_mb']:.0f} MB",
             flush=True,
         )
 
@@ -71,18 +82,22 @@ def _batches() -> None:
 def child(changes: dict) -> None:
     """Measure one configuration and print it as JSON."""
     import torch
+    from eozoo.registry import Registry
     from eozoo_prithvi_refine.adapt import adapt
     from eozoo_prithvi_refine.encoder import build_encoder
-    from eozoo_prithvi_refine.planning import step_memory
+    from eozoo_prithvi_refine.planning import memory_of
     from eozoo_prithvi_refine.refiner import PrithviRefiner
     from eozoo_prithvi_refine.settings import ModelSettings, PrithviSettings, PrithviTrainSettings
+    from eozoo_prithvi_refine.training import make_criterion
     from lightning_fabric import Fabric
 
+    torch.set_num_threads(1)
     batch, precision = changes.pop("batch", 1), changes.pop("precision", "fp32")
-    train = PrithviTrainSettings(precision=precision, adversarial_weight=changes.pop("adversarial_weight", 0.05))
+    train = PrithviTrainSettings(precision=precision, accumulate=1)
     settings = PrithviSettings(model=ModelSettings(**changes), train=train)
     cuda = torch.cuda.is_available()
-    fabric = Fabric(accelerator="cuda" if cuda else "cpu", devices=1, precision=_fabric_precision(precision))
+    device = "cuda" if cuda else "cpu"
+    fabric = Fabric(accelerator=device, devices=1, precision=_fabric_precision(precision))
     import bitsandbytes  # noqa: F401 - counted among the imports
     import peft  # noqa: F401
 
@@ -91,22 +106,67 @@ def child(changes: dict) -> None:
     encoder = build_encoder(settings.model.encoder)
     adapt(encoder, settings.model)
     refiner = PrithviRefiner(settings.model, encoder)
-    watch.forget()  # quantising passes through the unquantised weights; a run does that once
+    watch.forget()  # the plain weights were passed through; a run does that once
     step, batches = _step(fabric, settings, refiner, batch)
-    clock = time.perf_counter if cuda else time.thread_time  # one thread's own time: others may use the machine
-    times = []
-    for i in range(1 + STEPS):
+    seconds = _seconds(lambda: step(batches, 0), cuda)
+    peak, allocated = watch.peak(), _allocated(lambda: step(batches, 0)) if not cuda else 0
+    predicted = memory_of(settings, make_criterion(settings, Registry.discover()), batch, device)
+    refiner.eval()
+    print(
+        json.dumps(
+            {
+                "samples_per_s": round(batch / seconds, 3),
+                "tiles_per_s_by_1": round(1 / _inference(fabric, refiner, batches[0], 1, cuda), 3),
+                "tiles_per_s_by_4": round(BATCHED / _inference(fabric, refiner, batches[0], BATCHED, cuda), 3),
+                "resident_mb": round(peak / 1e6),
+                "resident_mb_predicted": round(predicted.total / 1e6),
+                "step_mb": round(allocated / 1e6, 1),
+                "step_mb_predicted": round(predicted.step / 1e6, 1),
+                "device": device,
+                "machine": torch.cuda.get_device_name() if cuda else "",
+            }
+        )
+    )
+
+
+def _seconds(work: Any, cuda: bool) -> float:
+    """Median of a few repeats after one to warm up; on a CPU one thread's own time: others may use the machine."""
+    import torch
+
+    clock, times = time.perf_counter if cuda else time.thread_time, []
+    for _ in range(1 + STEPS):
         started = clock()
-        step(batches, i)
+        work()
         if cuda:
             torch.cuda.synchronize()
         times.append(clock() - started)
-    predicted = step_memory(settings.model, settings.train, 120, batch)
-    rate = batch / statistics.median(times[1:])
-    print(json.dumps({"rate": rate, "peak": watch.peak(), "predicted": predicted, "device": "cuda" if cuda else "cpu"}))
+    return statistics.median(times[1:])
 
 
-def _step(fabric, settings, refiner, batch):
+def _inference(fabric: Any, refiner: Any, sample: dict, count: int, cuda: bool) -> float:
+    import torch
+    from eozoo_prithvi_refine.data import inputs
+
+    given = [x[:1].expand(count, *x.shape[1:]).contiguous() for x in inputs(sample)]
+    with torch.no_grad(), fabric.autocast():
+        return _seconds(lambda: refiner(*given), cuda)
+
+
+def _allocated(work: Any) -> int:
+    """Return the most that ``work()`` allocates at once on the CPU, by torch's record."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        work()
+    now = most = 0
+    events = (e for e in record.profiler.kineto_results.events() if e.name() == "[memory]")
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        most = max(most, now)
+    return most
+
+
+def _step(fabric: Any, settings: Any, refiner: Any, batch: int) -> tuple[Any, list[dict]]:
     import torch
     from eozoo.registry import Registry
     from eozoo_core.optim import make_optimizer
@@ -117,6 +177,7 @@ def _step(fabric, settings, refiner, batch):
     criterion = make_criterion(settings, Registry.discover())
     image = 0.3 * torch.rand(batch, 4, 120, 120)
     codes = {"month": torch.full((batch,), 6), "biome": torch.full((batch,), 4)}
+    codes |= {name: torch.full((batch, 2), torch.nan) for name in ("time", "location")}
     sample = {"image": image, "target": 0.3 * torch.rand(batch, 4, 120, 120), **codes}
     micro = fabric.to_device(sample) | {"count": batch}
     return Step(fabric, settings, {"model": model, "optimizer": optimizer}, criterion, adversary, refiner), [micro]
@@ -127,6 +188,7 @@ class Peak:
 
     def __init__(self, cuda: bool):
         self._cuda, self._base, self._top = cuda, _resident(), 0
+        self._lock = threading.Lock()
         if not cuda:
             threading.Thread(target=self._sample, daemon=True).start()
 
@@ -136,7 +198,8 @@ class Peak:
 
         gc.collect()
         _trim()
-        self._top = 0
+        with self._lock:
+            self._top = 0
         if self._cuda:
             import torch
 
@@ -152,7 +215,8 @@ class Peak:
 
     def _sample(self) -> None:
         while True:
-            self._top = max(self._top, _resident())
+            with self._lock:  # else a size from before ``forget`` could be kept after it
+                self._top = max(self._top, _resident())
             time.sleep(0.005)
 
 

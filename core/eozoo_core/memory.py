@@ -1,8 +1,15 @@
-"""How much memory a training step will take, without taking it: shapes are followed on torch's meta device."""
+"""How much memory a training step will take, without taking it: the step is followed on fake tensors.
+
+They have shapes and types and no numbers (torch's FakeTensorMode), so that every operation of forward and backward
+runs, mixed precision and recomputation included, and what is alive at any moment can be added up.
+"""
 
 from __future__ import annotations
 
 import copy
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,46 +17,165 @@ if TYPE_CHECKING:
 
     from eozoo_core.settings import TrainSettings
 
+# Beyond its tensors a process on a CPU holds the libraries' code and workspace, and holes in the heap. Measured as
+# resident memory on x86-64 with glibc's allocator; see benchmarks/bench_prithvi.py, which prints both.
+_CPU_LIBRARIES = {"fp32": 45e6, "bf16-mixed": 80e6, "fp16-mixed": 80e6}
+_CPU_HEAP = 0.55  # of what a step allocates and frees
 
-def predict_memory(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], train: TrainSettings) -> int:
-    """Return the bytes of weights, gradients, optimiser state and saved activations of one forward and backward.
 
-    ``inputs``: example arguments of the right shapes on any device (their values are not read). Counted are tensors
-    that autograd keeps, each storage once; workspace of the libraries and fragmentation are not, so a real step takes
-    somewhat more. Under mixed precision the activations count half.
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes by what they are for; ``total`` is the peak of a step.
+
+    weights: parameters and buffers. optimizer: its states. step: the most that forward and backward hold at once beside
+    these, gradients included. overhead: on a CPU libraries and heap (measured, not counted); on a GPU 0: CUDA's own
+    context, some hundred MB a process, comes on top.
     """
-    weights = sum(_bytes(p) for p in model.parameters()) + sum(_bytes(b) for b in model.buffers())
-    trained = sum(_bytes(p) for p in model.parameters() if p.requires_grad)
+
+    weights: int
+    optimizer: int
+    step: int
+    overhead: int
+
+    @property
+    def tensors(self) -> int:
+        """Return the peak of tensors alone, which on a GPU is ``torch.cuda.max_memory_allocated``."""
+        return self.weights + self.optimizer + self.step
+
+    @property
+    def total(self) -> int:
+        """Return the peak with what the libraries take."""
+        return self.tensors + self.overhead
+
+    def parts(self) -> dict[str, int]:
+        """Return bytes by name, as ``Plan`` shows them."""
+        named = {"weights": self.weights, "optimiser": self.optimizer, "gradients and activations": self.step}
+        return named | ({"libraries": self.overhead} if self.overhead else {})
+
+
+def step_memory(
+    networks: list[torch.nn.Module],
+    work: Callable[[list[torch.nn.Module]], Any],
+    train: TrainSettings,
+    device: str = "cpu",
+) -> StepMemory:
+    """Return the memory of a step that calls ``work(networks)``, which runs forward and backward of one batch.
+
+    ``networks``: on any device, "meta" too; they are left as they are. ``work`` gets copies in train mode, makes its
+    inputs by itself and must not look at values (``.item()``, ``if tensor``, boolean indexing). With several batches
+    per optimiser step (``accumulate``) gradients are there from the start. ``device``: "cpu", "cuda" or "mps", where
+    the step is to run; the step itself is always followed as one on a CPU.
+    """
+    weights = sum(_bytes(t) for network in networks for t in _tensors(network))
+    trained = [p for network in networks for p in network.parameters() if p.requires_grad]
+    gradients = sum(map(_bytes, trained))
     states = {"adam": 2, "adamw": 2, "sgd": 1 if train.momentum else 0}[train.optimizer]
-    activations = saved_activations(model, inputs)
-    if train.precision != "fp32":
-        activations //= 2
-    return weights + trained * (1 + states) + activations
+    # An update holds a copy or two: of one parameter after the other on a CPU, of all together on a GPU.
+    update = gradients + 2 * (max(map(_bytes, trained), default=0) if device == "cpu" else gradients)
+    step = max(follow(networks, work, train.precision, train.accumulate > 1)[0], update)
+    heap = round(_CPU_LIBRARIES[train.precision] + _CPU_HEAP * step) if device == "cpu" else 0
+    return StepMemory(weights, states * gradients, step, heap)
 
 
-def saved_activations(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> int:
-    """Return the bytes that autograd saves for backward in one forward pass, and those of its outputs."""
+def predict_memory(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], train: TrainSettings) -> StepMemory:
+    """Return the memory of a step of one model on a CPU whose loss is small beside it.
+
+    ``inputs``: example arguments of the right shapes and types on any device; their values are not read.
+    """
+
+    def work(networks: list[torch.nn.Module]) -> None:
+        import torch
+
+        outputs = networks[0](*(torch.empty(x.shape, dtype=x.dtype) for x in inputs))
+        outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
+        sum(y.float().sum() for y in outputs if y is not None and y.requires_grad).backward()
+
+    return step_memory([model], work, train)
+
+
+def follow(
+    networks: list[torch.nn.Module], work: Callable[[list[torch.nn.Module]], Any], precision: str, accumulate: bool
+) -> tuple[int, int]:
+    """Return the bytes beyond parameters and buffers: the most at once in ``work(networks)``, and those left by it.
+
+    What ``work`` returns is counted as left.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    dtype = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}.get(precision)
+    shapes = [copy.deepcopy(network).to("meta") for network in networks]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        twins = [_faked(network).train() for network in shapes]
+        live = _live_bytes()
+        if accumulate:
+            for p in (p for network in twins for p in network.parameters() if p.requires_grad):
+                p.grad = torch.empty_like(p)
+                live.see(p.grad)
+        with live, torch.autocast("cpu", dtype, enabled=dtype is not None):
+            kept = work(twins)
+        left = live.now
+        del kept
+    return live.most, left
+
+
+def _faked(network: torch.nn.Module) -> torch.nn.Module:
+    """Give a network on the meta device fake CPU tensors; shared ones stay shared."""
     import torch
 
-    meta = copy.deepcopy(model).to("meta")
-    parameters = {_storage(p) for p in [*meta.parameters(), *meta.buffers()]}
-    saved: dict[int, tuple[int, Any]] = {}  # keeps the storages alive, so that none is counted under another's id
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if _storage(tensor) not in parameters:
-            saved[_storage(tensor)] = (tensor.untyped_storage().nbytes(), tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        outputs = meta(*(x.to("meta") for x in inputs))
-    for output in outputs if isinstance(outputs, (tuple, list)) else [outputs]:
-        if output is not None:
-            keep(output)
-    return sum(size for size, _ in saved.values())
+    made: dict[int, Any] = {}
+    for module in network.modules():
+        for held in (module._parameters, module._buffers):
+            for name, tensor in held.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in made:
+                    fake = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+                    needs = tensor.requires_grad
+                    made[id(tensor)] = torch.nn.Parameter(fake, needs) if held is module._parameters else fake
+                held[name] = made[id(tensor)]
+    return network
 
 
-def _storage(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+def _live_bytes() -> Any:
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class LiveBytes(TorchDispatchMode):
+        """Adds up the storages that operations make, until they are freed. A view adds nothing."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.now, self.most = 0, 0
+            self._seen: dict[int, int] = {}
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+            given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
+            made = func(*args, **(kwargs or {}))
+            for tensor in tree_leaves(made):
+                if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in given:
+                    self.see(tensor)
+            return made
+
+        def see(self, tensor: torch.Tensor) -> None:
+            """Count a tensor's storage from now until it is freed."""
+            storage = tensor.untyped_storage()
+            key = storage._cdata
+            if key not in self._seen:
+                self._seen[key] = storage.nbytes()
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self._free, key).atexit = False
+
+        def _free(self, key: int) -> None:
+            self.now -= self._seen.pop(key)
+
+    return LiveBytes()
+
+
+def _tensors(network: torch.nn.Module) -> list[torch.Tensor]:
+    return [*network.parameters(), *network.buffers()]
 
 
 def _bytes(tensor: torch.Tensor) -> int:

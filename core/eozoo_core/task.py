@@ -58,8 +58,9 @@ class Plan:
     trainable: int
     steps_per_epoch: int
     total_steps: int
-    memory_bytes: int | None
+    memory_bytes: int | None  # of one step, at its peak; None = not known
     notes: tuple[str, ...] = field(default=())
+    memory_parts: dict[str, int] = field(default_factory=dict)  # what memory_bytes is made of, where known
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def plan(run: Run, settings: GediSettings, registry: Registry) -> Plan:
     data["bands"] = ", ".join(splits["train"].band_names)
     if settings.train.members > 1:
         data["members"] = f"{settings.train.members} networks; parameters, steps and memory are those of one"
+    memory = predict_memory(model, (image.expand(batch, *image.shape),), settings.train)
     skipped = [line for found in splits.values() for line in found.skipped]
     return Plan(
         data=data,
@@ -91,7 +92,8 @@ def plan(run: Run, settings: GediSettings, registry: Registry) -> Plan:
         trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
         steps_per_epoch=times.per_epoch,
         total_steps=times.total,
-        memory_bytes=predict_memory(model, (image.expand(batch, *image.shape),), settings.train),
+        memory_bytes=memory.total,
+        memory_parts=memory.parts(),
         notes=tuple(f"left out: {line}" for line in skipped),
     )
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
-import torch
 from eozoo_core.errors import ZooError
 from torch import nn
 
 from eozoo_prithvi_refine.encoder import PrithviEncoder
+from eozoo_prithvi_refine.frozen import freeze_linear
 from eozoo_prithvi_refine.settings import ModelSettings
 
 TARGETS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # never the patch embedding, whose name also ends in proj
@@ -21,16 +20,16 @@ def adapt(encoder: PrithviEncoder, settings: ModelSettings) -> None:
     The order matters: blocks to be unfrozen are never quantised (8-bit numbers have no gradient), and adding adapters
     freezes everything else, so that unfreezing comes last. Raises ZooError for more blocks than the encoder has.
     """
-    # It logs an optional accelerator that is not installed, and at every layer of every forward pass that fp32 is cast.
+    # It logs an optional accelerator that is not installed.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     depth, last = len(encoder.blocks), settings.unfreeze_last_n_blocks
     if last > depth:
         raise ZooError(f"model.unfreeze_last_n_blocks {last}: {settings.encoder} has {depth} blocks")
     first_free = depth - last
     encoder.requires_grad_(not settings.freeze_base)
-    if settings.quantization != "none":
+    if settings.freeze_base:
         for block in encoder.blocks[:first_free]:
-            quantize(block, settings.quantization)
+            freeze(block, settings.quantization)
     if settings.use_lora:
         _add_lora(encoder, settings)
     if not settings.freeze_base:
@@ -40,13 +39,12 @@ def adapt(encoder: PrithviEncoder, settings: ModelSettings) -> None:
     encoder.checkpointing = settings.gradient_checkpointing
 
 
-def quantize(block: nn.Module, kind: str) -> None:
-    """Replace the block's linear layers by frozen ones of 8 bit (LLM.int8(), arXiv:2208.07339) or 4 bit (nf4)."""
+def freeze(block: nn.Module, kind: str) -> None:
+    """Replace the block's linear layers by frozen ones of 8 bit, 4 bit (nf4) or their own numbers ("none")."""
     for target in TARGETS:
         parent, _, name = target.rpartition(".")
         owner = block.get_submodule(parent)
-        plain = getattr(owner, name)
-        setattr(owner, name, (_int8 if kind == "int8" else _nf4)(plain).to("cpu"))  # .to() is what quantises
+        setattr(owner, name, freeze_linear(getattr(owner, name), kind))
 
 
 def merge(encoder: PrithviEncoder) -> None:
@@ -75,51 +73,3 @@ def _add_lora(encoder: PrithviEncoder, settings: ModelSettings) -> None:
     encoder.is_loaded_in_8bit = settings.quantization == "int8"
     encoder.is_loaded_in_4bit = settings.quantization == "nf4"
     inject_adapter_in_model(config, encoder)
-
-
-def _int8(plain: nn.Linear) -> nn.Module:
-    layer = _quantised_classes()[0](plain.in_features, plain.out_features, has_fp16_weights=False, threshold=6.0)
-    return _fill(layer, plain)
-
-
-def _nf4(plain: nn.Linear) -> nn.Module:
-    # float32 compute type: the layer follows the input's type, and mixed precision decides what that is.
-    layer = _quantised_classes()[1](
-        plain.in_features, plain.out_features, compute_dtype=torch.float32, quant_type="nf4", compress_statistics=True
-    )
-    return _fill(layer, plain)
-
-
-def _fill(layer: nn.Module, plain: nn.Linear) -> nn.Module:
-    layer.weight.data = plain.weight.data.clone()
-    layer.bias = nn.Parameter(plain.bias.data.clone(), requires_grad=False)
-    return layer.train(plain.training)
-
-
-def _quantised_classes() -> tuple[Any, Any]:
-    """Return bitsandbytes' layers with the bias added outside.
-
-    Their own forward casts the bias to the input's type for good: under bf16 a frozen weight would be rounded by use,
-    and the trained model would not be the one that a checkpoint and its base give back.
-    """
-    from bitsandbytes.nn import Linear4bit, Linear8bitLt
-
-    class Int8Linear(Linear8bitLt):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return _without_bias(self, x, super().forward)
-
-    class Nf4Linear(Linear4bit):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return _without_bias(self, x, super().forward)
-
-    return Int8Linear, Nf4Linear
-
-
-def _without_bias(layer: nn.Module, x: torch.Tensor, forward: Any) -> torch.Tensor:
-    bias = layer._parameters["bias"]
-    layer._parameters["bias"] = None
-    try:
-        out = forward(x)
-    finally:
-        layer._parameters["bias"] = bias
-    return out + bias.to(out.dtype)

@@ -12,7 +12,7 @@ from eozoo_core.errors import ZooError
 from eozoo_core.launch import resolve_device, set_threads
 from eozoo_core.run import is_first_process
 
-from eozoo_prithvi_refine.adapt import adapt
+from eozoo_prithvi_refine.adapt import TARGETS, adapt
 from eozoo_prithvi_refine.encoder import PrithviEncoder, build_encoder
 from eozoo_prithvi_refine.positions import position_table
 from eozoo_prithvi_refine.refiner import PrithviRefiner
@@ -37,24 +37,42 @@ def model_to_train(run: Run, settings: PrithviSettings, fabric: Fabric) -> tuple
     base = load_base(run) if is_first_process() else None
     fabric.barrier()  # the first process may have linked the file into the run
     base = base if is_first_process() else load_base(run)
-    encoder = build_encoder(settings.model.encoder)
-    if base is not None:
-        _fill(encoder, settings.model, base)
-    elif settings.runtime.weights is not None:
-        receipt = load_prithvi(encoder, settings.runtime.weights)
-        run.note("weights", str(receipt))
-        if is_first_process() and not settings.runtime.quiet:
-            print(receipt)
+    first = base is None
+    # Blocks that are trained are not in the base: before the first checkpoint they begin as they began the first time.
+    if first or (settings.model.unfreeze_last_n_blocks > 0 and not run.has("current")):
+        encoder, origin = _beginning(settings)
     else:
-        run.note("weights", "random: runtime.weights was not given")
-    if base is None and settings.model.freeze_base:
+        encoder, origin = _empty_encoder(settings.model.encoder), None
+    if first:
+        run.note("weights", origin)
+        if settings.runtime.weights is not None and is_first_process() and not settings.runtime.quiet:
+            print(origin)
+    else:
+        _fill(encoder, settings.model, base)
+        del base  # what is left of the mapped file
+    if first and settings.model.freeze_base:
         fabric.barrier()  # all have seen that there is none
         if is_first_process():
-            tensors = encoder.state_dict()
-            keep_base(run, {name: tensors[name] for name in frozen_names(encoder, settings.model)})
+            names = set(frozen_names(encoder, settings.model))
+            keep_base(run, {name: tensor for name, tensor in encoder.state_dict().items() if name in names})
         fabric.barrier()
     adapt(encoder, settings.model)
     return PrithviRefiner(settings.model, encoder), run.info()["base"] if settings.model.freeze_base else None
+
+
+def _beginning(settings: PrithviSettings) -> tuple[PrithviEncoder, str]:
+    """The encoder that a run begins with, from ``runtime.weights`` or at random, and what is to be said of it.
+
+    Random weights have a generator of their own: what is drawn after them (adapters, head) is the same where the run
+    takes them from its base instead.
+    """
+    if settings.runtime.weights is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed((torch.initial_seed() + 1) % 2**63)
+            return build_encoder(settings.model.encoder), "random: runtime.weights was not given"
+    encoder = _empty_encoder(settings.model.encoder).to_empty(device="cpu")
+    encoder.pos_embed.copy_(position_table(encoder.variant.embed_dim, *encoder.grid))
+    return encoder, str(load_prithvi(encoder, settings.runtime.weights))
 
 
 def load_model(run: Run, settings: PrithviSettings) -> tuple[PrithviRefiner, torch.device]:
@@ -69,6 +87,9 @@ def load_model(run: Run, settings: PrithviSettings) -> tuple[PrithviRefiner, tor
             if base is None or wanted != run.info().get("base"):
                 raise ZooError(f"{run.file('best')}: was trained on base {str(wanted)[:16]}..., which the run has not")
             _fill(encoder, settings.model, base)
+            del base
+        else:
+            encoder.to_empty(device="cpu")
         adapt(encoder, settings.model)
     model = PrithviRefiner(settings.model, encoder)
     load_module(model, content["model"], run.file("best"))
@@ -92,15 +113,17 @@ def mixed_precision(settings: PrithviSettings, device: torch.device) -> Abstract
 
 
 def _empty_encoder(name: str) -> PrithviEncoder:
-    """An encoder whose weights are still to be loaded: no time is spent on random numbers."""
+    """An encoder that holds shapes alone (on the meta device): neither memory nor time is spent on random numbers."""
     with torch.device("meta"):
-        encoder = build_encoder(name)
-    encoder.to_empty(device="cpu")
-    encoder.pos_embed.copy_(position_table(encoder.variant.embed_dim, *encoder.grid))
-    return encoder
+        return build_encoder(name)
 
 
 def _fill(encoder: PrithviEncoder, settings: ModelSettings, base: dict[str, torch.Tensor]) -> None:
+    """Put the base into an encoder, in memory or of shapes alone; blocks that the base has not are left as they are,
+    empty where they were shapes.
+
+    Weights that `adapt` is to quantise stay in the mapped file until then, so that the model is never whole in memory.
+    """
     expected = frozen_names(encoder, settings)
     shapes = {name: value.shape for name, value in encoder.state_dict().items()}
     wrong = [n for n in {*expected, *base} if n not in base or n not in expected or base[n].shape != shapes[n]]
@@ -109,4 +132,9 @@ def _fill(encoder: PrithviEncoder, settings: ModelSettings, base: dict[str, torc
             f"the run's base does not fit model.encoder {settings.encoder} with unfreeze_last_n_blocks "
             f"{settings.unfreeze_last_n_blocks}: {len(wrong)} tensors differ ({sorted(wrong)[0]})"
         )
-    encoder.load_state_dict(base, strict=False)
+    quantised = tuple(f"{target}.weight" for target in TARGETS) if settings.quantization != "none" else ()
+    tensors = {n: t if quantised and n.endswith(quantised) else t.clone() for n, t in base.items()}
+    encoder.load_state_dict(tensors, strict=False, assign=True)
+    for block in encoder.blocks[len(encoder.blocks) - settings.unfreeze_last_n_blocks :]:
+        if any(p.is_meta for p in block.parameters()):
+            block.to_empty(device="cpu")

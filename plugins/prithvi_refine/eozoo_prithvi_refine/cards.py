@@ -20,13 +20,13 @@ TASK = Card(
     "a band of the input, month or biome is missing.",
     weights="Published Prithvi-EO-2.0 encoders (Apache-2.0), given by runtime.weights; without them it begins at "
     "random and reports say so.",
-    measured="The weights of the 600M encoder take 608 MB in 8 bit, 2,408 MB in fp32. A training step in 8 bit with "
-    "LoRA at 120 x 120 px, batch 1: 2455 MB on a CPU above the imports. The tiny encoder trains 3.15 samples/s in fp32 "
-    "with 231 MB, on one CPU thread. No GPU was measured.",
+    measured="The weights of the 600M encoder take 608 MB in 8 bit, 2,408 MB in fp32. A training step in 8 bit and "
+    "bf16 with LoRA at 120 x 120 px, batch 1: 1267 MB on a CPU above the imports, 0.54 samples/s. The tiny encoder "
+    "trains 3.23 samples/s in fp32 with 244 MB, on one CPU thread. No GPU was measured.",
     limits=(
         "It cannot know what the input does not show: refined is not observed.",
         "The documented losses leave the brightness of the output free; train.target_weight adds one that does not.",
-        "In 8 bit a result depends on what else is in the forward pass, so windows are predicted one by one.",
+        "Encoders that end in _tl look at day and place where they are known, and leave them out where not.",
         "A small encoder trained from random weights added nothing to the head alone: docs/real_data_prithvi.md. "
         "Published weights were never at hand.",
         "Scenes unlike those of training can come out worse than they went in; a snow scene lost edges.",

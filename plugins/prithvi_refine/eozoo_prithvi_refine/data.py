@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from eozoo_core.errors import ZooError, no_split
 
+from eozoo_prithvi_refine.coordinates import location_in, time_in
 from eozoo_prithvi_refine.degrade import degrade
 from eozoo_prithvi_refine.settings import DataSettings
 from eozoo_prithvi_refine.tile_files import Tile, read_sidecar, read_stage1, read_tile
 
 
 class RefineTiles(torch.utils.data.Dataset):
-    """A split of tiles. ``[i]`` or ``[Draw]`` -> input and target (4, h, w) float32 reflectance, month, biome, place.
+    """A split of tiles. ``[i]`` or ``[Draw]`` -> input and target (4, h, w) float32 reflectance, month, biome, place,
+    time (2,) and location (2,) as in ``coordinates``, NaN = not known.
 
     A pixel that misses a band in input or target is NaN in both: it enters no loss and no metric. Items by index are
     whole tiles with a degradation fixed per tile; items by Draw are random windows of ``tile_size``, turned, with
@@ -49,6 +51,9 @@ class RefineTiles(torch.utils.data.Dataset):
         if missing.all():
             raise ZooError(f"{path}: input and target have no valid pixel in common; remove the tile")
         arrays = {"image": torch.from_numpy(image), "target": torch.from_numpy(target)}
+        sidecar = path.with_suffix(".json")
+        arrays |= {"time": torch.tensor(time_in(tile.meta, sidecar))}
+        arrays |= {"location": torch.tensor(location_in(tile.meta, sidecar))}
         return {**arrays, "month": tile.month, "biome": tile.biome, "place": str(tile.meta.get("place", ""))}
 
     def tile(self, index: int) -> Tile:
@@ -91,9 +96,14 @@ class RefineTiles(torch.utils.data.Dataset):
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack samples of one size; "count" is their number, known before the device."""
-    batch = {key: torch.stack([s[key] for s in samples]) for key in ("image", "target")}
+    batch = {key: torch.stack([s[key] for s in samples]) for key in ("image", "target", "time", "location")}
     codes = {key: torch.tensor([s[key] for s in samples]) for key in ("month", "biome")}
     return {**batch, **codes, "count": len(samples)}
+
+
+def inputs(batch: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the refiner is called with: image, month, biome, time, location."""
+    return tuple(batch[key] for key in ("image", "month", "biome", "time", "location"))
 
 
 def find_tiles(data_dir: Path | None, split: str, limit: int | None = None) -> list[Path]:

@@ -63,7 +63,8 @@ class PrithviEncoder(nn.Module):
         """Return what enters the first block: ``(B, 1 + T * h * w, D)`` with positions, CLS first.
 
         x ``(B, 6, H, W)`` or ``(B, 6, T, H, W)``, standardised; temporal ``(B, T, 2)`` = year and day of year, location
-        ``(B, 2)`` = latitude and longitude in degrees, both only for ``coordinates`` variants; None = not known.
+        ``(B, 2)`` = latitude and longitude in degrees, both only for ``coordinates`` variants; None, or NaN in a pair =
+        not known: its encoding is left out, as the published model does without coordinates.
         """
         if x.ndim == 4:
             x = x.unsqueeze(2)

@@ -10,7 +10,7 @@ from eozoo_core.report import Picture, Table, Text, write_report
 
 from eozoo_prithvi_refine.baseline import Baselines
 from eozoo_prithvi_refine.build import load_model, mixed_precision
-from eozoo_prithvi_refine.data import RefineTiles, collate, find_tiles
+from eozoo_prithvi_refine.data import RefineTiles, collate, find_tiles, inputs
 from eozoo_prithvi_refine.pictures import grid, save_png
 from eozoo_prithvi_refine.scoring import RefineScores, tile_sums
 from eozoo_prithvi_refine.training import make_criterion
@@ -46,7 +46,7 @@ def evaluate(run: Run, settings: PrithviSettings, registry: Registry, split: str
         batch = {k: v.to(device) for k, v in collate([sample]).items() if k != "count"}
         image, target = batch["image"], batch["target"]
         with torch.no_grad(), mixed_precision(settings, device):
-            refined, _ = model(image, batch["month"], batch["biome"])
+            refined, _ = model(*inputs(batch))
         plain = sample["image"].numpy()
         made = {"model": refined, "input": image}
         made |= {"affine fit": _tensor(baselines.affine(plain), device)}

@@ -14,9 +14,11 @@ from eozoo_core.mapping import Tiling, predict_raster
 from eozoo_core.progress import progress_bar
 from eozoo_core.raster import Reader, open_reader
 
+from eozoo_prithvi_refine import coordinates
+from eozoo_prithvi_refine.batches import checked
 from eozoo_prithvi_refine.build import load_model, mixed_precision
-from eozoo_prithvi_refine.products import band_numbers, month_in
-from eozoo_prithvi_refine.settings import BANDS, BIOMES
+from eozoo_prithvi_refine.products import band_numbers, date_in, month_in
+from eozoo_prithvi_refine.settings import BANDS
 from eozoo_prithvi_refine.tile_files import check_reflectance, read_npz, read_sidecar, read_tile, write_npz
 
 if TYPE_CHECKING:
@@ -31,24 +33,23 @@ SCENES = (".tif", ".tiff", ".vrt", ".jp2")
 def make_predictor(run: Run, settings: PrithviSettings) -> Predictor:
     """Load best.pt and return ``predict``; see ``PrithviRefine.predictor``."""
     model, device = load_model(run, settings)
-    # LLM.int8() decides per forward pass which columns are outliers: only alone is a tile's result its own.
-    chunk = 1 if settings.model.quantization == "int8" else settings.infer.batch_size
+    takes = model.encoder is not None and model.encoder.variant.coordinates
 
     def predict(batch: Arrays) -> Arrays:
-        image, month, biome = _checked(batch)
-        refined, features = [], []
-        for i in range(0, len(image), chunk):
-            part = torch.from_numpy(image[i : i + chunk]).to(device)
-            codes = [torch.from_numpy(np.nan_to_num(c[i : i + chunk], nan=1).astype(np.int64)) for c in (month, biome)]
+        given = checked(batch, takes)
+        image, codes = given["opt_v1"], np.stack([given["month"], given["biome"]])
+        made: dict[str, list[np.ndarray]] = {"refined": [], "features": []}
+        for i in range(0, len(image), settings.infer.batch_size):
+            part = slice(i, i + settings.infer.batch_size)
+            whole = np.nan_to_num(codes[:, part], nan=1).astype(np.int64)  # unknown codes are masked below
+            arrays = [image[part], *whole, *(given[name][part].astype(np.float32) for name in ("time", "location"))]
             with torch.no_grad(), mixed_precision(settings, device):
-                outputs = model(part, *(c.to(device) for c in codes))
-            for kept, output in zip((refined, features), outputs):
+                outputs = model(*(torch.from_numpy(a).to(device) for a in arrays))
+            for kept, output in zip(made.values(), outputs):
                 kept.append(output.float().cpu().numpy())
-        unknown = ~(np.isfinite(month) & np.isfinite(biome))
+        unknown = ~np.isfinite(codes).all(axis=0)
         missing = ~np.isfinite(image).all(axis=1, keepdims=True) | unknown[:, None, None, None]
-        nan = np.float32(np.nan)
-        made = {"refined": np.concatenate(refined), "features": np.concatenate(features)}
-        return {name: np.where(missing, nan, values) for name, values in made.items()}
+        return {name: np.where(missing, np.float32(np.nan), np.concatenate(v)) for name, v in made.items()}
 
     return predict
 
@@ -73,32 +74,13 @@ def _is_input(file: Path) -> bool:
     return file.suffix.lower() in (*SCENES, ".npz")
 
 
-def _checked(batch: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return copies of image float32 and codes float64. Raises ZooError for what is missing or impossible."""
-    for name in ("opt_v1", "month", "biome"):
-        if name not in batch:
-            raise ZooError(f"predict: has no {name!r}; give opt_v1 (B, 4, H, W), month (B,) and biome (B,)")
-    image = np.array(batch["opt_v1"], np.float32)
-    if image.ndim != 4 or image.shape[1] != 4 or 0 in image.shape:
-        raise ZooError(f"predict: opt_v1 has shape {image.shape}, expected (B, 4, H, W): blue, green, red, NIR")
-    codes = []
-    for name, low, high in (("month", 1, 12), ("biome", 0, BIOMES - 1)):
-        values = np.array(batch[name], np.float64)
-        if values.shape != image.shape[:1]:
-            raise ZooError(f"predict: {name} has shape {values.shape}, expected ({len(image)},), one for each image")
-        known = values[np.isfinite(values)]
-        if ((known < low) | (known > high) | (known != np.rint(known))).any():
-            raise ZooError(f"predict: {name} {known.tolist()} must be whole numbers from {low} to {high}")
-        codes.append(values)
-    if np.nanmax(np.abs(image), initial=0) > 100:
-        raise ZooError(f"predict: opt_v1 up to {np.nanmax(image):g} is not reflectance 0..1; divide by 10000")
-    return image, codes[0], codes[1]
-
-
 def _refine_tile(run: Run, settings: PrithviSettings, predict: Predictor, file: Path, dest: Path) -> list[Path]:
     """Write DEST/NAME.npz with opt_v2 (and features) and its sidecar."""
     image, month, biome = _read_input(file, settings)
-    made = predict({"opt_v1": image[None], "month": np.array([month]), "biome": np.array([biome])})
+    batch = {"opt_v1": image[None], "month": np.array([month]), "biome": np.array([biome])}
+    sidecar = file.with_suffix(".json")
+    when, where = (find(read_sidecar(file), sidecar) for find in (coordinates.time_in, coordinates.location_in))
+    made = predict(batch | _coordinates(settings, when, where, 1))
     arrays = {"opt_v2": made["refined"][0], "month": np.int64(month), "biome_code": np.int64(biome)}
     if settings.infer.features:
         arrays["features"] = made["features"][0]
@@ -139,6 +121,8 @@ def _refine_scene(run: Run, settings: PrithviSettings, predict: Predictor, file:
     with open_reader(file) as reader:
         bands = band_numbers(reader.info, how.bands)
         month, biome = _scene_codes(file, settings)
+        when = coordinates.time_of(_scene_date(file, settings), file)
+        codes = {"month": month, "biome": biome}, when, how.location or coordinates.location_of(reader.info.grid)
         _check_scale(reader, bands, settings)
         width = settings.model.head_width
         layers = {"refined": [Band(f"{name}_refined", "reflectance") for name in BANDS]}
@@ -149,24 +133,44 @@ def _refine_scene(run: Run, settings: PrithviSettings, predict: Predictor, file:
             path = dest / f"{file.stem}_{layer}.tif"
             with CogWriter(path, reader.info.grid, described, tags=tags) as writer:
                 tiling = Tiling(how.window, how.stride, how.batch_size)
-                predict_raster(reader, writer, _windows(predict, layer, month, biome, how), tiling, bands=bands)
+                predict_raster(reader, writer, _windows(predict, layer, codes, settings), tiling, bands=bands)
             written.append(path)
     return written
 
 
-def _windows(predict: Predictor, layer: str, month: int, biome: int, how: Any) -> Callable[[np.ndarray], np.ndarray]:
+def _windows(
+    predict: Predictor, layer: str, codes: tuple[dict[str, int], coordinates.Pair, coordinates.Pair], settings: Any
+) -> Callable[[np.ndarray], np.ndarray]:
+    how, (codes, when, where) = settings.infer, codes
+
     def run(windows: np.ndarray) -> np.ndarray:
+        count = len(windows)
         images = (windows + np.float32(how.offset)) * np.float32(how.scale)
-        codes = {"month": np.full(len(images), month), "biome": np.full(len(images), biome)}
-        return predict({"opt_v1": images, **codes})[layer]
+        batch = {"opt_v1": images} | {name: np.full(count, code) for name, code in codes.items()}
+        return predict(batch | _coordinates(settings, when, where, count))[layer]
 
     return run
 
 
+def _coordinates(
+    settings: PrithviSettings, when: coordinates.Pair, where: coordinates.Pair, count: int
+) -> dict[str, np.ndarray]:
+    """Time and location for ``count`` images, for encoders that take them."""
+    if not settings.model.encoder.endswith("_tl"):
+        return {}
+    return {"time": np.full((count, 2), when), "location": np.full((count, 2), where)}
+
+
+def _scene_date(file: Path, settings: PrithviSettings) -> str:
+    """Return the day of a scene as set, in its name or in its tags; "" where it is not known."""
+    given = settings.infer.date
+    return given.isoformat() if given else date_in(file.name) or coordinates.date_in_tags(file)
+
+
 def _scene_codes(file: Path, settings: PrithviSettings) -> tuple[int, int]:
-    month = settings.infer.month or month_in(file.name)
+    month = settings.infer.month or month_in(_scene_date(file, settings))
     if month is None:
-        raise ZooError(f"{file}: its name holds no date; add --set infer.month=1..12")
+        raise ZooError(f"{file}: holds no date in name or tags; add --set infer.month=1..12 or infer.date=YYYY-MM-DD")
     if settings.infer.biome is None:
         raise ZooError(f"{file}: a GeoTIFF names no biome; add --set infer.biome=0..16")
     return month, settings.infer.biome

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster import Grid, RasterReader
 from eozoo_core.tiles import Window
 
+from eozoo_prithvi_refine.coordinates import at, known, location_of
 from eozoo_prithvi_refine.product_pixels import KM_PER_DEGREE
 from eozoo_prithvi_refine.products import Product
 from eozoo_prithvi_refine.settings import BIOMES
@@ -21,12 +22,9 @@ if TYPE_CHECKING:
 
 def place_of(product: Product, grid: Grid, window: Window, how: PrithviPrepareSettings) -> tuple[str, str]:
     """Return the place (a square of ``block_km``) and the spot (the very tile) as names that dates share."""
-    if grid.transform is None or grid.crs is None:
+    lat, lon = location = location_of(grid, window)
+    if not known(location):
         return product.name.replace(product.date, "") or product.name, f"{product.name}:{window.row}:{window.col}"
-    from rasterio.warp import transform
-
-    x, y = _at(grid.transform, window.col + window.width / 2, window.row + window.height / 2)
-    (lon,), (lat,) = transform(grid.crs, "EPSG:4326", [x], [y])
     across = KM_PER_DEGREE * math.cos(math.radians(lat))
     block = (math.floor(lat * KM_PER_DEGREE / how.block_km), math.floor(lon * across / how.block_km))
     return f"{block[0]}_{block[1]}", f"{lat:.5f}_{lon:.5f}"
@@ -58,16 +56,11 @@ def _sample_raster(path: Path, grid: Grid, window: Window) -> np.ndarray:
         if other.crs is None or grid.crs is None or grid.transform is None:
             raise ZooError(f"{path}: raster and products need a CRS to be laid over one another; set prepare.biome")
         rows, cols = np.meshgrid((np.arange(5) + 0.5) / 5 * window.height, (np.arange(5) + 0.5) / 5 * window.width)
-        points = [_at(grid.transform, window.col + c, window.row + r) for r, c in zip(rows.ravel(), cols.ravel())]
+        points = [at(grid.transform, window.col + c, window.row + r) for r, c in zip(rows.ravel(), cols.ravel())]
         xs, ys = transform(grid.crs, other.crs, [p[0] for p in points], [p[1] for p in points])
         values = []
         for x, y in zip(xs, ys):
-            col, row = (math.floor(v) for v in _at(~other.transform, x, y))
+            col, row = (math.floor(v) for v in at(~other.transform, x, y))
             if 0 <= row < other.height and 0 <= col < other.width:
                 values.append(reader.read(Window(row, col, 1, 1), [1]).item())
     return np.array(values, np.float64)
-
-
-def _at(transform: Any, x: float, y: float) -> tuple[float, float]:
-    """Apply an affine transform to a point; its operator for that differs between versions of its package."""
-    return transform.a * x + transform.b * y + transform.c, transform.d * x + transform.e * y + transform.f

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import torch
-from eozoo_core.memory import saved_activations
+from eozoo_core.launch import resolve_device
+from eozoo_core.memory import StepMemory, step_memory
 from eozoo_core.position import Timetable
 from eozoo_core.task import Network, Plan, Port
 
-from eozoo_prithvi_refine.adapt import TARGETS, adapt
-from eozoo_prithvi_refine.discriminator import PatchDiscriminator
-from eozoo_prithvi_refine.encoder import PrithviEncoder, build_encoder
+from eozoo_prithvi_refine.adapt import adapt
+from eozoo_prithvi_refine.discriminator import PatchDiscriminator, patch_weight
+from eozoo_prithvi_refine.encoder import build_encoder
+from eozoo_prithvi_refine.frozen import PlainLinear, frozen_product, piece_rows, stored_int8
+from eozoo_prithvi_refine.losses import least_squares
 from eozoo_prithvi_refine.refiner import PrithviRefiner
+from eozoo_prithvi_refine.scoring import Criterion, valid_pixels
 from eozoo_prithvi_refine.settings import BANDS, ModelSettings
-from eozoo_prithvi_refine.training import splits_of
+from eozoo_prithvi_refine.training import make_criterion, splits_of
 
 if TYPE_CHECKING:
     from eozoo_core import Run
+    from eozoo_core.task import Registry
 
-    from eozoo_prithvi_refine.settings import PrithviSettings, PrithviTrainSettings
+    from eozoo_prithvi_refine.settings import PrithviSettings
     from eozoo_prithvi_refine.task import PrithviRefine
 
-# Bytes per weight: int8 has one scale a row beside it, nf4 half a byte and doubly quantised scales of 64 weights.
-_BYTES = {"int8": 1.0, "nf4": 0.5 + 0.127 / 8, "none": 4.0}
 
-
-def plan(settings: PrithviSettings) -> Plan:
+def plan(settings: PrithviSettings, registry: Registry) -> Plan:
     """Look at data and model without training; nothing large is built."""
     splits = splits_of(settings)
     train = settings.train
@@ -35,6 +38,8 @@ def plan(settings: PrithviSettings) -> Plan:
     model = skeleton(settings.model)
     judge = PatchDiscriminator() if train.adversarial_weight > 0 else torch.nn.Identity()
     both = [*model.parameters(), *judge.parameters()]
+    device = resolve_device(settings.runtime.device)
+    memory = memory_of(settings, make_criterion(settings, registry), batch, device)
     notes = [
         f"base: {settings.model.encoder}, {settings.model.quantization}, weights {settings.runtime.weights or 'random'}"
     ]
@@ -46,7 +51,8 @@ def plan(settings: PrithviSettings) -> Plan:
         trainable=sum(p.numel() for p in both if p.requires_grad),
         steps_per_epoch=times.per_epoch,
         total_steps=times.total,
-        memory_bytes=step_memory(settings.model, train, settings.data.tile_size, batch),
+        memory_bytes=memory.total,
+        memory_parts=memory.parts(),
         notes=tuple(notes),
     )
 
@@ -79,27 +85,32 @@ def _input_statistics() -> tuple[torch.Tensor, torch.Tensor]:
     return bare.mean, bare.std
 
 
-def step_memory(model: ModelSettings, train: PrithviTrainSettings, size: int, batch: int) -> int:
-    """Return the bytes of weights, gradients, optimiser and saved activations of a step on ``batch`` tiles of ``size``.
+def memory_of(settings: PrithviSettings, criterion: Criterion, batch: int, device: str) -> StepMemory:
+    """Return the memory of a step on ``batch`` tiles of ``data.tile_size``: generator, losses and discriminator."""
+    size, weight = settings.data.tile_size, settings.train.adversarial_weight
+    network = as_stored(skeleton(settings.model), settings.model.quantization)
+    network.head.guards = lambda _: device == "cuda"  # there the head is computed again in backward
+    judge = [PatchDiscriminator().to("meta")] if weight > 0 else []
 
-    Shapes are followed on torch's meta device through the unquantised model; frozen linear layers are then counted at
-    their quantised size. Under mixed precision activations count half; the discriminator's are left out (it is small
-    and works after the generator's are freed). Workspace of the libraries comes on top.
-    """
-    network = skeleton(model).train()
-    weights = sum(p.numel() * 4 for p in network.parameters()) + sum(b.numel() * 4 for b in network.buffers())
-    if network.encoder is not None and model.quantization != "none":
-        weights -= round(_quantised_weights(network.encoder, model) * (4 - _BYTES[model.quantization]))
-    trained = sum(p.numel() * 4 for p in network.parameters() if p.requires_grad)
-    if train.adversarial_weight > 0:
-        judge = sum(p.numel() * 4 for p in PatchDiscriminator().parameters())
-        weights, trained = weights + judge, trained + judge
-    codes = torch.zeros(batch, dtype=torch.long)
-    activations = saved_activations(network, (torch.zeros(batch, 4, size, size), codes, codes))
-    if train.precision != "fp32":
-        activations //= 2
-    states = {"adam": 2, "adamw": 2, "sgd": 1 if train.momentum else 0}[train.optimizer]
-    return weights + trained * (1 + states) + activations
+    def work(networks: list[Any]) -> None:
+        refiner, judge = networks[0], networks[1] if len(networks) > 1 else None
+        codes = torch.empty(batch, dtype=torch.long)
+        pairs = torch.empty(batch, 2)
+        image, target = (torch.empty(batch, 4, size, size) for _ in range(2))
+        refined, _ = refiner(image, codes, codes, pairs, pairs)
+        valid = valid_pixels(image, target)
+        loss, _ = criterion(refined, image, target, valid)
+        if judge is not None:
+            judge.requires_grad_(False)
+            scores = judge(torch.where(valid[:, None], refined.float(), 0.0))
+            judge.requires_grad_(True)
+            loss = loss + weight * least_squares(scores, 1.0, patch_weight(valid, scores))
+        loss.sum().backward()
+        if judge is not None:
+            made = judge(torch.cat([target, refined.detach()]))
+            least_squares(made, 0.0, torch.ones_like(made)).sum().backward()
+
+    return step_memory([network, *judge], work, settings.train, device)
 
 
 def skeleton(model: ModelSettings) -> PrithviRefiner:
@@ -112,8 +123,42 @@ def skeleton(model: ModelSettings) -> PrithviRefiner:
         return PrithviRefiner(plain, encoder)
 
 
-def _quantised_weights(encoder: PrithviEncoder, model: ModelSettings) -> int:
-    """How many weights are stored quantised: the linear layers of the blocks that are not unfrozen."""
-    dim, blocks = encoder.variant.embed_dim, len(encoder.blocks) - model.unfreeze_last_n_blocks
-    per_block = {"attn.qkv": 3, "attn.proj": 1, "mlp.fc1": 4, "mlp.fc2": 4}
-    return blocks * sum(per_block[t] for t in TARGETS) * dim * dim
+def as_stored(refiner: PrithviRefiner, kind: str) -> PrithviRefiner:
+    """Give a skeleton's frozen linear layers the bytes that ``model.quantization`` gives them; in place."""
+    if kind != "none":
+        for module in list(refiner.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, PlainLinear):
+                    with torch.device("meta"):
+                        setattr(module, name, _Shape(child, kind))
+    return refiner
+
+
+class _Shape(torch.nn.Module):
+    """A frozen linear layer of 8 or 4 bit as ``frozen`` makes it, of which only the shape is known."""
+
+    def __init__(self, plain: PlainLinear, kind: str):
+        super().__init__()
+        self.out_features, self.in_features = rows, cols = plain.weight.shape
+        self.kind, self.bias = kind, plain.bias
+        if kind == "int8":
+            self.register_buffer("codes", torch.empty(rows, cols, dtype=torch.int8))
+            self.register_buffer("scale", torch.empty(2, rows))  # ours, and the one that bitsandbytes keeps
+            return
+        blocks = -(-rows * cols // 64)
+        self.register_buffer("codes", torch.empty(-(-rows * cols // 2), dtype=torch.uint8))
+        self.register_buffer("absmax", torch.empty(blocks, dtype=torch.uint8))
+        self.register_buffer("absmax_of_absmax", torch.empty(-(-blocks // 256) + 256 + 16))  # and two code tables
+
+    def stored(self, dtype: torch.dtype) -> tuple[Iterable[torch.Tensor], torch.Tensor | None]:
+        """Return what the real layer returns."""
+        if self.kind == "int8":
+            return stored_int8(self.codes, self.scale[0], dtype)
+        rows, cols = self.out_features, self.in_features
+        most = piece_rows(self.codes, dtype, cols) if self.codes.device.type == "cpu" else rows
+        sizes = [min(most, rows - first) for first in range(0, rows, most)]
+        return (torch.empty(size, cols, dtype=dtype) for size in sizes), None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(..., in)`` to ``(..., out)``."""
+        return frozen_product(x, self)

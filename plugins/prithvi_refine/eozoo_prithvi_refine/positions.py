@@ -61,9 +61,11 @@ class CoordinateEncoder(torch.nn.Module):
         self.scale = torch.nn.Parameter(torch.full((1,), 0.1))
 
     def forward(self, pairs: torch.Tensor) -> torch.Tensor:
-        """Map ``pairs (B, N, 2)`` to ``(B, N, dim)``."""
+        """Map ``pairs (B, N, 2)`` to ``(B, N, dim)``; a pair with NaN, which is not known, to zeros."""
+        known = torch.isfinite(pairs).all(dim=-1, keepdim=True)
+        pairs = torch.where(known, pairs.float(), 0.0)
         halves = [
-            sincos_1d(width, pairs[..., i].float()).reshape(*pairs.shape[:2], width)
+            sincos_1d(width, pairs[..., i]).reshape(*pairs.shape[:2], width)
             for i, width in enumerate((self.dim // 2, self.dim - self.dim // 2))
         ]
-        return self.scale * torch.cat(halves, dim=-1)
+        return torch.where(known, self.scale * torch.cat(halves, dim=-1), 0.0)

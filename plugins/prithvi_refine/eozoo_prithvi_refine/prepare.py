@@ -16,6 +16,7 @@ import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.tiles import windows
 
+from eozoo_prithvi_refine.coordinates import known, location_of
 from eozoo_prithvi_refine.places import biome_of, place_of
 from eozoo_prithvi_refine.product_pixels import check_resolution, read_product
 from eozoo_prithvi_refine.products import Product, find_products
@@ -146,6 +147,9 @@ def _cut(job: tuple[Product, PrithviPrepareSettings, Path]) -> tuple[list[Found]
         place, spot = place_of(product, grid, window, how)
         biome = biome_of(product, grid, window, how)
         meta = {"product": product.name, "date": product.date, "month": month, "biome_code": biome}
+        location = location_of(grid, window)
+        if known(location):
+            meta |= {"lat": round(location[0], 6), "lon": round(location[1], 6)}
         meta |= {
             "place": place,
             "spot": spot,

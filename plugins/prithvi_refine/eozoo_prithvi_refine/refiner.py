@@ -50,12 +50,18 @@ class PrithviRefiner(nn.Module):
         self.head = Fallback(head, settings.cpu_fallback)
 
     def forward(
-        self, image: torch.Tensor, month: torch.Tensor, biome: torch.Tensor
+        self,
+        image: torch.Tensor,
+        month: torch.Tensor,
+        biome: torch.Tensor,
+        time: torch.Tensor | None = None,
+        location: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return refined ``(B, 4, H, W)`` reflectance and features ``(B, head_width, H, W)``, both finite.
 
         image: NaN = missing; a missing pixel is seen as the average of pre-training, and the caller marks it in the
-        result. month: (B,) 1-12; biome: (B,) 0-16, whole numbers.
+        result. month: (B,) 1-12; biome: (B,) 0-16, whole numbers. time (B, 2) and location (B, 2) as in
+        ``coordinates``, NaN or None = not known; encoders that are not ``_tl`` do not look at them.
         """
         missing = ~torch.isfinite(image).all(dim=1, keepdim=True)
         image = torch.where(missing, self.mean, image)
@@ -63,19 +69,22 @@ class PrithviRefiner(nn.Module):
         fused = self.fusion(scaled, self.metadata(month, biome))
         joined = [_LIVELY * scaled, _LIVELY * fused]
         if self.encoder is not None:
-            joined.append(self._context(fused))
+            joined.append(self._context(fused, time, location))
         x = torch.cat([part.to(fused.dtype) for part in joined], dim=1)
         features, change = self.head(x, self.head.head.draw(x.shape[0], x.device))
         limit = self.settings.max_change
         refined = image.float() + limit * torch.tanh(change.float() / limit)
         return refined.clamp(0.0, self.settings.max_reflectance), features.float()
 
-    def _context(self, fused: torch.Tensor) -> torch.Tensor:
+    def _context(self, fused: torch.Tensor, time: torch.Tensor | None, location: torch.Tensor | None) -> torch.Tensor:
         """What Prithvi sees around each pixel: ``(B, 4, H, W)`` -> ``(B, head_width, H, W)``."""
         patch, (height, width) = self.encoder.variant.patch, fused.shape[-2:]
         padded, top, left = pad_to_multiple(fused, patch)
         rows, cols = padded.shape[-2] // patch, padded.shape[-1] // patch
-        tokens = self.encoder(self.to_six(padded))
+        when = {}
+        if self.encoder.variant.coordinates:
+            when = {"temporal": None if time is None else time[:, None], "location": location}
+        tokens = self.encoder(self.to_six(padded), **when)
         context = self.project(self.encoder.feature_map(tokens, rows, cols))
         context = F.interpolate(context.float(), scale_factor=float(patch), mode="bilinear", align_corners=False)
         return context[..., top : top + height, left : left + width]

@@ -4,8 +4,9 @@ this file is its configuration for cards of 8 to 12 GB.
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from eozoo_core.settings import (
     EvalSettings,
@@ -23,6 +24,8 @@ from pydantic import Field, model_validator
 LOWVR = Path(__file__).with_name("hardware.lowvr.yaml")
 BANDS = ("B02", "B03", "B04", "B08")  # blue, green, red, near infrared: order of every image in this plugin
 BIOMES = 17
+_Latitude = Annotated[float, Field(ge=-90, le=90)]
+_Longitude = Annotated[float, Field(ge=-180, le=180)]
 Encoder = Literal[
     "prithvi_eo_v2_600",
     "prithvi_eo_v2_300",
@@ -33,6 +36,7 @@ Encoder = Literal[
     "prithvi_eo_v2_100_tl",
     "prithvi_eo_v2_tiny_tl",
     "prithvi_eo_nano",
+    "prithvi_eo_nano_tl",
     "none",
 ]
 
@@ -42,7 +46,7 @@ class ModelSettings(Settings):
 
     encoder: Encoder = Field(
         "prithvi_eo_v2_600",
-        description="Prithvi variant (_tl run without time and place); nano is unpublished; none = head alone.",
+        description="Prithvi variant; _tl also take time and place; nano is unpublished; none = head alone.",
     )
     quantization: Literal["int8", "nf4", "none"] = Field(
         "int8", description="Frozen linear layers of the encoder in 8 bit, 4 bit (nf4) or as they are (none)."
@@ -172,7 +176,13 @@ class PrithviInferSettings(InferSettings):
     window: int = Field(120, ge=16, description="Side of the square that the model sees at once in a scene, px.")
     stride: int = Field(90, ge=1, description="Distance between windows, px; where they overlap they are blended.")
     batch_size: int = Field(4, ge=1, description="Windows or tiles per forward pass.")
-    month: int | None = Field(None, ge=1, le=12, description="Month of a scene; null = from its file name or tags.")
+    month: int | None = Field(None, ge=1, le=12, description="Month of a scene; null = from its date.")
+    date: datetime.date | None = Field(
+        None, description="Day of a scene, YYYY-MM-DD; null = from its file name or tags. _tl encoders look at it."
+    )
+    location: tuple[_Latitude, _Longitude] | None = Field(
+        None, description="Latitude and longitude of a scene, degrees; null = its centre by its georeference (_tl)."
+    )
     biome: int | None = Field(None, ge=0, le=16, description="Biome of a scene (0-16); needed for GeoTIFF.")
     bands: tuple[int | str, ...] | None = Field(
         None,

@@ -53,7 +53,7 @@ class PrithviRefine(Task):
         """Tiles found, parameters, steps, and predicted memory."""
         from eozoo_prithvi_refine.planning import plan
 
-        return plan(self.settings)
+        return plan(self.settings, self.registry)
 
     def check(self, findings: Findings) -> None:
         """Tiles, months and biomes, stage-1 outputs, and what splits share."""
@@ -71,7 +71,8 @@ class PrithviRefine(Task):
         """``opt_v1 (B, 4, H, W)`` reflectance, ``month (B,)`` 1-12, ``biome (B,)`` 0-16 -> refined and features.
 
         Bands are B02, B03, B04, B08. A pixel with NaN in any band is NaN in all outputs, a sample without month or
-        biome (NaN) entirely.
+        biome (NaN) entirely. Runs of a ``_tl`` encoder also take ``time (B, 2)`` (year, day of the year) and ``location
+        (B, 2)`` (latitude, longitude in degrees); NaN or left out = not known.
         """
         from eozoo_prithvi_refine.maps import make_predictor
 

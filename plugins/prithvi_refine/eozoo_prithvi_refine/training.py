@@ -14,7 +14,7 @@ from eozoo_core.optim import Sums, make_optimizer, make_scheduler, pooled_step
 
 from eozoo_prithvi_refine.baseline import fit_baselines
 from eozoo_prithvi_refine.build import model_to_train
-from eozoo_prithvi_refine.data import RefineTiles, collate, open_splits
+from eozoo_prithvi_refine.data import RefineTiles, collate, inputs, open_splits
 from eozoo_prithvi_refine.discriminator import PatchDiscriminator, patch_weight
 from eozoo_prithvi_refine.losses import least_squares
 from eozoo_prithvi_refine.scoring import Criterion, RefineScores, tile_sums, valid_pixels
@@ -135,7 +135,7 @@ class Step:
 
     def _generator(self, batch: dict[str, Any]) -> tuple[torch.Tensor, Sums]:
         image, target, count = batch["image"], batch["target"], batch["count"]
-        refined, _ = self._state["model"](image, batch["month"], batch["biome"])
+        refined, _ = self._state["model"](*inputs(batch))
         valid = valid_pixels(image, target)
         per_tile, parts = self._criterion(refined, image, target, valid)
         if self._adversary is not None:
@@ -153,7 +153,7 @@ def validate(
     scores, rows = RefineScores(), []
     for i in share_of(len(tiles), fabric):
         batch = fabric.to_device({k: v for k, v in collate([tiles[i]]).items() if k != "count"})
-        refined, _ = model(batch["image"], batch["month"], batch["biome"])
+        refined, _ = model(*inputs(batch))
         scores.add(tile_sums(refined, batch["image"], batch["target"], criterion))
         if i < settings.runtime.pictures and fabric.is_global_zero:
             rows.append([x[0].float().cpu().numpy() for x in (batch["image"], refined, batch["target"])])

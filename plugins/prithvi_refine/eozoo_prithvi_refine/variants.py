@@ -39,4 +39,5 @@ VARIANTS = {
     "prithvi_eo_v2_tiny_tl": Variant(192, 12, 3, coordinates=True),
     # Not published: four small blocks, for tests, demonstrations and runs without pretrained weights.
     "prithvi_eo_nano": Variant(128, 4, 4, patch=8),
+    "prithvi_eo_nano_tl": Variant(128, 4, 4, patch=8, coordinates=True),
 }

@@ -64,6 +64,8 @@ def test_a_patch_becomes_a_tile_in_reflectance(tmp_path):
     assert tile.image[:, 5, 5] == pytest.approx([0.1, 0.11, 0.12, 0.13])
     assert (tile.month, tile.biome) == (6, 4)
     assert tile.meta["date"] == "20170617"
+    assert tile.meta["spot"] == f"{tile.meta['lat']:.5f}_{tile.meta['lon']:.5f}"
+    assert tile.meta["lat"] > 40 > tile.meta["lon"]
     assert json.loads((tmp_path / "out" / "prepare.json").read_text())["tiles"] == 1
     with pytest.raises(ZooError, match="has tiles already"):
         prepare(tmp_path / "in", tmp_path / "out")

@@ -9,15 +9,17 @@ import torch
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
 from eozoo_core.base import base_file
-from eozoo_core.config import load_settings, read_yaml
+from eozoo_core.config import load_settings
+from eozoo_prithvi_refine.build import model_to_train
+from eozoo_prithvi_refine.encoder import build_encoder
 from eozoo_prithvi_refine.maps import infer
-from eozoo_prithvi_refine.planning import skeleton, step_memory
 from eozoo_prithvi_refine.refiner import PrithviRefiner
-from eozoo_prithvi_refine.settings import LOWVR, ModelSettings, PrithviSettings, PrithviTrainSettings
+from eozoo_prithvi_refine.settings import PrithviSettings
 from eozoo_prithvi_refine.synthetic import landscape, write_world
 from eozoo_prithvi_refine.task import PrithviRefine
 from eozoo_prithvi_refine.tile_files import read_npz, read_sidecar, tile_arrays, write_npz
 from eozoo_prithvi_refine.training import Adversary, train
+from lightning_fabric import Fabric
 
 SMALL = (
     "model.encoder=prithvi_eo_nano",
@@ -138,6 +140,25 @@ def test_another_run_goes_on_from_a_checkpoint_with_its_base(trained, world, tmp
     fresh.note("resumed_from", None)  # as if the base had been drawn anew, from another seed
     with pytest.raises(ZooError, match="on the frozen base"):
         train(fresh, settings, Registry.discover())
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_start_that_is_repeated_begins_with_the_same_weights(world, tmp_path, published):
+    """Killed before the first checkpoint: the base is in the run, the blocks that are trained are not."""
+    torch.manual_seed(3)
+    torch.save(build_encoder("prithvi_eo_nano").state_dict(), tmp_path / "w.pt")
+    overrides = ["model.unfreeze_last_n_blocks=1", *([f"runtime.weights={tmp_path / 'w.pt'}"] if published else [])]
+    settings = settings_of(world, *overrides, "runtime.quiet=true")
+    run, models = new_run(tmp_path / "run", settings), []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(model_to_train(run, settings, Fabric(accelerator="cpu", devices=1)))
+    (first, digest), (second, again) = models
+    assert digest == again
+    assert ("random" not in run.info()["weights"]) == published
+    whole = [torch.nn.Module.state_dict(m) for m in (first, second)]
+    assert whole[0].keys() == whole[1].keys()
+    assert all(torch.equal(v, whole[1][k]) for k, v in whole[0].items())
 
 
 def test_without_adversary_and_without_prithvi(world, tmp_path):
@@ -289,25 +310,4 @@ def test_dry_run_counts_and_predicts(world, tmp_path):
     assert plan.data == {"train": "7 tiles", "val": "2 tiles", "test": "2 tiles"}
     assert (plan.steps_per_epoch, plan.total_steps) == (2, 4)
     assert 0 < plan.trainable < plan.parameters
-
-
-def test_memory_of_the_documented_configuration():
-    documented = load_settings(PrithviSettings, LOWVR)
-    assert documented.train.precision == "fp16-mixed"
-    assert read_yaml(LOWVR)["train"]["accumulate"] == documented.train.accumulate == 8
-    model, train_settings = documented.model, documented.train
-    network = skeleton(model)
-    adapters = sum(p.numel() for n, p in network.named_parameters() if "lora_" in n)
-    assert adapters == 32 * 163_840  # rank 8 on four layers a block; the patch embedding has none
-
-    def memory(**changes):
-        return step_memory(ModelSettings(**(model.model_dump() | changes)), train_settings, 120, 1)
-
-    eight = memory()
-    assert 0.6e9 < eight < 1.2e9
-    assert memory(quantization="none") - eight == 32 * 12 * 1280**2 * 3
-    small = {"encoder": "prithvi_eo_v2_tiny"}
-    assert memory(**small, quantization="nf4") < memory(**small)
-    assert memory(**small, gradient_checkpointing=False) > memory(**small)
-    tiny = ModelSettings(**small)
-    assert step_memory(tiny, PrithviTrainSettings(), 60, 1) < step_memory(tiny, PrithviTrainSettings(), 120, 1)
+    assert plan.memory_bytes == sum(plan.memory_parts.values()) > plan.memory_parts["weights"]

@@ -88,12 +88,16 @@ def _settings(
 
 def _describe(plan: Plan) -> str:
     share = plan.trainable / plan.parameters if plan.parameters else 0.0
-    memory = "not known" if plan.memory_bytes is None else f"about {plan.memory_bytes / 1e9:.2f} GB"
+    parts = [f"{name} {size / 1e9:.2f}" for name, size in plan.memory_parts.items()]
+    made_of = ", ".join(parts) or "for weights, optimiser, gradients and activations"
+    memory = (
+        "not known" if plan.memory_bytes is None else f"about {plan.memory_bytes / 1e9:.2f} GB in a step: {made_of}"
+    )
     rows = {
         **plan.data,
         "parameters": f"{plan.parameters:,}, {plan.trainable:,} trainable ({share:.1%})",
         "steps": f"{plan.steps_per_epoch:,} per epoch, {plan.total_steps:,} in all",
-        "memory": f"{memory} for weights, optimiser, gradients and activations of one step",
+        "memory": memory,
     }
     width = max(map(len, rows))
     return "\n".join([*(f"{name.ljust(width)}  {text}" for name, text in rows.items()), *plan.notes])

@@ -1,0 +1,107 @@
+"""Predicted memory: against numbers by hand, what autograd really saves, and what a real step allocates."""
+
+import pytest
+import torch
+from eozoo_core.memory import follow, predict_memory, step_memory
+from eozoo_core.settings import TrainSettings
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.checkpoint import checkpoint
+
+
+class Net(nn.Module):
+    """A bit of everything: convolution, normalisation, attention-like products, a frozen part, recomputation."""
+
+    def __init__(self, recompute=False):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 16, 3, padding=1), nn.GroupNorm(4, 16)
+        self.frozen = nn.Linear(16, 64).requires_grad_(False)
+        self.out, self.recompute = nn.Linear(64, 4), recompute
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.conv(x))).flatten(2).transpose(1, 2)
+        y = checkpoint(self.inner, x, use_reentrant=False) if self.recompute else self.inner(x)
+        return self.out(y)
+
+    def inner(self, x):
+        y = self.frozen(x)
+        return y + torch.softmax(y, -1) * torch.tanh(y)
+
+
+def allocated(net, x, dtype):
+    """What a real step takes at its peak beyond what was there before, by torch's own record of allocations."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
+            y = net(torch.zeros_like(x))
+        y.float().sum().backward()
+        del y
+    sizes = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = most = 0
+    for event in sorted(sizes, key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        most = max(most, now)
+    return most
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", None), ("bf16-mixed", torch.bfloat16)])
+def test_a_real_step_allocates_what_was_predicted(recompute, precision, dtype):
+    net, x = Net(recompute), torch.zeros(2, 4, 48, 48)
+    allocated(Net(recompute), x, dtype)  # the first time libraries allocate for themselves
+    predicted = predict_memory(net, (x,), TrainSettings(precision=precision)).step
+    assert predicted == pytest.approx(allocated(net, x, dtype), rel=0.08)
+    assert all(p.grad is not None for p in net.parameters() if p.requires_grad)
+    assert {p.device.type for p in net.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", None), ("bf16-mixed", torch.bfloat16)])
+def test_what_a_forward_pass_leaves_is_what_autograd_saves(precision, dtype):
+    net, saved = Net(), {}
+    known = {p.untyped_storage().data_ptr() for p in net.parameters()}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = (storage.nbytes(), storage)
+        return tensor
+
+    x = torch.zeros(2, 4, 48, 48)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t),
+        torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None),
+    ):
+        keep(net(x))
+    _, left = follow([net], lambda nets: nets[0](torch.empty(2, 4, 48, 48)), precision, False)
+    assert left == pytest.approx(sum(size for size, _ in saved.values()), rel=0.01)
+
+
+def test_by_hand():
+    """y = x W, loss = sum(y y)."""
+    net, x = nn.Linear(1000, 10, bias=False), torch.zeros(50, 1000)
+
+    def work(nets):
+        y = nets[0](torch.empty(x.shape))
+        (y * y).sum().backward()
+
+    most, left = follow([net], work, "fp32", False)
+    kilo = 4000
+    assert left == 10 * kilo  # the gradient
+    # In backward: x (50 x 1000), y and the gradient that reaches it (50 x 10 each), the gradient of W (10 x 1000).
+    assert 61 * kilo <= most <= 62 * kilo
+    assert follow([net], work, "fp32", True)[0] == pytest.approx(most + 10 * kilo, abs=kilo)
+
+
+def test_parts_add_up():
+    net = nn.Sequential(nn.Linear(100, 100), nn.BatchNorm1d(100))
+    net[0].weight.requires_grad_(False)
+    for name, states in (("adamw", 2), ("sgd", 1)):
+        found = predict_memory(net, (torch.zeros(3, 100),), TrainSettings(optimizer=name, momentum=0.9))
+        assert found.weights == 4 * (100 * 100 + 100 + 4 * 100) + 8  # and BatchNorm's count of batches
+        assert found.optimizer == 4 * 300 * states
+        assert found.tensors == found.weights + found.optimizer + found.step
+        assert sum(found.parts().values()) == found.total > found.tensors
+    plain = predict_memory(net, (torch.zeros(3, 100),), TrainSettings(optimizer="sgd", momentum=0.0))
+    assert plain.optimizer == 0
+    on_gpu = step_memory([net], lambda nets: None, TrainSettings(), "cuda")
+    assert on_gpu.overhead == 0
+    assert on_gpu.step == 3 * 4 * 300  # nothing but an update: gradients and two copies
