@@ -117,6 +117,24 @@ def test_core_modules_import_torch_late(name):
     assert loaded & {"torch", "lightning_fabric", "rasterio", "timm", "matplotlib"} == set()
 
 
+def test_fabric_comes_without_torchmetrics_which_can_still_be_imported():
+    code = """
+import sys
+from eozoo_core.launch import without_torchmetrics
+with without_torchmetrics():
+    from lightning_fabric import Fabric
+print(*sys.modules)
+import torchmetrics
+assert torchmetrics.Metric
+with without_torchmetrics():  # where it is imported already, it stays
+    assert sys.modules["torchmetrics"] is torchmetrics
+assert sys.modules["torchmetrics"] is torchmetrics
+"""
+    loaded = set(fresh(code).split())
+    assert "lightning_fabric" in loaded
+    assert loaded & {"torchmetrics", "torchvision", "transformers"} == set()
+
+
 def test_no_import_from_the_current_directory(tmp_path):
     """A folder of data that happens to hold a torch.py or an eozoo_core must not be run by the command."""
     command = Path(sys.executable).with_name("eozoo")
