@@ -94,7 +94,7 @@ def refiner(encoder="prithvi_eo_nano_tl"):
     torch.manual_seed(0)
     model = prithvi_refiner(encoder=encoder, quantization="int8", num_convnext_blocks=1, head_width=8).eval()
     torch.nn.init.normal_(model.head.head.change.weight, std=0.3)
-    torch.nn.init.normal_(model.project.weight, std=0.3)  # as after training: it begins at zero
+    torch.nn.init.normal_(model.project.weight, std=0.1)  # both begin at zero
     return model
 
 

@@ -87,6 +87,7 @@ def test_a_sample_is_the_same_alone_and_in_a_batch(kind):
     x[1] *= 30
     image, codes = 0.3 * torch.rand(2, 4, 24, 24), (torch.tensor([1, 5]), torch.tensor([0, 4]))
     nn.init.normal_(model.head.head.change.weight, std=0.1)
+    nn.init.normal_(model.project.weight, std=0.1)  # both begin at zero
     with torch.no_grad():
         assert torch.allclose(linear(x)[0], linear(x[:1])[0], atol=1e-6)
         together = model(image, *codes)[0]

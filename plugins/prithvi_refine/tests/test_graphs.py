@@ -28,12 +28,12 @@ def disturb(model):
     torch.manual_seed(1)
     with torch.no_grad():
         for name, p in model.named_parameters():
-            if "lora_B" in name or "change.weight" in name:
+            if "lora_B" in name or name.endswith(("change.weight", "project.weight")):
                 p += 0.05 * torch.randn(p.shape)
     return model.eval()
 
 
-@pytest.mark.parametrize(("quantization", "share"), [("none", 1e-5), ("int8", 0.01), ("nf4", 0.01)])
+@pytest.mark.parametrize(("quantization", "share"), [("none", 1e-5), ("int8", 1e-5), ("nf4", 1e-5)])
 def test_plain_weights_say_the_same(quantization, share):
     torch.manual_seed(0)
     options = {"num_convnext_blocks": 1, "head_width": 8, "unfreeze_last_n_blocks": 1}
@@ -68,7 +68,7 @@ def test_onnx_says_what_predict_says_but_for_rounding(tmp_path):
     task = PrithviRefine(settings, Registry.discover())
     lines = export(task, run, "onnx", tmp_path / "refine.onnx")
     assert lines[0].startswith("opt_v1 float32 (batch, 4, 36, 36), month float32 (batch), biome float32 (batch) -> ")
-    assert lines[1] == "float32 weights; the run itself predicts with 8-bit activations and bf16-mixed arithmetic"
+    assert lines[1] == "float32 weights; the run itself predicts with bf16-mixed arithmetic"
     session = onnxruntime.InferenceSession(tmp_path / "refine.onnx")
     told = json.loads(session.get_modelmeta().custom_metadata_map["inputs"])
     assert told["opt_v1"]["about"].startswith("bands B02, B03, B04, B08 (blue")
