@@ -95,6 +95,20 @@ def test_resume_into_a_new_run_and_init_from(eozoo, trained, tmp_path):
     assert "all 4 tensors (17 values) matched" in info["init_from"]["receipt"]
 
 
+def test_plans_and_steps_as_json(eozoo, sample, tmp_path, monkeypatch):
+    from eozoo_core import Plan
+
+    plan = Plan({"train": "64 rows"}, 17, 17, 8, 16, None)
+    monkeypatch.setattr(toy.Toy, "plan", lambda self, run: plan)
+    told = json.loads(eozoo("train", "toy", "--run", tmp_path / "r", "--dry-run", "--json").output)
+    assert (told["parameters"], told["total_steps"], told["memory_bytes"]) == (17, 16, None)
+    assert "--json goes with --dry-run" in eozoo("train", "toy", "--run", tmp_path / "r", "--json", code=2).output
+    monkeypatch.setattr(toy.Toy, "prepare_steps", {"rows": "made of nothing"})
+    monkeypatch.setattr(toy.Toy, "prepare_rows", lambda self: [tmp_path / "rows.npy"], raising=False)
+    assert json.loads(eozoo("prepare", "toy", "--json").output) == {"rows": "made of nothing"}
+    assert json.loads(eozoo("prepare", "toy", "rows", "--json").output) == [str(tmp_path / "rows.npy")]
+
+
 def test_demo_says_that_it_is_synthetic(eozoo, tmp_path):
     output = eozoo("demo", "toy", "--out", tmp_path / "demo", *FAST).output
     assert "SYNTHETIC" in output

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
 
-from eozoo.cli.options import blame, config_option, echo, set_option, task_argument
+from eozoo.cli.options import blame, config_option, echo, json_option, set_option, task_argument
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +20,23 @@ if TYPE_CHECKING:
 @click.argument("step", required=False)
 @config_option
 @set_option
+@json_option
 @click.pass_obj
 def command(
-    registry: Registry, task: str, step: str | None, config_file: Path | None, overrides: tuple[str, ...]
+    registry: Registry,
+    task: str,
+    step: str | None,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Run preparation STEP of TASK; without STEP, list the steps. Settings: --set prepare..."""
     from eozoo_core.config import load_settings
 
     cls = registry.get("task", task)
+    if step is None and as_json:
+        click.echo(json.dumps(cls.prepare_steps, indent=2))
+        return
     if step is None:
         for name, line in cls.prepare_steps.items():
             click.echo(f"{name}  {line}")
@@ -36,5 +46,9 @@ def command(
     settings = load_settings(cls.Settings, config_file, overrides)
     registry.check_slots(cls, settings, "prepare.")
     with blame(registry, task):
-        for path in cls(settings, registry).prepare(step):
-            echo(path)
+        files = cls(settings, registry).prepare(step)
+    if as_json:
+        echo(json.dumps([str(file) for file in files], indent=2))
+        return
+    for path in files:
+        echo(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from eozoo.cli.options import (
     blame,
     config_option,
     echo,
+    json_option,
     run_option,
     runtime_options,
     runtime_overrides,
@@ -34,6 +37,7 @@ _file = click.Path(path_type=Path)
 @click.option("--resume", type=_file, metavar="CKPT", help="Start a new run from this checkpoint, everything restored.")
 @click.option("--init-from", type=_file, metavar="CKPT", help="Start from the weights in this file, nothing else.")
 @click.option("--dry-run", is_flag=True, help="Print data, parameters, steps and memory, and stop.")
+@json_option
 @click.option("--profile", is_flag=True, help="Write a PyTorch profiler trace of a few steps into the run.")
 @runtime_options
 @click.pass_obj
@@ -46,12 +50,15 @@ def command(
     resume: Path | None,
     init_from: Path | None,
     dry_run: bool,
+    as_json: bool,
     profile: bool,
     **runtime: Any,
 ) -> None:
     """Train TASK into a run directory. The same command again goes on after an interruption."""
     from eozoo_core import Run
 
+    if as_json and not dry_run:
+        raise click.UsageError("--json goes with --dry-run; what training did stands in RUN/training_log.jsonl")
     cls = registry.get("task", task)
     extra = [*runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
     settings = _settings(cls, run_dir, config_file, [*overrides, *extra], resume)
@@ -59,7 +66,8 @@ def command(
     built = cls(settings, registry)
     if dry_run:
         with blame(registry, task):
-            echo(_describe(built.plan(Run(run_dir, task, settings))))
+            plan = built.plan(Run(run_dir, task, settings))
+            echo(json.dumps(asdict(plan), indent=2) if as_json else _describe(plan))
         return
     run = Run.create(run_dir, task, settings, registry.find("task", task).plugin)
     if resume is not None:
