@@ -21,8 +21,8 @@ TASK = Card(
     weights="Published Prithvi-EO-2.0 encoders (Apache-2.0), given by runtime.weights; without them it begins at "
     "random and reports say so.",
     measured="The weights of the 600M encoder take 608 MB in 8 bit, 2,408 MB in fp32. A training step in 8 bit and "
-    "bf16 with LoRA at 120 x 120 px, batch 1: 1267 MB on a CPU above the imports, 0.54 samples/s. The tiny encoder "
-    "trains 3.23 samples/s in fp32 with 244 MB, on one CPU thread. No GPU was measured.",
+    "bf16 with LoRA at 120 x 120 px, batch 1: 1292 MB on a CPU above the imports, 0.51 samples/s. The tiny encoder "
+    "trains 4.15 samples/s in fp32 with 224 MB, on one CPU thread. No GPU was measured.",
     limits=(
         "It cannot know what the input does not show: refined is not observed.",
         "The documented losses leave the brightness of the output free; train.target_weight adds one that does not.",
