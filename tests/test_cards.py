@@ -105,6 +105,20 @@ def test_the_place_of_rasters():
     assert area_of([across])[::2] == [-180.0, 180.0]
 
 
+def test_rasters_that_are_nowhere_on_earth_have_no_place():
+    """Training notes it: it must not end there, and infinity is no JSON."""
+    local = CRS.from_wkt('LOCAL_CS["site", UNIT["metre", 1]]')
+    disk = CRS.from_proj4("+proj=geos +h=35785831 +lon_0=128.2 +sweep=y +units=m")  # its corners are space
+    moon = CRS.from_proj4("+proj=longlat +a=1737400 +b=1737400")
+    grids = [Grid(5500, 5500, crs, Affine(2000, 0, -5.5e6, 0, -2000, 5.5e6)) for crs in (local, disk)]
+    grids += [
+        Grid(2, 2, moon, Affine(1, 0, 0, 0, -1, 0)),
+        Grid(2, 2, CRS.from_epsg(32631), Affine(1, 0, np.nan, 0, -1, 0)),
+    ]
+    assert [area_of([grid]) for grid in grids] == [None] * 4
+    assert area_of([*grids, Grid(1, 1, CRS.from_epsg(4326), Affine(1, 0, 5, 0, -1, 50))]) == [5, 49, 6, 50]
+
+
 # -- the verb ---------------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from eozoo_core.checking import (
     inspect,
     inspect_apart,
     inspect_times,
+    judge_ground,
 )
 from eozoo_core.checking.findings import percent, to_json
 from eozoo_core.checking.preview import enlarged, label_panel, panels_of
@@ -182,6 +183,27 @@ def test_what_cannot_be_read_is_an_error_and_the_rest_goes_on():
     assert numbers(found, "missing values")
     images["test"] = [ZooError("gone")] * 4
     assert told(look(images))["test"].startswith("4 of 4 samples read cannot be used: gone")
+
+
+def test_a_split_of_nothing_is_an_error():
+    images, _ = world()
+    assert told(look({"train": [], "val": images["test"]}))["train"].startswith("holds no samples -> ")
+    images["train"] = images["train"][:, :, :0]
+    assert "holds no pixel (shape (2, 0, 24))" in told(look(images))["train"]
+
+
+def test_where_everything_is_missing_nothing_is_within_its_unit():
+    images, _ = world()
+    found = look({n: np.full_like(a, np.nan) for n, a in images.items()})
+    assert "every value read of red, nir is missing" in told(found)["train: bands"]
+    assert "values" not in told(found, "ok")
+
+
+def test_places_that_cannot_be_laid_over_one_another_are_not_called_apart():
+    findings = Findings()
+    wrong = Place("wrong.tif", (float("nan"), 0.0, 1.0, 1.0), "EPSG:32631")
+    judge_ground(findings, {"train": [wrong], "test": [Place("b.tif", (0.0, 0.0, 1.0, 1.0), "EPSG:32631")]})
+    assert [f.level for f in findings.found] == ["unknown"]
 
 
 def test_only_some_samples_of_many_are_read_and_that_is_said():

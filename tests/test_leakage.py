@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from eozoo_core.checking.leakage import (
     Place,
+    copies,
     fingerprints,
     nearest,
     nearest_time,
@@ -101,6 +102,26 @@ def test_a_place_is_the_box_around_a_turned_raster_and_nothing_without_a_crs():
     turned = Affine(0, -10, 1000, 10, 0, 2000)
     assert place_of("a", Grid(3, 5, CRS.from_epsg(32631), turned)).box == (970, 2000, 1000, 2050)
     assert place_of("a", Grid(3, 5)) is None
+    local = CRS.from_wkt('LOCAL_CS["site", UNIT["metre", 1]]')  # no degrees, and nowhere on Earth
+    assert place_of("a", Grid(3, 5, local, turned)) is None
+
+
+def test_a_small_overlap_in_one_crs_is_found_beside_places_in_another():
+    mine = [Place("32", (0.0, 0.0, 100.0, 100.0), "EPSG:32632"), Place("31", (0.0, 0.0, 100.0, 100.0), UTM)]
+    theirs = [Place("far", (9000.0, 0.0, 9100.0, 100.0), UTM), Place("5 %", (95.0, 0.0, 195.0, 100.0), UTM)]
+    found = nearest(mine, [*theirs, Place("far too", (9000.0, 0.0, 9100.0, 100.0), "EPSG:32632")])
+    assert found.overlap.tolist() == [False, True]
+    assert (found.index[1], found.metres[1]) == (1, 0)
+
+
+def test_a_box_that_is_nowhere_on_earth_is_infinitely_far_and_hides_no_other():
+    disk = "+proj=geos +h=35785831 +lon_0=128.2 +sweep=y +units=m"
+    space = Place("corner", (-5_500_000.0, 5_400_000.0, -5_400_000.0, 5_500_000.0), disk)
+    near = Place("near", (1000.0, 0.0, 1100.0, 100.0), UTM)
+    found = nearest([Place("a", (0.0, 0.0, 100.0, 100.0), UTM)], [space, near])
+    assert found.index[0] == 1
+    assert found.metres[0] == pytest.approx(900, rel=0.02)
+    assert np.isinf(nearest([near], [space]).metres).all()
 
 
 stamps = st.lists(st.integers(0, 10_000), min_size=1, max_size=8)
@@ -190,3 +211,11 @@ def test_same_files_are_found_by_content_not_by_name(tmp_path):
     train, test = [tmp_path / "a", tmp_path / "b"], [tmp_path / "d", tmp_path / "c", tmp_path / "e"]
     assert same_files(train, test) == [(tmp_path / "a", tmp_path / "c")]
     assert same_files(train, [tmp_path / "b"]) == [(tmp_path / "b", tmp_path / "b")]
+
+
+def test_copies_are_those_of_the_first(tmp_path):
+    files = [tmp_path / f"{i}.bin" for i in range(5)]
+    for file, content in zip(files, (b"a", b"b", b"a", b"c", b"a"), strict=True):
+        file.write_bytes(content * 100)
+    assert copies(files) == {2: 0, 4: 0}
+    assert same_files(files[:2], files[2:]) == [(files[0], files[2]), (files[0], files[4])]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rasterio.crs import CRS
+
     from eozoo_core.raster import Grid
     from eozoo_core.run import Run
+
+Box = tuple[float, float, float, float]
 
 
 def note_area(run: Run, grids: Iterable[Grid]) -> None:
@@ -19,19 +24,37 @@ def note_area(run: Run, grids: Iterable[Grid]) -> None:
 def area_of(grids: Iterable[Grid]) -> list[float] | None:
     """Return [west, south, east, north] in degrees (WGS84) around all ``grids`` that are georeferenced; None for none.
 
-    A box across the antimeridian is given as -180..180: it holds them, and more.
+    A box across the antimeridian is given as -180..180: it holds them, and more. A grid that `degrees_of` cannot place
+    counts as not georeferenced.
     """
     from rasterio.transform import array_bounds
-    from rasterio.warp import transform_bounds
 
-    boxes = {
-        transform_bounds(grid.crs, "EPSG:4326", *array_bounds(grid.height, grid.width, grid.transform))
-        for grid in grids
-        if grid.crs is not None and grid.transform is not None
-    }
+    placed = (grid for grid in grids if grid.crs is not None and grid.transform is not None)
+    found = {degrees_of(grid.crs, array_bounds(grid.height, grid.width, grid.transform)) for grid in placed}
+    boxes = found - {None}
     if not boxes:
         return None
     west, south, east, north = zip(*boxes)
     crosses = any(w > e for w, e in zip(west, east))
     box = [-180.0 if crosses else min(west), min(south), 180.0 if crosses else max(east), max(north)]
     return [round(value, 6) for value in box]
+
+
+def degrees_of(crs: CRS, box: Box) -> Box | None:
+    """Return ``box`` (left, bottom, right, top in the unit of ``crs``) as west, south, east, north, degrees (WGS84).
+
+    West > east means across the antimeridian. None where it is nowhere on Earth: a local system, another
+    planet, or a disk with the space around it.
+    """
+    from rasterio._err import CPLE_BaseError  # some of rasterio's calls raise it unwrapped
+    from rasterio.errors import CRSError
+    from rasterio.warp import transform_bounds
+
+    # Of a local system GDAL would look for a way to the Earth, and write about it.
+    if not (crs.is_projected or crs.is_geographic) or not all(map(math.isfinite, box)):
+        return None
+    try:
+        found = transform_bounds(crs, "EPSG:4326", *box)
+    except (CRSError, CPLE_BaseError):  # of another planet
+        return None
+    return found if all(map(math.isfinite, found)) else None

@@ -50,6 +50,11 @@ def judge_ground(
     far, clean = {}, True
     for one, two in pairs_of(places):
         near = nearest(places[two], places[one])
+        if not np.isfinite(near.metres).all():
+            clean = False
+            i = int(np.isinf(near.metres).argmax())
+            text = f"{places[two][i].name} and {one} samples cannot be laid over one another"
+            findings.unknown(f"leakage {one}/{two}: ground", text, "look at their CRS: a box is not on Earth")
         worst = int(np.where(near.overlap, -1.0, near.metres).argmin())
         pair = f"{places[two][worst].name} and {places[one][near.index[worst]].name}"
         n, far[f"{one}/{two}"] = len(places[two]), float(near.metres[worst])

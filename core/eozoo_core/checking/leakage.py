@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eozoo_core.area import degrees_of
+
 if TYPE_CHECKING:
     from eozoo_core.raster import Grid
 
@@ -42,7 +44,7 @@ class Place:
 class Near:
     """For every place of one list the nearest of another: its index, metres between the edges, whether they overlap.
 
-    index (n,) int64, metres (n,) float64 (0 = they touch or overlap), overlap (n,) bool.
+    index (n,) int64, metres (n,) float64 (0 = they touch or overlap, inf = cannot be said), overlap (n,) bool.
     """
 
     index: np.ndarray
@@ -51,8 +53,8 @@ class Near:
 
 
 def place_of(name: str, grid: Grid) -> Place | None:
-    """Return where a raster lies, None where it is not georeferenced."""
-    if grid.crs is None or grid.transform is None:
+    """Return where a raster lies, None where it is not georeferenced or its system is not that of a map."""
+    if grid.crs is None or grid.transform is None or not (grid.crs.is_projected or grid.crs.is_geographic):
         return None
     t = grid.transform
     corners = [(t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f) for x in (0, grid.width) for y in (0, grid.height)]
@@ -66,8 +68,23 @@ def nearest(places: Sequence[Place], others: Sequence[Place]) -> Near:
     In one projected CRS distances are those on the map, and places overlap that share more than a thousandth of the
     smaller one's side both ways (neighbours whose edges differ by rounding do not). Otherwise boxes are compared in
     degrees, distances are those on a sphere at the pair's latitude, and only more than a tenth of a side counts as
-    overlap, because a box turned into another CRS grows. Memory is bounded; time goes with the product of the lengths.
+    overlap, because a box turned into another CRS grows; where the lists mix several CRS, overlap is looked for in each
+    of them too. A box that is nowhere on Earth (see ``area.degrees_of``) is infinitely far from others. Memory is
+    bounded; time goes with the product of the lengths.
     """
+    systems = {place.crs for place in (*places, *others)}
+    found = _nearest(places, others)
+    for crs in systems if len(systems) > 1 else ():
+        mine, theirs = (np.array([i for i, p in enumerate(many) if p.crs == crs], int) for many in (places, others))
+        if len(mine) and len(theirs):
+            exact = _nearest([places[i] for i in mine], [others[i] for i in theirs])
+            better = exact.overlap & ~found.overlap[mine]
+            found.index[mine[better]], found.metres[mine[better]] = theirs[exact.index[better]], 0.0
+            found.overlap[mine[better]] = True
+    return found
+
+
+def _nearest(places: Sequence[Place], others: Sequence[Place]) -> Near:
     boxes, against, scale, tolerance = _common(places, others)
     n = len(boxes)
     index, metres, overlap = np.zeros(n, np.int64), np.zeros(n), np.zeros(n, bool)
@@ -151,16 +168,22 @@ def same_files(one: Sequence[Path], two: Sequence[Path]) -> list[tuple[Path, Pat
 
     A file that is in both lists is one of them. Files are first told apart by size and by both ends.
     """
-    known: dict[Any, list[Path]] = {}
-    for path in one:
-        known.setdefault(_outline(path), []).append(path)
-    pairs = []
-    for path in two:
-        for other in known.get(_outline(path), []):
-            if other.samefile(path) or filecmp.cmp(other, path, shallow=False):
-                pairs.append((other, path))
-                break
-    return pairs
+    files = [*one, *two]
+    return [(files[i], files[j]) for j, i in copies(files).items() if i < len(one) <= j]
+
+
+def copies(files: Sequence[Path]) -> dict[int, int]:
+    """Return the number of every file that has the bytes of an earlier one -> the number of the first such."""
+    known: dict[Any, list[int]] = {}
+    found = {}
+    for j, path in enumerate(files):
+        alike = known.setdefault(_outline(path), [])
+        i = next((i for i in alike if _same(files[i], path)), None)
+        if i is None:
+            alike.append(j)
+        else:
+            found[j] = i
+    return found
 
 
 def pairs_of(splits: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -174,6 +197,10 @@ def _outline(path: Path) -> tuple[int, bytes]:
         head = file.read(_HEAD)
         file.seek(max(0, size - _HEAD))
         return size, hashlib.blake2b(head + file.read(_HEAD)).digest()
+
+
+def _same(one: Path, two: Path) -> bool:
+    return one.samefile(two) or filecmp.cmp(one, two, shallow=False)
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
@@ -199,9 +226,8 @@ def _common(places: Sequence[Place], others: Sequence[Place]) -> tuple[np.ndarra
 
 
 def _degrees(places: Sequence[Place], systems: Mapping[str, Any]) -> np.ndarray:
-    from rasterio.warp import transform_bounds
-
-    return np.array([transform_bounds(systems[p.crs], "EPSG:4326", *p.box) for p in places], np.float64)
+    nowhere = (np.nan,) * 4
+    return np.array([degrees_of(systems[p.crs], p.box) or nowhere for p in places], np.float64)
 
 
 def _gaps(a: np.ndarray, b: np.ndarray, scale: float | None, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -216,8 +242,8 @@ def _gaps(a: np.ndarray, b: np.ndarray, scale: float | None, tolerance: float) -
     across = np.abs(offset) - (width + other) / 2
     along = np.maximum(b[..., 1] - a[..., 3], a[..., 1] - b[..., 3])
     overlap = (-across > tolerance * np.minimum(width, other)) & (-along > tolerance * np.minimum(*heights))
-    x, y = across.clip(0), along.clip(0)
+    x, y = (np.where(np.isnan(d), np.inf, d.clip(0)) for d in (across, along))  # NaN: a box that is nowhere
     if scale is None:
         latitude = (a[..., 1] + a[..., 3] + b[..., 1] + b[..., 3]) / 4
-        return np.hypot(x * np.cos(np.radians(latitude)), y) * _DEGREE, overlap
+        return np.hypot(x * np.cos(np.radians(np.nan_to_num(latitude))), y) * _DEGREE, overlap
     return np.hypot(x, y) * scale, overlap

@@ -153,6 +153,8 @@ def _require_channels(item: Item, channels: Sequence[Channel], name: str) -> Non
     if len(item.image) != len(channels):
         names = ", ".join(channel.name for channel in channels)
         raise ZooError(f"{name}: has {len(item.image)} bands, the first sample has {len(channels)}: {names}")
+    if not item.image.size:
+        raise ZooError(f"{name}: holds no pixel (shape {item.image.shape})")
 
 
 def _take_image(seen: Seen, image: np.ndarray, channels: Sequence[Channel], name: str) -> None:

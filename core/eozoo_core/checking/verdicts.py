@@ -62,6 +62,8 @@ def judge_reading(findings: Findings, seen: Seen, told: set[str]) -> None:
     name, total, what = seen.split.name, len(seen.split), seen.split.what
     tried = len(seen.read) + len(seen.bad)
     numbers = {"samples": total, "read": len(seen.read), "unreadable": len(seen.bad)}
+    if not total:
+        findings.error(name, f"holds no {what}", "look at the folder that the settings name for it", numbers)
     if seen.bad and (not seen.read or not told.issuperset(seen.bad)):
         findings.error(name, f"{len(seen.bad):,} of {tried:,} {what} read cannot be used: {seen.bad[0]}", "", numbers)
     told.update(seen.bad)
@@ -110,7 +112,7 @@ def judge_values(findings: Findings, seen: Mapping[str, Seen], channels: Sequenc
     open_ = [c.name for c in channels if c.low is None]
     if len(findings.found) == before:
         read = sum(len(one.read) for one in seen.values())
-        if len(open_) < len(channels):
+        if len(open_) < len(channels) and any(one.statistics.count.any() for one in seen.values()):
             findings.ok("values", f"all {read:,} {first.split.what} read are within what the units allow")
         if open_:
             findings.unknown("values", f"no unit says what is plausible in {listed(open_)}",
