@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from eozoo_core.checking import Findings, Place
+from eozoo_core.checking import Findings, Place, place_of
 from eozoo_core.checking.findings import listed
-from eozoo_core.checking.leakage import nearest, same_files
+from eozoo_core.checking.leakage import copies, nearest
 
 from eozoo_barlow_twins.layout import Tile
 
@@ -18,14 +17,17 @@ if TYPE_CHECKING:
 
 def judge_ground(tiles: Sequence[Tile], data: PixelData, findings: Findings) -> None:
     """A place in two tiles is in two splits, because each tile is divided for itself; a copy of a tile too."""
-    places = [_place(tile) for tile in tiles]
+    places: list[Place | None] = [None] * len(tiles)
+    for i, tile in enumerate(tiles):
+        with findings.guard(tile.name):
+            places[i] = place_of(tile.name, tile.grid)
     known = [i for i, place in enumerate(places) if place is not None]
-    clean = True
+    files, clean = [tile.path / "bands.npy" for tile in tiles], True
+    same = copies(files)
     for j in range(1, len(tiles)):
-        same = same_files([t.path / "bands.npy" for t in tiles[:j]], [tiles[j].path / "bands.npy"])
-        if same and not _together(tiles[j].name, same[0][0].parent.name, data):
+        if j in same and not _together(tiles[j].name, tiles[same[j]].name, data):
             clean = False
-            text = f"{same[0][1]} holds the same bytes as {same[0][0]}"
+            text = f"{files[j]} holds the same bytes as {files[same[j]]}"
             findings.error("leakage: tiles", text, "keep one of the two: each is divided for itself")
             continue
         if j not in known:
@@ -59,14 +61,3 @@ def _tell_ground(
 def _together(one: str, two: str, data: PixelData) -> bool:
     """Whether two tiles are wholly in the same split."""
     return any(one in names and two in names for names in (data.val_tiles, data.test_tiles))
-
-
-def _place(tile: Tile) -> Place | None:
-    crs, transform = tile.info.get("crs"), tile.info.get("transform")
-    if not crs or not transform:
-        return None
-    a, b, c, d, e, f = (float(v) for v in transform[:6])
-    h, w = tile.shape[1:3]
-    xs, ys = zip(*((a * x + b * y + c, d * x + e * y + f) for x in (0, w) for y in (0, h)), strict=True)
-    crs = crs if isinstance(crs, str) else json.dumps(crs)
-    return Place(tile.name, (min(xs), min(ys), max(xs), max(ys)), crs)

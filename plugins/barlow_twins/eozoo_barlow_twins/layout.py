@@ -81,15 +81,19 @@ class Tile:
 
     @property
     def grid(self) -> Grid:
-        """Rows, columns and, where tile.json says so, CRS and transform."""
+        """Rows, columns and, where tile.json says so, CRS and transform. Raises ZooError where it cannot be read."""
         from rasterio import Affine
         from rasterio.crs import CRS
+        from rasterio.errors import CRSError
 
         _, height, width, _ = self.shape
         crs, transform = self.info.get("crs"), self.info.get("transform")
-        if not crs or not transform:
-            return Grid(height, width)
-        return Grid(height, width, CRS.from_string(crs), Affine(*transform[:6]))
+        try:
+            where = CRS.from_user_input(crs) if crs else None
+            return Grid(height, width, where, Affine(*map(float, transform[:6])) if transform else None)
+        except (CRSError, TypeError, ValueError) as error:
+            file = self.path / "tile.json"
+            raise ZooError(f"{file}: crs is not WKT or transform not 6 numbers ({error}); {_REMEDY}") from None
 
     @property
     def band_names(self) -> tuple[str, ...]:

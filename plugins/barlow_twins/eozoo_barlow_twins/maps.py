@@ -28,7 +28,6 @@ from eozoo_barlow_twins.files import publish
 from eozoo_barlow_twins.layout import Tile
 
 if TYPE_CHECKING:
-    from eozoo_core.raster import Grid
     from eozoo_core.run import Run
 
     from eozoo_barlow_twins.batches import PixelIndex
@@ -45,21 +44,6 @@ def find_tiles(source: Path) -> list[Tile]:
     if not folders:
         raise ZooError(f"{source}: is no tile folder (bands.npy in it) and holds none; 'eozoo prepare' makes one")
     return [Tile(p) for p in folders]
-
-
-def grid_of(tile: Tile) -> Grid:
-    """Rows, columns, CRS and transform of a tile; without the latter two where tile.json does not say."""
-    from eozoo_core.raster import Grid
-    from rasterio import Affine
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    crs, transform = tile.info.get("crs"), tile.info.get("transform")
-    try:
-        where = CRS.from_wkt(crs) if crs else None
-    except CRSError as error:
-        raise ZooError(f"{tile.path / 'tile.json'}: crs is not WKT ({error})") from None
-    return Grid(tile.shape[1], tile.shape[2], where, Affine(*transform[:6]) if transform else None)
 
 
 def stamp_of(run: Run, tile: Tile) -> str:

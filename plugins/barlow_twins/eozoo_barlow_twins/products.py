@@ -16,7 +16,7 @@ from eozoo_barlow_twins.encode import SeriesEncoder
 from eozoo_barlow_twins.files import publish
 from eozoo_barlow_twins.labels import class_colours, class_names, class_values
 from eozoo_barlow_twins.layout import Tile
-from eozoo_barlow_twins.maps import encoded, grid_of, stamp_of
+from eozoo_barlow_twins.maps import encoded, stamp_of
 from eozoo_barlow_twins.rank import effective_rank
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def class_maps(run: Run, encoder: SeriesEncoder, tiles: Sequence[Tile], dest: Pa
     names, values_of, wanted, written = class_names(data), class_values(data), run.settings.infer.products, []
     table = {v: Category(n, c) for v, n, c in zip(values_of, names, class_colours(names), strict=True)}
     for tile in tiles:
-        stamp, grid = stamp_of(run, tile), grid_of(tile)
+        stamp, grid = stamp_of(run, tile), tile.grid
         files = [dest / f"{tile.name}_{name}.tif" for name in wanted]
         if not _are_there(files, stamp):
             with encoded(run, encoder, tile, dest) as values, ExitStack() as stack:
@@ -111,7 +111,7 @@ def _write_embedding(
 ) -> None:
     from eozoo_core.cog import Band, CogWriter
 
-    grid, tags = grid_of(tile), {_STAMP: stamp}
+    grid, tags = tile.grid, {_STAMP: stamp}
     bands = [Band(f"e{i + 1:02d}", "1") for i in range(values.shape[2])]
     with ExitStack() as stack:
 

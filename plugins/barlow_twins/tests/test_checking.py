@@ -11,6 +11,7 @@ from eozoo_barlow_twins.phenology import LEGEND, write_landscape
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 from eozoo_barlow_twins.settings import LabelledData, PretrainData
 from eozoo_barlow_twins.splits import split_map
+from eozoo_core import ZooError
 from eozoo_core.checking import Findings
 from eozoo_core.config import load_settings
 from eozoo_core.tiles import Window
@@ -148,3 +149,15 @@ def test_the_split_of_a_window_is_that_of_the_tile(made, row, col, height, width
     whole = split_map(tile, data)
     window = Window(row, col, height, width)
     assert (split_map(tile, data, window) == whole[window.slices]).all()
+
+
+def test_a_place_that_cannot_be_read_names_its_file_and_hides_no_other_tile(root):
+    file = root / "data/d/processed/T1/tile.json"
+    told_by_file = json.loads(file.read_text())
+    for wrong in ({"crs": "nowhere"}, {"transform": [1, 2]}):
+        file.write_text(json.dumps({**told_by_file, **wrong}))
+        with pytest.raises(ZooError, match=r"tile.json: crs is not WKT or transform not 6 numbers"):
+            _ = Tile(file.parent).grid
+        found = check(root)
+        assert [(level, subject) for level, subject, _ in told(found)] == [("error", "T1")]
+        assert any(f.subject == "CRS" and f.measured.startswith("T1: ") for f in found.found)
