@@ -38,10 +38,11 @@ def check(settings: ClaySettings, findings: Findings) -> None:
             continue
         with findings.guard(name):
             scenes[name] = _scenes(folder, name, findings)
-    if not any(scenes.values()):
+    scenes = {name: found for name, found in scenes.items() if found}
+    if not scenes:
         return
     norm = _normalisation(folder / "normalisation.json")
-    splits = [_split(name, found, norm) for name, found in scenes.items() if found]
+    splits = [_split(name, found, norm) for name, found in scenes.items()]
     channels = [_channel(i, norm) for i in range(CHANNELS)]
     seen = inspect(findings, splits, channels, _TA, {"units": _UNITS})
     _judge_apart(settings, splits, scenes, findings)

@@ -128,3 +128,13 @@ def test_chunks_that_are_not_there_or_damaged(prepared, chunks, spoil, subject, 
 
 def test_a_missing_checkpoint_is_found_before_training(prepared, chunks):
     assert told(check(prepared, chunks, "model.clay_ckpt_path=/nowhere.ckpt"))[0][1] == "model.clay_ckpt_path"
+
+
+@pytest.mark.parametrize("split_by", ["stations", "blocks"])
+def test_a_split_of_which_no_chunk_can_be_read_hides_no_other(prepared, chunks, split_by):
+    for file in chunks.glob("val_chunk_*.pt"):
+        file.write_bytes(b"cut off")
+    found = check(prepared, chunks, f"prepare.build_index.split_by={split_by}")
+    assert {subject for level, subject, _ in told(found) if "cannot be read" in _} == {"val"}
+    assert any(f.subject == "train" and f.level == "ok" for f in found.found)
+    assert any(f.subject.startswith("leakage") and "train" in f.subject + f.measured for f in found.found)
