@@ -179,11 +179,18 @@ def build_encoder(options: ClayModel) -> ClayEncoder | None:
 
 
 def build_model(
-    options: ClayModel, norm: Normalisation, encoder: ClayEncoder | None, registry: Registry | None = None
+    options: ClayModel,
+    norm: Normalisation,
+    encoder: ClayEncoder | None,
+    registry: Registry | None = None,
+    fresh: bool = True,
 ) -> TaModel:
-    """Return the model of ``options.type``; the encoder is frozen, unfrozen or adapted as set."""
+    """Return the model of ``options.type``; the encoder is frozen, unfrozen or adapted as set.
+
+    ``fresh``: see ``parts.make_network``.
+    """
     if options.network is not None:
-        return MapNetwork(norm, make_network(options.network, CONTEXT, registry))
+        return MapNetwork(norm, make_network(options.network, CONTEXT, registry, fresh))
     if options.type == "centre_ridge":
         return CentreRidge(norm)
     if encoder is not None:

@@ -37,12 +37,18 @@ def make_loss(named: Named, registry: Registry | None) -> Loss:
     return _create("loss", named, {}, registry)
 
 
-def make_network(named: Named, in_channels: int, registry: Registry | None) -> nn.Module:
-    """Build ``model.network`` for so many planes. Raises ZooError for an option that follows from the data."""
+def make_network(named: Named, in_channels: int, registry: Registry | None, fresh: bool = True) -> nn.Module:
+    """Build ``model.network`` for so many planes. Raises ZooError for an option that follows from the data.
+
+    ``fresh`` False: weights will be loaded over it, so published ones are not needed any more.
+    """
     for option in ("in_channels", "outputs"):
         if option in named.options:
             raise ZooError(f"model.network.options.{option}: follows from the data; leave it out")
-    return _create("model", named, {"in_channels": in_channels, "outputs": 1}, registry)
+    options = {"in_channels": in_channels, "outputs": 1}
+    if not fresh and "pretrained" in named.options:
+        options["pretrained"] = False
+    return _create("model", named, options, registry)
 
 
 def loss_sums(loss: Loss, z: Any, y: Any) -> tuple[Tensor, Tensor]:

@@ -55,6 +55,7 @@ def make_plan(settings: ClaySettings, registry: Registry | None = None) -> Plan:
 def describe(task: ClayTa, run: Run | None) -> Network:
     """Return what the network takes and gives; see ``Task.network``."""
     options, mean, std, pretrained = task.settings.model, (), (), None
+    name = options.network.name if options.network else _NAMES.get(options.type)
     if run is not None:
         state = run.load("best")["model"]
         mean, std = (tuple(state[name].tolist()) for name in ("mean", "std"))
@@ -63,8 +64,8 @@ def describe(task: ClayTa, run: Run | None) -> Network:
             pretrained = known["weights"]
     empty = Normalisation.from_state({"mean": [0.0] * CHANNELS, "std": [1.0] * CHANNELS, "ta_mean": 0, "ta_std": 1})
     return Network(
-        architecture=_NAMES.get(options.type, f"{options.encoder} with a regression head"),
-        parameters=count_parameters(lambda: build_model(options, empty, build_encoder(options))),
+        architecture=name or f"{options.encoder} with a regression head",
+        parameters=count_parameters(lambda: build_model(options, empty, build_encoder(options), task.registry, False)),
         inputs=(
             Port("x", f"B {CHANNELS} 9 9", _UNITS, NAMES, mean, std),
             Port("time", "B", "seconds since 1970-01-01 UTC", dtype="float64"),

@@ -17,7 +17,7 @@ from eozoo_core.loading import epoch_order, share_of
 from eozoo_core.optim import Schedule, make_optimizer, pooled_step
 from eozoo_core.schedules import make_schedule
 
-from eozoo_clay_ta.base import first_encoder, saved_encoder
+from eozoo_clay_ta.base import first_encoder, saved_encoder, say
 from eozoo_clay_ta.chunks import SCHEMA, PatchStore
 from eozoo_clay_ta.climatology import Climatology
 from eozoo_clay_ta.features import Features, cached_features
@@ -79,6 +79,9 @@ def train(run: Run, settings: ClaySettings, registry: Registry | None = None) ->
     norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
     keep_beside(run, folder, stores["train"], norm)
     model = build_model(settings.model, norm, first_encoder(run, settings.model), registry)
+    if receipt := getattr(getattr(model, "network", None), "receipt", None):  # somebody's, with published weights
+        run.note("encoder", {"name": settings.model.network.name, "weights": receipt})
+        say(receipt)
     fabric.to_device(model)
     if isinstance(model, CentreRidge):
         solve_ridge(model, stores["train"], settings.model.ridge)
@@ -197,7 +200,7 @@ def load_model(run: Run, settings: ClaySettings, registry: Registry | None = Non
             raise ZooError(f"{run.file('best')}: has no statistics {name!r} of shape {shape}; it is no such checkpoint")
     norm = Normalisation.from_state({name: state[name].tolist() for name in shapes})
     options = run.trained_settings(type(settings)).model
-    model = build_model(options, norm, saved_encoder(run, options), registry)
+    model = build_model(options, norm, saved_encoder(run, options), registry, fresh=False)
     load_module(model, state, run.file("best"))
     return model.eval()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from eozoo.registry import Registry
 from eozoo_clay_ta.model import CONTEXT, MapNetwork
-from eozoo_clay_ta.parts import loss_sums, squared_error
+from eozoo_clay_ta.parts import loss_sums, make_network, squared_error
 from eozoo_clay_ta.samples import Normalisation
 from eozoo_clay_ta.settings import ClaySettings
 from eozoo_clay_ta.task import ClayTa
@@ -92,6 +92,10 @@ def test_training_follows_the_loss_of_another_plugin(prepared, tmp_path, monkeyp
     assert last["loss"] > 0
     assert abs(last["loss"] - last["mse"]) > 1e-3 * last["mse"]
     best = min(line["val"]["loss"] for line in run.read_log())
+    described = task.network(run)
+    assert described.architecture == "context_net"
+    built = make_network(settings.model.network, CONTEXT, registry)
+    assert described.parameters == sum(p.numel() for p in built.parameters())
     again = ClayTa(settings, registry)
     assert again.evaluate(run, "val")["model"]["loss"] == pytest.approx(best, rel=1e-5)
 
@@ -115,7 +119,22 @@ def test_what_does_not_fit_is_one_line(overrides, message):
 
 
 def test_options_that_follow_from_the_data():
-    from eozoo_clay_ta.parts import make_network
-
     with pytest.raises(ZooError, match=r"options\.in_channels: follows from the data"):
         make_network(Named(name="context_net", options={"in_channels": 3}), 47, Registry.discover())
+
+
+def test_a_trained_run_needs_the_published_weights_no_more(prepared, tmp_path):
+    from safetensors.torch import save_file
+
+    small = {"encoder": "prithvi_eo_nano", "width": 4, "blocks": 0}
+    file, registry = tmp_path / "published.safetensors", Registry.discover()
+    encoder = registry.create("model", "prithvi_dense", {**small, "in_channels": 4}).encoder
+    save_file({f"encoder.{n}": t.contiguous() for n, t in encoder.state_dict().items()}, file)
+    options = {**small, "pretrained": str(file)}
+    overrides = ["model.type=network", "model.network.name=prithvi_dense", f"model.network.options={options}"]
+    settings = load_settings(ClaySettings, None, [*overrides, "train.steps=1", "train.epochs=null"], to_dict(prepared))
+    run, task = Run.create(tmp_path / "run", "clay_ta", settings), ClayTa(settings, registry)
+    task.train(run)
+    file.unlink()
+    assert task.evaluate(run, "val")["model"]["loss"] > 0
+    assert str(file) in task.network(run).pretrained
