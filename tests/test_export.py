@@ -1,6 +1,8 @@
 """``eozoo export``: what is written predicts what the run predicts, or it is not written."""
 
+import errno
 import json
+import os
 import sys
 
 import numpy as np
@@ -80,6 +82,9 @@ def export(trained, tmp_path):
         return trained("export", "ex", *words, code=code), file
 
     return call
+
+
+_SPACE = "free space or choose another folder"
 
 
 def by_hand(trained, x):
@@ -194,6 +199,29 @@ def test_weights_beyond_what_one_onnx_file_holds(export, monkeypatch):
     output, _ = export("onnx", code=1)
     assert "an ONNX file holds 2 GB" in output
     assert "use --format torch-export" in output
+
+
+def test_the_file_can_be_read_by_whom_the_umask_allows_and_nothing_lies_beside_it(export):
+    before = os.umask(0o027)
+    try:
+        for kind in ("torch-export", "safetensors"):
+            _, file = export(kind)
+            assert file.stat().st_mode & 0o777 == 0o640
+            assert [f.name for f in file.parent.iterdir() if f.name.startswith(".")] == []
+    finally:
+        os.umask(before)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(export, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    output, file = export("safetensors", code=1)
+    assert (
+        output == f"Error: {file}: cannot be written (No space left on device); free space or choose another folder\n"
+    )
+    assert list(file.parent.iterdir()) == []
 
 
 def test_a_task_without_a_graph_says_so(trained, tmp_path):

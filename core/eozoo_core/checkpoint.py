@@ -63,7 +63,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).chmod(0o666 & ~umask())
         Path(temporary).replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
@@ -235,7 +235,7 @@ def _examples(kind: str, names: list[str]) -> str:
     return f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
-def _umask() -> int:
+def umask() -> int:
     """The process's file mode mask; reading it means setting it for a moment."""
     mask = os.umask(0)
     os.umask(mask)
