@@ -300,6 +300,19 @@ class GraphFillsWhatIsMissing(Toy):
         return Graph(Filled(model), {"x": x}, ("y",), axes={"x": ("batch", "")})
 
 
+@caught(graph_is_predict=r"graph\(\) cannot be called as it says: the exported network cannot run")
+class GraphTakesAnotherShape(Toy):
+    def graph(self, run):
+        import torch
+        from eozoo_core import Graph
+
+        class Wrong(torch.nn.Module):
+            def forward(self, x):
+                return (x @ torch.zeros(3, 1),)
+
+        return Graph(Wrong(), {"x": np.array([[0.5, -1.0], [2.0, 0.25]], "float32")}, ("y",))
+
+
 # -- no defect -------------------------------------------------------------------------------------------------------
 
 
