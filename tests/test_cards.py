@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from eozoo import Registry
 from eozoo.cards import describe
 from eozoo.cli import main
 from eozoo.stac import make_item
+from eozoo.trained import trained_facts
 from eozoo_core import Card, Network, Port, Spec, Task, hookimpl
 from eozoo_core.area import area_of
 from eozoo_core.counting import count_parameters
@@ -359,6 +361,17 @@ def test_without_the_package_it_says_what_to_install(registry, monkeypatch):
     output = invoke(registry, "card", "net", "--stac", code=1)
     assert output == "Error: --stac needs the package stac-model: pip install 'stac-model>=0.7'\n"
     assert invoke(registry, "card", "net").startswith("# net")
+
+
+def test_what_init_from_took_is_where_the_weights_come_from(registry, run, tmp_path):
+    from eozoo_core import Run
+
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    info = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps({**info, "init_from": {"file": "a.pt", "receipt": "a.pt: matched"}}))
+    opened = Run.open(copy, registry.get("task", "scaled").Settings, "scaled")
+    assert trained_facts(opened, None)["pretrained"] == "a.pt: matched"
+    assert trained_facts(Run.open(run, registry.get("task", "scaled").Settings, "scaled"), None)["pretrained"] is None
 
 
 def test_infinity_does_not_reach_the_file(registry, run):

@@ -93,7 +93,8 @@ class Network:
     parameters: numbers in use when it predicts: every member, frozen parts too, nothing that only training needs.
     inputs, outputs: the arrays of ``predict``, in physical units; bands and statistics where they are known.
     classes: of an output of classes, code -> name.
-    pretrained: where the weights come from that training began with; None = from random numbers.
+    pretrained: where the weights come from that training began with; None = from random numbers. What --init-from
+                took is known without it.
     """
 
     architecture: str

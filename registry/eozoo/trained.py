@@ -16,6 +16,7 @@ def trained_facts(run: Run, pretrained: str | None) -> dict[str, Any]:
     """Return the facts as plain values; None for what the run does not say. An ensemble's are those of member 0.
 
     when:  the begin of the last training command (UTC), from run.json.
+    pretrained: the checkpoint that --init-from named, else what the task says (``Network.pretrained``).
     data:  what is said about the data: that they are synthetic, for a demo's run.
     area:  [west, south, east, north] in degrees of the training data.
     files: every best.pt and frozen base, with size and sha256.
@@ -37,7 +38,7 @@ def trained_facts(run: Run, pretrained: str | None) -> dict[str, Any]:
         "versions": {name: last[name] for name in ("eozoo", "torch", "python") if name in last},
         "device": info.get("device"),
         "seed": info.get("seed"),
-        "pretrained": pretrained,
+        "pretrained": (info.get("init_from") or {}).get("receipt") or pretrained,
         "area": info.get("area"),
         "data": info.get("data"),
         "data_fingerprint": info.get("data_fingerprint"),

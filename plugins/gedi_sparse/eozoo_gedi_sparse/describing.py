@@ -26,7 +26,7 @@ def describe(task: GediSparse, run: Run | None) -> Network:
         state, info = first.load("best")["model"], first.info()
         mean, std = (tuple(state[f"input_{name}"].flatten().tolist()) for name in ("mean", "std"))
         bands = tuple(info.get("bands", [f"band_{i + 1}" for i in range(len(mean))]))
-        pretrained = info["init_from"]["receipt"] if "receipt" in info.get("init_from", {}) else None
+        pretrained = info.get("weights")
     loss = make_loss(settings, registry)
     one = count_parameters(lambda: make_network(settings, registry, loss, len(bands), fresh=False))
     members, name = settings.train.members, settings.model.name

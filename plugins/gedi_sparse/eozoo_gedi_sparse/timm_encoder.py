@@ -19,6 +19,8 @@ class TimmUNet(nn.Module):
 
     Where the encoder has no map at full resolution (nearly all), a small convolution of the input itself is the last
     skip: a shot labels one pixel, and an encoder that starts at 1/4 has averaged that pixel away.
+
+    ``receipt`` says which published weights the encoder began with, None where with random ones.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class TimmUNet(nn.Module):
     ):
         super().__init__()
         self.encoder = _create(encoder, in_channels, pretrained)
+        self.receipt = f"{encoder} of timm {timm.__version__}, published weights" if pretrained else None
         info = self.encoder.feature_info
         # Plain transformers give several maps of one size; the deepest of each size is used.
         self.channels = dict(zip(info.reduction(), info.channels(), strict=True))

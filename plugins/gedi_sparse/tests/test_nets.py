@@ -229,3 +229,13 @@ def test_offline_no_weights_are_fetched(monkeypatch):
     monkeypatch.setenv("EOZOO_OFFLINE", "1")
     with pytest.raises(ZooError, match="fetches weights and EOZOO_OFFLINE is set"):
         timm_unet(pretrained=True)
+
+
+def test_published_weights_of_timm_are_not_called_random(monkeypatch):
+    import timm
+
+    made = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **words: made(name, pretrained=False, **words))
+    options = {"in_channels": 3, "encoder": "resnet18", "decoder_channels": (8, 8, 8, 8, 8)}
+    assert timm_unet(pretrained=False, **options).receipt is None
+    assert timm_unet(pretrained=True, **options).receipt.startswith("resnet18 of timm ")

@@ -316,3 +316,11 @@ def test_an_exported_onnx_file_needs_onnxruntime_only(run, tmp_path):
         assert np.isnan(mean).sum() == shape[0]
         np.testing.assert_allclose(mean, expected["mean"], rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(std, expected["std"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_card_names_the_published_weights_that_a_network_began_with(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    assert "**first weights**: random" in eozoo("card", "gedi_sparse", "--run", copy)
+    info = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps({**info, "weights": "resnet18 of timm 1.0, published weights"}))
+    assert "**first weights**: resnet18 of timm 1.0" in eozoo("card", "gedi_sparse", "--run", copy)

@@ -93,18 +93,16 @@ def plan(settings: MyTaskSettings, registry: Registry) -> Plan:
 def describe(task: MyTask, run: Run | None) -> Network:
     """Describe the network for 4 bands, or as trained in ``run``; see ``Task.network``."""
     settings, registry = task.settings, task.registry
-    bands, statistics, pretrained = (), ((), ()), None
+    bands, statistics = (), ((), ())
     if run is not None:
         state, info = run.load("best")["model"], run.info()
         bands = tuple(info["bands"])
         statistics = tuple(tuple(state[f"input_{name}"].flatten().tolist()) for name in ("mean", "std"))
-        pretrained = info.get("init_from", {}).get("receipt")
     return Network(
         architecture=settings.model.name,
         parameters=count_parameters(lambda: make_network(settings, registry, len(bands) or 4)),
         inputs=(Port("image", "B C H W", "that of the training images", bands, *statistics),),
         outputs=tuple(Port(name, "B C H W", unit) for name, unit in task.outputs().items()),
-        pretrained=pretrained,
     )
 
 
