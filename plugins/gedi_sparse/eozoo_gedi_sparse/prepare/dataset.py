@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ def make_from_dataset(settings: DatasetSettings, registry: Registry, quiet: bool
     """Write every sample as INPUT_DIR/SPLIT/NAME_000000.npy and the same below LABEL_DIR; return the two folders.
 
     Samples are dicts with "image" (C, H, W) and "target" (1, H, W), NaN = missing. Raises ZooError where no dataset is
-    named, a folder holds something, or a sample is not of these shapes.
+    named, a folder holds something, or a sample is not of these shapes. The folders appear when all is written.
     """
     if settings.source is None:
         raise ZooError("prepare.dataset.source.name is not set; 'eozoo show gedi_sparse' lists the datasets that fit")
@@ -32,13 +33,24 @@ def make_from_dataset(settings: DatasetSettings, registry: Registry, quiet: bool
     dataset = registry.create("dataset", name, settings.source.options)
     if not len(dataset):
         raise ZooError(f"dataset {name!r}: holds no sample; check prepare.dataset.source.options")
+    parts = [folder.with_name(f".{folder.name}.part") for folder in folders]
+    try:
+        _write(dataset, name, parts, quiet)
+        for part, folder in zip(parts, folders, strict=True):
+            part.replace(folder)
+    finally:  # half a dataset would look like a whole one to training
+        for part in parts:
+            shutil.rmtree(part, ignore_errors=True)
+    return folders
+
+
+def _write(dataset: Any, name: str, folders: list[Path], quiet: bool) -> None:
     with progress_bar(name, len(dataset), "samples", quiet) as bar:
         for i in range(len(dataset)):
             for folder, array in zip(folders, _arrays(dataset[i], name, i), strict=True):
                 folder.mkdir(parents=True, exist_ok=True)
                 write_atomic(folder / f"{name}_{i:06d}.npy", lambda file, array=array: np.save(file, array))
             bar.update(i + 1)
-    return folders
 
 
 def _arrays(sample: Any, name: str, i: int) -> tuple[np.ndarray, np.ndarray]:
