@@ -139,18 +139,23 @@ def _judge_places(splits: list[Split], findings: Findings) -> None:
     """Compare ``place`` in the sidecars, as training does; without one a tile may lie anywhere."""
     owner: dict[str, tuple[str, str]] = {}
     shared: dict[str, tuple[str, str]] = {}
-    named, total = 0, 0
+    named, total, bad = 0, 0, []
     for split in splits:
         for i in findings.draw(len(split), findings.headers).tolist():
             total += 1
-            with findings.guard(split.name):
+            try:
                 place = read_sidecar(split.files[i]).get("place")
-                if place is None:
-                    continue
-                named += 1
-                first = owner.setdefault(str(place), (split.name, split.names[i]))
-                if first[0] != split.name:
-                    shared.setdefault(str(place), (first[1], split.names[i]))
+            except ZooError as error:
+                bad.append(str(error))
+                continue
+            if place is None:
+                continue
+            named += 1
+            first = owner.setdefault(str(place), (split.name, split.names[i]))
+            if first[0] != split.name:
+                shared.setdefault(str(place), (first[1], split.names[i]))
+    if bad:
+        findings.error("sidecars", f"{len(bad):,} of {total:,} cannot be read: {bad[0]}")
     if shared:
         place, (one, two) = next(iter(shared.items()))
         findings.error("leakage: places", f"in two splits: {listed(list(shared))}; {two} and {one} lie in {place}",

@@ -109,3 +109,12 @@ def test_tiles_of_prepare_lie_on_the_ground(tiles):
     for file in (tiles / "val").glob("*.npz"):
         sidecar(file, spot=f"{step / 2:.7f}_0.0000000")
     assert ("error", "leakage train/val: ground") in [f[:2] for f in told(check(tiles))]
+
+
+def test_sidecars_that_cannot_be_read_are_one_finding(tiles):
+    damaged = sorted((tiles / "train").glob("*.json"))[:5]
+    for file in damaged:
+        file.write_text("{")
+    found = told(check(tiles))
+    assert [subject for _, subject, _ in found] == ["train", "month", "sidecars"]
+    assert found[2][2].startswith(f"5 of 18 cannot be read: {damaged[0]}")
