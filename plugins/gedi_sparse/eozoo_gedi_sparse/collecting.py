@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import numpy as np
 import torch
 from eozoo_core.errors import ZooError
+from eozoo_core.raster import Grid
 
 from eozoo_gedi_sparse.calibration import Collected
 from eozoo_gedi_sparse.data import SparseTiles
 from eozoo_gedi_sparse.ensemble import Draw
 from eozoo_gedi_sparse.losses import SparseLoss
-from eozoo_gedi_sparse.pairs import Pair
+from eozoo_gedi_sparse.placing import patch_grids
 from eozoo_gedi_sparse.scoring import TileScores, score_tile
 
 
@@ -23,7 +21,7 @@ def collect(
     """Predict all labels of ``tiles``; return them, and the scores of every draw. Raises ZooError without labels."""
     scores = [TileScores(strata) for _ in draws]
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("targets", "means", "variances", "patch", "x", "y")}
-    corners = patch_corners(tiles)
+    grids = patch_grids(tiles.found.pairs[0].input.parents[2])
     for i, pair in enumerate(tiles.found.pairs):
         image, target = tiles.arrays(i)
         found = [score_tile(draw, loss, image, target, device) for draw in draws]
@@ -35,7 +33,8 @@ def collect(
         if loss.trains_variance:
             columns["variances"].append(np.stack([one[3].astype(np.float64) ** 2 for one in found]))
         columns["patch"].append(np.full(len(row), i))
-        x, y = _places(pair, corners[i], row, col)
+        known = None if pair.grid.transform else grids.get((pair.input.parent.name, pair.name))
+        x, y = _places(known or pair.grid, row, col)
         columns["x"].append(x)
         columns["y"].append(y)
     joined = {name: np.concatenate(parts, axis=-1) if parts else None for name, parts in columns.items()}
@@ -45,37 +44,9 @@ def collect(
     return Collected(**joined, distribution=distribution), scores
 
 
-def patch_corners(tiles: SparseTiles) -> list[tuple[float, float, float] | None]:
-    """x and y of each patch's upper left corner and its pixel size where patches.csv of the preparation tells them."""
-    first = tiles.found.pairs[0].input
-    index = first.parent.parent.parent / "patches.csv"
-    if not index.exists():
-        return [None] * len(tiles)
-    with index.open() as file:
-        rows = {(r["split"], r["name"]): r for r in csv.DictReader(file)}
-    about = index.with_name("patches.json")
-    pixel = _pixel(about)
-    corners: list[tuple[float, float, float] | None] = []
-    for pair in tiles.found.pairs:
-        row = rows.get((pair.input.parent.name, pair.name))
-        half = float(row["size"]) * pixel / 2 if row else 0.0
-        corners.append((float(row["x"]) - half, float(row["y"]) + half, pixel) if row else None)
-    return corners
-
-
-def _pixel(about: Path) -> float:
-    import json
-
-    return float(json.loads(about.read_text())["transform"][0]) if about.exists() else 1.0
-
-
-def _places(
-    pair: Pair, corner: tuple[float, float, float] | None, row: np.ndarray, col: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of pixel centres: the raster's, the preparation's, or NaN where nobody knows the place."""
-    t = pair.grid.transform
-    if t is not None:
-        return t.a * (col + 0.5) + t.b * (row + 0.5) + t.c, t.d * (col + 0.5) + t.e * (row + 0.5) + t.f
-    if corner is None:
+def _places(grid: Grid, row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of pixel centres, NaN where nobody knows the place."""
+    t = grid.transform
+    if t is None:
         return np.full(len(row), np.nan), np.full(len(row), np.nan)
-    return corner[0] + (col + 0.5) * corner[2], corner[1] - (row + 0.5) * corner[2]
+    return t.a * (col + 0.5) + t.b * (row + 0.5) + t.c, t.d * (col + 0.5) + t.e * (row + 0.5) + t.f

@@ -6,9 +6,15 @@ import json
 import numpy as np
 import pytest
 import rasterio
+import torch
 from eozoo_core.errors import ZooError
+from eozoo_core.raster import read_info
 from eozoo_core.tiles import Window
+from eozoo_gedi_sparse.collecting import collect
+from eozoo_gedi_sparse.data import sparse_tiles
+from eozoo_gedi_sparse.losses import mse
 from eozoo_gedi_sparse.pairs import check_disjoint, find_pairs
+from eozoo_gedi_sparse.placing import patch_grids
 from eozoo_gedi_sparse.prepare.blocks import Placed, assign_blocks, make_blocks, require_disjoint
 from eozoo_gedi_sparse.prepare.grids import apply
 from eozoo_gedi_sparse.prepare.patches import make_patches
@@ -221,6 +227,26 @@ def test_tif_patches_keep_their_place_and_pass_the_training_check(tmp_path):
         assert apply(file.transform, 8, 8) == pytest.approx((float(row["x"]), float(row["y"])))
     about = json.loads((tmp_path / "out" / "patches.json").read_text())
     assert about["crs"] == CRS
+
+
+def test_npy_patches_lie_where_tif_patches_do_and_their_labels_too(tmp_path):
+    scene(tmp_path)
+    make_patches(patches(tmp_path, max_missing=0.5))
+    make_patches(patches(tmp_path, max_missing=0.5, suffix="tif", dest=tmp_path / "tif"))
+    grids = patch_grids(tmp_path / "out")
+    assert len(grids) == len(read_index(tmp_path / "out")) > 5
+    for (split, name), grid in grids.items():
+        expected = read_info(tmp_path / "tif" / "input" / split / f"{name}.tif").grid
+        assert (grid.height, grid.width, grid.crs) == (expected.height, expected.width, expected.crs)
+        assert tuple(grid.transform) == pytest.approx(tuple(expected.transform))
+    draws = [lambda image: (torch.zeros_like(image[:, :1]), None)]
+    places = []
+    for folder in ("out", "tif"):
+        tiles = sparse_tiles(tmp_path / folder / "input", tmp_path / folder / "label", "val")
+        found, _ = collect(draws, mse(), torch.device("cpu"), tiles, None)
+        places.append((found.x, found.y))
+    assert np.isfinite(places[0]).all()
+    np.testing.assert_allclose(places[0], places[1])
 
 
 def test_a_second_call_writes_only_what_is_missing(tmp_path):
