@@ -161,3 +161,17 @@ def test_of_a_very_large_file_a_window_is_read(tmp_path):
     item = read_sample(tmp_path / "large.npy")
     assert item.image.size <= 2**24
     assert item.image.max() == 7  # the middle
+
+
+def test_a_damaged_first_file_hides_no_other(tmp_path):
+    folder = tmp_path / "train" / "images"
+    folder.mkdir(parents=True)
+    for name in "abc":
+        np.save(folder / f"{name}.npy", np.random.default_rng(0).uniform(0, 1, (2, 20, 20)).astype("float32"))
+    (folder / "a.npy").write_bytes(b"cut off")
+    findings = Findings()
+    check_settings(toy.Toy.Settings(runtime={"data_dir": str(tmp_path)}), findings)
+    found = [(f.level, f.measured) for f in findings.found if f.subject == "train data_dir/images"]
+    assert [level for level, _ in found] == ["error", "ok"]
+    assert found[0][1].startswith(f"1 of 3 samples read cannot be used: {folder / 'a.npy'}: ")
+    assert found[1][1].startswith("3 samples, all 3 read")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from eozoo_core.checking.findings import Findings, listed
 from eozoo_core.checking.survey import Item, Split
 from eozoo_core.checking.units import Channel, channel
+from eozoo_core.errors import ZooError
 from eozoo_core.raster import RasterInfo, open_reader
 from eozoo_core.tiles import Window
 
@@ -72,15 +73,26 @@ def _check_group(role: str, splits: dict[str, list[Path]], findings: Findings) -
     from eozoo_core.checking.preview import panels_of
     from eozoo_core.checking.verdicts import inspect
 
-    first = next(iter(splits.values()))[0]
-    with open_reader(first) as reader:
-        channels = channels_of(reader.info)
+    channels = _first_channels([file for files in splits.values() for file in files])
     made = [_split(f"{name} {role}", files) for name, files in splits.items()]
     seen = inspect(findings, made, channels)
     inspect_apart(findings, made)
     shown = next((one for one in seen.values() if one.best is not None), None)
     if shown is not None and findings.preview is None:
         findings.picture(shown.shown, lambda: panels_of(shown, channels, None))
+
+
+def _first_channels(files: list[Path]) -> list[Channel]:
+    """The bands of the first of some files that can be read; raise what the first said where none can."""
+    problem = None
+    for file in files[:50]:
+        try:
+            with open_reader(file) as reader:
+                return channels_of(reader.info)
+        except ZooError as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem
 
 
 def _split(name: str, files: list[Path]) -> Split:
