@@ -229,7 +229,8 @@ def _load(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())
+        # numpy's own words would advise to load the pickle anyway.
+        reason = "it holds Python objects" if "pickle" in str(error) else " ".join(str(error).split())
         raise ZooError(f"{path}: cannot be read as a .npy array; check the path and the file ({reason})") from error
     if not isinstance(array, np.ndarray):
         raise ZooError(f"{path}: is an archive of arrays; save the one array with numpy.save")

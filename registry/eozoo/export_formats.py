@@ -115,7 +115,9 @@ def _write_onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
                 program, (), input_names=names, output_names=list(graph.outputs), dynamo=True, verbose=False
             )
         except Exception as error:  # what it cannot convert it says in many ways
-            raise UntraceableError(f"torch cannot write this network as ONNX ({_line(error)})") from error
+            raise UntraceableError(
+                f"torch cannot write this network as ONNX ({_line(error)}); try --format torch-export"
+            ) from error
         model = made.model_proto
     _name_axes(model, graph)
     for name, text in _texts(about).items():
