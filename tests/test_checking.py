@@ -148,6 +148,11 @@ FAULTS = [
     (lambda i, v: i["train"][:, 1].fill(0.25), "train: bands", r"nir \(always 0.25\): the same"),
     (lambda i, v: i["test"][1].fill(np.nan), "test: missing values", "1 of 4 .* no pixel with all bands: test/1.tif"),
     (lambda i, v: i["test"][1, 0, 0].fill(np.inf), "test: values", "hold infinite values: test/1.tif"),
+    (
+        lambda i, v: np.nan_to_num(v["train"], copy=False, nan=-1),
+        "train: labels",
+        r"\d+.* % are exactly -1 m -> if it means that there is no label, ",
+    ),
     (lambda i, v: v["train"].fill(np.nan), "train: labels", "none has a value where the input has data"),
     (lambda i, v: scaled(v["train"], ..., 0), "train: labels", "one and the same value"),
 ]

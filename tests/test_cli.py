@@ -129,6 +129,9 @@ def test_demo_says_that_it_is_synthetic(eozoo, tmp_path):
         ("train toy --run {tmp}/r --set runtime.data_dir=nowhere", "nowhere/train.npy: cannot be read"),
         ("train toy --run {run} --set model.width=5", "model.width=4, now 5; use a new --run"),
         ("train toy --run {tmp}/data", "is not empty and holds no run"),
+        ("demo toy --out {run}", "is a run, and a demo makes a folder of its own"),
+        ("infer toy --run {run} --input {tmp}/data --output {tmp}/data", "is the folder of the input"),
+        ("config toy --config {tmp}/data", "data: is a folder; give a YAML file of settings"),
         ("train toy --run {tmp}/r --device tpu", "runtime.device 'tpu': use auto, cpu, mps, cuda or cuda:N"),
         ("train toy --run {tmp}/r --set train.precision=fp16-mixed --device cpu", "does not exist on the CPU"),
         ("train toy --run {tmp}/r --resume {tmp}/data/val.npy", "cannot be read as a checkpoint"),
@@ -152,6 +155,19 @@ def test_a_mistake_is_one_line_and_exit_code_1(eozoo, trained, tmp_path, argumen
     errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
     assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
+
+
+def test_a_refused_resume_leaves_no_trace_and_names_the_file_given(eozoo, trained, tmp_path):
+    best, new = trained / "best.pt", tmp_path / "n"
+    data = f"runtime.data_dir={tmp_path / 'data'}"
+    wrong = ("--config", tmp_path / "wide.yaml", "--set", data)
+    (tmp_path / "wide.yaml").write_text("model:\n  width: 9\n")
+    output = eozoo("train", "toy", "--run", new, "--resume", best, *wrong, code=1).output
+    assert f"{best}: weights do not match" in output
+    assert not list(new.rglob("*.pt"))
+    eozoo("train", "toy", "--run", new, *wrong, *FAST)
+    both = ("--resume", best, "--init-from", best)
+    assert "give one of them" in eozoo("train", "toy", "--run", tmp_path / "m", *both, code=2).output
 
 
 def test_a_refused_training_does_not_stand_in_the_way_of_the_corrected_one(eozoo, sample, tmp_path):

@@ -56,6 +56,8 @@ def read_yaml(file: Path) -> dict:
     """Read a YAML mapping. Raises ZooError where the file is missing, not YAML or not a mapping."""
     try:
         values = yamlio.parse(Path(file).read_text(encoding="utf-8"))
+    except IsADirectoryError:
+        raise ZooError(f"{file}: is a folder; give a YAML file of settings") from None
     except OSError as error:
         raise ZooError(f"{file}: cannot be read ({error.strerror}); 'eozoo config TASK > {file}' writes one") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

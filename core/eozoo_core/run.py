@@ -7,7 +7,8 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -243,6 +244,27 @@ class Run:
         self.save("current", {**content, "best_val": math.inf, "config": config})
         receipt = {"file": str(file), "sha256": checkpoint.sha256(file), "changed_settings": changed}
         self.note("resumed_from", {**receipt, "best_val": best if math.isfinite(best) else None})
+
+    @contextmanager
+    def starting_from(self, file: Path | None) -> Iterator[None]:
+        """``start_from(file)`` for the training inside; None = nothing. A refusal of ``file`` leaves no trace of it.
+
+        Where training fails before it has saved anything, current.pt is taken away again: it would be what the
+        corrected command goes on from.
+        """
+        if file is None or self.has("current"):
+            yield
+            return
+        self.start_from(file)
+        current = self.file("current")
+        begun = current.stat().st_mtime_ns if self._writes() else None
+        try:
+            yield
+        except ZooError as error:
+            if begun is not None and current.exists() and current.stat().st_mtime_ns == begun:
+                current.unlink()
+                raise ZooError(str(error).replace(str(current), str(file))) from error
+            raise
 
     def take_weights_from(self, file: Path) -> None:
         """Make ``file`` (our checkpoint, a state dict, safetensors) the initial weights of this new run.

@@ -33,6 +33,8 @@ def judge_labels(
             spread = f"{values.mean():.4g} +- {values.std():.4g}, {values.min():.4g} to {values.max():.4g} {label.unit}"
             text = f"{text}, {spread}"
         findings.ok(subject, text, numbers)
+        if isinstance(label, Channel):
+            _judge_filler(findings, subject, pooled[name], label, remedies["label_nodata"])
         if one.unnamed:
             codes, files = (list(dict.fromkeys(part)) for part in zip(*((c, n) for n, c in one.unnamed), strict=True))
             text = f"{len(files):,} of {len(one.read):,} {one.split.what} read hold class {listed(codes)}"
@@ -49,6 +51,16 @@ def judge_labels(
         findings.error(f"{first.split.name}: labels", "all have one and the same value: there is nothing to learn")
     thinned = max(one.thinned for one in seen.values())
     _histogram(findings, pooled, label, f", up to every {thinned}th" if thinned > 1 else "")
+
+
+def _judge_filler(findings: Findings, subject: str, values: np.ndarray, label: Channel, remedy: str) -> None:
+    """Warn where one number makes up more than half of the labels, as one that means "no label" does."""
+    found, counts = np.unique(values, return_counts=True)
+    most = int(counts.argmax())
+    if len(found) > 1 and values.size >= 100 and counts[most] > values.size / 2:
+        number = f"{found[most]:g} {label.unit}".rstrip()
+        text = f"{percent(counts[most] / values.size)} are exactly {number}"
+        findings.warning(subject, text, f"if it means that there is no label, {remedy}")
 
 
 def _judge_classes(findings: Findings, pooled: Mapping[str, np.ndarray], label: Classes, first: Seen) -> None:

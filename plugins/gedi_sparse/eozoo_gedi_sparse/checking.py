@@ -148,10 +148,10 @@ def _judge_sizes(data: DataSettings, seen: dict[str, Seen], findings: Findings) 
     shapes = sorted(seen["train"].shapes) if "train" in seen else []
     if data.crop is None and len(shapes) > 1:
         findings.error("train: sizes", f"patches have {len(shapes)} sizes, {listed(shapes)}", "set data.crop")
-    side = max((s[1] for s in shapes), default=0)
+    side = max((max(s[1:]) for s in shapes), default=0)
     if data.crop is not None and shapes and side < data.crop:
-        findings.warning("train: sizes", f"no patch read is as large as data.crop={data.crop} px (largest {side}): "
-                         "each window is filled up with missing pixels", f"set data.crop={side}")  # fmt: skip
+        text = f"no patch read is as large as data.crop={data.crop} px: windows have the side of the largest, {side} px"
+        findings.warning("train: sizes", text, f"set data.crop={side}")
 
 
 def _panels(seen: Seen, channels: list[Channel], label: Channel) -> list[Any]:

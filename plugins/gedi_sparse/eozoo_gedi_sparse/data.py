@@ -84,14 +84,18 @@ class TrainingWindows(Dataset):
     """Random windows of the patches, flipped and turned, for training: ``windows[draw]`` with ``draw.index, .epoch``.
 
     A sample follows from (seed, epoch, index) alone, so neither workers nor a restart change it. It is the dict that
-    SparseTiles gives, of ``data.crop`` px; a smaller patch is filled up with NaN at the right and below. ``len`` is the
-    number of samples in an epoch, patches x ``data.crops_per_patch``; sample i is of patch i modulo patches.
+    SparseTiles gives, of ``crop`` px (``data.crop``, at most the side of the largest patch); a smaller patch is
+    filled up with NaN at the right and below. ``len`` is the number of samples in an epoch, patches x
+    ``data.crops_per_patch``; sample i is of patch i modulo patches.
     """
 
     def __init__(self, tiles: SparseTiles, seed: int):
         self.tiles = tiles
         self.data = tiles.data
         self.seed = seed
+        largest = max(max(pair.grid.height, pair.grid.width) for pair in tiles.found.pairs)
+        # No larger than the largest patch: more would be filling alone.
+        self.crop = None if self.data.crop is None else min(self.data.crop, largest)
 
     def __len__(self) -> int:
         return len(self.tiles) * self.data.crops_per_patch
@@ -100,8 +104,8 @@ class TrainingWindows(Dataset):
         rng = np.random.default_rng((self.seed, draw.epoch, draw.index))
         pair = self.tiles.found.pairs[draw.index % len(self.tiles)]
         image, target = self.tiles.read(pair, self._place(pair, rng))
-        if self.data.crop is not None:
-            image, target = _fill_up(image, self.data.crop), _fill_up(target, self.data.crop)
+        if self.crop is not None:
+            image, target = _fill_up(image, self.crop), _fill_up(target, self.crop)
         if self.data.flips:
             # Quarter turns only where they keep the shape, or samples of one batch would differ in theirs.
             turns = int(rng.integers(4)) if image.shape[1] == image.shape[2] else 2 * int(rng.integers(2))
@@ -111,7 +115,7 @@ class TrainingWindows(Dataset):
 
     def _place(self, pair: Pair, rng: np.random.Generator) -> Window:
         height, width = pair.grid.height, pair.grid.width
-        size = self.data.crop
+        size = self.crop
         if size is None:
             return _whole(pair)
         label = self._label_position(pair, rng) if self.data.crop_on_label else None

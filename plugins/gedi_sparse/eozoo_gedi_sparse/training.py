@@ -70,11 +70,12 @@ def plan(run: Run, settings: GediSettings, registry: Registry) -> Plan:
     """Describe data, model, steps and memory without training; see ``Task.plan``."""
     splits = open_splits(settings)
     tiles = SparseTiles(splits["train"], settings.data)
-    samples = len(TrainingWindows(tiles, settings.train.seed))
+    windows = TrainingWindows(tiles, settings.train.seed)
+    samples = len(windows)
     statistics, baselines = _look(tiles)
     loss = make_loss(settings, registry)
     model = make_model(settings, registry, loss, statistics, baselines)
-    crop = settings.data.crop
+    crop = windows.crop
     image = tiles[0]["image"] if crop is None else torch.empty(len(statistics.names), crop, crop)
     batch = min(settings.train.batch_size, samples)
     times = Timetable(max(1, samples // batch), settings.train)

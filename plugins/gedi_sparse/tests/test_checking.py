@@ -93,7 +93,7 @@ def test_patches_of_other_sizes_and_too_large_a_window(root):
     for kind in ("input", "label"):
         change(root / kind / "train" / "p0.npy", lambda a: a[:, :24])
     assert told(check(root, crop=None))[0][:2] == ("error", "train: sizes")
-    assert "largest 32" in told(check(root, crop=64))[0][2]
+    assert "the side of the largest, 32 px" in told(check(root, crop=64))[0][2]
 
 
 def test_neighbours_nearer_than_the_gap_of_the_patches_are_told(root):

@@ -211,6 +211,7 @@ def test_windows_are_true_pieces_and_hold_a_label(tmp_path_factory, crop, index,
         save(root, "label", "train", "a", label())
     sample = open_windows(root, DataSettings(crop=crop), seed=seed)[Draw(index, epoch)]
     image, target = sample["image"].numpy(), sample["target"].numpy()
+    crop = min(crop, 24)  # no larger than the largest patch
     assert image.shape == (3, crop, crop)
     assert sample["count"] >= 1
     inside = np.isfinite(image[0])
@@ -344,6 +345,11 @@ def test_a_raster_cut_off_after_its_header(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert str(path) in one_line(tmp_path)
     assert len(open_tiles(tmp_path, DataSettings(skip_unreadable=True))) == 1
+
+
+def test_a_window_is_no_larger_than_the_largest_patch(root):
+    windows = TrainingWindows(open_tiles(root, DataSettings(crop=5000)), 0)
+    assert windows[Draw(0, 0)]["image"].shape == (3, 24, 24)  # patches of 20 x 24 px, filled up to a square
 
 
 def test_wrong_band_counts(root):

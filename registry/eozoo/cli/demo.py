@@ -29,6 +29,8 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
     out = out or Path("demo") / task
     if out.exists() and not out.is_dir():
         raise ZooError(f"--out {out}: is a file; give a folder")
+    if (out / "run.json").exists():
+        raise ZooError(f"--out {out}: is a run, and a demo makes a folder of its own; give another folder")
     cls, started = registry.get("task", task), time.monotonic()
     with blame(registry, task):
         echo(f"1. synthetic data in {out / 'data'}: they show the pipeline, not how good a model is")

@@ -42,6 +42,8 @@ def command(
         raise ZooError(f"--input {source}: no such file or folder")
     if dest.exists() and not dest.is_dir():
         raise ZooError(f"--output {dest}: is a file; give a folder")
+    if source.is_dir() and source.resolve() == dest.resolve():
+        raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
     built, run = open_task(registry, task, run_dir, [*overrides, *runtime_overrides(**runtime)])
     with blame(registry, task):
         for path in built.infer(run, source, dest):

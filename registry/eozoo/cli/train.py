@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from eozoo_core.errors import ZooError
 
 from eozoo.cli.options import (
     blame,
@@ -57,11 +58,13 @@ def command(
     """Train TASK into a run directory. The same command again goes on after an interruption."""
     from eozoo_core import Run
 
+    if resume is not None and init_from is not None:
+        raise click.UsageError("--resume takes all of a checkpoint, --init-from its weights alone: give one of them")
     if as_json and not dry_run:
         raise click.UsageError("--json goes with --dry-run; what training did stands in RUN/training_log.jsonl")
     cls = registry.get("task", task)
     extra = [*runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
-    settings = _settings(cls, run_dir, config_file, [*overrides, *extra], resume)
+    settings = _settings(cls, task, run_dir, config_file, [*overrides, *extra], resume)
     registry.check_slots(cls, settings)
     built = cls(settings, registry)
     if dry_run:
@@ -70,24 +73,25 @@ def command(
             echo(json.dumps(asdict(plan), indent=2) if as_json else _describe(plan))
         return
     run = Run.create(run_dir, task, settings, registry.find("task", task).plugin)
-    if resume is not None:
-        run.start_from(resume)
     if init_from is not None:
         run.take_weights_from(init_from)
-    with blame(registry, task):
+    with blame(registry, task), run.starting_from(resume):
         built.train(run)
     echo(_summary(run, built.monitor))
 
 
 def _settings(
-    cls: Any, run_dir: Path, config_file: Path | None, overrides: list[str], resume: Path | None = None
+    cls: Any, task: str, run_dir: Path, config_file: Path | None, overrides: list[str], resume: Path | None
 ) -> Any:
     """Settings from the file; without one, those of the run that is there already, or of the checkpoint to resume."""
+    from eozoo_core import Run
     from eozoo_core.checkpoint import load_checkpoint
     from eozoo_core.config import load_settings, read_yaml
 
     kept, base = run_dir / "config.yaml", None
     if config_file is None and kept.exists():
+        if (run_dir / "run.json").exists() and (found := Run.task_of(run_dir)) != task:
+            raise ZooError(f"{run_dir}: is a run of {found!r}, not of {task!r}; choose another --run directory")
         base = read_yaml(kept)
     elif config_file is None and resume is not None:
         base = load_checkpoint(resume)["config"]
