@@ -50,7 +50,7 @@ def judge_labels(
     elif pooled[first.split.name].size and np.ptp(pooled[first.split.name]) == 0:
         findings.error(f"{first.split.name}: labels", "all have one and the same value: there is nothing to learn")
     thinned = max(one.thinned for one in seen.values())
-    _histogram(findings, pooled, label, f", up to every {thinned}th" if thinned > 1 else "")
+    _histogram(findings, pooled, label, f", thinned to at least one in {thinned}" if thinned > 1 else "")
 
 
 def _judge_filler(findings: Findings, subject: str, values: np.ndarray, label: Channel, remedy: str) -> None:

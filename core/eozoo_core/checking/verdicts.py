@@ -116,7 +116,7 @@ def judge_values(findings: Findings, seen: Mapping[str, Seen], channels: Sequenc
             findings.ok("values", f"all {read:,} {first.split.what} read are within what the units allow")
         if open_:
             findings.unknown("values", f"no unit says what is plausible in {listed(open_)}",
-                             "name bands and units in the files or settings; compare the table below")  # fmt: skip
+                             "name bands and units in the files or settings; compare the table above")  # fmt: skip
     _table_of_values(findings, seen, channels)
 
 
