@@ -35,9 +35,9 @@ def measure(height: int) -> dict[str, float]:
     import rasterio
     from eozoo.registry import Registry
     from eozoo_core import Run
-    from eozoo_core.cog import Band, CogWriter
-    from eozoo_core.config import load_settings
-    from eozoo_core.raster import Grid
+    from eozoo_core.raster.cog import Band, CogWriter
+    from eozoo_core.raster.georeference import Grid
+    from eozoo_core.settings.config import load_settings
     from eozoo_gedi_sparse.settings import GediSettings
 
     rng = np.random.default_rng(0)

@@ -30,10 +30,10 @@ def measure(height: int) -> dict[str, float]:
     import numpy as np
     import rasterio
     import torch
-    from eozoo_core.cog import Band, CogWriter
-    from eozoo_core.mapping import Tiling, predict_raster
-    from eozoo_core.raster import open_reader
-    from eozoo_gedi_sparse.nets import gedi_unet
+    from eozoo_core.raster.cog import Band, CogWriter
+    from eozoo_core.raster.predict import Tiling, predict_raster
+    from eozoo_core.raster.read import open_reader
+    from eozoo_gedi_sparse.networks import gedi_unet
 
     with tempfile.TemporaryDirectory() as folder:
         source, dest = Path(folder) / "in.tif", Path(folder) / "out.tif"

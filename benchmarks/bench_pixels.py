@@ -18,14 +18,14 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from eozoo_barlow_twins.batches import PixelBatches, PixelIndex, ViewMaker
-from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder
-from eozoo_barlow_twins.layout import Tile, pooled_statistics
+from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder
 from eozoo_barlow_twins.loss import BarlowTwinsLoss
 from eozoo_barlow_twins.maps import encoded
-from eozoo_barlow_twins.nets import MLP, Encoder, Transformer, Twins, projector
+from eozoo_barlow_twins.networks import MLP, Encoder, Transformer, Twins, projector
+from eozoo_barlow_twins.prepare.store import write_store
+from eozoo_barlow_twins.prepare.write_tile import write_statistics
 from eozoo_barlow_twins.settings import Augment, BarlowSettings, PretrainData, PretrainInfer
-from eozoo_barlow_twins.store import write_store
-from eozoo_barlow_twins.write_tile import write_statistics
+from eozoo_barlow_twins.tiles import Tile, pooled_statistics
 from eozoo_core import Run, RuntimeSettings
 from eozoo_core.settings import Named
 from torch.utils.data import default_collate

@@ -68,9 +68,10 @@ def patches() -> dict[str, float]:
 
     import numpy as np
     import torch  # noqa: F401 - part of what the peak is counted above
-    from eozoo_core.cog import Band, CogWriter
-    from eozoo_core.raster import Grid, open_reader
-    from eozoo_core.tiles import Window
+    from eozoo_core.raster.cog import Band, CogWriter
+    from eozoo_core.raster.georeference import Grid
+    from eozoo_core.raster.read import open_reader
+    from eozoo_core.raster.tiles import Window
     from eozoo_gedi_sparse.prepare.patches import make_patches
     from eozoo_gedi_sparse.prepare.settings import PatchesSettings
     from rasterio import Affine

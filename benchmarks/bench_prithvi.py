@@ -83,9 +83,9 @@ def child(changes: dict) -> None:
     """Measure one configuration and print it as JSON."""
     import torch
     from eozoo.registry import Registry
-    from eozoo_prithvi_refine.adapt import adapt
+    from eozoo_prithvi_refine.adapters import adapt
     from eozoo_prithvi_refine.encoder import build_encoder
-    from eozoo_prithvi_refine.planning import memory_of
+    from eozoo_prithvi_refine.plan import memory_of
     from eozoo_prithvi_refine.refiner import PrithviRefiner
     from eozoo_prithvi_refine.settings import ModelSettings, PrithviSettings, PrithviTrainSettings
     from eozoo_prithvi_refine.training import make_criterion
@@ -169,7 +169,7 @@ def _allocated(work: Any) -> int:
 def _step(fabric: Any, settings: Any, refiner: Any, batch: int) -> tuple[Any, list[dict]]:
     import torch
     from eozoo.registry import Registry
-    from eozoo_core.optim import make_optimizer
+    from eozoo_core.train.optimizer import make_optimizer
     from eozoo_prithvi_refine.training import Adversary, Step, make_criterion
 
     model, optimizer = fabric.setup(refiner, make_optimizer(refiner.parameters(), settings.train))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from eozoo import Registry, create_loss
 from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows
-from eozoo_gedi_sparse.landscape import write_landscape
+from eozoo_gedi_sparse.demo.landscape import write_landscape
 from eozoo_gedi_sparse.pairs import find_pairs
 from eozoo_gedi_sparse.settings import DataSettings
 from eozoo_gedi_sparse.training import collate
@@ -50,7 +50,7 @@ def _windows(root: Path) -> TrainingWindows:
 
 
 def _loader_rate(windows: TrainingWindows) -> float:
-    from eozoo_core.loading import Draw
+    from eozoo_core.train.loading import Draw
 
     def epoch() -> None:
         for first in range(0, 64, BATCH):
@@ -60,7 +60,7 @@ def _loader_rate(windows: TrainingWindows) -> float:
 
 
 def _batch(windows: TrainingWindows) -> dict:
-    from eozoo_core.loading import Draw
+    from eozoo_core.train.loading import Draw
 
     return collate([windows[Draw(i, 0)] for i in range(BATCH)])
 

@@ -24,16 +24,17 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_barlow_twins.batches import PixelIndex
-from eozoo_barlow_twins.cubes import prepare_cube
-from eozoo_barlow_twins.layout import Tile, processed
 from eozoo_barlow_twins.maps import encode_numbers
-from eozoo_barlow_twins.prepare_settings import S2_BANDS, CubeSettings
+from eozoo_barlow_twins.prepare.cubes import prepare_cube
+from eozoo_barlow_twins.prepare.settings import S2_BANDS, CubeSettings
+from eozoo_barlow_twins.prepare.store import write_store
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 from eozoo_barlow_twins.probe import Labelled, Probe, confusion_of, draw_labels, raw_features, scores_of
 from eozoo_barlow_twins.settings import BarlowSettings
-from eozoo_barlow_twins.store import write_store
+from eozoo_barlow_twins.tiles import Tile, processed
+from eozoo_barlow_twins.twins import series_encoder
 from eozoo_core import Run
-from eozoo_core.config import load_settings
+from eozoo_core.settings.config import load_settings
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "barlow_s2ts"
 CUBES = {
@@ -152,7 +153,7 @@ def features(task: BarlowTwinsTask, run: Run, tile: Tile) -> tuple[dict[str, np.
     pixels = next(index.groups(numbers))[2]
     series, clear = tile.series(pixels)
     kinds = {
-        name: encode_numbers(task.series_encoder(run, name == "random"), index, numbers, bands)
+        name: encode_numbers(series_encoder(run, run.settings, task.registry, name == "random"), index, numbers, bands)
         for name in ("barlow", "random")
     }
     kinds["raw"] = raw_features(series[:, :, tile.select(bands)], clear, tile.days)

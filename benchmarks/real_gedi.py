@@ -17,9 +17,9 @@ import eozoo
 import numpy as np
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
-from eozoo_core.config import load_settings
-from eozoo_core.metrics import RegressionMetrics
-from eozoo_core.run import fingerprint
+from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.score.metrics import RegressionMetrics
+from eozoo_core.settings.config import load_settings
 from eozoo_gedi_sparse.settings import DOCUMENTED, FEW_SHOTS, GediSettings
 
 from benchmarks.real_gedi_tiles import (

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
-from eozoo_core.config import load_settings
+from eozoo_core.settings.config import load_settings
 from eozoo_gedi_sparse.prepare.extract import extract
 from eozoo_gedi_sparse.prepare.patches import make_patches
 from eozoo_gedi_sparse.prepare.settings import PatchesSettings, ShotsSettings, StackSettings

@@ -16,9 +16,9 @@ import numpy as np
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
 from eozoo_gedi_sparse.calibration import FEWEST_PATCHES, Collected, judge
-from eozoo_gedi_sparse.collecting import collect
 from eozoo_gedi_sparse.data import SparseTiles
 from eozoo_gedi_sparse.ensemble import combine, load_draws
+from eozoo_gedi_sparse.label_predictions import collect
 from eozoo_gedi_sparse.pairs import find_pairs
 from eozoo_gedi_sparse.settings import GediSettings
 

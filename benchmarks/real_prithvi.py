@@ -83,7 +83,7 @@ def main() -> None:
 
 def prepare(data: Path, work: Path) -> dict[str, list[Path]]:
     """Cut all products into tiles; return place -> its tiles."""
-    from eozoo_core.config import load_settings
+    from eozoo_core.settings.config import load_settings
     from eozoo_prithvi_refine.settings import PrithviSettings
     from eozoo_prithvi_refine.task import PrithviRefine
 
@@ -243,7 +243,7 @@ def train(path: Path, data_dir: Path, seed: int, options: tuple[str, ...]) -> Pa
     """Train one model on a layout."""
     from eozoo.registry import Registry
     from eozoo_core import Run
-    from eozoo_core.config import load_settings
+    from eozoo_core.settings.config import load_settings
     from eozoo_prithvi_refine.settings import PrithviSettings
     from eozoo_prithvi_refine.training import train as fit_model
 
@@ -266,7 +266,7 @@ def seasons(data: Path, work: Path) -> dict:
 
     One place, two halves: an illustration of conditioning on the month, too little for an interval.
     """
-    from eozoo_core.config import load_settings
+    from eozoo_core.settings.config import load_settings
     from eozoo_prithvi_refine.settings import PrithviSettings
     from eozoo_prithvi_refine.task import PrithviRefine
     from eozoo_prithvi_refine.tile_files import read_npz, read_sidecar, write_npz

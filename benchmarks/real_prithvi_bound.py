@@ -16,7 +16,7 @@ def bound(tiles: dict[str, list[Path]], metrics: tuple[str, ...]) -> dict[str, d
     orientation of what can be had, not a strict bound, for the filter is linear and made for squared errors. Tiles with
     missing pixels are left out, for it needs whole images.
     """
-    from eozoo_prithvi_refine.degrade import degrade, draw_strengths
+    from eozoo_prithvi_refine.degradation import degrade, draw_strengths
     from eozoo_prithvi_refine.scoring import Criterion, RefineScores, tile_sums
     from eozoo_prithvi_refine.settings import DegradationSettings
     from eozoo_prithvi_refine.tile_files import read_tile
@@ -41,7 +41,7 @@ def wiener(image: np.ndarray, target: np.ndarray, strengths: object) -> np.ndarr
     """Undo colour and haze exactly, then filter ``(4, H, W)`` by H P / (H^2 P + N): H the transfer function of the
     blur, P the target's power by spatial frequency (mean over directions), N that of the noise. Wiener 1949.
     """
-    from eozoo_prithvi_refine.degrade import AIRLIGHT
+    from eozoo_prithvi_refine.degradation import AIRLIGHT
 
     height, width = target.shape[1:]
     scale = strengths.gain * (1 - strengths.haze)

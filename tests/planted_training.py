@@ -120,7 +120,7 @@ class ForgetsTheOptimizer(Toy):
 @caught(continues_within_an_epoch="differs from uninterrupted")
 class BeginsTheEpochAgain(Toy):
     def train(self, run):
-        from eozoo_core.loading import Loader
+        from eozoo_core.train.loading import Loader
 
         epoch = Loader.epoch
         with patch.object(Loader, "epoch", lambda self, number, start=0: epoch(self, number, 0)):
@@ -130,7 +130,7 @@ class BeginsTheEpochAgain(Toy):
 @caught(continues_after_an_epoch="differs from uninterrupted")
 class CountsEpochsItself(Toy):
     def train(self, run):
-        from eozoo_core.loading import Loader
+        from eozoo_core.train.loading import Loader
 
         epoch, begun = Loader.epoch, []
 
@@ -164,9 +164,9 @@ class SavesOnceMore(Toy):
 class LosesItsHead(Toy):
     def train(self, run):
         import torch
-        from eozoo_core import optim
+        from eozoo_core.train import step as steps
 
-        head, step = torch.nn.Linear(2, 1), optim.pooled_step
+        head, step = torch.nn.Linear(2, 1), steps.pooled_step
         head_optimizer = torch.optim.SGD(head.parameters(), 0.01)
 
         def both(fabric, model, optimizer, train, micro_batches, loss_sum):
@@ -174,7 +174,7 @@ class LosesItsHead(Toy):
             head_optimizer.step()
             return step(fabric, model, optimizer, train, micro_batches, loss_sum)
 
-        with patch.object(optim, "pooled_step", both):
+        with patch.object(steps, "pooled_step", both):
             super().train(run)
 
 

@@ -284,7 +284,7 @@ class GraphFillsWhatIsMissing(Toy):
     def graph(self, run):
         import torch
         from eozoo_core import Graph
-        from eozoo_core.checkpoint import load_module
+        from eozoo_core.run.checkpoint import load_module
 
         class Filled(torch.nn.Module):
             def __init__(self, model):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from eozoo_core import Run, TaskSettings, ZooError
-from eozoo_core.base import Base, base_file, keep_base, load_base
+from eozoo_core.run.frozen import Base, base_file, keep_base, load_base
 
 
 def new_run(folder):

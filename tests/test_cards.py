@@ -14,13 +14,12 @@ from click.testing import CliRunner
 from eozoo import Registry
 from eozoo.cards import describe
 from eozoo.cli import main
+from eozoo.run_card import trained_facts
 from eozoo.stac import make_item
-from eozoo.trained import trained_facts
 from eozoo_core import Card, Network, Port, Spec, Task, hookimpl
-from eozoo_core.area import area_of
-from eozoo_core.counting import count_parameters
-from eozoo_core.raster import Grid
+from eozoo_core.raster.georeference import Grid, area_of
 from eozoo_core.spec import KINDS, blanks
+from eozoo_core.task.describe import count_parameters
 from rasterio import Affine
 from rasterio.crs import CRS
 

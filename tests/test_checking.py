@@ -14,10 +14,10 @@ from eozoo_core.checking import (
     Place,
     Split,
     channel,
-    inspect,
-    inspect_apart,
-    inspect_times,
+    check_splits,
     judge_ground,
+    judge_splits,
+    judge_times,
 )
 from eozoo_core.checking.findings import percent, to_json
 from eozoo_core.checking.preview import enlarged, label_panel, panels_of
@@ -52,7 +52,7 @@ def described(images, labels=None):
 
 def look(images, labels=None, label=None, bands=BANDS, samples=200):
     findings = Findings(samples)
-    inspect(findings, described(images, labels), bands, label)
+    check_splits(findings, described(images, labels), bands, label)
     return findings
 
 
@@ -217,7 +217,7 @@ def test_only_some_samples_of_many_are_read_and_that_is_said():
     splits = described(images, labels)
     train = Split("train", splits[0].names, lambda i: (asked.append(i), splits[0].read(i))[1])
     found = Findings(samples=10)
-    inspect(found, [train, splits[1]], BANDS, HEIGHT)
+    check_splits(found, [train, splits[1]], BANDS, HEIGHT)
     assert asked == [2, 6, 10, 14, 18, 22, 26, 30, 34, 38]
     assert "40 samples, 10 of 40 read" in told(found, "ok")["train"]
     none = {n: np.full_like(v, np.nan) for n, v in labels.items()}
@@ -301,7 +301,7 @@ def square(x, y=0):
 )
 def test_overlap_neighbours_and_distance(test, apart, level, words):
     findings = Findings()
-    inspect_apart(findings, [grid_of("train", [square(0)]), grid_of("test", test)], apart, "gap=5 px")
+    judge_splits(findings, [grid_of("train", [square(0)]), grid_of("test", test)], apart, "gap=5 px")
     found = next(f for f in findings.found if "ground" in f.subject)
     assert found.level == level
     assert words in found.measured
@@ -310,10 +310,10 @@ def test_overlap_neighbours_and_distance(test, apart, level, words):
 
 def test_what_has_no_place_is_unknown_and_is_counted():
     findings = Findings()
-    inspect_apart(findings, [grid_of("train", [None]), grid_of("test", [None])])
+    judge_splits(findings, [grid_of("train", [None]), grid_of("test", [None])])
     assert told(findings, "unknown")["CRS"].startswith("none of 2 samples is georeferenced")
     findings = Findings()
-    inspect_apart(findings, [grid_of("train", [square(0), None]), grid_of("test", [square(900)])])
+    judge_splits(findings, [grid_of("train", [square(0), None]), grid_of("test", [square(900)])])
     assert told(findings, "ok")["CRS"].startswith("EPSG:32631, of all 3 samples, 1 without")
 
 
@@ -333,7 +333,7 @@ def timed(**times):
 def test_the_same_hour_is_a_leak_where_splits_are_by_time(test, by_time, level, words):
     findings = Findings()
     splits = timed(train=["2022-01-01", "2022-01-02T03:00"], test=test)
-    inspect_times(findings, splits, by_time, np.timedelta64(24, "h"))
+    judge_times(findings, splits, by_time, np.timedelta64(24, "h"))
     leaks = [f for f in findings.found if f.subject.startswith("leakage")]
     assert [f.level for f in leaks] == ([level] if level else [])
     assert all(words in f.measured for f in leaks)
@@ -342,7 +342,7 @@ def test_the_same_hour_is_a_leak_where_splits_are_by_time(test, by_time, level, 
 
 def test_no_times_are_unknown():
     findings = Findings()
-    inspect_times(findings, timed(train=["NaT"], test=["2022-01-01"])[:1], True)
+    judge_times(findings, timed(train=["NaT"], test=["2022-01-01"])[:1], True)
     assert [f.level for f in findings.found] == ["unknown"]
 
 
@@ -351,11 +351,11 @@ def test_the_same_file_in_two_splits_is_found(tmp_path):
         (tmp_path / name).write_bytes(content)
     files = {"train": [tmp_path / "a", tmp_path / "b"], "test": [tmp_path / "c"]}
     findings = Findings()
-    inspect_apart(findings, [Split(n, f, lambda i: None, f) for n, f in files.items()])
+    judge_splits(findings, [Split(n, f, lambda i: None, f) for n, f in files.items()])
     assert f"{tmp_path / 'c'} is {tmp_path / 'a'}" in told(findings)["leakage train/test: files"]
     files["test"] = [tmp_path / "gone"]
     findings = Findings()
-    inspect_apart(findings, [Split(n, f, lambda i: None, f) for n, f in files.items()])
+    judge_splits(findings, [Split(n, f, lambda i: None, f) for n, f in files.items()])
     assert "gone: cannot be read" in told(findings)["leakage train/test: files"]
 
 
@@ -366,7 +366,7 @@ def test_the_picture_shows_a_labelled_sample_with_units():
     images, labels = world()
     labels["train"][:5] = np.nan
     findings = Findings()
-    seen = inspect(findings, described(images, labels), BANDS, HEIGHT)
+    seen = check_splits(findings, described(images, labels), BANDS, HEIGHT)
     assert seen["train"].best[0] >= 5
     panels = panels_of(seen["train"], BANDS, HEIGHT)
     assert [(p.title, p.unit) for p in panels] == [

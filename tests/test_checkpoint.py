@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from eozoo_core import ZooError
-from eozoo_core.checkpoint import (
+from eozoo_core.run.checkpoint import (
     leftovers,
     load_checkpoint,
     load_module,

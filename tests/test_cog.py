@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from eozoo_core import cog
-from eozoo_core.cog import Band, Category, CogWriter
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid, RasterReader
-from eozoo_core.tiles import Window
+from eozoo_core.raster import cog
+from eozoo_core.raster.cog import Band, Category, CogWriter
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import RasterReader
+from eozoo_core.raster.tiles import Window
 
 CRS, TRANSFORM = rasterio.CRS.from_epsg(32616), rasterio.Affine(10, 0, 500000, 0, -10, 1400000)
 BANDS = [Band("height", "m"), Band("height_std", "m")]

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import pytest
 import yaml
 from eozoo_core import EvalSettings, InferSettings, RuntimeSettings, Settings, TaskSettings, TrainSettings, ZooError
-from eozoo_core.config import build_settings, differences, load_settings, read_yaml, to_dict, to_yaml
 from eozoo_core.settings import Named, PrepareSettings, ScheduleSettings
+from eozoo_core.settings.config import build_settings, differences, load_settings, read_yaml, to_dict, to_yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError

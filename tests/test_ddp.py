@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from eozoo_core import Run
-from eozoo_core.config import load_settings
-from eozoo_core.optim import pooled_step
+from eozoo_core.settings.config import load_settings
+from eozoo_core.train.step import pooled_step
 from toy import Toy, ToySettings
 from toy_runs import same_runs
 
@@ -142,7 +142,7 @@ def test_one_process_goes_on_where_two_stopped(jobs, tmp_path, monkeypatch):
         steps.append([float(value) for value in sums["loss"]])
         return sums
 
-    monkeypatch.setattr("eozoo_core.optim.pooled_step", step)
+    monkeypatch.setattr("eozoo_core.train.step.pooled_step", step)
     Toy(longer).train(run)
     (line,), ((total, count),) = run.read_log(), steps  # two batches of the epoch were left: one step
     assert line["step"] == content["step"] + 1

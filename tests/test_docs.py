@@ -144,12 +144,12 @@ def test_every_hook_verb_and_task_method_has_a_place_in_the_docs():
 
 
 def settings_page():
-    """docs/settings.md as the code says it should be; ``python tests/test_docs.py`` writes it."""
-    from eozoo_core import settings
-    from eozoo_core.config import _choices
+    """docs/schema.md as the code says it should be; ``python tests/test_docs.py`` writes it."""
+    from eozoo_core.settings import schema
+    from eozoo_core.settings.config import _choices
 
-    scopes = {"train": settings.TrainSettings, "train.schedule": settings.ScheduleSettings,
-              "runtime": settings.RuntimeSettings, "model, model.loss ...": settings.Named}  # fmt: skip
+    scopes = {"train": schema.TrainSettings, "train.schedule": schema.ScheduleSettings,
+              "runtime": schema.RuntimeSettings, "model, model.loss ...": schema.Named}  # fmt: skip
     lines = [
         "# Settings that all tasks share\n",
         "`eozoo config TASK` prints every setting of a task with its default there, which may differ from the default "
@@ -166,7 +166,7 @@ def settings_page():
         for name, field in cls.model_fields.items():
             choices = _choices(field.annotation)
             default = "required" if field.is_required() else field.get_default(call_default_factory=True)
-            shown = "see below" if isinstance(default, settings.Settings) else "null" if default is None else default
+            shown = "see below" if isinstance(default, schema.Settings) else "null" if default is None else default
             text = field.description + (f" One of: {', '.join(choices)}." if choices else "")
             lines.append(f"| `{name}` | {shown} | {text} |")
     return "\n".join(lines) + "\n"

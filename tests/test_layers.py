@@ -96,7 +96,7 @@ def fresh(code):
     "code",
     [
         "import eozoo",
-        "import eozoo_core, eozoo_core.spec, eozoo_core.hookspecs, eozoo_core.errors, eozoo_core.processes",
+        "import eozoo_core, eozoo_core.spec, eozoo_core.hookspecs, eozoo_core.errors, eozoo_core.run.rank",
         "from eozoo import Registry; r = Registry.discover(); [r.entries(k) for k in ('task', 'model')]",
         "import eozoo; eozoo.list_tasks(), eozoo.list_models('*unet*'), eozoo.list_losses(), eozoo.list_datasets()",
         "from eozoo_core import Spec, hookimpl, ZooError; Spec('a', 'torch:nn', 'x', needs=(('timm', 'timm'),))",

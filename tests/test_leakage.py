@@ -14,7 +14,7 @@ from eozoo_core.checking.leakage import (
     same_files,
     shared_pixels,
 )
-from eozoo_core.raster import Grid
+from eozoo_core.raster.georeference import Grid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio import Affine

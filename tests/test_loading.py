@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from eozoo_core import RuntimeSettings, TrainSettings, ZooError
-from eozoo_core.launch import loader_workers
-from eozoo_core.loading import Draw, Loader, epoch_order, share_of
+from eozoo_core.train.launch import loader_workers
+from eozoo_core.train.loading import Draw, Loader, epoch_order, share_of
 from hypothesis import given
 from hypothesis import strategies as st
 

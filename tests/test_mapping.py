@@ -5,11 +5,12 @@ import tracemalloc
 import numpy as np
 import pytest
 import rasterio
-from eozoo_core.cog import Band, CogWriter
 from eozoo_core.errors import ZooError
-from eozoo_core.mapping import MapReport, RowBuffer, Tiling, predict_raster
-from eozoo_core.raster import ArrayReader, Grid, RasterReader
-from eozoo_core.tiles import Window, windows
+from eozoo_core.raster.cog import Band, CogWriter
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.predict import MapReport, RowBuffer, Tiling, predict_raster
+from eozoo_core.raster.read import ArrayReader, RasterReader
+from eozoo_core.raster.tiles import Window, windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

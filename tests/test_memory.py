@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from eozoo_core.memory import follow, predict_memory, step_memory
 from eozoo_core.settings import TrainSettings
+from eozoo_core.train.memory import follow, predict_memory, step_memory
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint

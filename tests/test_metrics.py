@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from eozoo_core.errors import ZooError
-from eozoo_core.metrics import COLUMNS, RegressionMetrics
+from eozoo_core.score.metrics import COLUMNS, RegressionMetrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -146,7 +146,7 @@ def test_same_over_any_batching_and_any_processes(seed, cuts, processes):
 def test_chunks_inside_an_update_change_nothing(monkeypatch):
     pred, target, std = samples(0)
     whole = of(pred, target, EDGES, std=std, stratum_values=pred)
-    monkeypatch.setattr("eozoo_core.metrics._CHUNK", 7)
+    monkeypatch.setattr("eozoo_core.score.metrics._CHUNK", 7)
     assert_same_sums(of(pred, target, EDGES, std=std, stratum_values=pred).sums(), whole.sums())
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from eozoo_core.patching import embed_patches
+from eozoo_core.layers import embed_patches
 
 
 @pytest.mark.parametrize("shape", [(2, 6, 32, 48), (1, 3, 35, 17), (2, 16, 16, 16)])

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from eozoo_core.errors import ZooError
-from eozoo_core.plots import Panel, density_scatter, quicklook
+from eozoo_core.score.plots import Panel, density_scatter, quicklook
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
@@ -75,7 +75,7 @@ def test_unwritable_picture_is_named(tmp_path):
 
 def test_no_pyplot(tmp_path):
     code = (
-        "import sys, numpy as np; from eozoo_core.plots import Panel, quicklook;"
+        "import sys, numpy as np; from eozoo_core.score.plots import Panel, quicklook;"
         f"quicklook([Panel(np.zeros((3, 3)), 'a')], {str(tmp_path / 'a.png')!r});"
         "print('matplotlib.pyplot' in sys.modules)"
     )
@@ -83,7 +83,7 @@ def test_no_pyplot(tmp_path):
 
 
 def test_classes_have_one_colour_each_and_their_names_on_the_bar(tmp_path):
-    from eozoo_core.plots import _class_colours
+    from eozoo_core.score.plots import _class_colours
 
     values = np.array([[0, 1], [2, np.nan]], np.float32)
     names = ("forest", "town", "a class with a very long name indeed")

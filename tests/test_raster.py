@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import rasterio
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import ArrayReader, Grid, RasterReader, open_reader, read_info
-from eozoo_core.tiles import Window
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import ArrayReader, RasterReader, open_reader, read_info
+from eozoo_core.raster.tiles import Window
 
 ALL = Window(0, 0, 6, 5)
 UTM = {"crs": "EPSG:32616", "transform": rasterio.Affine(10, 0, 500000, 0, -10, 1400000)}

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from eozoo_core import Run, Task, ZooError
-from eozoo_core.checkpoint import save_checkpoint
-from eozoo_core.config import load_settings, to_dict
-from eozoo_core.fingerprint import fingerprint
-from eozoo_core.processes import is_first_process
+from eozoo_core.run.checkpoint import save_checkpoint
+from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.rank import is_first_process
+from eozoo_core.settings.config import load_settings, to_dict
 from test_checkpoint import full_disk, message
 from toy import Toy, ToySettings
 

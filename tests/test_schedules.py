@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from eozoo_core.errors import ZooError
-from eozoo_core.schedules import constant, cosine, make_schedule, multistep, triangular2, with_warmup
+from eozoo_core.train.schedule import constant, cosine, make_schedule, multistep, triangular2, with_warmup
 from hypothesis import given
 from hypothesis import strategies as st
 

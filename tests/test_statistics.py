@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from eozoo_core.errors import ZooError
-from eozoo_core.statistics import ChannelStatistics
+from eozoo_core.score.statistics import ChannelStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

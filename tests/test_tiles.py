@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from eozoo_core.errors import ZooError
-from eozoo_core.tiles import Blender, Window, blend_weights, starts, windows
+from eozoo_core.raster.tiles import Blender, Window, blend_weights, starts, windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

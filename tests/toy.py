@@ -75,7 +75,7 @@ class Toy(Task):
     shape = "B 1"
 
     def network(self, run=None):
-        from eozoo_core.counting import count_parameters
+        from eozoo_core.task.describe import count_parameters
 
         gives = tuple(Port(name, self.shape, unit) for name, unit in self.outputs().items())
         return Network("Line", count_parameters(self._model), self.takes, gives)
@@ -96,10 +96,12 @@ class Toy(Task):
         )
 
     def train(self, run):
-        from eozoo_core.fit import fit
-        from eozoo_core.launch import all_reduce_sums, launch
-        from eozoo_core.loading import Loader, share_of
-        from eozoo_core.optim import Schedule, make_optimizer, pooled_step
+        from eozoo_core.train.fit import fit
+        from eozoo_core.train.launch import all_reduce_sums, launch
+        from eozoo_core.train.loading import Loader, share_of
+        from eozoo_core.train.optimizer import make_optimizer
+        from eozoo_core.train.schedule import Schedule
+        from eozoo_core.train.step import pooled_step
 
         fabric = launch(run)
         settings = self.settings.train
@@ -133,7 +135,7 @@ class Toy(Task):
 
     def predictor(self, run):
         import torch
-        from eozoo_core.checkpoint import load_module
+        from eozoo_core.run.checkpoint import load_module
 
         model = self._model().eval()
         load_module(model, run.load("best")["model"], run.file("best"))

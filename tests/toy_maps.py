@@ -31,8 +31,8 @@ class ToyMaps(Toy):
 
     def infer(self, run, source, dest):
         import rasterio
-        from eozoo_core.raster import RasterReader
-        from eozoo_core.tiles import Window
+        from eozoo_core.raster.read import RasterReader
+        from eozoo_core.raster.tiles import Window
 
         with RasterReader(source) as reader:
             grid = reader.info.grid

@@ -1,7 +1,7 @@
 """Runs of the toy task: noisy settings that use every state, and comparison of two runs bit by bit."""
 
 import torch
-from eozoo_core.config import load_settings
+from eozoo_core.settings.config import load_settings
 from toy import ToySettings
 
 # 64 rows in batches of 8: eight batches an epoch; everything that has a state is on.

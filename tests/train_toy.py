@@ -10,14 +10,14 @@ import signal
 import sys
 from pathlib import Path
 
-import eozoo_core.checkpoint
-import eozoo_core.journal
-import eozoo_core.loading
-import eozoo_core.optim
+import eozoo_core.run.checkpoint
+import eozoo_core.run.log
+import eozoo_core.train.loading
+import eozoo_core.train.step
 import toy
 from eozoo_core import Run
-from eozoo_core.config import load_settings
 from eozoo_core.errors import Interrupted
+from eozoo_core.settings.config import load_settings
 
 
 def main(jobs, out):
@@ -57,12 +57,12 @@ class Spy:
         return around
 
 
-@Spy.on(eozoo_core.loading.Loader, "draws")
+@Spy.on(eozoo_core.train.loading.Loader, "draws")
 def _draws(args, result):
     Spy.record["draws"].append([[list(draw) for draw in batch] for batch in result])
 
 
-@Spy.on(eozoo_core.loading, "share_of")
+@Spy.on(eozoo_core.train.loading, "share_of")
 def _share(args, result):
     Spy.record["share"] = list(result)
 
@@ -72,17 +72,17 @@ def _validation(args, result):
     Spy.record["validation"].append([float(value) for value in args])
 
 
-@Spy.on(eozoo_core.checkpoint, "write_atomic")
+@Spy.on(eozoo_core.run.checkpoint, "write_atomic")
 def _write(args, result):
     Spy.record["writes"].append(Path(args[0]).name)
 
 
-@Spy.on(eozoo_core.journal, "append")
+@Spy.on(eozoo_core.run.log, "append")
 def _append(args, result):
     Spy.record["writes"].append(Path(args[0]).name)
 
 
-@Spy.on(eozoo_core.optim, "pooled_step")
+@Spy.on(eozoo_core.train.step, "pooled_step")
 def _step(args, result):
     Spy.steps += 1
     if Spy.kill and [Spy.steps, Spy.rank()] == [Spy.kill[0], Spy.kill[2]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eozoo_core.errors import ZooError
     from eozoo_core.hookspecs import hookimpl
-    from eozoo_core.run import Run
+    from eozoo_core.run.directory import Run
     from eozoo_core.settings import (
         EvalSettings,
         InferSettings,
@@ -33,7 +33,7 @@ _HOME = {
     "Network": "task",
     "Plan": "task",
     "Port": "spec",
-    "Run": "run",
+    "Run": "run.directory",
     "RuntimeSettings": "settings",
     "Sample": "task",
     "Settings": "settings",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from eozoo_core.processes import is_first_process
+from eozoo_core.run.rank import is_first_process
 
 
 class Bar:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.spec import KINDS, Port, blanks
 
-from eozoo.trained import trained_facts
+from eozoo.run_card import trained_facts
 
 if TYPE_CHECKING:
     from eozoo_core import Network, Run
@@ -115,7 +115,7 @@ def _factory(entry: Entry, target: Any) -> Card:
     options = {p.name: None if p.default is p.empty else repr(p.default) for p in parameters}
     found: Card = {"options": options, "about": inspect.getdoc(target) or ""}
     if entry.kind == "model" and all(p.default is not p.empty for p in parameters):
-        from eozoo_core.counting import count_parameters
+        from eozoo_core.task.describe import count_parameters
 
         found["parameters"] = count_parameters(target)
     return found

@@ -120,7 +120,7 @@ def _paired(a: dict[str, dict[str, float]], b: dict[str, dict[str, float]]) -> d
 
 def _differences(sides: dict[str, dict[str, Path]]) -> dict[str, dict[str, Any]]:
     """Settings that are not the same everywhere; of a side with many members, those in which they all agree."""
-    from eozoo_core.config import differences, read_yaml
+    from eozoo_core.settings.config import differences, read_yaml
 
     configs = {name: [read_yaml(run / "config.yaml") for run in runs.values()] for name, runs in sides.items()}
     every = [config for many in configs.values() for config in many]

@@ -41,7 +41,7 @@ def describe(graph: Graph, task: Task | None = None, run: Run | None = None) -> 
         }
     if task is None or run is None:
         return told
-    from eozoo_core.checkpoint import sha256
+    from eozoo_core.run.checkpoint import sha256
 
     weights = run.file("best")
     return {

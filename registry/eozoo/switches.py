@@ -30,7 +30,7 @@ def disabled() -> frozenset[str]:
 
 def switch(name: str, on: bool) -> None:
     """Record that the plugin ``name`` (its entry point) is on or off. Raises ZooError where that cannot be written."""
-    from eozoo_core.checkpoint import write_atomic
+    from eozoo_core.run.checkpoint import write_atomic
 
     names = disabled() - {name} if on else disabled() | {name}
     text = json.dumps({"disabled": sorted(names)}, indent=2) + "\n"

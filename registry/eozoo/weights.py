@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eozoo_core.checkpoint import sha256, write_atomic
 from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.run.checkpoint import sha256, write_atomic
 
 if TYPE_CHECKING:
     from eozoo_core.spec import Source

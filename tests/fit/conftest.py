@@ -2,8 +2,8 @@
 
 import pytest
 from eozoo_core import Run
-from eozoo_core.launch import launch
-from eozoo_core.optim import pooled_step
+from eozoo_core.train.launch import launch
+from eozoo_core.train.step import pooled_step
 from toy import Toy
 from toy_runs import settings_of
 
@@ -40,7 +40,7 @@ def after_step(monkeypatch):
             calls.append(1)
             return (action(model) or result) if len(calls) == n else result
 
-        monkeypatch.setattr("eozoo_core.optim.pooled_step", step)
+        monkeypatch.setattr("eozoo_core.train.step.pooled_step", step)
 
     return after_step
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from eozoo_core.launch import resolve_device
+from eozoo_core.train.launch import resolve_device
 from test_checkpoint import message
 
 

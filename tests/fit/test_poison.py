@@ -7,8 +7,9 @@ import pytest
 import torch
 from eozoo_core import Run
 from eozoo_core.errors import Interrupted
-from eozoo_core.loading import epoch_order
-from eozoo_core.optim import make_optimizer, pooled_step
+from eozoo_core.train.loading import epoch_order
+from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.step import pooled_step
 from test_checkpoint import message
 from toy import ToySettings
 from toy_runs import same, same_runs, settings_of

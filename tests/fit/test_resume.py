@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from eozoo_core import Run
-from eozoo_core.checkpoint import load_checkpoint
 from eozoo_core.errors import Interrupted
+from eozoo_core.run.checkpoint import load_checkpoint
 from test_checkpoint import message
 from toy import ToySettings
 from toy_runs import NOISY, same, same_runs

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from eozoo_core.optim import Schedule, make_optimizer, optimizer_step
+from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.schedule import Schedule
+from eozoo_core.train.step import optimizer_step
 from test_checkpoint import message
 from toy_runs import settings_of
 

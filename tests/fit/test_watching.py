@@ -5,7 +5,7 @@ import signal
 import sys
 
 import pytest
-from eozoo_core.interrupt import Interrupt
+from eozoo_core.signals import Interrupt
 from test_checkpoint import message
 
 

@@ -8,11 +8,14 @@ import pytest
 import torch
 from eozoo_core import Run, TrainSettings
 from eozoo_core.errors import Interrupted
-from eozoo_core.fit import fit
-from eozoo_core.launch import launch
-from eozoo_core.loading import Loader
-from eozoo_core.optim import Schedule, make_optimizer, optimizer_step, pooled_step
-from eozoo_core.position import Position, Timetable
+from eozoo_core.train.fit import fit
+from eozoo_core.train.launch import launch
+from eozoo_core.train.loading import Loader
+from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.schedule import Schedule
+from eozoo_core.train.state import Position
+from eozoo_core.train.step import optimizer_step, pooled_step
+from eozoo_core.train.timetable import Timetable
 from test_checkpoint import message
 from toy import Rows, Toy, collate
 from toy_runs import same_runs, settings_of
@@ -70,7 +73,7 @@ def test_lines_hold_the_mean_of_their_interval_only(train, after_step, monkeypat
         seen.append([float(v) for v in result["loss"]])
         return result
 
-    monkeypatch.setattr("eozoo_core.optim.pooled_step", step)
+    monkeypatch.setattr("eozoo_core.train.step.pooled_step", step)
     run = train("run", "train.epochs=1", "train.validate_every_steps=3")
     for line, steps in zip(run.read_log(), ([0, 1, 2], [3, 4, 5], [6, 7]), strict=True):
         total, count = np.sum([seen[i] for i in steps], axis=0)

@@ -4,17 +4,17 @@ findings  what was found: subject, level, what was measured, remedy
 units     what values of a unit look like, and what a wrong unit looks like
 survey    reading some samples of each split
 verdicts  findings from a survey: bands, missing values, ranges, labels, copied pixels
-apart     findings about ground, files and time that two splits share; ``leakage`` measures them
+splits    findings about ground, files and time that two splits share; ``leakage`` measures them
 preview   the picture
 folders   the check of a task that has none of its own
 """
 
-from eozoo_core.checking.apart import inspect_apart, inspect_times, judge_ground
 from eozoo_core.checking.findings import Finding, Findings
 from eozoo_core.checking.leakage import Place, place_of
+from eozoo_core.checking.splits import judge_ground, judge_splits, judge_times
 from eozoo_core.checking.survey import Classes, Item, Seen, Split
 from eozoo_core.checking.units import Channel, channel
-from eozoo_core.checking.verdicts import inspect
+from eozoo_core.checking.verdicts import check_splits
 
 __all__ = [
     "Channel",
@@ -26,9 +26,9 @@ __all__ = [
     "Seen",
     "Split",
     "channel",
-    "inspect",
-    "inspect_apart",
-    "inspect_times",
+    "check_splits",
     "judge_ground",
+    "judge_splits",
+    "judge_times",
     "place_of",
 ]

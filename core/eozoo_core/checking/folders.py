@@ -10,8 +10,8 @@ from eozoo_core.checking.findings import Findings, listed
 from eozoo_core.checking.survey import Item, Split
 from eozoo_core.checking.units import Channel, channel
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import RasterInfo, open_reader
-from eozoo_core.tiles import Window
+from eozoo_core.raster.read import RasterInfo, open_reader
+from eozoo_core.raster.tiles import Window
 
 if TYPE_CHECKING:
     from eozoo_core.checking.leakage import Place
@@ -69,14 +69,14 @@ def place_of_file(path: Path) -> Place | None:
 
 
 def _check_group(role: str, splits: dict[str, list[Path]], findings: Findings) -> None:
-    from eozoo_core.checking.apart import inspect_apart
     from eozoo_core.checking.preview import panels_of
-    from eozoo_core.checking.verdicts import inspect
+    from eozoo_core.checking.splits import judge_splits
+    from eozoo_core.checking.verdicts import check_splits
 
     channels = _first_channels([file for files in splits.values() for file in files])
     made = [_split(f"{name} {role}", files) for name, files in splits.items()]
-    seen = inspect(findings, made, channels)
-    inspect_apart(findings, made)
+    seen = check_splits(findings, made, channels)
+    judge_splits(findings, made)
     shown = next((one for one in seen.values() if one.best is not None), None)
     if shown is not None and findings.preview is None:
         findings.picture(shown.shown, lambda: panels_of(shown, channels, None))

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from eozoo_core.checking.findings import Findings, listed, percent
+from eozoo_core.checking.odd_samples import report_suspects, some
 from eozoo_core.checking.survey import Classes, Seen
-from eozoo_core.checking.suspects import report_suspects, some
 from eozoo_core.checking.units import Channel
 
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eozoo_core.area import degrees_of
+from eozoo_core.raster.georeference import degrees_of
 
 if TYPE_CHECKING:
-    from eozoo_core.raster import Grid
+    from eozoo_core.raster.georeference import Grid
 
 _BLOCK = 2**22  # pairs of boxes compared at a time
 _DEGREE = 111_195.0  # metres on a sphere of the Earth's mean radius, 6371 km

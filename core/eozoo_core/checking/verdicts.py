@@ -1,7 +1,7 @@
 """What a survey of the splits means: findings, tables and the picture, the same for every task.
 
-A task describes its splits (`survey.Split`) and channels (`units.Channel`), and calls `inspect`; what it has beyond
-that it adds to the findings itself.
+A task describes its splits (`survey.Split`) and channels (`units.Channel`), and calls `check_splits`; what it has
+beyond that it adds to the findings itself.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from eozoo_core.checking.findings import Findings, listed, of_all, percent
 from eozoo_core.checking.labels import judge_labels
 from eozoo_core.checking.leakage import shared_pixels
+from eozoo_core.checking.odd_samples import report_suspects, some
 from eozoo_core.checking.survey import Classes, Seen, Split, look
-from eozoo_core.checking.suspects import report_suspects, some
 from eozoo_core.checking.units import Channel
 
 _FEWEST = 5  # samples that can be compared with one another
 _REMEDIES = {"nodata": "tag it as nodata or write NaN", "bands": "leave the band out", "units": "in these files"}
 
 
-def inspect(
+def check_splits(
     findings: Findings,
     splits: Sequence[Split],
     channels: Sequence[Channel],

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.launch import loader_workers
+from eozoo_core.train.launch import loader_workers
 
-from eozoo_barlow_twins.layout import Tile
+from eozoo_barlow_twins.permutation import key32, permute
 from eozoo_barlow_twins.settings import Augment, PixelData
-from eozoo_barlow_twins.shuffle import key32, permute
 from eozoo_barlow_twins.splits import split_map
+from eozoo_barlow_twins.tiles import Tile
 from eozoo_barlow_twins.views import augment, gather, random_dates
 
 if TYPE_CHECKING:

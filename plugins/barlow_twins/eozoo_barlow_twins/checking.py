@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.checking import Channel, Classes, Findings, Item, Split, channel, inspect
+from eozoo_core.checking import Channel, Classes, Findings, Item, Split, channel, check_splits
 from eozoo_core.checking.findings import listed, percent
-from eozoo_core.tiles import Window
+from eozoo_core.raster.tiles import Window
 
-from eozoo_barlow_twins.ground import judge_ground
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
-from eozoo_barlow_twins.layout import Tile, processed
 from eozoo_barlow_twins.splits import SPLITS, split_map
+from eozoo_barlow_twins.tile_overlap import judge_ground
+from eozoo_barlow_twins.tiles import Tile, processed
 
 if TYPE_CHECKING:
-    from eozoo_core.plots import Panel
+    from eozoo_core.score.plots import Panel
 
     from eozoo_barlow_twins.settings import Labels, PixelData
 
@@ -52,7 +52,7 @@ def check_tiles(
         "nodata": "set masks.npy to 0 there",
         "units": "before they are stored as whole numbers: make the tile again",
     }
-    inspect(findings, splits, _channels(parts, names, findings), label, remedies)
+    check_splits(findings, splits, _channels(parts, names, findings), label, remedies)
     _judge_pixels(parts, data, findings)
     _judge_statistics(parts, findings)
     _judge_offset(parts, names, findings)
@@ -239,7 +239,7 @@ def _judge_offset(parts: Sequence[_Part], names: tuple[str, ...], findings: Find
 def _panels(part: _Part, names: tuple[str, ...], label: Classes | None) -> list[Panel]:
     """Bands of the clearest date, how often a pixel is clear, its split and its label."""
     from eozoo_core.checking.preview import label_panel, spread
-    from eozoo_core.plots import Panel
+    from eozoo_core.score.plots import Panel
 
     date = int(part.clear.mean(axis=(1, 2)).argmax())
     values, day = part.values()[date], int(part.tile.doys[date])

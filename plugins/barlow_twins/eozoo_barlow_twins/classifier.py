@@ -8,7 +8,7 @@ import torch
 from eozoo_core import ZooError
 from torch import nn
 
-from eozoo_barlow_twins.nets import Encoder
+from eozoo_barlow_twins.networks import Encoder
 
 
 class Classifier(nn.Module):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
-from eozoo_core.report import Picture, Table, Text, write_report
+from eozoo_core.score.report import Picture, Table, Text, write_report
 from eozoo_core.task import Scores
 
 from eozoo_barlow_twins.batches import PixelIndex
-from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder, create
+from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder, create
 from eozoo_barlow_twins.labels import class_layer, class_names
 from eozoo_barlow_twins.maps import encode_numbers
 from eozoo_barlow_twins.pictures import confusion_picture, curve_picture
@@ -33,9 +33,10 @@ from eozoo_barlow_twins.splits import SPLITS, TRAIN, block_numbers
 from eozoo_barlow_twins.training import Pixels, open_pixels
 
 if TYPE_CHECKING:
-    from eozoo_core.run import Run
+    from eozoo_core.run.directory import Run
+    from eozoo_core.task import Registry
 
-    from eozoo_barlow_twins.pretrain import BarlowTwinsTask
+    from eozoo_barlow_twins.settings import BarlowSettings
 
 
 def split_number(split: str) -> int:
@@ -45,23 +46,27 @@ def split_number(split: str) -> int:
     return SPLITS[split]
 
 
-def evaluate_encoder(task: BarlowTwinsTask, run: Run, split: str) -> Scores:
+def evaluate_encoder(run: Run, settings: BarlowSettings, registry: Registry, split: str) -> Scores:
     """See ``BarlowTwinsTask.evaluate``."""
     from eozoo_barlow_twins.steps import score_views
+    from eozoo_barlow_twins.twins import series_encoder, trained_twins
 
     s, info = run.settings, EncoderInfo.of(run)
     number = split_number(split)
     pixels = open_pixels(s.runtime.base_path, s.data, info.bands)
     index = PixelIndex(pixels.tiles, s.data, number)
-    loss = create(task.registry, "loss", s.model.loss, {})
+    loss = create(registry, "loss", s.model.loss, {})
     scores: Scores = {}
     for name in ("model", "random_encoder"):
-        values, _ = score_views(task.trained(run, name != "model"), loss, index, pixels, s)
+        values, _ = score_views(trained_twins(run, settings, registry, name != "model"), loss, index, pixels, s)
         scores[name] = values
     labels = _probe_labels(pixels, s.eval.labels)
     if labels is None or number == TRAIN:
         return scores
-    encoders = {"embedding": task.series_encoder(run), "random": task.series_encoder(run, random_weights=True)}
+    encoders = {
+        "embedding": series_encoder(run, settings, registry),
+        "random": series_encoder(run, settings, registry, random_weights=True),
+    }
     parts = [
         labelled_pixels(pixels, s.data, kind, labels, encoders, s.eval.max_pixels) for kind in (TRAIN, number)
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.checkpoint import write_atomic
+from eozoo_core.run.checkpoint import write_atomic
 
 
 def publish(path: Path, content: bytes) -> Path:

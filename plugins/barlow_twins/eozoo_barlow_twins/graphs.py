@@ -9,7 +9,7 @@ import torch
 from eozoo_core import Graph, ZooError
 from torch import nn
 
-from eozoo_barlow_twins.encode import EncoderInfo
+from eozoo_barlow_twins.encoders import EncoderInfo
 
 if TYPE_CHECKING:
     from eozoo_core import Run

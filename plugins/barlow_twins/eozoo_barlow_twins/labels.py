@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.tiles import Window
+from eozoo_core.raster.tiles import Window
 
 from eozoo_barlow_twins.files import save_array
-from eozoo_barlow_twins.layout import Tile
 from eozoo_barlow_twins.settings import WORLDCOVER, Labels
+from eozoo_barlow_twins.tiles import Tile
 
 # ESA WorldCover's own colours (product user manual, table of classes), for names that are its own.
 _WORLDCOVER_COLOURS = {
@@ -62,7 +62,7 @@ def prepare_labels(tile: Tile, rasters: tuple[str, ...]) -> Path:
     Raises ZooError where the tile is not georeferenced, or no raster covers any of it.
     """
     import rasterio
-    from eozoo_core.raster import gdal
+    from eozoo_core.raster.read import gdal
     from rasterio.warp import Resampling, reproject
 
     crs, transform = tile.info.get("crs"), tile.info.get("transform")

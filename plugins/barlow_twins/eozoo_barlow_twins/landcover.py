@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import Graph, Network, Plan, Port, Run, Sample, Task, ZooError
-from eozoo_core.area import note_area
+from eozoo_core.raster.georeference import note_area
 from eozoo_core.settings import Named
 from eozoo_core.task import Predictor, Scores
 
-from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder, build_encoder, create, predict_batch
+from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder, build_encoder, create, predict_batch
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.plugin import LANDCOVER_SLOTS
-from eozoo_barlow_twins.preparation import Preparation
+from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import Augment, LandCoverSettings
 from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, rate_at, step_bytes
 
@@ -35,10 +35,11 @@ class LandCoverTask(Preparation, Task):
 
     def train(self, run: Run) -> None:
         """Fine-tune (or train from scratch where ``model.pretrained`` is null)."""
-        from eozoo_core.fit import fit
-        from eozoo_core.launch import launch
-        from eozoo_core.optim import Schedule, pooled_step
-        from eozoo_core.position import Timetable
+        from eozoo_core.train.fit import fit
+        from eozoo_core.train.launch import launch
+        from eozoo_core.train.schedule import Schedule
+        from eozoo_core.train.step import pooled_step
+        from eozoo_core.train.timetable import Timetable
 
         from eozoo_barlow_twins.batches import PixelBatches, PixelIndex, ViewMaker
         from eozoo_barlow_twins.splits import TRAIN
@@ -80,7 +81,7 @@ class LandCoverTask(Preparation, Task):
         """
         from eozoo_barlow_twins.landcover_scores import evaluate_landcover
 
-        return evaluate_landcover(self, run, split)
+        return evaluate_landcover(run, self._trained(run), *self._open(run), split)
 
     def predictor(self, run: Run) -> Predictor:
         """bands (N, T, C) and doys (N, T) in; probabilities (N, K) and class (N,) out, NaN where too few are clear."""
@@ -116,7 +117,7 @@ class LandCoverTask(Preparation, Task):
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""
-        from eozoo_core.position import Timetable
+        from eozoo_core.train.timetable import Timetable
 
         from eozoo_barlow_twins.batches import PixelIndex
         from eozoo_barlow_twins.pretrain import example_series
@@ -145,10 +146,10 @@ class LandCoverTask(Preparation, Task):
 
     def network(self, run: Run | None = None) -> Network:
         """Encoder and classifier. Untrained: for the encoder's default of 11 bands, or that of ``pretrained``."""
-        from eozoo_core.checkpoint import load_module
-        from eozoo_core.counting import count_parameters
+        from eozoo_core.run.checkpoint import load_module
+        from eozoo_core.task.describe import count_parameters
 
-        from eozoo_barlow_twins.encode import series_ports
+        from eozoo_barlow_twins.encoders import series_ports
 
         s = self.settings
         known = EncoderInfo.of(run) if run is not None else self._encoder_info()
@@ -172,7 +173,7 @@ class LandCoverTask(Preparation, Task):
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Two small tiles of synthetic phenologies with labels; see ``phenology``."""
-        from eozoo_barlow_twins.phenology import landcover_sample
+        from eozoo_barlow_twins.demo.phenology import landcover_sample
 
         return landcover_sample(root)
 
@@ -190,7 +191,7 @@ class LandCoverTask(Preparation, Task):
     def series_encoder(self, run: Run) -> SeriesEncoder:
         """The trained classifier's probabilities on whole series (best.pt, strictly loaded)."""
         import torch
-        from eozoo_core.launch import resolve_device, set_threads
+        from eozoo_core.train.launch import resolve_device, set_threads
 
         set_threads(self.settings.runtime)
         device, info = resolve_device(self.settings.runtime.device), EncoderInfo.of(run)
@@ -202,7 +203,7 @@ class LandCoverTask(Preparation, Task):
         )  # fmt: skip
 
     def _trained(self, run: Run) -> Any:
-        from eozoo_core.checkpoint import load_module
+        from eozoo_core.run.checkpoint import load_module
 
         model = self._model(EncoderInfo.of(run))
         load_module(model, run.load("best")["model"], run.file("best"))
@@ -251,7 +252,7 @@ class LandCoverTask(Preparation, Task):
             model.encoder.standardise.mean.copy_(torch.from_numpy(pixels.mean))
             model.encoder.standardise.std.copy_(torch.from_numpy(pixels.std))
             return model
-        from eozoo_core.checkpoint import load_module
+        from eozoo_core.run.checkpoint import load_module
 
         from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 

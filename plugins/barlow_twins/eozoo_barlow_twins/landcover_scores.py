@@ -9,7 +9,7 @@ from eozoo_core import ZooError
 from eozoo_core.task import Scores
 
 from eozoo_barlow_twins.batches import PixelIndex
-from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder
+from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder
 from eozoo_barlow_twins.evaluation import Comparison, compare, labelled_pixels, split_number
 from eozoo_barlow_twins.labels import class_names
 from eozoo_barlow_twins.maps import encode_numbers
@@ -19,9 +19,7 @@ from eozoo_barlow_twins.splits import TRAIN, block_numbers
 from eozoo_barlow_twins.training import Pixels
 
 if TYPE_CHECKING:
-    from eozoo_core.run import Run
-
-    from eozoo_barlow_twins.landcover import LandCoverTask
+    from eozoo_core.run.directory import Run
 
 
 def class_scores(
@@ -57,16 +55,15 @@ def class_scores(
     return {"loss": loss} | scores_of(confusion_of(target, predicted, len(names))), target, predicted, blocks
 
 
-def evaluate_landcover(task: LandCoverTask, run: Run, split: str) -> Scores:
-    """See ``LandCoverTask.evaluate``."""
-    from eozoo_core.checkpoint import load_module
-    from eozoo_core.launch import resolve_device
+def evaluate_landcover(
+    run: Run, model: Any, info: EncoderInfo, pixels: Pixels, labels: list[np.ndarray], split: str
+) -> Scores:
+    """Score the trained ``model``, in eval mode; see ``LandCoverTask.evaluate``."""
+    from eozoo_core.train.launch import resolve_device
 
     s = run.settings
-    info, pixels, labels = task._open(run)
-    model, device = task._model(info), resolve_device(s.runtime.device)
-    load_module(model, run.load("best")["model"], run.file("best"))
-    model.eval().to(device)
+    device = resolve_device(s.runtime.device)
+    model.to(device)
     scores, target, predicted, blocks = class_scores(model, device, info, s, pixels, labels, split)
     names = class_names(s.data)
     train = labelled_pixels(pixels, s.data, TRAIN, labels, {}, s.eval.max_pixels)

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.checkpoint import sha256
 from eozoo_core.progress import progress_bar
-from eozoo_core.run import fingerprint
+from eozoo_core.run.checkpoint import sha256
+from eozoo_core.run.fingerprint import fingerprint
 
-from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder
+from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder
 from eozoo_barlow_twins.files import publish
-from eozoo_barlow_twins.layout import Tile
+from eozoo_barlow_twins.tiles import Tile
 
 if TYPE_CHECKING:
-    from eozoo_core.run import Run
+    from eozoo_core.run.directory import Run
 
     from eozoo_barlow_twins.batches import PixelIndex
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.checkpoint import write_atomic
-from eozoo_core.plots import MISSING, Panel, quicklook
+from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.score.plots import MISSING, Panel, quicklook
 
 if TYPE_CHECKING:
-    from eozoo_core.run import Run
+    from eozoo_core.run.directory import Run
     from matplotlib.figure import Figure
 
 _MOST = 1500  # pixels a side
@@ -32,7 +32,7 @@ def colour_picture(colours: np.ndarray, file: Path, title: str) -> Path:
 def map_picture(file: Path) -> Path:
     """Draw a saved map as PNG beside it: classes with their legend, three byte bands as colours, else its bands."""
     import rasterio
-    from eozoo_core.raster import gdal
+    from eozoo_core.raster.read import gdal
 
     file = Path(file)
     if not file.is_file():

@@ -57,7 +57,7 @@ def eozoo_models() -> list[Spec]:
     return [
         Spec(
             name,
-            f"eozoo_barlow_twins.nets:{cls}",
+            f"eozoo_barlow_twins.networks:{cls}",
             line,
             takes=_SERIES,
             gives=_EMBEDDING,

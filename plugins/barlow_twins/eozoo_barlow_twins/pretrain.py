@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import Graph, Network, Plan, Port, Run, Sample, Task, ZooError
-from eozoo_core.area import note_area
+from eozoo_core.raster.georeference import note_area
 from eozoo_core.task import Predictor, Scores
 
-from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder, build_encoder, create, predict_batch
+from eozoo_barlow_twins.encoders import EncoderInfo, build_encoder, create, predict_batch
 from eozoo_barlow_twins.plugin import TWINS_SLOTS
-from eozoo_barlow_twins.preparation import Preparation
+from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import BarlowSettings
-from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, rate_at, step_bytes
+from eozoo_barlow_twins.training import open_pixels, optimizer_for, rate_at, step_bytes
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
@@ -33,27 +33,28 @@ class BarlowTwinsTask(Preparation, Task):
 
     def train(self, run: Run) -> None:
         """Pre-train; then fit the false colours, and map ``runtime.test_tile_path`` where it is given."""
-        from eozoo_core.fit import fit
-        from eozoo_core.launch import launch
-        from eozoo_core.optim import Schedule
-        from eozoo_core.position import Timetable
+        from eozoo_core.train.fit import fit
+        from eozoo_core.train.launch import launch
+        from eozoo_core.train.schedule import Schedule
+        from eozoo_core.train.timetable import Timetable
 
         from eozoo_barlow_twins.batches import PixelBatches, PixelIndex
         from eozoo_barlow_twins.splits import TRAIN
         from eozoo_barlow_twins.steps import TwinSteps, validation, view_maker
+        from eozoo_barlow_twins.twins import encoder_info, make_twins
 
         s = self.settings
         if s.runtime.test_tile_path is not None:
-            from eozoo_barlow_twins.layout import Tile
+            from eozoo_barlow_twins.tiles import Tile
 
             Tile(Path(s.runtime.test_tile_path))  # a wrong path is found now, not after the training
         fabric = launch(run)
         pixels = open_pixels(s.runtime.base_path, s.data)
         run.check_data([f for t in pixels.tiles for f in t.files], Path(s.runtime.base_path))
-        info = self._info(pixels)
+        info = encoder_info(self.settings, pixels)
         info.note(run)
         note_area(run, (tile.grid for tile in pixels.tiles))
-        model = self._model(info, pixels)
+        model = make_twins(s, self.registry, info, pixels)
         if s.runtime.compile:
             model.encoder.backbone.compile()
         loss = create(self.registry, "loss", s.model.loss, {})
@@ -76,19 +77,22 @@ class BarlowTwinsTask(Preparation, Task):
         """
         from eozoo_barlow_twins.evaluation import evaluate_encoder
 
-        return evaluate_encoder(self, run, split)
+        return evaluate_encoder(run, self.settings, self.registry, split)
 
     def predictor(self, run: Run) -> Predictor:
         """bands (N, T, C) and doys (N, T) in, embedding (N, D) out; see ``encode.predict_batch``."""
-        encoder = self.series_encoder(run)
+        from eozoo_barlow_twins.twins import series_encoder
+
+        encoder = series_encoder(run, self.settings, self.registry)
         channels = len(EncoderInfo.of(run).bands)
         return lambda batch: {"embedding": predict_batch(encoder, batch, channels)}
 
     def graph(self, run: Run) -> Graph:
         """Series of any length to embeddings, choice of dates and standardisation included."""
         from eozoo_barlow_twins.graphs import Embedded, series_graph, whole_series
+        from eozoo_barlow_twins.twins import trained_twins
 
-        encoder = self.trained(run).encoder
+        encoder = trained_twins(run, self.settings, self.registry).encoder
         mean = encoder.standardise.mean.numpy()
         return series_graph(Embedded(whole_series(encoder, run, self.settings.infer)), run, mean, {"embedding": ""})
 
@@ -96,9 +100,10 @@ class BarlowTwinsTask(Preparation, Task):
         """Map a tile folder, or every tile of a folder: embeddings (float32, int8) and false colours, with PNGs."""
         from eozoo_barlow_twins.maps import find_tiles
         from eozoo_barlow_twins.products import embedding_maps
+        from eozoo_barlow_twins.twins import series_encoder
 
         tiles = find_tiles(source)
-        return embedding_maps(run, self.series_encoder(run), tiles, dest)
+        return embedding_maps(run, series_encoder(run, self.settings, self.registry), tiles, dest)
 
     def check(self, findings: Findings) -> None:
         """Tiles, masks, digital numbers, statistics, and what splits share."""
@@ -110,15 +115,16 @@ class BarlowTwinsTask(Preparation, Task):
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""
-        from eozoo_core.position import Timetable
+        from eozoo_core.train.timetable import Timetable
 
         from eozoo_barlow_twins.batches import PixelIndex
         from eozoo_barlow_twins.splits import SPLITS
+        from eozoo_barlow_twins.twins import encoder_info, make_twins
 
         s = self.settings
         pixels = open_pixels(s.runtime.base_path, s.data)
-        info = self._info(pixels)
-        model = self._model(info, pixels)
+        info = encoder_info(self.settings, pixels)
+        model = make_twins(s, self.registry, info, pixels)
         counts = {name: len(PixelIndex(pixels.tiles, s.data, kind)) for name, kind in SPLITS.items()}
         if counts["train"] < 2:
             raise ZooError(
@@ -141,26 +147,28 @@ class BarlowTwinsTask(Preparation, Task):
 
     def network(self, run: Run | None = None) -> Network:
         """The encoder; its projector is left behind after pre-training. Untrained: for 11 bands, its default."""
-        from eozoo_core.counting import count_parameters
+        from eozoo_core.task.describe import count_parameters
 
-        from eozoo_barlow_twins.encode import series_ports
+        from eozoo_barlow_twins.encoders import series_ports
+        from eozoo_barlow_twins.twins import make_twins, trained_twins
 
         data, backbone = self.settings.data, self.settings.model.backbone
         bands = data.bands or tuple(f"band_{i + 1}" for i in range(11))
         info = EncoderInfo(backbone, bands, data.sample_size, data.min_valid) if run is None else EncoderInfo.of(run)
-        standardise = None if run is None else self.trained(run).encoder.standardise
+        standardise = None if run is None else trained_twins(run, self.settings, self.registry).encoder.standardise
         shown = info if run is not None or data.bands else None
+        latent = make_twins(self.settings, self.registry, info, None).encoder.backbone.latent_dim
         return Network(
             architecture=info.backbone.name,
             parameters=count_parameters(lambda: build_encoder(self.registry, info)),
             inputs=series_ports(shown, standardise),
-            outputs=(Port("embedding", f"B {self._model(info, None).encoder.backbone.latent_dim}", "1"),),
+            outputs=(Port("embedding", f"B {latent}", "1"),),
         )
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Two small tiles of synthetic phenologies; see ``phenology``."""
-        from eozoo_barlow_twins.phenology import pretrain_sample
+        from eozoo_barlow_twins.demo.phenology import pretrain_sample
 
         return pretrain_sample(root)
 
@@ -170,65 +178,24 @@ class BarlowTwinsTask(Preparation, Task):
 
         return [training_curves(run, out / "training.png")]
 
-    # -- parts that evaluation and maps use too ---------------------------------------------------------------------
-
-    def series_encoder(self, run: Run, random_weights: bool = False) -> SeriesEncoder:
-        """The trained encoder (best.pt, strictly loaded) on whole series, or one with the seed's initial weights."""
-        from eozoo_core.launch import resolve_device, set_threads
-
-        set_threads(self.settings.runtime)
-        device = resolve_device(self.settings.runtime.device)
-        model = self.trained(run, random_weights).encoder.to(device)
-        latent, select = model.backbone.latent_dim, self.settings.infer
-        return SeriesEncoder(model, latent, EncoderInfo.of(run), select, device)
-
-    def trained(self, run: Run, random_weights: bool = False) -> Any:
-        """Encoder and projector of best.pt in eval mode; ``random_weights`` keeps only its statistics of the bands."""
-        import torch
-        from eozoo_core.checkpoint import load_module
-
-        model = self._model(EncoderInfo.of(run), None)
-        load_module(model, run.load("best")["model"], run.file("best"))
-        if random_weights:
-            standardise = model.encoder.standardise.state_dict()
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(run.settings.train.seed)
-                model = self._model(EncoderInfo.of(run), None)
-            model.encoder.standardise.load_state_dict(standardise)
-        return model.eval()
-
-    def _info(self, pixels: Pixels) -> EncoderInfo:
-        data = self.settings.data
-        return EncoderInfo(self.settings.model.backbone, pixels.bands, data.sample_size, data.min_valid)
-
-    def _model(self, info: EncoderInfo, pixels: Pixels | None) -> Any:
-        import torch
-
-        from eozoo_barlow_twins.nets import Twins, projector
-
-        p = self.settings.model.projector
-        encoder = build_encoder(self.registry, info)
-        if pixels is not None:
-            encoder.standardise.mean.copy_(torch.from_numpy(pixels.mean))
-            encoder.standardise.std.copy_(torch.from_numpy(pixels.std))
-        return Twins(encoder, projector(encoder.backbone.latent_dim, p.width, p.hidden_layers, p.batch_norm))
-
     def _finish(self, run: Run, index: Any) -> None:
         """After training: false colours from training pixels, and the test tile."""
         from eozoo_barlow_twins.colours import COLOURS, fit_colours, save_colours
         from eozoo_barlow_twins.maps import encode_numbers
+        from eozoo_barlow_twins.twins import series_encoder
 
         encoder = None
         if not (run.path / COLOURS).exists():
-            encoder = self.series_encoder(run)
+            encoder = series_encoder(run, self.settings, self.registry)
             embedding = encode_numbers(encoder, index, index.spread(4096), EncoderInfo.of(run).bands)
             save_colours(run.path / COLOURS, fit_colours(embedding))
         test = self.settings.runtime.test_tile_path
         if test is not None and not (run.path / "test_tile").exists():
-            from eozoo_barlow_twins.layout import Tile
             from eozoo_barlow_twins.products import embedding_maps
+            from eozoo_barlow_twins.tiles import Tile
 
-            embedding_maps(run, encoder or self.series_encoder(run), [Tile(Path(test))], run.path / "test_tile")
+            encoder = encoder or series_encoder(run, self.settings, self.registry)
+            embedding_maps(run, encoder, [Tile(Path(test))], run.path / "test_tile")
 
 
 def example_series(info: EncoderInfo) -> tuple[Any, Any]:

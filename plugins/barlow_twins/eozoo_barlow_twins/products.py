@@ -12,15 +12,15 @@ import numpy as np
 from eozoo_core import ZooError
 
 from eozoo_barlow_twins.colours import COLOURS, Colours, fit_colours, load_colours, save_colours
-from eozoo_barlow_twins.encode import SeriesEncoder
+from eozoo_barlow_twins.effective_rank import effective_rank
+from eozoo_barlow_twins.encoders import SeriesEncoder
 from eozoo_barlow_twins.files import publish
 from eozoo_barlow_twins.labels import class_colours, class_names, class_values
-from eozoo_barlow_twins.layout import Tile
 from eozoo_barlow_twins.maps import encoded, stamp_of
-from eozoo_barlow_twins.rank import effective_rank
+from eozoo_barlow_twins.tiles import Tile
 
 if TYPE_CHECKING:
-    from eozoo_core.run import Run
+    from eozoo_core.run.directory import Run
 
     from eozoo_barlow_twins.settings import Labels
 
@@ -61,7 +61,7 @@ def embedding_maps(run: Run, encoder: SeriesEncoder, tiles: Sequence[Tile], dest
 
 def class_maps(run: Run, encoder: SeriesEncoder, tiles: Sequence[Tile], dest: Path, data: Labels) -> list[Path]:
     """Write TILE_classes.tif (with class names and colours) and its picture, and TILE_probabilities.tif."""
-    from eozoo_core.cog import Band, Category, CogWriter
+    from eozoo_core.raster.cog import Band, Category, CogWriter
 
     names, values_of, wanted, written = class_names(data), class_values(data), run.settings.infer.products, []
     table = {v: Category(n, c) for v, n, c in zip(values_of, names, class_colours(names), strict=True)}
@@ -109,7 +109,7 @@ def _embedding_files(tile: Tile, dest: Path, wanted: Sequence[str]) -> list[Path
 def _write_embedding(
     tile: Tile, values: np.ndarray, dest: Path, wanted: Sequence[str], colours: Colours | None, stamp: str
 ) -> None:
-    from eozoo_core.cog import Band, CogWriter
+    from eozoo_core.raster.cog import Band, CogWriter
 
     grid, tags = tile.grid, {_STAMP: stamp}
     bands = [Band(f"e{i + 1:02d}", "1") for i in range(values.shape[2])]

@@ -8,7 +8,7 @@ from eozoo_core import EvalSettings, InferSettings, RuntimeSettings, Settings, T
 from eozoo_core.settings import Named
 from pydantic import Field, model_validator
 
-from eozoo_barlow_twins.prepare_settings import PixelPrepare
+from eozoo_barlow_twins.prepare.settings import PixelPrepare
 
 WORLDCOVER = {
     10: "Tree cover",

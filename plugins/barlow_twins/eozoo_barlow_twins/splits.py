@@ -7,11 +7,11 @@ import zlib
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.tiles import Window
+from eozoo_core.raster.tiles import Window
 
-from eozoo_barlow_twins.layout import Tile
+from eozoo_barlow_twins.permutation import key32, mix32
 from eozoo_barlow_twins.settings import PixelData
-from eozoo_barlow_twins.shuffle import key32, mix32
+from eozoo_barlow_twins.tiles import Tile
 
 TRAIN, VAL, TEST, NEITHER = 0, 1, 2, 3
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}

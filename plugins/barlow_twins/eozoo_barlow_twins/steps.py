@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.optim import Sums, optimizer_step
+from eozoo_core.train.step import Sums, optimizer_step
 
 from eozoo_barlow_twins.batches import VALIDATION, PixelIndex, ViewMaker
-from eozoo_barlow_twins.rank import collapse_line, effective_rank
+from eozoo_barlow_twins.effective_rank import collapse_line, effective_rank
+from eozoo_barlow_twins.permutation import key32
 from eozoo_barlow_twins.settings import Augment, BarlowSettings
-from eozoo_barlow_twins.shuffle import key32
 from eozoo_barlow_twins.splits import VAL
 from eozoo_barlow_twins.training import Pixels
 
 if TYPE_CHECKING:
     import torch
-    from eozoo_core.run import Run
+    from eozoo_core.run.directory import Run
     from lightning_fabric import Fabric
 
 Validate = Callable[[], dict[str, float]]

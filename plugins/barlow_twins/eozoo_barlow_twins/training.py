@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.optim import make_optimizer
+from eozoo_core.train.optimizer import make_optimizer
 
-from eozoo_barlow_twins.layout import Tile, open_tiles, pooled_statistics, processed
 from eozoo_barlow_twins.settings import PixelData, PixelTrain
+from eozoo_barlow_twins.tiles import Tile, open_tiles, pooled_statistics, processed
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eozoo_barlow_twins.shuffle import key32, mix32
+from eozoo_barlow_twins.permutation import key32, mix32
 
 if TYPE_CHECKING:
     from eozoo_barlow_twins.settings import Augment

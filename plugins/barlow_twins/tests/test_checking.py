@@ -5,16 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
+from eozoo_barlow_twins.demo.phenology import LEGEND, write_landscape
 from eozoo_barlow_twins.landcover import LandCoverTask
-from eozoo_barlow_twins.layout import Tile
-from eozoo_barlow_twins.phenology import LEGEND, write_landscape
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 from eozoo_barlow_twins.settings import LabelledData, PretrainData
 from eozoo_barlow_twins.splits import split_map
+from eozoo_barlow_twins.tiles import Tile
 from eozoo_core import ZooError
 from eozoo_core.checking import Findings
-from eozoo_core.config import load_settings
-from eozoo_core.tiles import Window
+from eozoo_core.raster.tiles import Window
+from eozoo_core.settings.config import load_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

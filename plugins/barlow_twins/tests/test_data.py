@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from eozoo_barlow_twins.batches import PixelBatches, PixelIndex, ViewMaker
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
-from eozoo_barlow_twins.layout import Tile, open_tiles, pooled_statistics
+from eozoo_barlow_twins.prepare.store import write_store
+from eozoo_barlow_twins.prepare.write_tile import connected_fields, write_statistics
 from eozoo_barlow_twins.settings import Augment, LabelledData, PixelData, PretrainData
 from eozoo_barlow_twins.splits import NEITHER, TEST, TRAIN, VAL, split_map
-from eozoo_barlow_twins.store import write_store
-from eozoo_barlow_twins.write_tile import connected_fields, write_statistics
+from eozoo_barlow_twins.tiles import Tile, open_tiles, pooled_statistics
 from eozoo_core import ZooError
 
 

@@ -6,16 +6,17 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from eozoo.exporting import export
+from eozoo.export import export
 from eozoo.registry import Registry
-from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder, build_encoder
+from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder, build_encoder
 from eozoo_barlow_twins.graphs import WholeSeries
 from eozoo_barlow_twins.landcover import LandCoverTask
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 from eozoo_barlow_twins.settings import SelectDates
+from eozoo_barlow_twins.twins import make_twins
 from eozoo_core import Run, ZooError
-from eozoo_core.config import load_settings
 from eozoo_core.settings import Named
+from eozoo_core.settings.config import load_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +65,7 @@ def standardised(model):
 def test_an_encoder_as_onnx(tmp_path):
     torch.manual_seed(0)
     run, task = new_run(tmp_path / "run", BarlowTwinsTask)
-    model = task._model(INFO, None)
+    model = make_twins(task.settings, task.registry, INFO, None)
     standardised(model.encoder)
     run.save("best", {"model": model.state_dict()})
     lines = export(task, run, "onnx", tmp_path / "encoder.onnx")
@@ -93,7 +94,7 @@ def test_a_classifier_names_its_classes(tmp_path):
 
 def test_random_dates_are_no_function_of_the_input(tmp_path):
     run, task = new_run(tmp_path / "run", BarlowTwinsTask, "infer.selection=random")
-    run.save("best", {"model": task._model(INFO, None).state_dict()})
+    run.save("best", {"model": make_twins(task.settings, task.registry, INFO, None).state_dict()})
     with pytest.raises(ZooError, match=r"random dates cannot be exported; add --set infer\.selection=even"):
         task.graph(run)
     assert build_encoder(Registry.discover(), INFO).backbone.latent_dim == 8

@@ -5,8 +5,8 @@ import multiprocessing
 import numpy as np
 import pytest
 import torch
+from eozoo_barlow_twins.effective_rank import collapse_line, effective_rank
 from eozoo_barlow_twins.loss import BarlowTwinsLoss, PixelCrossEntropy, PixelFocal, mixup_term
-from eozoo_barlow_twins.rank import collapse_line, effective_rank
 from eozoo_core import ZooError
 
 

@@ -7,12 +7,11 @@ import pytest
 import rasterio
 import torch
 from eozoo_barlow_twins.colours import Colours, fit_colours
-from eozoo_barlow_twins.encode import EncoderInfo, SeriesEncoder, predict_batch
-from eozoo_barlow_twins.layout import Tile
+from eozoo_barlow_twins.demo.phenology import LEGEND, write_landscape
+from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder, predict_batch
 from eozoo_barlow_twins.maps import encoded, find_tiles
-from eozoo_barlow_twins.phenology import LEGEND, write_landscape
 from eozoo_barlow_twins.pictures import map_picture
-from eozoo_barlow_twins.prepare_settings import S2_BANDS
+from eozoo_barlow_twins.prepare.settings import S2_BANDS
 from eozoo_barlow_twins.products import class_maps, embedding_maps, quantise
 from eozoo_barlow_twins.settings import (
     BarlowSettings,
@@ -22,6 +21,7 @@ from eozoo_barlow_twins.settings import (
     PretrainInfer,
     SelectDates,
 )
+from eozoo_barlow_twins.tiles import Tile
 from eozoo_core import Run, ZooError
 from eozoo_core.settings import Named
 

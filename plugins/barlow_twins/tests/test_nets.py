@@ -5,7 +5,7 @@ import inspect
 import pytest
 import torch
 from eozoo_barlow_twins.classifier import Classifier, make_head
-from eozoo_barlow_twins.nets import CNN, MLP, Encoder, Transformer, day_encoding, index_encoding, projector
+from eozoo_barlow_twins.networks import CNN, MLP, Encoder, Transformer, day_encoding, index_encoding, projector
 from eozoo_core import ZooError
 
 

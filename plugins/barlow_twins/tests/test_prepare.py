@@ -6,12 +6,12 @@ import h5py
 import numpy as np
 import pytest
 import rasterio
-from eozoo_barlow_twins.cubes import prepare_cube
 from eozoo_barlow_twins.labels import prepare_labels
-from eozoo_barlow_twins.layout import Tile
-from eozoo_barlow_twins.prepare_settings import CubeSettings, SceneSettings, TableSettings
-from eozoo_barlow_twins.scenes import prepare_scenes
-from eozoo_barlow_twins.table import prepare_table
+from eozoo_barlow_twins.prepare.cubes import prepare_cube
+from eozoo_barlow_twins.prepare.scenes import prepare_scenes
+from eozoo_barlow_twins.prepare.settings import CubeSettings, SceneSettings, TableSettings
+from eozoo_barlow_twins.prepare.table import prepare_table
+from eozoo_barlow_twins.tiles import Tile
 from eozoo_core import ZooError
 from rasterio.transform import from_origin
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from eozoo_barlow_twins.cubes import prepare_cube
-from eozoo_barlow_twins.layout import Tile
-from eozoo_barlow_twins.prepare_settings import CubeSettings
+from eozoo_barlow_twins.prepare.cubes import prepare_cube
+from eozoo_barlow_twins.prepare.settings import CubeSettings
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
+from eozoo_barlow_twins.tiles import Tile
 from eozoo_core import Run
-from eozoo_core.config import load_settings
+from eozoo_core.settings.config import load_settings
 
 ROOT = Path(__file__).parents[3]
 CUBE = ROOT.parent / "shared" / "data" / "barlow_s2ts" / "00002806639B424A"

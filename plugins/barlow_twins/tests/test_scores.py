@@ -20,8 +20,8 @@ from eozoo_barlow_twins.probe import (
 from eozoo_barlow_twins.settings import PixelEval, PixelSchedule, PixelTrain
 from eozoo_barlow_twins.training import rate_at
 from eozoo_core import Run, ZooError
-from eozoo_core.checkpoint import load_checkpoint
-from eozoo_core.config import load_settings, to_dict
+from eozoo_core.run.checkpoint import load_checkpoint
+from eozoo_core.settings.config import load_settings, to_dict
 from sklearn.metrics import accuracy_score, f1_score
 
 SMALL = ["runtime.tensorboard=false", "runtime.quiet=true", "train.epochs=1", "train.batch_size=512"]

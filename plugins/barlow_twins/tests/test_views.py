@@ -3,8 +3,8 @@
 from math import comb
 
 import numpy as np
+from eozoo_barlow_twins.permutation import key32, permute
 from eozoo_barlow_twins.settings import Augment
-from eozoo_barlow_twins.shuffle import key32, permute
 from eozoo_barlow_twins.views import augment, even_dates, gather, random_bits, random_dates
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -130,7 +130,7 @@ def test_random_bits_are_uniform():
 
 
 def test_keys_are_the_scramble_of_arrays():
-    from eozoo_barlow_twins.shuffle import _mix, mix32
+    from eozoo_barlow_twins.permutation import _mix, mix32
 
     some = np.random.default_rng(0).integers(0, 2**32, 1000, dtype=np.uint32)
     assert [_mix(int(v)) for v in some] == mix32(some).tolist()

@@ -13,11 +13,12 @@ from eozoo_clay_ta.chunks import SCHEMA, PatchStore, chunk_path, write_chunk
 from eozoo_clay_ta.clay import SIZES, ClayEncoder
 from eozoo_clay_ta.features import cached_features
 from eozoo_clay_ta.model import build_model
-from eozoo_clay_ta.samples import Normalisation
+from eozoo_clay_ta.sample_schema import Normalisation
 from eozoo_clay_ta.settings import ClayModel
 from eozoo_clay_ta.training import PatchBatches
-from eozoo_core.optim import make_optimizer, pooled_step
 from eozoo_core.settings import TrainSettings
+from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.step import pooled_step
 from lightning_fabric import Fabric
 
 

@@ -13,7 +13,7 @@ import time
 import torch
 from eozoo_clay_ta.clay import SIZES, ClayEncoder
 from eozoo_clay_ta.model import build_model
-from eozoo_clay_ta.samples import Normalisation
+from eozoo_clay_ta.sample_schema import Normalisation
 from eozoo_clay_ta.settings import ClayModel
 
 WINDOWS = 892 * 892

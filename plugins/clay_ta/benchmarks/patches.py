@@ -12,12 +12,12 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from eozoo_clay_ta.atmosphere import World
-from eozoo_clay_ta.cutting import Job, cut_job
+from eozoo_clay_ta.demo.atmosphere import World
+from eozoo_clay_ta.demo.products import write_scene
 from eozoo_clay_ta.grid import KoGrid
-from eozoo_clay_ta.index import Row
+from eozoo_clay_ta.prepare.cut import Job, cut_job
+from eozoo_clay_ta.prepare.index import Row
 from eozoo_clay_ta.scenes import find_scenes, read_scene, stamp_time
-from eozoo_clay_ta.simulate import write_scene
 from eozoo_clay_ta.static import Static, static_file, write_static
 
 

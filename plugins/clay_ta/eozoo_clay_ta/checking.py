@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core.checking import Channel, Findings, Item, Seen, Split, channel, inspect, inspect_times
+from eozoo_core.checking import Channel, Findings, Item, Seen, Split, channel, check_splits, judge_times
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
 
 from eozoo_clay_ta.channels import BT
 from eozoo_clay_ta.chunks import Chunk, open_chunk
 from eozoo_clay_ta.grid import WINDOW
-from eozoo_clay_ta.index import SPLITS
-from eozoo_clay_ta.samples import CHANNELS, DEM, LSMASK, NAMES, SZA, Normalisation, read_json
+from eozoo_clay_ta.prepare.index import SPLITS
+from eozoo_clay_ta.sample_schema import CHANNELS, DEM, LSMASK, NAMES, SZA, Normalisation, read_json
 
 if TYPE_CHECKING:
     from eozoo_clay_ta.settings import ClaySettings
@@ -44,7 +44,7 @@ def check(settings: ClaySettings, findings: Findings) -> None:
     norm = _normalisation(folder / "normalisation.json")
     splits = [_split(name, found, norm) for name, found in scenes.items()]
     channels = [_channel(i, norm) for i in range(CHANNELS)]
-    seen = inspect(findings, splits, channels, _TA, {"units": _UNITS})
+    seen = check_splits(findings, splits, channels, _TA, {"units": _UNITS})
     _judge_apart(settings, splits, scenes, findings)
     if shown := next((one for one in seen.values() if one.best), None):
         stations = scenes[shown.split.name]
@@ -135,7 +135,7 @@ def _judge_apart(
             if how.split_by == "stations":
                 _judge_windows(one, two, stations, findings)
     by_time = how.split_by != "stations"
-    inspect_times(findings, splits, by_time, np.timedelta64(how.gap_hours, "h"))
+    judge_times(findings, splits, by_time, np.timedelta64(how.gap_hours, "h"))
 
 
 def _judge_windows(one: str, two: str, stations: dict[str, set[tuple]], findings: Findings) -> None:
@@ -162,7 +162,7 @@ def _station(stations: set[tuple], place: np.ndarray) -> str:
 def _panels(seen: Seen, channels: Sequence[Channel], scenes: Sequence[_Scene], norm: Normalisation) -> list[Any]:
     """Windows of one scene side by side in some channels, and its stations on the grid."""
     from eozoo_core.checking.preview import enlarged
-    from eozoo_core.plots import Panel
+    from eozoo_core.score.plots import Panel
 
     assert seen.best is not None
     number, item = seen.best

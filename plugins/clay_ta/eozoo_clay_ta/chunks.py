@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core import ZooError
-from eozoo_core.checkpoint import load_tensors, save_tensors
 from eozoo_core.errors import no_split
+from eozoo_core.run.checkpoint import load_tensors, save_tensors
 
 from eozoo_clay_ta.grid import WINDOW
-from eozoo_clay_ta.samples import CHANNELS
+from eozoo_clay_ta.sample_schema import CHANNELS
 from eozoo_clay_ta.static import CLASSES
 
 if TYPE_CHECKING:

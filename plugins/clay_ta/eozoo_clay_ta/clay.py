@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from eozoo_core import ZooError
-from eozoo_core.patching import embed_patches
+from eozoo_core.layers import embed_patches
 from torch import Tensor, nn
 
 PATCH = 8  # pixels

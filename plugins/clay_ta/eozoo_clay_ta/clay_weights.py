@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core import ZooError
-from eozoo_core.checkpoint import Receipt, load_module, load_tensors, load_weights
+from eozoo_core.run.checkpoint import Receipt, load_module, load_tensors, load_weights
 
 if TYPE_CHECKING:
     from eozoo_clay_ta.clay import ClayEncoder

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.metrics import RegressionMetrics
-from eozoo_core.plots import density_scatter
-from eozoo_core.report import Picture, Table, Text, write_report
+from eozoo_core.score.metrics import RegressionMetrics
+from eozoo_core.score.plots import density_scatter
+from eozoo_core.score.report import Picture, Table, Text, write_report
 
-from eozoo_clay_ta.base import encoder_label, say
 from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.climatology import Climatology
-from eozoo_clay_ta.index import OBSERVATIONS
-from eozoo_clay_ta.mapscores import compare_maps
+from eozoo_clay_ta.encoder_weights import encoder_label, say
+from eozoo_clay_ta.map_scores import compare_maps
 from eozoo_clay_ta.parts import loss_sums, make_loss
 from eozoo_clay_ta.pictures import station_picture
-from eozoo_clay_ta.samples import read_json
+from eozoo_clay_ta.prepare.index import OBSERVATIONS
+from eozoo_clay_ta.sample_schema import read_json
 from eozoo_clay_ta.static import class_name
 from eozoo_clay_ta.training import EVALUATION_BATCH, load_model
 
@@ -54,8 +54,8 @@ def evaluate(run: Run, settings: ClaySettings, split: str, registry: Registry | 
 def predict_all(model: TaModel, store: PatchStore, settings: ClaySettings) -> tuple[np.ndarray, np.ndarray]:
     """Return predicted and true z-scores ``(N,)`` float64 of all samples, on the device of the settings."""
     import torch
-    from eozoo_core.launch import resolve_device, set_threads
     from eozoo_core.progress import progress_bar
+    from eozoo_core.train.launch import resolve_device, set_threads
 
     set_threads(settings.runtime)
     device = resolve_device(settings.runtime.device)
@@ -177,8 +177,8 @@ def _write(
 
 
 def _error_map(run: Run, store: PatchStore, error: np.ndarray, path: Path, title: str) -> Path:
-    from eozoo_core.raster import RasterReader
-    from eozoo_core.tiles import Window
+    from eozoo_core.raster.read import RasterReader
+    from eozoo_core.raster.tiles import Window
 
     places = np.array([m[1:] for m in store.meta()])
     places, which = np.unique(places, axis=0, return_inverse=True)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from eozoo_clay_ta.grid import HALF, WINDOW
 from eozoo_clay_ta.model import ClayRegressor, TaModel
-from eozoo_clay_ta.predicting import INPUTS
-from eozoo_clay_ta.samples import CHANNELS, KELVIN, NAMES, SZA
+from eozoo_clay_ta.predict import INPUTS
+from eozoo_clay_ta.sample_schema import CHANNELS, KELVIN, NAMES, SZA
 from eozoo_clay_ta.static import CLASSES
 from eozoo_clay_ta.training import load_model
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.raster import Grid
+from eozoo_core.raster.georeference import Grid
 
 PROJECTION = "+proj=lcc +lat_1=30 +lat_2=60 +lat_0=38 +lon_0=126 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs"
 WINDOW = 9  # pixels: the side of a sample

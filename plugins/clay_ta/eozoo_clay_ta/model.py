@@ -13,7 +13,7 @@ from eozoo_clay_ta.clay import PATCH, SIZES, ClayEncoder
 from eozoo_clay_ta.grid import HALF, WINDOW
 from eozoo_clay_ta.lora import add_lora
 from eozoo_clay_ta.parts import make_network
-from eozoo_clay_ta.samples import CHANNELS, Normalisation
+from eozoo_clay_ta.sample_schema import CHANNELS, Normalisation
 from eozoo_clay_ta.settings import ClayModel
 from eozoo_clay_ta.static import CLASSES
 

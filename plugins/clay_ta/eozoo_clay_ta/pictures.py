@@ -6,13 +6,13 @@ import io
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.checkpoint import write_atomic
-from eozoo_core.plots import MISSING
+from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.score.plots import MISSING
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from eozoo_clay_ta.samples import NAMES
+from eozoo_clay_ta.sample_schema import NAMES
 
 _INK = "#333333"
 

@@ -74,8 +74,8 @@ def warp(path: Path, grid: KoGrid, how: str) -> np.ndarray:
     A ``.npy`` file must lie on the grid already. Majority means the most frequent class of the pixels that fall into a
     grid cell; classes are never averaged. Raises ZooError for a raster without georeference or that misses the grid.
     """
-    from eozoo_core.raster import open_reader
-    from eozoo_core.tiles import Window
+    from eozoo_core.raster.read import open_reader
+    from eozoo_core.raster.tiles import Window
 
     with open_reader(path) as reader:
         source = reader.info.grid
@@ -120,7 +120,7 @@ def static_file(folder: Path, year: int) -> Path:
 
 def write_static(static: Static, path: Path, grid: KoGrid) -> Path:
     """Write the three bands as a cloud-optimised GeoTIFF."""
-    from eozoo_core.cog import Band, CogWriter
+    from eozoo_core.raster.cog import Band, CogWriter
 
     bands = [Band("dem", "m"), Band("lsmask", "1"), Band("landcover", "class 0..16")]
     with CogWriter(path, grid.raster, bands) as writer:
@@ -130,8 +130,8 @@ def write_static(static: Static, path: Path, grid: KoGrid) -> Path:
 
 def read_static(path: Path, grid: KoGrid) -> Static:
     """Read what ``write_static`` wrote. Raises ZooError where it is missing or of another grid."""
-    from eozoo_core.raster import RasterReader
-    from eozoo_core.tiles import Window
+    from eozoo_core.raster.read import RasterReader
+    from eozoo_core.raster.tiles import Window
 
     with RasterReader(path) as reader:
         grid.check_shape((reader.info.grid.height, reader.info.grid.width), path)

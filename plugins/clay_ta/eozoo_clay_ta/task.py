@@ -46,7 +46,7 @@ class ClayTa(Task):
 
     def predictor(self, run: Run) -> Predictor:
         """Return a function of windows in physical units; see ``predicting.INPUTS`` for the arrays."""
-        from eozoo_clay_ta.predicting import make_predictor
+        from eozoo_clay_ta.predict import make_predictor
 
         return make_predictor(run, self.settings, self.registry)
 
@@ -58,28 +58,28 @@ class ClayTa(Task):
 
     def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
         """Write maps; see ``inference``."""
-        from eozoo_clay_ta.inference import infer
+        from eozoo_clay_ta.infer import infer
 
         return infer(run, self.settings, source, dest, self.registry)
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Simulate scenes on a small part of the grid and prepare them; see ``sampling``."""
-        from eozoo_clay_ta.sampling import make_sample
+        from eozoo_clay_ta.demo.sample import make_sample
 
         return make_sample(root)
 
     def plan(self, run: Run) -> Plan:
         """Count samples, parameters and steps."""
-        from eozoo_clay_ta.planning import make_plan
+        from eozoo_clay_ta.plan import make_plan
 
         return make_plan(self.settings, self.registry)
 
     def network(self, run: Run | None = None) -> Network:
         """Encoder and head, the auxiliary convolution too."""
-        from eozoo_clay_ta.planning import describe
+        from eozoo_clay_ta.plan import describe
 
-        return describe(self, run)
+        return describe(self.settings.model, self.registry, self.outputs(), run)
 
     def check(self, findings: Findings) -> None:
         """Samples in physical units, their statistics, temperatures, and what splits share."""
@@ -89,16 +89,16 @@ class ClayTa(Task):
 
     def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
         """Return the pictures that evaluation and inference have drawn, and one of a sample."""
-        from eozoo_clay_ta.inspecting import inspect_chunk
+        from eozoo_clay_ta.prepare.inspect_chunk import inspect_chunk
 
         _, picture = inspect_chunk("", 0, Path(self.settings.runtime.patch_dir))
         return [picture, *sorted((run.path / "eval_test").glob("*.png")), run.path / "eval_test" / "report.html"]
 
     def prepare_build_index(self) -> list[Path]:
         """Match scenes with stations; print what was dropped and why."""
-        from eozoo_clay_ta.base import say
+        from eozoo_clay_ta.encoder_weights import say
         from eozoo_clay_ta.grid import KoGrid
-        from eozoo_clay_ta.index import build_index
+        from eozoo_clay_ta.prepare.index import build_index
 
         folder = Path(self.settings.runtime.index_dir)
         grid = KoGrid(**self.settings.data.grid.model_dump())
@@ -108,8 +108,8 @@ class ClayTa(Task):
 
     def prepare_build_patches(self) -> list[Path]:
         """Cut, check and normalise the samples; print how many each check dropped."""
-        from eozoo_clay_ta.base import say
-        from eozoo_clay_ta.patches import PatchBuilder
+        from eozoo_clay_ta.encoder_weights import say
+        from eozoo_clay_ta.prepare.patches import PatchBuilder
 
         files, report = PatchBuilder(self.settings).build()
         for split, counts in report.items():
@@ -118,7 +118,7 @@ class ClayTa(Task):
 
     def prepare_inspect(self) -> list[Path]:
         """Print what a chunk holds; return the picture of one sample."""
-        from eozoo_clay_ta.inspecting import inspect_chunk
+        from eozoo_clay_ta.prepare.inspect_chunk import inspect_chunk
 
         options = self.settings.prepare.inspect
         text, picture = inspect_chunk(options.file, options.idx, Path(self.settings.runtime.patch_dir))
@@ -127,8 +127,8 @@ class ClayTa(Task):
 
     def prepare_simulate(self) -> list[Path]:
         """Write a synthetic data set on ``data.grid``."""
+        from eozoo_clay_ta.demo.products import simulate
         from eozoo_clay_ta.grid import KoGrid
-        from eozoo_clay_ta.simulate import simulate
 
         options = self.settings.prepare.simulate
         if Path(options.out).exists() and any(Path(options.out).iterdir()):

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from eozoo_core import ZooError
-from eozoo_core.base import Base
-from eozoo_core.fit import fit
-from eozoo_core.launch import all_reduce_sums, launch
-from eozoo_core.loading import epoch_order, share_of
-from eozoo_core.optim import Schedule, make_optimizer, pooled_step
-from eozoo_core.schedules import make_schedule
+from eozoo_core.run.frozen import Base
+from eozoo_core.train.fit import fit
+from eozoo_core.train.launch import all_reduce_sums, launch
+from eozoo_core.train.loading import epoch_order, share_of
+from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.schedule import Schedule, make_schedule
+from eozoo_core.train.step import pooled_step
 
-from eozoo_clay_ta.base import first_encoder, saved_encoder, say
 from eozoo_clay_ta.chunks import SCHEMA, PatchStore
 from eozoo_clay_ta.climatology import Climatology
+from eozoo_clay_ta.encoder_weights import first_encoder, saved_encoder, say
 from eozoo_clay_ta.features import Features, cached_features
 from eozoo_clay_ta.model import CentreRidge, TaModel, build_model, context_of, features_are_fixed
 from eozoo_clay_ta.parts import Loss, loss_sums, make_loss
-from eozoo_clay_ta.samples import CHANNELS, Normalisation, read_json
+from eozoo_clay_ta.sample_schema import CHANNELS, Normalisation, read_json
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -159,9 +160,9 @@ def check_splits(folder: Path, stores: dict[str, PatchStore]) -> None:
 
 def keep_beside(run: Run, folder: Path, store: PatchStore, norm: Normalisation) -> None:
     """Put into the run what maps and scores need beside the weights: static fields and the climatology."""
-    from eozoo_core.checkpoint import write_atomic
+    from eozoo_core.run.checkpoint import write_atomic
 
-    from eozoo_clay_ta.base import is_first_process
+    from eozoo_clay_ta.encoder_weights import is_first_process
 
     if not is_first_process():
         return
@@ -190,7 +191,7 @@ def solve_ridge(model: CentreRidge, store: PatchStore, penalty: float) -> None:
 
 def load_model(run: Run, settings: ClaySettings, registry: Registry | None = None) -> TaModel:
     """Return best.pt of a run, whole, in eval mode, on the CPU. Raises ZooError where a tensor does not fit."""
-    from eozoo_core.checkpoint import load_module
+    from eozoo_core.run.checkpoint import load_module
 
     content = run.load("best")
     state = content["model"]

@@ -26,12 +26,12 @@ def tiny_reference(parity):
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """10 scenes and 12 stations on 24 x 24 pixels, prepared: settings with its paths (do not change the files)."""
+    from eozoo_clay_ta.demo.products import simulate
+    from eozoo_clay_ta.demo.sample import sample_settings
     from eozoo_clay_ta.grid import KoGrid
-    from eozoo_clay_ta.index import build_index
-    from eozoo_clay_ta.patches import PatchBuilder
-    from eozoo_clay_ta.sampling import sample_settings
+    from eozoo_clay_ta.prepare.index import build_index
+    from eozoo_clay_ta.prepare.patches import PatchBuilder
     from eozoo_clay_ta.settings import GridSettings, SimulateSettings
-    from eozoo_clay_ta.simulate import simulate
 
     root = tmp_path_factory.mktemp("prepared")
     part = GridSettings(width=24, height=24, left=-540_000.0, top=20_000.0)

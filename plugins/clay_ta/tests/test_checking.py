@@ -10,7 +10,7 @@ import pytest
 from eozoo_clay_ta.chunks import open_chunk, write_chunk
 from eozoo_clay_ta.task import ClayTa
 from eozoo_core.checking import Findings
-from eozoo_core.config import load_settings, to_dict
+from eozoo_core.settings.config import load_settings, to_dict
 
 
 @pytest.fixture

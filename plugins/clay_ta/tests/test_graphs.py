@@ -6,14 +6,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from eozoo.exporting import export
+from eozoo.export import export
 from eozoo.registry import Registry
 from eozoo_clay_ta.graphs import calendar
-from eozoo_clay_ta.samples import KELVIN, time7
+from eozoo_clay_ta.sample_schema import KELVIN, time7
 from eozoo_clay_ta.settings import ClaySettings
 from eozoo_clay_ta.task import ClayTa
 from eozoo_core import Run
-from eozoo_core.config import load_settings, to_dict
+from eozoo_core.settings.config import load_settings, to_dict
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eozoo_clay_ta.grid import KoGrid
-from eozoo_clay_ta.index import Row, _split_times, build_index, check_leakage, read_rows
+from eozoo_clay_ta.prepare.index import Row, _split_times, build_index, check_leakage, read_rows
 from eozoo_clay_ta.settings import IndexSettings
 from eozoo_core import ZooError
 

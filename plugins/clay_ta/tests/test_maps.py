@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from eozoo_clay_ta.centre_maps import node_rows, predict_map, spread, usable_centres
 from eozoo_clay_ta.grid import KoGrid
-from eozoo_clay_ta.mapping import node_rows, predict_map, spread, usable_centres
 from eozoo_clay_ta.model import build_model
-from eozoo_clay_ta.samples import Normalisation, one_hot, time7, windows
+from eozoo_clay_ta.sample_schema import Normalisation, one_hot, time7, windows
 from eozoo_clay_ta.scenes import Scene
 from eozoo_clay_ta.settings import ClayInfer, ClayModel
 from eozoo_clay_ta.solar import zenith
@@ -126,7 +126,7 @@ def test_whole_verb_on_real_files(prepared, tmp_path):
     import rasterio
     from eozoo_clay_ta.task import ClayTa
     from eozoo_core import Run, ZooError
-    from eozoo_core.config import load_settings, to_dict
+    from eozoo_core.settings.config import load_settings, to_dict
 
     sets = ["model.type=clay_free", "train.epochs=2", "train.schedule.warmup_steps=0", "infer.unit=K"]
     settings = load_settings(ClayTa.Settings, None, sets, to_dict(prepared))

@@ -6,12 +6,12 @@ import torch
 from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.clay import ClayEncoder, ClaySize
 from eozoo_clay_ta.model import CentreRidge, ClayRegressor, build_model, context_of, features_are_fixed
-from eozoo_clay_ta.samples import Normalisation
+from eozoo_clay_ta.sample_schema import Normalisation
 from eozoo_clay_ta.settings import ClayModel
 from eozoo_clay_ta.training import solve_ridge
 from eozoo_core import ZooError
-from eozoo_core.checkpoint import load_module
-from eozoo_core.config import build_settings
+from eozoo_core.run.checkpoint import load_module
+from eozoo_core.settings.config import build_settings
 
 NORM = Normalisation(np.zeros(19, np.float32), np.ones(19, np.float32), 12.0, 10.0)
 

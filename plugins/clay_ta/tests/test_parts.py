@@ -8,12 +8,12 @@ import torch
 from eozoo.registry import Registry
 from eozoo_clay_ta.model import CONTEXT, MapNetwork
 from eozoo_clay_ta.parts import loss_sums, make_network, squared_error
-from eozoo_clay_ta.samples import Normalisation
+from eozoo_clay_ta.sample_schema import Normalisation
 from eozoo_clay_ta.settings import ClaySettings
 from eozoo_clay_ta.task import ClayTa
 from eozoo_core import Port, Run, Spec, ZooError, hookimpl
-from eozoo_core.config import load_settings, to_dict
 from eozoo_core.settings import Named
+from eozoo_core.settings.config import load_settings, to_dict
 
 NORM = Normalisation(np.zeros(19, np.float32), np.ones(19, np.float32), 12.0, 10.0)
 QUARTIC = Spec(

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from eozoo_clay_ta.chunks import PatchStore, check_chunk, chunk_path, open_chunk, write_chunk
-from eozoo_clay_ta.cutting import Job, cut_job, in_order
-from eozoo_clay_ta.index import read_rows
-from eozoo_clay_ta.inspecting import inspect_chunk
-from eozoo_clay_ta.patches import PatchBuilder
-from eozoo_clay_ta.samples import NAMES, SZA, Normalisation, one_hot, read_statistics, time7, windows
+from eozoo_clay_ta.prepare.cut import Job, cut_job, in_order
+from eozoo_clay_ta.prepare.index import read_rows
+from eozoo_clay_ta.prepare.inspect_chunk import inspect_chunk
+from eozoo_clay_ta.prepare.patches import PatchBuilder
+from eozoo_clay_ta.sample_schema import NAMES, SZA, Normalisation, one_hot, read_statistics, time7, windows
 from eozoo_clay_ta.scenes import ScenePaths, read_scene, stamp_time
 from eozoo_clay_ta.static import read_static, static_file
 from eozoo_core import ZooError
@@ -130,7 +130,7 @@ def test_checks_and_their_counts(prepared):
 
 
 def test_interrupted_and_continued_equals_uninterrupted(prepared, tmp_path, monkeypatch):
-    from eozoo_clay_ta import patches
+    from eozoo_clay_ta.prepare import patches
 
     settings, flushed = elsewhere(prepared, tmp_path), []
 

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 from eozoo_clay_ta.channels import BT, RF, channel
+from eozoo_clay_ta.demo.products import write_l1b
 from eozoo_clay_ta.grid import KoGrid
 from eozoo_clay_ta.scenes import ScenePaths, find_scenes, l1b_name, read_channel, read_scene, stamp_time
-from eozoo_clay_ta.simulate import write_l1b
 from eozoo_core import ZooError
 
 GRID = KoGrid(12, 10, left=-40_000.0, top=60_000.0)

@@ -13,7 +13,7 @@ from eozoo_clay_ta.evaluation import add_skill, persistence, score
 from eozoo_clay_ta.task import ClayTa
 from eozoo_clay_ta.training import check_splits
 from eozoo_core import Run, ZooError
-from eozoo_core.config import load_settings, to_dict
+from eozoo_core.settings.config import load_settings, to_dict
 
 SHORT = ["train.epochs=2", "train.batch_size=16", "model.encoder_input_size=8", "train.schedule.warmup_steps=0"]
 
@@ -132,8 +132,8 @@ def test_scores_tables_and_page(frozen):
 def test_maps_against_stations(frozen, prepared, tmp_path):
     """A map that holds the row number everywhere is compared at the stations' rows."""
     from eozoo_clay_ta.grid import KoGrid
-    from eozoo_clay_ta.index import read_rows
-    from eozoo_core.cog import Band, CogWriter
+    from eozoo_clay_ta.prepare.index import read_rows
+    from eozoo_core.raster.cog import Band, CogWriter
 
     rows = [r for part in read_rows(Path(prepared.runtime.index_dir) / "index_test.csv", 1000) for r in part]
     stamp = "".join(c for c in rows[0].timestamp_utc if c.isdigit())

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eozoo_core.checking import Channel, Findings, Item, Place, Split, channel, inspect, inspect_apart, place_of
+from eozoo_core.checking import Channel, Findings, Item, Place, Split, channel, check_splits, judge_splits, place_of
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid, RasterInfo, read_info
-from eozoo_core.tiles import Window
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import RasterInfo, read_info
+from eozoo_core.raster.tiles import Window
 
 from eozoo_gedi_sparse.data import SparseTiles
 from eozoo_gedi_sparse.pairs import Pair, Pairs, chosen_names, files_of, make_pair, unpaired
-from eozoo_gedi_sparse.placing import patch_grids
+from eozoo_gedi_sparse.patch_places import patch_grids
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def check(settings: GediSettings, findings: Findings) -> None:
     if not splits or channels is None:
         return
     label = _LABELS[settings.data.unit]
-    seen = inspect(findings, splits, channels, label, _REMEDIES)
-    inspect_apart(findings, splits, *_gap(settings, splits, grids))
+    seen = check_splits(findings, splits, channels, label, _REMEDIES)
+    judge_splits(findings, splits, *_gap(settings, splits, grids))
     _judge_sizes(settings.data, seen, findings)
     if shown := next((one for one in seen.values() if one.best), None):
         findings.picture(shown.shown, lambda: _panels(shown, channels, label))

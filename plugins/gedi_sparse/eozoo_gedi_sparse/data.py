@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import open_reader
-from eozoo_core.tiles import Window
+from eozoo_core.raster.read import open_reader
+from eozoo_core.raster.tiles import Window
 from torch.utils.data import Dataset
 
 from eozoo_gedi_sparse.pairs import Pair, Pairs, find_pairs
 from eozoo_gedi_sparse.settings import DataSettings
 
 if TYPE_CHECKING:
-    from eozoo_core.loading import Draw
+    from eozoo_core.train.loading import Draw
 
 
 def sparse_tiles(

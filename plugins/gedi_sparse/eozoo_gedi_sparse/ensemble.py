@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from eozoo_core.checkpoint import load_module
 from eozoo_core.errors import ZooError
-from eozoo_core.launch import resolve_device, set_threads
-from eozoo_core.run import Run
+from eozoo_core.run.checkpoint import load_module
+from eozoo_core.run.directory import Run
+from eozoo_core.train.launch import resolve_device, set_threads
 
 from eozoo_gedi_sparse.losses import SparseLoss
 from eozoo_gedi_sparse.regressor import SparseRegressor

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eozoo_gedi_sparse.baseline import Baselines
+from eozoo_gedi_sparse.baselines import Baselines
 from eozoo_gedi_sparse.calibration import Collected, clustered_intervals, judge, variance_scale
-from eozoo_gedi_sparse.collecting import collect
 from eozoo_gedi_sparse.data import SparseTiles
 from eozoo_gedi_sparse.ensemble import combine, load_draws, member_runs
 from eozoo_gedi_sparse.evaluation_files import Judged, write_files
+from eozoo_gedi_sparse.label_predictions import collect
 from eozoo_gedi_sparse.pairs import find_pairs
 from eozoo_gedi_sparse.scoring import TileScores
 from eozoo_gedi_sparse.training import folders

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core.checkpoint import write_atomic
-from eozoo_core.plots import density_scatter
-from eozoo_core.report import Picture, Table, Text, write_report
+from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.score.plots import density_scatter
+from eozoo_core.score.report import Picture, Table, Text, write_report
 
 from eozoo_gedi_sparse.calibration import Collected
 from eozoo_gedi_sparse.diagnostics import draw_calibration, draw_most_certain, draw_residuals

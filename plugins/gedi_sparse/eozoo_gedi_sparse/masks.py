@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid, read_info
-from eozoo_core.tiles import Window
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import read_info
+from eozoo_core.raster.tiles import Window
 
 from eozoo_gedi_sparse.prepare.mosaic import Mosaic
 

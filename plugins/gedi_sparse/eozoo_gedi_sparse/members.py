@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from eozoo_core.errors import Interrupted, ZooError
 from eozoo_core.progress import progress_bar
-from eozoo_core.run import Run
+from eozoo_core.run.directory import Run
 
 from eozoo_gedi_sparse.ensemble import member_settings
 from eozoo_gedi_sparse.training import train

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError, did_you_mean, no_split
-from eozoo_core.raster import Grid, RasterInfo, open_reader
-from eozoo_core.tiles import Window
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import RasterInfo, open_reader
+from eozoo_core.raster.tiles import Window
 from rasterio import Affine
 
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings

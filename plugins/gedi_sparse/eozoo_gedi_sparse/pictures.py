@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.plots import Panel, quicklook
-from eozoo_core.raster import open_reader
+from eozoo_core.raster.read import open_reader
+from eozoo_core.score.plots import Panel, quicklook
 from eozoo_core.task import Sample
 
 _TITLES = {

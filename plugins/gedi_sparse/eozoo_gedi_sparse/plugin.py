@@ -31,7 +31,7 @@ def eozoo_models() -> list[Spec]:
     return [
         Spec(
             "gedi_unet",
-            "eozoo_gedi_sparse.nets:gedi_unet",
+            "eozoo_gedi_sparse.networks:gedi_unet",
             "U-Net for mean and log-variance, 17 million parameters, any bands and size",
             takes=(_IMAGE,),
             gives=(_MEAN, _LOG_SCALE),
@@ -40,7 +40,7 @@ def eozoo_models() -> list[Spec]:
         ),
         Spec(
             "timm_unet",
-            "eozoo_gedi_sparse.nets:timm_unet",
+            "eozoo_gedi_sparse.networks:timm_unet",
             "U-Net around any timm encoder, any bands and size",
             needs=(("timm", "timm>=1.0"),),
             takes=(_IMAGE,),
@@ -50,7 +50,7 @@ def eozoo_models() -> list[Spec]:
         ),
         Spec(
             "context_net",
-            "eozoo_gedi_sparse.nets:context_net",
+            "eozoo_gedi_sparse.networks:context_net",
             "Small network for a few hundred shots: pixel, neighbourhood means, one hidden layer",
             takes=(_IMAGE,),
             gives=(_MEAN, _LOG_SCALE),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from eozoo_core.metrics import RegressionMetrics
+from eozoo_core.score.metrics import RegressionMetrics
 
 from eozoo_gedi_sparse.losses import SparseLoss
 

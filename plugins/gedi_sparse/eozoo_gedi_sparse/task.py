@@ -93,7 +93,7 @@ class GediSparse(Task):
 
     def train(self, run: Run) -> None:
         """Train every member, fit the factor of their variances, and score the test split where there is one."""
-        from eozoo_core.run import is_first_process
+        from eozoo_core.run.rank import is_first_process
 
         from eozoo_gedi_sparse.evaluation import fit_variance_scale
         from eozoo_gedi_sparse.members import train_members
@@ -132,9 +132,9 @@ class GediSparse(Task):
 
     def network(self, run: Run | None = None) -> Network:
         """Every member counted; untrained, with the documented bands."""
-        from eozoo_gedi_sparse.describing import describe
+        from eozoo_gedi_sparse.describe import describe
 
-        return describe(self, run)
+        return describe(self.settings, self.registry, self.outputs(), run)
 
     def graph(self, run: Run) -> Graph:
         """All members as one graph, from raw bands to the maps."""
@@ -153,7 +153,7 @@ class GediSparse(Task):
         """Write a synthetic landscape with GEDI-like tracks; its settings train on it in about two minutes."""
         import numpy as np
 
-        from eozoo_gedi_sparse.landscape import write_landscape
+        from eozoo_gedi_sparse.demo.landscape import write_landscape
 
         made = write_landscape(root)
         settings = GediSettings(

@@ -7,7 +7,7 @@ import torch
 from eozoo_core.errors import ZooError, did_you_mean
 from torch import nn
 
-from eozoo_gedi_sparse.blocks import DoubleConv, Up, crop, pad_right_bottom
+from eozoo_gedi_sparse.layers import DoubleConv, Up, crop, pad_right_bottom
 
 # Transformers are built for one image size unless asked otherwise, each family in its own words; the first that the
 # encoder accepts is taken, and convolutional ones accept only the last.

@@ -1,4 +1,4 @@
-"""Training one network: data, statistics, model, and the step and validation that ``eozoo_core.fit`` calls."""
+"""Training one network: data, statistics, model, and the step and validation that ``eozoo_core.train.fit`` calls."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
-from eozoo_core.area import note_area
 from eozoo_core.errors import ZooError
-from eozoo_core.fit import fit
-from eozoo_core.launch import all_reduce_sums, launch
-from eozoo_core.loading import Loader, share_of
-from eozoo_core.memory import predict_memory
-from eozoo_core.optim import Sums, make_optimizer, make_scheduler, pooled_step
-from eozoo_core.position import Timetable
-from eozoo_core.statistics import ChannelStatistics
+from eozoo_core.raster.georeference import note_area
+from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task import Plan
+from eozoo_core.train.fit import fit
+from eozoo_core.train.launch import all_reduce_sums, launch
+from eozoo_core.train.loading import Loader, share_of
+from eozoo_core.train.memory import predict_memory
+from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.schedule import make_scheduler
+from eozoo_core.train.step import Sums, pooled_step
+from eozoo_core.train.timetable import Timetable
 
-from eozoo_gedi_sparse.baseline import BaselineFit, Baselines
+from eozoo_gedi_sparse.baselines import BaselineFit, Baselines
 from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows, training_arrays
 from eozoo_gedi_sparse.losses import MeanLoss, SparseLoss
 from eozoo_gedi_sparse.pairs import Pairs, check_disjoint, find_pairs

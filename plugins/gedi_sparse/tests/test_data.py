@@ -5,7 +5,7 @@ import pytest
 import rasterio
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_core.loading import Draw
+from eozoo_core.train.loading import Draw
 from eozoo_gedi_sparse.data import TrainingWindows, labelled_count, sparse_tiles, training_arrays
 from eozoo_gedi_sparse.pairs import check_disjoint, find_pairs
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from eozoo.exporting import export
+from eozoo.export import export
 from eozoo.registry import Registry
 from eozoo_core import Run
-from eozoo_core.cog import Band, CogWriter
-from eozoo_core.config import load_settings
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid
-from eozoo_gedi_sparse.landscape import write_landscape
+from eozoo_core.raster.cog import Band, CogWriter
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.settings.config import load_settings
+from eozoo_gedi_sparse.demo.landscape import write_landscape
 from eozoo_gedi_sparse.members import check_ended
 from eozoo_gedi_sparse.prepare.settings import TotalsSettings
 from eozoo_gedi_sparse.prepare.totals import make_totals

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import rasterio
 from eozoo_gedi_sparse.data import labelled_count, sparse_tiles
-from eozoo_gedi_sparse.fields import noise, unit
-from eozoo_gedi_sparse.landscape import World, shots, write_landscape
+from eozoo_gedi_sparse.demo.landscape import shots, write_landscape
+from eozoo_gedi_sparse.demo.random_fields import noise, unit
+from eozoo_gedi_sparse.demo.world import World
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings
 
 SMALL = {"tiles": (9, 2, 2), "size": 48, "scene": (96, 128)}

@@ -8,18 +8,18 @@ import pytest
 import rasterio
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import read_info
-from eozoo_core.tiles import Window
-from eozoo_gedi_sparse.collecting import collect
+from eozoo_core.raster.read import read_info
+from eozoo_core.raster.tiles import Window
 from eozoo_gedi_sparse.data import sparse_tiles
+from eozoo_gedi_sparse.label_predictions import collect
 from eozoo_gedi_sparse.losses import mse
 from eozoo_gedi_sparse.pairs import check_disjoint, find_pairs
-from eozoo_gedi_sparse.placing import patch_grids
-from eozoo_gedi_sparse.prepare.blocks import Placed, assign_blocks, make_blocks, require_disjoint
+from eozoo_gedi_sparse.patch_places import patch_grids
 from eozoo_gedi_sparse.prepare.grids import apply
 from eozoo_gedi_sparse.prepare.patches import make_patches
 from eozoo_gedi_sparse.prepare.scaling import backscatter, reflectance, s2_offset
 from eozoo_gedi_sparse.prepare.settings import PatchesSettings, StackSettings
+from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, require_disjoint
 from eozoo_gedi_sparse.prepare.stack import make_stack
 from eozoo_gedi_sparse.settings import DataSettings
 from hypothesis import given, settings

@@ -96,7 +96,7 @@ def test_seconds_of_the_real_run(real, tiles, tmp_path):
 
 
 def test_the_json_comes_from_these_data(real, tiles, result):
-    from eozoo_core.run import fingerprint
+    from eozoo_core.run.fingerprint import fingerprint
 
     assert result["data"] == fingerprint([f for n in real.TILES for f in tiles.files(n)], tiles.DATA)
     loaded = [tiles.load(n) for n in real.TILES]

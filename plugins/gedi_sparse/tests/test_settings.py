@@ -3,8 +3,8 @@ import sys
 
 import eozoo_gedi_sparse.plugin as plugin
 import pytest
-from eozoo_core.config import build_settings, load_settings, to_dict
 from eozoo_core.errors import ZooError
+from eozoo_core.settings.config import build_settings, load_settings, to_dict
 from eozoo_gedi_sparse.settings import DOCUMENTED, DOCUMENTED_BANDS, FEW_SHOTS, GediSettings
 
 
@@ -23,7 +23,7 @@ def test_documented_settings_are_those_of_the_document():
 
 
 def test_documented_options_build_the_documented_network():
-    from eozoo_gedi_sparse.nets import gedi_unet
+    from eozoo_gedi_sparse.networks import gedi_unet
 
     network = gedi_unet(in_channels=14, **load_settings(GediSettings, DOCUMENTED).model.options)
     assert sum(p.numel() for p in network.parameters()) == 17_250_818
@@ -81,7 +81,7 @@ def test_the_plugin_module_is_light():
 
 
 def test_few_shots_settings_build_their_network():
-    from eozoo_gedi_sparse.nets import context_net
+    from eozoo_gedi_sparse.networks import context_net
 
     s = load_settings(GediSettings, FEW_SHOTS)
     assert s.model.name == "context_net"

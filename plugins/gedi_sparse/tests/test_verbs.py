@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from eozoo import load_run
 from eozoo.cli import main
 from eozoo_core import ZooError
-from eozoo_gedi_sparse.landscape import write_landscape
+from eozoo_gedi_sparse.demo.landscape import write_landscape
 from eozoo_gedi_sparse.settings import DOCUMENTED, DOCUMENTED_BANDS
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core.checking import Findings, Item, Place, Seen, Split, channel, inspect, inspect_apart, inspect_times
+from eozoo_core.checking import Findings, Item, Place, Seen, Split, channel, check_splits, judge_splits, judge_times
 from eozoo_core.checking.findings import listed, of_all
 from eozoo_core.errors import ZooError
 
 from eozoo_prithvi_refine.data import RefineTiles, find_tiles
-from eozoo_prithvi_refine.product_pixels import KM_PER_DEGREE
+from eozoo_prithvi_refine.prepare.pixels import KM_PER_DEGREE
 from eozoo_prithvi_refine.settings import BANDS
 from eozoo_prithvi_refine.tile_files import KEYS, read_sidecar
 
@@ -39,12 +39,12 @@ def check(settings: PrithviSettings, findings: Findings) -> None:
             splits.append(_split(name, _stage1(settings, files, name, findings), codes[name]))
     if not splits:
         return
-    seen = inspect(findings, splits, _CHANNELS)
+    seen = check_splits(findings, splits, _CHANNELS)
     _judge_sides(settings.data.tile_size, seen, findings)
     _tell_codes(codes, findings)
-    inspect_apart(findings, splits, remedy="tiles made by 'prepare tiles' from GeoTIFFs say where they lie")
+    judge_splits(findings, splits, remedy="tiles made by 'prepare tiles' from GeoTIFFs say where they lie")
     _judge_places(splits, findings)
-    inspect_times(findings, splits, by_time=False)
+    judge_times(findings, splits, by_time=False)
     if runtime.stage1_dir is None:
         findings.ok("input", "the target, degraded: runtime.stage1_dir is not set")
     if shown := next((one for one in seen.values() if one.best), None):
@@ -171,7 +171,7 @@ def _judge_places(splits: list[Split], findings: Findings) -> None:
 def _panels(seen: Seen, settings: PrithviSettings) -> list[Any]:
     """Input and target in true-to-unit bands, and what is valid."""
     from eozoo_core.checking.preview import valid_panel
-    from eozoo_core.plots import Panel
+    from eozoo_core.score.plots import Panel
 
     assert seen.best is not None
     number, item = seen.best

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid
-from eozoo_core.tiles import Window
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.tiles import Window
 
 Pair = tuple[float, float]
 UNKNOWN: Pair = (float("nan"), float("nan"))
@@ -77,7 +77,7 @@ def date_in_tags(path: Path) -> str:
     TIFFTAG_DATETIME is not looked at: it says when the file was written.
     """
     import rasterio
-    from eozoo_core.raster import gdal
+    from eozoo_core.raster.read import gdal
 
     with gdal(path, "cannot be read as a raster"), rasterio.open(path) as file:
         tags = {key.lower(): text for key, text in file.tags().items()}

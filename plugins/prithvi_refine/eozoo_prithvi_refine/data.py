@@ -12,7 +12,7 @@ import torch
 from eozoo_core.errors import ZooError, no_split
 
 from eozoo_prithvi_refine.coordinates import location_in, time_in
-from eozoo_prithvi_refine.degrade import degrade
+from eozoo_prithvi_refine.degradation import degrade
 from eozoo_prithvi_refine.settings import DataSettings
 from eozoo_prithvi_refine.tile_files import Tile, read_sidecar, read_stage1, read_tile
 

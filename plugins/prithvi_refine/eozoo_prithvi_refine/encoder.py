@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
-from eozoo_core.patching import embed_patches
+from eozoo_core.layers import embed_patches
 from timm.models.vision_transformer import Block
 from torch import nn
 from torch.utils.checkpoint import checkpoint

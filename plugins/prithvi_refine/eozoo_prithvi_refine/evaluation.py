@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from eozoo_core.report import Picture, Table, Text, write_report
+from eozoo_core.score.report import Picture, Table, Text, write_report
 
-from eozoo_prithvi_refine.baseline import Baselines
-from eozoo_prithvi_refine.build import load_model, mixed_precision
+from eozoo_prithvi_refine.assemble import load_model, mixed_precision
+from eozoo_prithvi_refine.baselines import Baselines
 from eozoo_prithvi_refine.data import RefineTiles, collate, find_tiles, inputs
 from eozoo_prithvi_refine.pictures import grid, save_png
 from eozoo_prithvi_refine.scoring import RefineScores, tile_sums

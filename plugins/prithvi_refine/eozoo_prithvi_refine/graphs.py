@@ -9,10 +9,10 @@ import torch
 from eozoo_core.task import Graph
 from torch import nn
 
-from eozoo_prithvi_refine.build import load_model
+from eozoo_prithvi_refine.assemble import load_model
+from eozoo_prithvi_refine.demo.landscape import landscape
 from eozoo_prithvi_refine.positions import resize_table
 from eozoo_prithvi_refine.settings import BANDS, BIOMES
-from eozoo_prithvi_refine.synthetic import landscape
 
 if TYPE_CHECKING:
     from eozoo_core import Run

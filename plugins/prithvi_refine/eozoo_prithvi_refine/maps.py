@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from eozoo_core.cog import Band, CogWriter
 from eozoo_core.errors import ZooError
-from eozoo_core.mapping import Tiling, predict_raster
 from eozoo_core.progress import progress_bar
-from eozoo_core.raster import Reader, open_reader
+from eozoo_core.raster.cog import Band, CogWriter
+from eozoo_core.raster.predict import Tiling, predict_raster
+from eozoo_core.raster.read import Reader, open_reader
 
 from eozoo_prithvi_refine import coordinates
-from eozoo_prithvi_refine.batches import checked
-from eozoo_prithvi_refine.build import load_model, mixed_precision
-from eozoo_prithvi_refine.products import band_numbers, date_in, month_in
+from eozoo_prithvi_refine.assemble import load_model, mixed_precision
+from eozoo_prithvi_refine.predict_inputs import checked
+from eozoo_prithvi_refine.prepare.products import band_numbers, date_in, month_in
 from eozoo_prithvi_refine.settings import BANDS
 from eozoo_prithvi_refine.tile_files import check_reflectance, read_npz, read_sidecar, read_tile, write_npz
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.checkpoint import write_atomic
+from eozoo_core.run.checkpoint import write_atomic
 
 _GREY = 0.72
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid, RasterReader
-from eozoo_core.tiles import Window
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import RasterReader
+from eozoo_core.raster.tiles import Window
 
 from eozoo_prithvi_refine.coordinates import at, known, location_of
-from eozoo_prithvi_refine.product_pixels import KM_PER_DEGREE
-from eozoo_prithvi_refine.products import Product
+from eozoo_prithvi_refine.prepare.pixels import KM_PER_DEGREE
+from eozoo_prithvi_refine.prepare.products import Product
 from eozoo_prithvi_refine.settings import BIOMES
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ def eozoo_models() -> list[Spec]:
     ]
     refiner = Spec(
         "prithvi_refiner",
-        "eozoo_prithvi_refine.models:prithvi_refiner",
+        "eozoo_prithvi_refine.registered:prithvi_refiner",
         "Prithvi with LoRA, metadata and a full-resolution ConvNeXt head; returns image and features",
         needs=(*needs, ("peft", "peft>=0.17"), ("bitsandbytes", "bitsandbytes>=0.48")),
         takes=(_IMAGE, *_CODES),

@@ -41,7 +41,7 @@ class PrithviRefine(Task):
 
     def train(self, run: Run) -> None:
         """Train refiner and discriminator, and score the test split where there is one."""
-        from eozoo_core.run import is_first_process
+        from eozoo_core.run.rank import is_first_process
 
         from eozoo_prithvi_refine.training import train
 
@@ -51,7 +51,7 @@ class PrithviRefine(Task):
 
     def plan(self, run: Run) -> Plan:
         """Tiles found, parameters, steps, and predicted memory."""
-        from eozoo_prithvi_refine.planning import plan
+        from eozoo_prithvi_refine.plan import plan
 
         return plan(self.settings, self.registry)
 
@@ -80,9 +80,9 @@ class PrithviRefine(Task):
 
     def network(self, run: Run | None = None) -> Network:
         """The refiner without its discriminator; quantised weights count as what they stand for."""
-        from eozoo_prithvi_refine.planning import describe
+        from eozoo_prithvi_refine.plan import describe
 
-        return describe(self, run)
+        return describe(self.settings.model, self.outputs(), run)
 
     def graph(self, run: Run) -> Graph:
         """The refiner with plain float32 weights, for windows of ``infer.window`` pixels."""
@@ -98,13 +98,13 @@ class PrithviRefine(Task):
 
     def prepare_tiles(self) -> list[Path]:
         """Cut products into tiles; see ``prepare.prepare_tiles``."""
-        from eozoo_prithvi_refine.prepare import prepare_tiles
+        from eozoo_prithvi_refine.prepare.tiles import prepare_tiles
 
         return prepare_tiles(self.settings)
 
     def prepare_season_pairs(self) -> list[Path]:
         """Pair each tile with the date before it; see ``prepare.prepare_season_pairs``."""
-        from eozoo_prithvi_refine.prepare import prepare_season_pairs
+        from eozoo_prithvi_refine.prepare.tiles import prepare_season_pairs
 
         return prepare_season_pairs(self.settings)
 
@@ -116,7 +116,7 @@ class PrithviRefine(Task):
         """
         import numpy as np
 
-        from eozoo_prithvi_refine.synthetic import landscape, write_world
+        from eozoo_prithvi_refine.demo.landscape import landscape, write_world
 
         world = write_world(root)
         settings = PrithviSettings(
@@ -143,6 +143,6 @@ class PrithviRefine(Task):
 
     def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
         """Draw the report's tiles, and the scene before and after."""
-        from eozoo_prithvi_refine.showing import draw_demo
+        from eozoo_prithvi_refine.demo.pictures import draw_demo
 
         return draw_demo(run, sample, out)

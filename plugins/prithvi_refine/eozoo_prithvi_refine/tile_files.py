@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eozoo_core.checkpoint import write_atomic
 from eozoo_core.errors import ZooError
+from eozoo_core.run.checkpoint import write_atomic
 
 from eozoo_prithvi_refine.settings import BIOMES
 

@@ -1,4 +1,4 @@
-"""Training: generator and discriminator, one generator forward per step, through ``eozoo_core.fit``."""
+"""Training: generator and discriminator, one generator forward per step, through ``eozoo_core.train.fit``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
-from eozoo_core.base import Base
-from eozoo_core.fit import fit
-from eozoo_core.launch import all_reduce_sums, launch
-from eozoo_core.loading import Loader, share_of
-from eozoo_core.optim import Sums, make_optimizer, make_scheduler, pooled_step
+from eozoo_core.run.frozen import Base
+from eozoo_core.train.fit import fit
+from eozoo_core.train.launch import all_reduce_sums, launch
+from eozoo_core.train.loading import Loader, share_of
+from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.schedule import make_scheduler
+from eozoo_core.train.step import Sums, pooled_step
 
-from eozoo_prithvi_refine.baseline import fit_baselines
-from eozoo_prithvi_refine.build import model_to_train
+from eozoo_prithvi_refine.assemble import model_to_train
+from eozoo_prithvi_refine.baselines import fit_baselines
 from eozoo_prithvi_refine.data import RefineTiles, collate, inputs, open_splits
 from eozoo_prithvi_refine.discriminator import PatchDiscriminator, patch_weight
 from eozoo_prithvi_refine.losses import least_squares

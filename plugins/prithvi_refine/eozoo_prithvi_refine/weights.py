@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from eozoo_core import ZooError
-from eozoo_core.checkpoint import Receipt, load_module, load_weights
+from eozoo_core.run.checkpoint import Receipt, load_module, load_weights
 
 from eozoo_prithvi_refine.encoder import PrithviEncoder
 from eozoo_prithvi_refine.positions import position_table

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 from eozoo_core.checking import Findings
-from eozoo_core.config import load_settings
+from eozoo_core.settings.config import load_settings
+from eozoo_prithvi_refine.demo.landscape import write_world
 from eozoo_prithvi_refine.settings import PrithviSettings
-from eozoo_prithvi_refine.synthetic import write_world
 from eozoo_prithvi_refine.task import PrithviRefine
 from eozoo_prithvi_refine.tile_files import read_npz, write_npz
 

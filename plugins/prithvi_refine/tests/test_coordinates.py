@@ -9,17 +9,17 @@ import rasterio
 import torch
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
-from eozoo_core.config import load_settings
-from eozoo_core.raster import Grid
-from eozoo_core.tiles import Window
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.tiles import Window
+from eozoo_core.settings.config import load_settings
 from eozoo_prithvi_refine import coordinates
-from eozoo_prithvi_refine.batches import checked
 from eozoo_prithvi_refine.coordinates import known, location_in, location_of, time_in, time_of
 from eozoo_prithvi_refine.data import collate, inputs, open_splits
-from eozoo_prithvi_refine.models import prithvi_refiner
+from eozoo_prithvi_refine.demo.landscape import landscape, write_world
 from eozoo_prithvi_refine.positions import CoordinateEncoder
+from eozoo_prithvi_refine.predict_inputs import checked
+from eozoo_prithvi_refine.registered import prithvi_refiner
 from eozoo_prithvi_refine.settings import DataSettings, PrithviSettings
-from eozoo_prithvi_refine.synthetic import landscape, write_world
 from eozoo_prithvi_refine.task import PrithviRefine
 from eozoo_prithvi_refine.tile_files import read_npz
 from hypothesis import given

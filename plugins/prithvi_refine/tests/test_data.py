@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 from eozoo_core import ZooError
-from eozoo_core.loading import Draw
+from eozoo_core.train.loading import Draw
 from eozoo_prithvi_refine.data import RefineTiles, check_disjoint, collate, find_tiles, open_splits
-from eozoo_prithvi_refine.degrade import AIRLIGHT, degrade, draw_strengths
+from eozoo_prithvi_refine.degradation import AIRLIGHT, degrade, draw_strengths
+from eozoo_prithvi_refine.demo.landscape import landscape
+from eozoo_prithvi_refine.prepare.stage1 import write_stage1_outputs
 from eozoo_prithvi_refine.settings import DataSettings, DegradationSettings
-from eozoo_prithvi_refine.stage1 import write_stage1_outputs
-from eozoo_prithvi_refine.synthetic import landscape
 from eozoo_prithvi_refine.tile_files import read_tile, tile_arrays, write_npz
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from eozoo_prithvi_refine.frozen import freeze_linear, stored_int8
-from eozoo_prithvi_refine.models import prithvi_refiner
+from eozoo_prithvi_refine.registered import prithvi_refiner
 from torch import nn
 
 KINDS = ("int8", "nf4", "none")

@@ -7,19 +7,19 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from eozoo.exporting import export
+from eozoo.export import export
 from eozoo.registry import Registry
 from eozoo_core import Run
-from eozoo_core.base import keep_base
-from eozoo_core.config import load_settings
-from eozoo_prithvi_refine.adapt import adapt
-from eozoo_prithvi_refine.build import frozen_names
+from eozoo_core.run.frozen import keep_base
+from eozoo_core.settings.config import load_settings
+from eozoo_prithvi_refine.adapters import adapt
+from eozoo_prithvi_refine.assemble import frozen_names
+from eozoo_prithvi_refine.demo.landscape import landscape
 from eozoo_prithvi_refine.encoder import build_encoder
 from eozoo_prithvi_refine.graphs import dequantised, make_plain
-from eozoo_prithvi_refine.models import prithvi_refiner
 from eozoo_prithvi_refine.refiner import PrithviRefiner
+from eozoo_prithvi_refine.registered import prithvi_refiner
 from eozoo_prithvi_refine.settings import PrithviSettings
-from eozoo_prithvi_refine.synthetic import landscape
 from eozoo_prithvi_refine.task import PrithviRefine
 
 

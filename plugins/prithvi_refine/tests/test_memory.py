@@ -3,11 +3,11 @@
 import pytest
 import torch
 from eozoo.registry import Registry
-from eozoo_core.config import load_settings, read_yaml
-from eozoo_core.memory import follow
-from eozoo_prithvi_refine.adapt import adapt
+from eozoo_core.settings.config import load_settings, read_yaml
+from eozoo_core.train.memory import follow
+from eozoo_prithvi_refine.adapters import adapt
 from eozoo_prithvi_refine.encoder import build_encoder
-from eozoo_prithvi_refine.planning import as_stored, memory_of, skeleton
+from eozoo_prithvi_refine.plan import as_stored, memory_of, skeleton
 from eozoo_prithvi_refine.refiner import PrithviRefiner
 from eozoo_prithvi_refine.settings import LOWVR, ModelSettings, PrithviSettings, PrithviTrainSettings
 from eozoo_prithvi_refine.training import make_criterion

@@ -3,15 +3,15 @@
 import pytest
 import torch
 from eozoo_core import ZooError
-from eozoo_core.checkpoint import load_module
-from eozoo_core.config import build_settings
-from eozoo_prithvi_refine.adapt import adapt, merge
+from eozoo_core.run.checkpoint import load_module
+from eozoo_core.settings.config import build_settings
+from eozoo_prithvi_refine.adapters import adapt, merge
 from eozoo_prithvi_refine.convnext import ConvNeXtHead
 from eozoo_prithvi_refine.encoder import build_encoder
 from eozoo_prithvi_refine.fallback import Fallback
 from eozoo_prithvi_refine.metadata import Fusion, MetadataEmbedding, month_cycle
-from eozoo_prithvi_refine.models import prithvi_refiner
 from eozoo_prithvi_refine.refiner import PrithviRefiner, band_mapping, pad_to_multiple
+from eozoo_prithvi_refine.registered import prithvi_refiner
 from eozoo_prithvi_refine.settings import ModelSettings
 from hypothesis import given
 from hypothesis import settings as examples

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import rasterio
 from eozoo_core import ZooError
-from eozoo_core.config import load_settings
-from eozoo_prithvi_refine.prepare import Found, assign
-from eozoo_prithvi_refine.product_pixels import pixel_metres
-from eozoo_prithvi_refine.products import Product, date_in, month_in, offset_of
+from eozoo_core.settings.config import load_settings
+from eozoo_prithvi_refine.prepare.pixels import pixel_metres
+from eozoo_prithvi_refine.prepare.products import Product, date_in, month_in, offset_of
+from eozoo_prithvi_refine.prepare.tiles import Found, assign
 from eozoo_prithvi_refine.settings import PrithviPrepareSettings, PrithviSettings
 from eozoo_prithvi_refine.task import PrithviRefine
 from eozoo_prithvi_refine.tile_files import read_npz, read_tile
@@ -230,7 +230,7 @@ def test_places_stay_whole_and_seasons_are_balanced(tmp_path):
 def test_pixels_in_degrees_are_metres_at_their_latitude(tmp_path):
     file = write_band(tmp_path / "a.tif", np.ones((10, 10), np.uint8))
     with rasterio.open(file) as dataset:
-        from eozoo_core.raster import Grid
+        from eozoo_core.raster.georeference import Grid
 
         degrees = Grid(10, 10, rasterio.CRS.from_epsg(4326), rasterio.Affine(1e-4, 0, 5, 0, -1e-4, 60))
         assert pixel_metres(degrees) == pytest.approx(11.12 * 0.5**0.5, rel=0.01)

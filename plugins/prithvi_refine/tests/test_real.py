@@ -51,9 +51,9 @@ def test_means_and_the_places_that_no_choice_looked_at(real):
 
 def test_the_filter_that_knows_everything():
     """Without blur and noise it gives the target back; of white noise it takes away most, blurred or not."""
-    from eozoo_prithvi_refine.degrade import degrade, draw_strengths
+    from eozoo_prithvi_refine.degradation import degrade, draw_strengths
+    from eozoo_prithvi_refine.demo.landscape import landscape
     from eozoo_prithvi_refine.settings import DegradationSettings
-    from eozoo_prithvi_refine.synthetic import landscape
     from scipy.ndimage import gaussian_filter
 
     wiener = script("real_prithvi_bound").wiener

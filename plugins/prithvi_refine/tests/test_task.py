@@ -8,14 +8,14 @@ import rasterio
 import torch
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
-from eozoo_core.base import base_file
-from eozoo_core.config import load_settings
-from eozoo_prithvi_refine.build import model_to_train
+from eozoo_core.run.frozen import base_file
+from eozoo_core.settings.config import load_settings
+from eozoo_prithvi_refine.assemble import model_to_train
+from eozoo_prithvi_refine.demo.landscape import landscape, write_world
 from eozoo_prithvi_refine.encoder import build_encoder
 from eozoo_prithvi_refine.maps import infer
 from eozoo_prithvi_refine.refiner import PrithviRefiner
 from eozoo_prithvi_refine.settings import PrithviSettings
-from eozoo_prithvi_refine.synthetic import landscape, write_world
 from eozoo_prithvi_refine.task import PrithviRefine
 from eozoo_prithvi_refine.tile_files import read_npz, read_sidecar, tile_arrays, write_npz
 from eozoo_prithvi_refine.training import Adversary, train

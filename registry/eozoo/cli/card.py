@@ -48,7 +48,7 @@ def command(registry: Registry, name: str, stac: bool, run_dir: Path | None, out
     if out is None:
         click.echo(text, nl=False)
         return
-    from eozoo_core.checkpoint import write_atomic
+    from eozoo_core.run.checkpoint import write_atomic
 
     write_atomic(out, lambda file: file.write(text.encode()))
     click.echo(out)

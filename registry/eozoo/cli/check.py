@@ -44,8 +44,8 @@ def command(
     Exit code 1 where training would stop or its scores would mean nothing, else 0.
     """
     from eozoo_core.checking import Findings
-    from eozoo_core.config import load_settings
     from eozoo_core.errors import ZooError
+    from eozoo_core.settings.config import load_settings
 
     if out is not None and out.exists() and not out.is_dir():
         raise ZooError(f"--out {out}: is a file; give a folder")
@@ -88,7 +88,7 @@ def _counted(number: int, level: str) -> str:
 
 def _draw(findings: Findings, task: str, out: Path) -> Path | None:
     """Draw the picture, where there is something to draw."""
-    from eozoo_core.plots import quicklook
+    from eozoo_core.score.plots import quicklook
 
     if findings.preview is None:
         findings.unknown("preview", "there is no sample to draw")
@@ -101,7 +101,7 @@ def _draw(findings: Findings, task: str, out: Path) -> Path | None:
 
 
 def _write(record: dict[str, Any], file: Path) -> Path:
-    from eozoo_core.checkpoint import write_atomic
+    from eozoo_core.run.checkpoint import write_atomic
 
     text = json.dumps(record, indent=2) + "\n"
     file.parent.mkdir(parents=True, exist_ok=True)

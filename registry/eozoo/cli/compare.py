@@ -34,7 +34,7 @@ def command(runs: tuple[Path, ...], split: str, page: Path | None, as_json: bool
     found = compare(list(runs), split)
     tables = _tables(found)
     if page is not None:
-        from eozoo_core.checkpoint import write_atomic
+        from eozoo_core.run.checkpoint import write_atomic
 
         write_atomic(page, lambda file: file.write(_page(found, tables).encode()))
     if as_json:

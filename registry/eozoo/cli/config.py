@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(registry: Registry, task: str, config_file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Print all settings of TASK as commented YAML; with --config or --set, as changed by them."""
-    from eozoo_core.config import load_settings, to_dict, to_yaml
+    from eozoo_core.settings.config import load_settings, to_dict, to_yaml
 
     settings = load_settings(registry.get("task", task).Settings, config_file, overrides)
     if as_json:

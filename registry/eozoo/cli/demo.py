@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def command(registry: Registry, task: str, out: Path | None, overrides: tuple[str, ...]) -> None:
     """Show TASK at work on small synthetic data, within minutes on a laptop."""
     from eozoo_core import Run
-    from eozoo_core.config import load_settings, to_dict
+    from eozoo_core.settings.config import load_settings, to_dict
 
     out = out or Path("demo") / task
     if out.exists() and not out.is_dir():

@@ -30,7 +30,7 @@ def command(registry: Registry, task: str, run_dir: Path, kind: str, file: Path,
     """
     from eozoo_core.errors import ZooError
 
-    from eozoo.exporting import export
+    from eozoo.export import export
 
     if file.is_dir() or not file.parent.is_dir():
         raise ZooError(f"--output {file}: is a folder, or lies in none; give a file in a folder that exists")

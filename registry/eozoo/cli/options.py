@@ -73,7 +73,7 @@ def blame(registry: Registry, name: str) -> Iterator[None]:
 
 def echo(text: Any = "") -> None:
     """Print to standard output, from the first process only."""
-    from eozoo_core.processes import is_first_process
+    from eozoo_core.run.rank import is_first_process
 
     if is_first_process():
         click.echo(text)

@@ -31,7 +31,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Run preparation STEP of TASK; without STEP, list the steps. Settings: --set prepare..."""
-    from eozoo_core.config import load_settings
+    from eozoo_core.settings.config import load_settings
 
     cls = registry.get("task", task)
     if step is None and as_json:

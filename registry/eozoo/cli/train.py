@@ -85,8 +85,8 @@ def _settings(
 ) -> Any:
     """Settings from the file; without one, those of the run that is there already, or of the checkpoint to resume."""
     from eozoo_core import Run
-    from eozoo_core.checkpoint import load_checkpoint
-    from eozoo_core.config import load_settings, read_yaml
+    from eozoo_core.run.checkpoint import load_checkpoint
+    from eozoo_core.settings.config import load_settings, read_yaml
 
     kept, base = run_dir / "config.yaml", None
     if config_file is None and kept.exists():

@@ -10,38 +10,49 @@ from typing import Any
 from eozoo_core.errors import ZooError, did_you_mean
 
 from eozoo.registry import Registry
-from eozoo.testing import checked, declared, described, exported, listed, loaded, predicted, scored, trained, written
-from eozoo.testing.bench import Bench
+from eozoo.testing import (
+    check,
+    declaration,
+    description,
+    evaluate,
+    graph,
+    infer,
+    loading,
+    plugin_module,
+    predict,
+    train,
+)
+from eozoo.testing.shared_runs import Bench
 
 CheckFunction = Callable[[Bench, Path], None]
 
 # Cheap ones first: a plugin author sees the simple faults before anything is trained.
 _FUNCTIONS: tuple[CheckFunction, ...] = (
-    listed.listing_is_light,
-    declared.settings_are_documented,
-    declared.settings_round_trip,
-    declared.parameters_are_named,
-    declared.sample_is_repeatable,
-    described.cards_are_complete,
-    checked.check_finds_what_is_wrong,
-    trained.same_seed_same_result,
-    trained.continues_after_an_epoch,
-    trained.continues_within_an_epoch,
-    trained.finished_run_stays,
-    trained.changed_setting_is_refused,
-    trained.trained_parts_are_saved,
-    scored.best_repeats_the_logged_number,
-    scored.baseline_beside_the_model,
-    loaded.run_directory_is_enough,
-    loaded.wrong_checkpoint_is_refused,
-    loaded.bad_source_is_refused,
-    predicted.outputs_have_units,
-    described.network_is_described,
-    predicted.predict_is_repeatable,
-    predicted.missing_stays_missing,
-    exported.graph_is_predict,
-    written.maps_are_real_maps,
-    written.infer_leaves_nothing_else,
+    plugin_module.listing_is_light,
+    declaration.settings_are_documented,
+    declaration.settings_round_trip,
+    declaration.parameters_are_named,
+    declaration.sample_is_repeatable,
+    description.cards_are_complete,
+    check.check_finds_what_is_wrong,
+    train.same_seed_same_result,
+    train.continues_after_an_epoch,
+    train.continues_within_an_epoch,
+    train.finished_run_stays,
+    train.changed_setting_is_refused,
+    train.trained_parts_are_saved,
+    evaluate.best_repeats_the_logged_number,
+    evaluate.baseline_beside_the_model,
+    loading.run_directory_is_enough,
+    loading.wrong_checkpoint_is_refused,
+    loading.bad_source_is_refused,
+    predict.outputs_have_units,
+    description.network_is_described,
+    predict.predict_is_repeatable,
+    predict.missing_stays_missing,
+    graph.graph_is_predict,
+    infer.maps_are_real_maps,
+    infer.infer_leaves_nothing_else,
 )
 CHECKS: Mapping[str, CheckFunction] = {function.__name__: function for function in _FUNCTIONS}
 

@@ -93,7 +93,7 @@ def trained_parameters() -> Iterator[dict[int, torch.Tensor]]:
 
 def not_in_checkpoints(parameters: dict[int, torch.Tensor], path: Path) -> tuple[tuple[int, ...], ...]:
     """Return the shapes of those parameters whose values, bit by bit, are in no current.pt under ``path``."""
-    from eozoo_core.checkpoint import load_checkpoint
+    from eozoo_core.run.checkpoint import load_checkpoint
 
     saved = {_digest(t) for file in path.rglob("current.pt") for t in _tensors(load_checkpoint(file))}
     return tuple(tuple(p.shape) for p in parameters.values() if _digest(p) not in saved)

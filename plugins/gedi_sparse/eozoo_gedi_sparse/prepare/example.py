@@ -14,12 +14,13 @@ import yaml
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
-from eozoo_gedi_sparse.landscape import CRS, ORIGIN, World, clouds, make_world, shots
+from eozoo_gedi_sparse.demo.landscape import CRS, ORIGIN, clouds, make_world, shots
+from eozoo_gedi_sparse.demo.spectra import bands_of
+from eozoo_gedi_sparse.demo.world import World
 from eozoo_gedi_sparse.prepare.patches import write_atomic_text
 from eozoo_gedi_sparse.prepare.settings import ExampleSettings
 from eozoo_gedi_sparse.prepare.synthetic_granule import Beam, beam_name, write_granule
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
-from eozoo_gedi_sparse.spectra import bands_of
 
 PIXEL = 20.0
 

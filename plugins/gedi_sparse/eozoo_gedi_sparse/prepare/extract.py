@@ -11,16 +11,16 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.checkpoint import write_atomic
 from eozoo_core.errors import ZooError
 from eozoo_core.progress import progress_bar
+from eozoo_core.run.checkpoint import write_atomic
 
 from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied, write_table
 from eozoo_gedi_sparse.prepare.granules import read_granule
-from eozoo_gedi_sparse.prepare.sampling import sample_raster
+from eozoo_gedi_sparse.prepare.point_values import sample_raster
 from eozoo_gedi_sparse.prepare.settings import ShotsSettings
+from eozoo_gedi_sparse.prepare.shot_tables import read_table
 from eozoo_gedi_sparse.prepare.shots import load_facts, save
-from eozoo_gedi_sparse.prepare.tables import read_table
 
 _GRANULES = (".h5", ".hdf5", ".zip")
 _TABLES = (".csv", ".parquet", ".geoparquet")

@@ -10,8 +10,8 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.checkpoint import write_atomic
 from eozoo_core.errors import ZooError
+from eozoo_core.run.checkpoint import write_atomic
 
 from eozoo_gedi_sparse.prepare.settings import ShotsSettings
 from eozoo_gedi_sparse.prepare.shots import Shots

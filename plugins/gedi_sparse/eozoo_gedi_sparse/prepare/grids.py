@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid, read_info
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import read_info
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.cog import Band, CogWriter
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid
+from eozoo_core.raster.cog import Band, CogWriter
+from eozoo_core.raster.georeference import Grid
 from rasterio import Affine
 
 from eozoo_gedi_sparse.prepare.grids import make_grid
-from eozoo_gedi_sparse.prepare.sampling import to_pixels
+from eozoo_gedi_sparse.prepare.point_values import to_pixels
 from eozoo_gedi_sparse.prepare.settings import LabelsSettings
 from eozoo_gedi_sparse.prepare.shots import Shots, join, load
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid, RasterReader, gdal, read_info
-from eozoo_core.tiles import Window
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import RasterReader, gdal, read_info
+from eozoo_core.raster.tiles import Window
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 from rasterio.vrt import WarpedVRT

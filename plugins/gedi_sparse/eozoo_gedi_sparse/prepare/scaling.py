@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import RasterReader, gdal
+from eozoo_core.raster.read import RasterReader, gdal
 
 from eozoo_gedi_sparse.prepare.settings import LayerSettings
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.checkpoint import write_atomic
 from eozoo_core.errors import ZooError
+from eozoo_core.run.checkpoint import write_atomic
 
 # Columns that filters read; each is float64 and NaN where missing. A product has some of them.
 OPTIONAL = ("quality", "degrade", "standard_error", "sensitivity", "tree_cover", "solar_elevation", "days", "power")

@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid, RasterReader, gdal
-from eozoo_core.tiles import Window
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import RasterReader, gdal
+from eozoo_core.raster.tiles import Window
 from rasterio import Affine
 from rasterio.features import bounds, geometry_mask
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from eozoo_core.checking import Findings, Item, Split, inspect, inspect_apart, place_of
+from eozoo_core.checking import Findings, Item, Split, check_splits, judge_splits, place_of
 from eozoo_core.checking.folders import channels_of
 from eozoo_core.checking.preview import panels_of
-from eozoo_core.raster import read_info
+from eozoo_core.raster.read import read_info
 
 from eozoo_my_task.data import Tiles
 from eozoo_my_task.objective import plausible_label
@@ -32,8 +32,8 @@ def check(settings: MyTaskSettings, findings: Findings) -> None:
     if not splits:
         return
     label = plausible_label(settings)
-    seen = inspect(findings, splits, channels, label)
-    inspect_apart(findings, splits)
+    seen = check_splits(findings, splits, channels, label)
+    judge_splits(findings, splits)
     if shown := next((one for one in seen.values() if one.best), None):
         findings.picture(shown.shown, lambda: panels_of(shown, channels, label))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from eozoo_core import ZooError
-from eozoo_core.loading import Draw
-from eozoo_core.raster import RasterReader
-from eozoo_core.tiles import Window
+from eozoo_core.raster.read import RasterReader
+from eozoo_core.raster.tiles import Window
+from eozoo_core.train.loading import Draw
 
 from eozoo_my_task.objective import LABELLED, example
 

@@ -1,4 +1,4 @@
-"""Training and scoring: what ``eozoo_core.fit`` calls, and the model that both use."""
+"""Training and scoring: what ``eozoo_core.train.fit`` calls, and the model that both use."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from eozoo_core import Network, Plan, Port, ZooError
-from eozoo_core.checkpoint import load_module
-from eozoo_core.counting import count_parameters
-from eozoo_core.fit import fit
-from eozoo_core.launch import all_reduce_sums, launch, resolve_device
-from eozoo_core.loading import Loader, share_of
-from eozoo_core.optim import make_optimizer, make_scheduler, pooled_step
-from eozoo_core.position import Timetable
-from eozoo_core.statistics import ChannelStatistics
+from eozoo_core.run.checkpoint import load_module
+from eozoo_core.score.statistics import ChannelStatistics
+from eozoo_core.task.describe import count_parameters
+from eozoo_core.train.fit import fit
+from eozoo_core.train.launch import all_reduce_sums, launch, resolve_device
+from eozoo_core.train.loading import Loader, share_of
+from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.schedule import make_scheduler
+from eozoo_core.train.step import pooled_step
+from eozoo_core.train.timetable import Timetable
 
 from eozoo_my_task.data import Tiles, Windows, check_disjoint, collate
 from eozoo_my_task.model import Scaled

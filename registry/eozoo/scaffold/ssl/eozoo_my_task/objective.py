@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from eozoo_core import ZooError
-from eozoo_core.cog import Band
-from eozoo_core.metrics import RegressionMetrics
-from eozoo_core.statistics import ChannelStatistics
+from eozoo_core.raster.cog import Band
+from eozoo_core.score.metrics import RegressionMetrics
+from eozoo_core.score.statistics import ChannelStatistics
 
 if TYPE_CHECKING:
     from eozoo_my_task.model import Scaled

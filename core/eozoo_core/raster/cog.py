@@ -1,0 +1,218 @@
+"""Writing maps: cloud-optimised GeoTIFF, streamed row by row, complete under its name or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+
+from eozoo_core.errors import ZooError
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import gdal
+
+_FAILED = "cannot be written; is the disk full?"
+BLOCK = 512  # pixels; the tile of the temporary file and of the result
+
+
+@dataclass(frozen=True)
+class Category:
+    """A class of a classified map: its name and its colour (red, green, blue, each 0..255)."""
+
+    name: str
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Band:
+    """What one band of a map holds: its name, its unit ("" = none), and for a class map the class of each value."""
+
+    name: str
+    unit: str = ""
+    classes: Mapping[int, Category] | None = None
+
+
+class CogWriter:
+    """Write a map in row strips; leaving the ``with`` block turns it into a cloud-optimised GeoTIFF under ``path``.
+
+    ``grid``: the input's rows, columns, CRS and transform; without the latter two the tag GEOREFERENCE says so.
+    ``dtype``: of the pixels in the file. ``nodata``: the value that stands for NaN; the default is NaN for floats and
+    none for integers, which then take no NaN. ``tags``: text kept in the file's metadata.
+
+    Rows go to an uncompressed tiled GeoTIFF in a hidden folder beside ``path`` and from there through GDAL's COG driver
+    (DEFLATE, overviews by mean or, for classes, by nearest neighbour). Memory is one row of tiles; the disk needs about
+    three times the raw size while it works. The result is flushed to disk and renamed over ``path`` at the very end. On
+    any failure, a full disk for one, nothing is left behind and a file already at ``path`` stays as it was.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        grid: Grid,
+        bands: Sequence[Band],
+        dtype: str = "float32",
+        nodata: float | None = None,
+        tags: Mapping[str, str] | None = None,
+    ):
+        self.path, self.grid, self.bands = Path(path), grid, tuple(bands)
+        self._dtype = np.dtype(dtype)
+        self._nodata = np.nan if nodata is None and self._dtype.kind == "f" else nodata
+        self._tags = dict(tags or {})
+        classes = [band.classes for band in self.bands if band.classes]
+        if classes and (len(self.bands) > 1 or self._dtype != np.uint8):
+            raise ValueError("a colour table needs a map of one band of uint8")
+        self._categorical = bool(classes)
+
+    def __enter__(self) -> CogWriter:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            prefix = f".{self.path.name}."
+            self._folder = tempfile.TemporaryDirectory(dir=self.path.parent, prefix=prefix, ignore_cleanup_errors=True)
+        except OSError as error:
+            raise ZooError(f"{self.path}: cannot be written ({error.strerror})") from error
+        self._rows = np.empty((len(self.bands), min(BLOCK, self.grid.height), self.grid.width), self._dtype)
+        self._filled = self._written = 0
+        try:
+            with gdal(self.path, _FAILED):
+                self._dataset = self._create()
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        return self
+
+    def write_rows(self, row: int, values: np.ndarray) -> None:
+        """Add ``values (bands, n, width)`` as the rows from ``row`` on; rows come in order, each once. NaN = missing.
+
+        Floats are rounded for an integer file. Raises ZooError where a value does not fit or the disk is full.
+        """
+        due = self._written + self._filled
+        if values.ndim != 3 or (values.shape[0], values.shape[2]) != (len(self.bands), self.grid.width):
+            raise ValueError(f"rows have shape {values.shape}, expected ({len(self.bands)}, n, {self.grid.width})")
+        if row != due or row + values.shape[1] > self.grid.height:
+            raise ValueError(f"rows {row} to {row + values.shape[1]} were given where row {due} is due")
+        while values.shape[1]:
+            taken = min(values.shape[1], self._rows.shape[1] - self._filled)
+            self._rows[:, self._filled : self._filled + taken] = self._encode(values[:, :taken])
+            self._filled += taken
+            values = values[:, taken:]
+            if self._filled == self._rows.shape[1]:
+                self._flush()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._flush()
+                if self._written != self.grid.height:
+                    raise ValueError(f"{self.path}: {self._written} of {self.grid.height} rows were written")
+                with gdal(self.path, _FAILED):
+                    self._dataset.close()
+                self._publish()
+        finally:
+            with suppress(ZooError), gdal(self.path, _FAILED):  # the first failure is the one to report
+                self._dataset.close()
+            self._folder.cleanup()
+
+    def _create(self) -> rasterio.io.DatasetWriter:
+        dataset = rasterio.open(
+            self._temporary("rows.tif"),
+            "w",
+            driver="GTiff",
+            dtype=self._dtype.name,
+            nodata=self._nodata,
+            count=len(self.bands),
+            height=self.grid.height,
+            width=self.grid.width,
+            crs=self.grid.crs,
+            transform=self.grid.transform,
+            tiled=True,
+            blockxsize=BLOCK,
+            blockysize=BLOCK,
+            interleave="band",
+            bigtiff="if_safer",
+            photometric="minisblack",  # else GDAL takes four bands of bytes for red, green, blue and alpha
+        )
+        if self.grid.transform is None and self.grid.crs is None:
+            self._tags.setdefault("GEOREFERENCE", "none: the input has neither CRS nor transform")
+        dataset.update_tags(**self._tags)
+        for number, band in enumerate(self.bands, 1):
+            dataset.set_band_description(number, band.name)
+            dataset.set_band_unit(number, band.unit)
+            if band.classes:
+                dataset.write_colormap(number, {value: (*c.colour, 255) for value, c in band.classes.items()})
+                dataset.update_tags(number, CLASS_NAMES=json.dumps({v: c.name for v, c in band.classes.items()}))
+        return dataset
+
+    def _temporary(self, name: str) -> str:
+        return str(Path(self._folder.name) / name)
+
+    def _encode(self, values: np.ndarray) -> np.ndarray:
+        """Values as they are stored: NaN -> nodata, floats rounded for integer files."""
+        if values.dtype == self._dtype and (self._dtype.kind != "f" or np.isnan(self._nodata)):
+            return values
+        missing = np.isnan(values)
+        if self._dtype.kind != "f":
+            values = np.rint(np.where(missing, 0, values))
+            limits = np.iinfo(self._dtype)
+            if missing.any() and self._nodata is None:
+                raise ZooError(f"{self.path}: NaN cannot be stored as {self._dtype}; give the map a nodata value")
+            if values.size and not (limits.min <= values.min() and values.max() <= limits.max):
+                raise ZooError(f"{self.path}: values {values.min():g}..{values.max():g} do not fit {self._dtype}")
+        if self._nodata is not None and not np.isnan(self._nodata):
+            values = np.where(missing, self._nodata, values)
+        return values.astype(self._dtype)
+
+    def _flush(self) -> None:
+        if self._filled:
+            window = rasterio.windows.Window(0, self._written, self.grid.width, self._filled)
+            with gdal(self.path, _FAILED):
+                self._dataset.write(self._rows[:, : self._filled], window=window)
+            self._written, self._filled = self._written + self._filled, 0
+
+    def _publish(self) -> None:
+        """Translate the finished rows, check the result, force it onto the disk and give it its name."""
+        finished = self._temporary("cog.tif")
+        with gdal(self.path, _FAILED):
+            rasterio.shutil.copy(
+                self._temporary("rows.tif"),
+                finished,
+                driver="COG",
+                compress="DEFLATE",
+                predictor="YES",
+                blocksize=BLOCK,
+                bigtiff="IF_SAFER",
+                overview_resampling="NEAREST" if self._categorical else "AVERAGE",
+            )
+            _check(finished, self.grid)
+            _sync(finished)
+            Path(finished).replace(self.path)
+            _sync(self.path.parent)
+
+
+def _check(path: str, grid: Grid) -> None:
+    """Raise OSError unless the file is a COG whose tiles all lie within it: GDAL may only warn about a full disk."""
+    size = Path(path).stat().st_size
+    with rasterio.open(path) as dataset:
+        if dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") != "COG" or dataset.shape != (grid.height, grid.width):
+            raise OSError("GDAL did not write a cloud-optimised GeoTIFF")
+        for band in dataset.indexes:
+            for (i, j), _ in dataset.block_windows(band):
+                offset, length = (
+                    dataset.get_tag_item(f"BLOCK_{what}_{j}_{i}", "TIFF", bidx=band) for what in ("OFFSET", "SIZE")
+                )
+                if offset is not None and int(offset) + int(length) > size:
+                    raise OSError("the file was cut short")
+
+
+def _sync(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,72 @@
+"""Where on Earth rasters lie: their grid, and the area of many in degrees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import rasterio
+    from rasterio.crs import CRS
+
+    from eozoo_core.raster.georeference import Grid
+    from eozoo_core.run.directory import Run
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pixels of a raster lie: rows and columns, and CRS and transform (None = not georeferenced)."""
+
+    height: int
+    width: int
+    crs: CRS | None = None
+    transform: rasterio.Affine | None = None
+
+
+def note_area(run: Run, grids: Iterable[Grid]) -> None:
+    """Record in run.json, as "area", the box of ``area_of``; nothing where no grid is georeferenced."""
+    if (box := area_of(grids)) is not None:
+        run.note("area", box)
+
+
+def area_of(grids: Iterable[Grid]) -> list[float] | None:
+    """Return [west, south, east, north] in degrees (WGS84) around all ``grids`` that are georeferenced; None for none.
+
+    A box across the antimeridian is given as -180..180: it holds them, and more. A grid that `degrees_of` cannot place
+    counts as not georeferenced.
+    """
+    from rasterio.transform import array_bounds
+
+    placed = (grid for grid in grids if grid.crs is not None and grid.transform is not None)
+    found = {degrees_of(grid.crs, array_bounds(grid.height, grid.width, grid.transform)) for grid in placed}
+    boxes = found - {None}
+    if not boxes:
+        return None
+    west, south, east, north = zip(*boxes)
+    crosses = any(w > e for w, e in zip(west, east))
+    box = [-180.0 if crosses else min(west), min(south), 180.0 if crosses else max(east), max(north)]
+    return [round(value, 6) for value in box]
+
+
+def degrees_of(crs: CRS, box: Box) -> Box | None:
+    """Return ``box`` (left, bottom, right, top in the unit of ``crs``) as west, south, east, north, degrees (WGS84).
+
+    West > east means across the antimeridian. None where it is nowhere on Earth: a local system, another
+    planet, or a disk with the space around it.
+    """
+    from rasterio._err import CPLE_BaseError  # some of rasterio's calls raise it unwrapped
+    from rasterio.errors import CRSError
+    from rasterio.warp import transform_bounds
+
+    # Of a local system GDAL would look for a way to the Earth, and write about it.
+    if not (crs.is_projected or crs.is_geographic) or not all(map(math.isfinite, box)):
+        return None
+    try:
+        found = transform_bounds(crs, "EPSG:4326", *box)
+    except (CRSError, CPLE_BaseError):  # of another planet
+        return None
+    return found if all(map(math.isfinite, found)) else None

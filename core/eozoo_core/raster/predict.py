@@ -1,0 +1,190 @@
+"""From a raster to a map: windows read once, predicted in batches, blended, finished and written strip by strip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eozoo_core.raster.cog import CogWriter
+from eozoo_core.raster.read import Reader
+from eozoo_core.raster.tiles import Blender, Window, windows
+
+Predict = Callable[[np.ndarray], np.ndarray]
+READ_AHEAD = 1024  # rows; a file whose blocks are taller is read in strides and left to GDAL's cache
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a scene is cut: windows of ``size`` pixels every ``stride`` pixels, ``batch_size`` of them at a time."""
+
+    size: int = 256
+    stride: int = 192
+    batch_size: int = 8
+
+
+@dataclass(frozen=True)
+class MapReport:
+    """What a map covers, in pixels: all, those missing in the input, and those missing in the map (NaN in any band).
+
+    ``missing_output > missing_input`` means that the model itself returned NaN somewhere.
+    """
+
+    pixels: int
+    missing_input: int
+    missing_output: int
+
+
+def predict_raster(
+    reader: Reader,
+    writer: CogWriter,
+    predict: Predict,
+    tiling: Tiling,
+    bands: Sequence[int] | None = None,
+    outputs: int | None = None,
+    finish: Predict | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> MapReport:
+    """Predict every pixel of ``reader`` and write the map; memory is bounded by a strip, however tall the scene.
+
+    ``predict``: ``(B, C, size, size)`` float32, NaN = missing -> ``(B, K, size, size)``; the windows come in row-major
+    order, and one in which everything is missing is not predicted at all. A scene smaller than the window is padded
+    with NaN to the right and below. A pixel with any of its ``bands`` missing is NaN in all outputs whatever the model
+    says there. ``outputs`` is K, by default the writer's bands; ``finish`` turns blended rows ``(K, n, W)`` into those
+    of the map ``(writer's bands, n, W)``, for example variance into standard deviation. ``progress(done, total)``
+    counts windows. Raises ZooError for unreadable input, a disk that is full and a stride above the window size.
+    """
+    grid = reader.info.grid
+    if (grid.height, grid.width) != (writer.grid.height, writer.grid.width):
+        raise ValueError(f"the map is {writer.grid}, the input {grid}")
+    bands = tuple(reader.info.bands if bands is None else bands)
+    todo = windows(grid.height, grid.width, tiling.size, tiling.stride)
+    blender = Blender(grid.height, grid.width, outputs or len(writer.bands), tiling.size, tiling.stride)
+    strip = RowBuffer(reader, bands, tiling.stride)
+    sink = _Sink(writer, finish)
+    batcher = _Batcher(predict, tiling, outputs or len(writer.bands))
+    for number, window in enumerate(todo):
+        batcher.put(window, *strip.window(window))
+        if batcher.full or number + 1 == len(todo):
+            for done, prediction in batcher.run():
+                sink.put(blender.add(done, prediction))
+            if progress is not None:
+                progress(number + 1, len(todo))
+    sink.put(blender.close())
+    return MapReport(grid.height * grid.width, strip.missing, sink.missing)
+
+
+class RowBuffer:
+    """Full-width rows of a raster, each read once, in whole rows of the file's blocks so that each is decoded once.
+
+    Holds at most a window's height and one row of blocks (or one stride) more.
+    """
+
+    def __init__(self, reader: Reader, bands: Sequence[int], stride: int):
+        self._reader, self._bands = reader, tuple(bands)
+        self._height, self._width = reader.info.grid.height, reader.info.grid.width
+        block = reader.block_rows
+        self._chunk = -(-stride // block) * block if block <= READ_AHEAD else stride
+        self._rows = np.empty((len(self._bands), 0, self._width), np.float32)
+        self._hidden = np.empty((0, self._width), bool)
+        self._first = self._next = 0
+        self.missing = 0
+
+    @property
+    def held(self) -> int:
+        """Rows now in memory."""
+        return self._rows.shape[1]
+
+    def window(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Views of a window: values ``(C, h, w)`` and the pixels ``(h, w)`` bool that miss any band.
+
+        Windows come in row-major order: rows above the current one are gone.
+        """
+        stop = window.row + window.height
+        if stop > self._next:
+            self._advance(window.row, stop)
+        rows, cols = slice(window.row - self._first, stop - self._first), window.slices[1]
+        return self._rows[:, rows, cols], self._hidden[rows, cols]
+
+    def _advance(self, first: int, stop: int) -> None:
+        """Drop the rows above ``first`` and read on until ``stop``, rounded up to whole chunks."""
+        stop = min(-(-stop // self._chunk) * self._chunk, self._height)
+        kept, old = first - self._first, self.held
+        rows = np.empty((len(self._bands), stop - first, self._width), np.float32)
+        rows[:, : old - kept] = self._rows[:, kept:]
+        self._rows = rows  # frees the old rows before new ones are read
+        for row in range(self._next, stop, self._chunk):
+            count = min(self._chunk, stop - row)
+            rows[:, row - first : row - first + count] = self._reader.read(
+                Window(row, 0, count, self._width), self._bands
+            )
+        fresh = np.zeros((stop - self._next, self._width), bool)
+        for band in rows[:, self._next - first :]:
+            fresh |= np.isnan(band)
+        self.missing += int(fresh.sum())
+        self._hidden = np.concatenate([self._hidden[kept:], fresh])
+        self._first, self._next = first, stop
+
+
+class _Batcher:
+    """Collects windows into batches and gives their predictions back in order, masked where the input is missing."""
+
+    def __init__(self, predict: Predict, tiling: Tiling, outputs: int):
+        self._predict, self._tiling, self._outputs = predict, tiling, outputs
+        self._waiting: list[tuple[Window, np.ndarray]] = []
+        self._inputs: list[np.ndarray] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether a batch is ready, or so much missing area has queued up that it should be let through."""
+        return len(self._inputs) == self._tiling.batch_size or len(self._waiting) >= 4 * self._tiling.batch_size
+
+    def put(self, window: Window, values: np.ndarray, hidden: np.ndarray) -> None:
+        """Queue a window; the views are copied."""
+        self._waiting.append((window, hidden.copy()))
+        if not hidden.all():
+            size = self._tiling.size
+            padded = np.full((values.shape[0], size, size), np.nan, np.float32)
+            padded[:, : window.height, : window.width] = values
+            self._inputs.append(padded)
+
+    def run(self) -> list[tuple[Window, np.ndarray]]:
+        """Predict what is queued; NaN where any input band is missing."""
+        predicted = iter(self._call())
+        results = []
+        for window, hidden in self._waiting:
+            if hidden.all():
+                values = np.full((self._outputs, *hidden.shape), np.nan, np.float32)
+            else:
+                values = next(predicted)[:, : window.height, : window.width]
+                values = np.where(hidden, np.float32(np.nan), values) if hidden.any() else values
+            results.append((window, values))
+        self._waiting, self._inputs = [], []
+        return results
+
+    def _call(self) -> np.ndarray:
+        if not self._inputs:
+            return np.empty((0,), np.float32)
+        batch = np.stack(self._inputs)
+        predicted = np.asarray(self._predict(batch))
+        expected = (len(batch), self._outputs, *batch.shape[2:])
+        if predicted.shape != expected:
+            raise ValueError(f"the model returned {predicted.shape} for {batch.shape}, expected {expected}")
+        return predicted
+
+
+class _Sink:
+    """Finishes blended rows, counts what is missing in them, and writes them in order."""
+
+    def __init__(self, writer: CogWriter, finish: Predict | None):
+        self._writer, self._finish = writer, finish
+        self._row = self.missing = 0
+
+    def put(self, rows: np.ndarray) -> None:
+        if rows.shape[1] == 0:
+            return
+        rows = self._finish(rows) if self._finish is not None else rows
+        self.missing += int(np.isnan(rows).any(axis=0).sum())
+        self._writer.write_rows(self._row, rows)
+        self._row += rows.shape[1]

@@ -1,0 +1,288 @@
+"""The run directory: everything that training leaves behind, and all that evaluation and inference may read."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from eozoo_core.errors import ZooError
+from eozoo_core.run import checkpoint, log
+from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.rank import is_first_process
+from eozoo_core.settings import FIXED_SCOPES, TaskSettings
+from eozoo_core.settings.config import build_settings, differences, load_settings, read_yaml, to_dict, to_yaml
+
+S = TypeVar("S", bound=TaskSettings)
+FORMAT = 1
+_MAY_GROW = ("train.epochs", "train.steps")
+
+
+class Run:
+    """A directory with run.json, config.yaml, training_log.jsonl, current.pt, best.pt and what a task adds.
+
+    ``create`` starts or continues one, ``open`` reads one. A run of several members keeps each in ``child(name)``.
+    """
+
+    def __init__(self, path: Path, task: str, settings: TaskSettings):
+        self.path, self.task, self.settings = Path(path), task, settings
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: Path, task: str, settings: TaskSettings, plugin: str = "") -> Run:
+        """Make the directory, or continue in an existing one of the same task and the same fixed settings.
+
+        More epochs or steps extend a run. Raises ZooError naming the difference for any other change of a fixed
+        setting, for another task, and where the path is in use for something else.
+        """
+        run = cls(path, task, settings)
+        if run._writes():  # the other processes of the job would only see its writing half done
+            if (run.path / "run.json").exists():
+                run._check_continues()
+            elif run.path.exists() and not run._is_empty():
+                raise ZooError(f"{path}: is not empty and holds no run; choose another --run directory")
+            run._write_start(plugin)
+        return run
+
+    @classmethod
+    def open(cls, path: Path, settings_class: type[S], task: str | None = None, overrides: Iterable[str] = ()) -> Run:
+        """Open an existing run; ``overrides`` (``key=value``) may touch the free scopes only.
+
+        Raises ZooError where there is no run, it belongs to another task, or an override names a fixed setting.
+        """
+        path = Path(path)
+        found = cls.task_of(path)
+        if task is not None and found != task:
+            raise ZooError(f"{path}: is a run of {found!r}, not of {task!r}")
+        for item in overrides:
+            key = item.partition("=")[0]
+            if key.split(".")[0] in FIXED_SCOPES:
+                raise ZooError(f"--set {item!r}: {key} was fixed by training; train a new run instead")
+        return cls(path, found, load_settings(settings_class, path / "config.yaml", overrides))
+
+    @staticmethod
+    def task_of(path: Path) -> str:
+        """Return the name of the task that made the run at ``path``. Raises ZooError where there is none."""
+        try:
+            info = json.loads((Path(path) / "run.json").read_text(encoding="utf-8"))
+            task, found = str(info["task"]), info["format"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ZooError(
+                f"{path}: holds no run (no readable run.json); train one with 'eozoo train TASK --run'"
+            ) from None
+        if found != FORMAT:
+            raise ZooError(f"{path}: is a run of format {found!r}, this eozoo reads {FORMAT}; update eozoo")
+        return task
+
+    def child(self, name: str, settings: TaskSettings | None = None) -> Run:
+        """Return the run of a member in the folder ``name``.
+
+        With ``settings`` it is made, or continued, to train it. Without, it is opened with the settings that it was
+        trained with and the free scopes of this run, and nothing is written.
+        """
+        path = self.path / name
+        if settings is not None:
+            return Run.create(path, self.task, settings, self.info().get("plugin", ""))
+        member = Run.open(path, type(self.settings), self.task)
+        free = {n: getattr(self.settings, n) for n in type(self.settings).model_fields if n not in FIXED_SCOPES}
+        return Run(path, self.task, member.settings.model_copy(update=free))
+
+    def _check_continues(self) -> None:
+        found = self.task_of(self.path)
+        if found != self.task:
+            raise ZooError(f"{self.path}: is a run of {found!r}, not of {self.task!r}; choose another --run directory")
+        if not self._has_begun():
+            return  # killed, or refused for its data or settings, before anything was learned
+        config = self.path / "config.yaml"
+        old = to_dict(build_settings(type(self.settings), read_yaml(config), str(config)))
+        for key, before, after in differences(_fixed(old), _fixed(to_dict(self.settings))):
+            grows = key in _MAY_GROW and before is not None and (after is None or after >= before)
+            if not grows:
+                raise ZooError(
+                    f"{self.path}: was trained with {key}={before!r}, now {after!r}; "
+                    "use a new --run (with --resume or --init-from to start from this one)"
+                )
+
+    def _has_begun(self) -> bool:
+        """Whether the run, or a member of it, has a checkpoint."""
+        return any(self.path.rglob("current.pt"))
+
+    def _writes(self) -> bool:
+        runtime = self.settings.runtime
+        return runtime.devices * runtime.nodes == 1 or is_first_process()
+
+    def _is_empty(self) -> bool:
+        try:
+            return not any(file not in checkpoint.leftovers(self.path) for file in self.path.iterdir())
+        except OSError as error:
+            raise ZooError(f"{self.path}: cannot be read ({error.strerror}); choose another --run directory") from None
+
+    def _write_start(self, plugin: str) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ZooError(f"{self.path}: cannot be made ({error.strerror}); choose another --run directory") from None
+        for file in checkpoint.leftovers(self.path):  # of a process killed while it wrote
+            file.unlink(missing_ok=True)
+        info = self.info() if self._has_begun() else {}
+        if not info:
+            history = self.info().get("history", [])
+            info = {"format": FORMAT, "task": self.task, "plugin": plugin, "started": _now(), "history": history}
+        info["seed"] = self.settings.train.seed
+        info["history"].append({"when": _now(), "argv": sys.argv, **_versions()})
+        self.write_json("run.json", info)
+        self.write_text("config.yaml", to_yaml(self.settings))
+
+    # -- records --------------------------------------------------------------------------------------------------
+
+    def info(self) -> dict[str, Any]:
+        """Return the content of run.json, {} where there is none yet."""
+        file = self.path / "run.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+    def note(self, key: str, value: Any) -> None:
+        """Record one fact in run.json (device, data fingerprint, weights receipt ...)."""
+        if self._writes():
+            self.write_json("run.json", {**self.info(), key: value})
+
+    def check_data(self, files: Iterable[Path], root: Path) -> None:
+        """Record a fingerprint of the training data, or refuse to go on with other data than before."""
+        seen, now = self.info().get("data_fingerprint"), fingerprint(files, root)
+        if seen is not None and seen != now and self.has("current"):
+            raise ZooError(
+                f"{root}: the training data changed since this run began; restore them, or start a new --run "
+                f"(--resume {self.path / 'current.pt'} continues on the new data)"
+            )
+        self.note("data_fingerprint", now)
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one line to training_log.jsonl, synced to disk."""
+        log.append(self.path / "training_log.jsonl", record)
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return all lines of training_log.jsonl, oldest first."""
+        return log.read(self.path / "training_log.jsonl")
+
+    def cut_log(self, step: int) -> None:
+        """Drop the lines after ``step``: a run that goes on from a checkpoint writes them again."""
+        log.cut(self.path / "training_log.jsonl", step)
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file into the run, atomically."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_atomic(path, lambda file: file.write(text.encode()))
+        return path
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Write a JSON file into the run, atomically. NaN is refused: JSON has none, use None."""
+        return self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def write_scores(self, split: str, scores: dict[str, dict[str, float]]) -> Path:
+        """Write eval_SPLIT.json: scores, the eval settings used, and when. Returns its path."""
+        settings = to_dict(self.settings.eval)
+        content = {"task": self.task, "split": split, "when": _now(), "settings": settings, "scores": scores}
+        return self.write_json(f"eval_{split}.json", content)
+
+    # -- checkpoints ----------------------------------------------------------------------------------------------
+
+    def file(self, which: str) -> Path:
+        """Return the path of checkpoint ``which``: "current", "best" or "checkpoint_epoch_NNN"."""
+        return self.path / f"{which}.pt"
+
+    def has(self, which: str) -> bool:
+        """Whether checkpoint ``which`` exists."""
+        return self.file(which).exists()
+
+    def save(self, which: str, content: dict[str, Any]) -> None:
+        """Write checkpoint ``which``, with task and settings in it."""
+        checkpoint.save_checkpoint(self.file(which), {"task": self.task, "config": to_dict(self.settings), **content})
+
+    def load(self, which: str = "best", device: str = "cpu") -> dict[str, Any]:
+        """Read checkpoint ``which``. Raises ZooError where it is missing, damaged or of another task."""
+        if not self.has(which):
+            raise ZooError(
+                f"{self.path}: has no {which}.pt; train it first with 'eozoo train {self.task} --run {self.path}'"
+            )
+        content = checkpoint.load_checkpoint(self.file(which), device)
+        if content.get("task") != self.task:
+            raise ZooError(f"{self.file(which)}: was written by task {content.get('task')!r}, not {self.task!r}")
+        return content
+
+    def trained_settings(self, cls: type[S]) -> S:
+        """Return the run's settings as a ``cls``, whatever the free scopes are now."""
+        return build_settings(cls, to_dict(self.settings), str(self.path / "config.yaml"))
+
+    def start_from(self, file: Path) -> None:
+        """Make ``file``, a checkpoint of the same task, the point from which this new run goes on.
+
+        Everything in it is restored but the best score: best.pt becomes the best of this run, whose settings and data
+        may differ. run.json records which settings do. Where the run has a checkpoint already, it goes on from that
+        and ``file`` is not read. Raises ZooError where the file is no checkpoint of this task, or of another optimiser.
+        """
+        if self.has("current") or not self._writes():
+            return
+        content = checkpoint.load_checkpoint(file)
+        if content.get("task") != self.task:
+            raise ZooError(f"{file}: was written by task {content.get('task')!r}, not {self.task!r}")
+        changed = [list(d) for d in differences(_fixed(content["config"]), _fixed(to_dict(self.settings)))]
+        if optimizer := next((d for d in changed if d[0] == "train.optimizer"), None):
+            raise ZooError(
+                f"{file}: holds the state of optimizer {optimizer[1]!r}, not of {optimizer[2]!r}; "
+                "use --init-from to take its weights only"
+            )
+        best, config = content.pop("best_val"), to_dict(self.settings)
+        content.pop("format")
+        self.save("current", {**content, "best_val": math.inf, "config": config})
+        receipt = {"file": str(file), "sha256": checkpoint.sha256(file), "changed_settings": changed}
+        self.note("resumed_from", {**receipt, "best_val": best if math.isfinite(best) else None})
+
+    @contextmanager
+    def starting_from(self, file: Path | None) -> Iterator[None]:
+        """``start_from(file)`` for the training inside; None = nothing. A refusal of ``file`` leaves no trace of it.
+
+        Where training fails before it has saved anything, current.pt is taken away again: it would be what the
+        corrected command goes on from.
+        """
+        if file is None or self.has("current"):
+            yield
+            return
+        self.start_from(file)
+        current = self.file("current")
+        begun = current.stat().st_mtime_ns if self._writes() else None
+        try:
+            yield
+        except ZooError as error:
+            if begun is not None and current.exists() and current.stat().st_mtime_ns == begun:
+                current.unlink()
+                raise ZooError(str(error).replace(str(current), str(file))) from error
+            raise
+
+    def take_weights_from(self, file: Path) -> None:
+        """Make ``file`` (our checkpoint, a state dict, safetensors) the initial weights of this new run.
+
+        ``fit`` loads them, every tensor matched, before the first step; statistics of normalisation that are buffers
+        of the model come with them.
+        """
+        if not self.has("current"):
+            self.note("init_from", {"file": str(Path(file).resolve()), "sha256": checkpoint.sha256(file)})
+
+
+def _fixed(values: dict) -> dict:
+    return {scope: values.get(scope) or {} for scope in FIXED_SCOPES}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _versions() -> dict[str, str]:
+    return {"eozoo": version("eozoo"), "torch": version("torch"), "python": platform.python_version()}

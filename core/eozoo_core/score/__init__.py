@@ -1,0 +1,1 @@
+"""Scores: metrics from pooled sums, statistics of channels, plots and the report page."""

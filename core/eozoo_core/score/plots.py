@@ -1,0 +1,201 @@
+"""Pictures of results: a density scatter of predictions against targets, and quick-looks of maps.
+
+Drawn with matplotlib's Figure objects on the Agg canvas: no pyplot, no global state, no display. Colour maps (viridis,
+cividis, magma) are even in lightness and readable by the colour-blind. Pictures are written under a temporary name and
+renamed when complete.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+
+from eozoo_core.errors import ZooError
+from eozoo_core.score.metrics import RegressionMetrics
+
+MISSING = "#b8b8b8"
+_INK = "#333333"
+_MAX_PIXELS = 1500
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One map of a quick-look: values ``(H, W)`` with NaN = missing, a title, the unit and a matplotlib colour map.
+
+    ``limits`` of the colours in the unit; None = the 2nd to the 98th percentile of what is valid. ``shape`` is that of
+    the whole map where ``values`` are already a thumbnail of it.
+    """
+
+    values: np.ndarray
+    title: str
+    unit: str = ""
+    colours: str = "viridis"
+    limits: tuple[float, float] | None = None
+    shape: tuple[int, int] | None = None
+    classes: tuple[str, ...] = ()
+
+
+def density_scatter(
+    target: np.ndarray,
+    pred: np.ndarray,
+    path: str | Path,
+    unit: str,
+    title: str,
+    limits: tuple[float, float] | None = None,
+) -> None:
+    """Draw predictions over targets (same shape and unit, NaN = missing) as a 2-D histogram and write a PNG.
+
+    Colours count samples per cell on a log scale (below 500 samples each is a dot). The 1:1 line is drawn in, and n,
+    RMSE, bias and R2 over all samples. ``limits`` of both axes in the unit; None = 0.1st to 99.9th percentile of both.
+    Samples outside them are in the numbers and said to be outside. With nothing to compare the picture says so.
+    """
+    metrics = RegressionMetrics()
+    metrics.update(pred, target)
+    target, pred = np.ravel(target).astype(np.float64), np.ravel(pred).astype(np.float64)
+    valid = np.isfinite(target) & np.isfinite(pred)
+    target, pred = target[valid], pred[valid]
+    figure, axes = _figure(5.6, 5.0)
+    low, high = limits or _limits(np.concatenate([target, pred]), 0.1, 99.9)
+    axes.plot([low, high], [low, high], color=_INK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=3)
+    inside = (target >= low) & (target <= high) & (pred >= low) & (pred <= high)
+    if inside.sum() < 500:
+        axes.scatter(target[inside], pred[inside], s=14, color="#3b528b", alpha=0.6, linewidths=0)
+    else:
+        bins = np.linspace(low, high, 101 if inside.sum() > 5000 else 41)
+        counts, _, _ = np.histogram2d(target[inside], pred[inside], bins=(bins, bins))
+        norm = LogNorm(1, max(counts.max(), 2))
+        mesh = axes.pcolormesh(bins, bins, np.where(counts > 0, counts, np.nan).T, norm=norm, cmap="viridis")
+        _colour_bar(figure, axes, mesh, "samples per cell")
+    _numbers(axes, metrics.compute(), unit, int((~inside).sum()))
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=title)
+    axes.set(xlabel=_label("target", unit), ylabel=_label("prediction", unit))
+    axes.grid(color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    _save(figure, path)
+
+
+def quicklook(panels: Sequence[Panel], path: str | Path, title: str = "", columns: int = 3) -> None:
+    """Draw maps side by side, each with its colour bar and unit, missing pixels in grey, and write a PNG.
+
+    Large maps are thinned by whole steps to at most 1500 pixels a side; give a map that should not be in memory as its
+    `raster.RasterReader.thumbnail`. The share of missing pixels stands below.
+    """
+    if not panels:
+        raise ZooError(f"{path}: a quick-look needs at least one map")
+    for panel in panels:
+        if np.ndim(panel.values) != 2 or np.size(panel.values) == 0:
+            raise ZooError(f"map {panel.title!r}: expected one band (H, W), found shape {np.shape(panel.values)}")
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    shapes = [min(max(np.shape(panel.values)[0] / np.shape(panel.values)[-1], 0.25), 2.0) for panel in panels]
+    heights = [3.6 * max(shapes[i : i + columns]) + 0.7 for i in range(0, len(panels), columns)]
+    figure = Figure(figsize=(4.6 * columns, sum(heights) + (0.3 if title else 0)), layout="constrained")
+    FigureCanvasAgg(figure)
+    places = figure.add_gridspec(rows, columns, height_ratios=heights)
+    if title:
+        figure.suptitle(title, fontsize=12, color=_INK)
+    for number, panel in enumerate(panels):
+        _draw_map(figure, figure.add_subplot(places[number]), panel)
+    _save(figure, path)
+
+
+def _draw_map(figure: Figure, axes: Axes, panel: Panel) -> None:
+    values = np.asarray(panel.values)
+    step = -(-max(values.shape) // _MAX_PIXELS)
+    shown = values[::step, ::step].astype(np.float32)
+    shown[~np.isfinite(shown)] = np.nan
+    missing = 100 * np.isnan(values).mean()
+    low, high = panel.limits or _limits(shown[~np.isnan(shown)], 2, 98)
+    colours = colormaps[panel.colours].with_extremes(bad=MISSING)
+    if panel.classes:
+        low, high, colours = -0.5, len(panel.classes) - 0.5, _class_colours(len(panel.classes))
+    image = axes.imshow(shown, cmap=colours, norm=Normalize(low, high), interpolation="nearest")
+    axes.set_title(panel.title, fontsize=11, color=_INK)
+    height, width = panel.shape or values.shape
+    text = "nothing missing" if missing == 0 else f"{max(missing, 0.1):.1f} % missing (grey)"
+    axes.set_xlabel(f"{width} x {height} pixels, {text}", fontsize=8, color="#666666")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    valid = shown[~np.isnan(shown)]
+    extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[
+        int((valid < low).any()), int((valid > high).any())
+    ]
+    _colour_bar(figure, axes, image, panel.unit, extend, panel.classes)
+
+
+def _class_colours(count: int) -> ListedColormap:
+    """Colours that neighbouring classes can be told apart by; they begin anew after twenty."""
+    palette = colormaps["tab10" if count <= 10 else "tab20"].colors
+    return ListedColormap([palette[i % len(palette)] for i in range(count)]).with_extremes(bad=MISSING)
+
+
+def _colour_bar(
+    figure: Figure, axes: Axes, mappable: object, label: str, extend: str = "neither", classes: Sequence[str] = ()
+) -> None:
+    beside = axes.inset_axes((1.025, 0, 0.04, 1))  # as high as the picture, whatever its shape
+    bar = figure.colorbar(mappable, cax=beside, extend=extend)
+    bar.set_label(label, color=_INK)
+    if classes:
+        names = [name if len(name) <= 20 else f"{name[:19]}…" for name in classes]
+        bar.set_ticks(range(len(names)), labels=names, fontsize=8 if len(names) <= 12 else 6)
+    bar.outline.set_visible(False)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _numbers(axes: Axes, result: dict, unit: str, outside: int) -> None:
+    """Write n and the metrics into the upper left corner, where predictions rarely are."""
+    lines = [f"n = {result['n']:,}"]
+    for name, key, suffix in (("RMSE", "rmse", unit), ("bias", "bias", unit), ("R²", "r2", "")):
+        if result[key] is not None:
+            lines.append(f"{name} = {result[key]:.3g} {suffix}".rstrip())
+    if outside:
+        lines.append(f"{outside:,} outside the axes")
+    text = "\n".join(lines) if result["n"] else "no sample has both\ntarget and prediction"
+    box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 4}
+    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=9, color=_INK, bbox=box, zorder=4)
+
+
+def _limits(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Percentiles of finite ``values``, widened where they coincide so that there is something to draw."""
+    if values.size == 0:
+        return 0.0, 1.0
+    bottom, top = (float(v) for v in np.percentile(values, [low, high]))
+    if top - bottom <= 1e-6 * max(abs(top), abs(bottom)):
+        half = max(abs(top) * 0.05, 0.5)
+        return bottom - half, top + half
+    return bottom, top
+
+
+def _label(what: str, unit: str) -> str:
+    return f"{what} ({unit})" if unit else what
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(temporary, dpi=150, format="png", bbox_inches="tight", pad_inches=0.12)
+        temporary.replace(path)
+    except OSError as error:
+        raise ZooError(f"{path}: the picture cannot be written ({error.strerror})") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

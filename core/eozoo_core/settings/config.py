@@ -1,0 +1,207 @@
+"""Settings in and out: YAML files, ``--set a.b=c``, the commented template, and differences between two sets."""
+
+from __future__ import annotations
+
+import copy
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.settings import Named, Settings, is_group, yamlio
+
+S = TypeVar("S", bound=Settings)
+
+
+def load_settings(cls: type[S], file: Path | None = None, overrides: Iterable[str] = (), base: dict | None = None) -> S:
+    """Build ``cls`` from its defaults, then ``base``, then a YAML file, then ``key=value`` strings; later wins.
+
+    Groups are merged key by key, with the defaults of the task, which may differ from those of a group's class
+    (``TrainSettings(epochs=3)``). Another name of a ``Named`` part drops the options of the one before.
+    Raises ZooError, one line naming the file or ``--set``, for an unreadable file, an unknown key or a bad value.
+    """
+    values = _defaults(cls)
+    source = "settings"
+    if base is not None:
+        _merge(cls, values, copy.deepcopy(base))
+    if file is not None:
+        source = str(file)
+        _merge(cls, values, read_yaml(file))
+    # Names first: one given after its options would drop them.
+    for item in sorted(overrides, key=lambda item: not item.partition("=")[0].endswith(".name")):
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise ZooError(f"--set {item!r}: write it as key=value, for example train.epochs=10")
+        _assign(cls, values, key.split("."), _parse(text), item)
+        source = f"{file} with --set" if file is not None else "--set"
+    return build_settings(cls, values, source)
+
+
+def build_settings(cls: type[S], values: dict, source: str = "settings") -> S:
+    """Build ``cls`` from a plain dict. Raises ZooError naming ``source`` and the field."""
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        raise ZooError(f"{source}: {_first_problem(cls, error)}") from None
+
+
+def read_yaml(file: Path) -> dict:
+    """Read a YAML mapping. Raises ZooError where the file is missing, not YAML or not a mapping."""
+    try:
+        values = yamlio.parse(Path(file).read_text(encoding="utf-8"))
+    except IsADirectoryError:
+        raise ZooError(f"{file}: is a folder; give a YAML file of settings") from None
+    except OSError as error:
+        raise ZooError(f"{file}: cannot be read ({error.strerror}); 'eozoo config TASK > {file}' writes one") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ZooError(f"{file}{_position(error)}; 'eozoo config TASK' shows how settings are written") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ZooError(f"{file}: holds a {type(values).__name__}, expected 'scope: settings' lines; see 'eozoo config'")
+    return values
+
+
+def to_dict(settings: Settings) -> dict:
+    """Return plain JSON types; ``build_settings(type(s), to_dict(s)) == s``."""
+    return settings.model_dump(mode="json")
+
+
+def to_yaml(settings: Settings) -> str:
+    """Return commented YAML: every field under its description, with its choices and range."""
+    return "\n".join(_yaml_lines(settings, 0)).strip() + "\n"
+
+
+def differences(old: dict, new: dict, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted key, old value, new value) for every leaf that differs between two plain dicts."""
+    for key in [*old, *(k for k in new if k not in old)]:
+        a, b, name = old.get(key), new.get(key), f"{prefix}{key}"
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from differences(a, b, f"{name}.")
+        elif a != b:
+            yield name, a, b
+
+
+def _position(error: Exception) -> str:
+    """Where a file stops to be YAML, and why: ", line 3: is not YAML (mapping values are not allowed here)"."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return f": is not YAML ({' '.join(str(error).split())})"
+    return f", line {mark.line + 1}: is not YAML ({problem})"
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yamlio.parse(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _defaults(cls: type[BaseModel]) -> dict:
+    groups = {name: field.default for name, field in cls.model_fields.items() if isinstance(field.default, BaseModel)}
+    return {name: group.model_dump(mode="json") for name, group in groups.items()}
+
+
+def _merge(cls: type[BaseModel] | None, into: dict, new: dict) -> None:
+    """Put ``new`` over ``into``, group by group; a value that is itself a mapping (``options``) is replaced whole."""
+    if cls is not None and issubclass(cls, Named) and new.get("name", into.get("name")) != into.get("name"):
+        into["options"] = {}
+    for key, value in new.items():
+        group = _owner(cls, (key,)) if cls else None
+        if isinstance(value, dict) and isinstance(into.get(key), dict) and group is not None:
+            _merge(group, into[key], value)
+        elif value is not None or group is None:  # a group with all its lines deleted changes nothing
+            into[key] = value
+
+
+def _assign(cls: type[BaseModel], values: dict, keys: list[str], value: Any, item: str) -> None:
+    for key in keys[:-1]:
+        if values.get(key) is None:  # not given, or a group whose lines were all deleted
+            values[key] = {}
+        values = values[key]
+        if not isinstance(values, dict):
+            raise ZooError(f"--set {item!r}: {key!r} is a value, not a group of settings")
+    _merge(_owner(cls, tuple(keys[:-1])), values, {keys[-1]: value})
+
+
+def _first_problem(cls: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "settings"
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {where!r}." + _known(cls, first["loc"])
+    if first["type"] == "missing":
+        return f"setting {where!r} is missing; give it in the file or with --set {where}=..."
+    group = _owner(cls, first["loc"])
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type") and group is not None:
+        example = f"{where}.{next(iter(group.model_fields), 'key')}"
+        return f"{where} is a group of settings, got {first['input']!r}; give one of them, for example {example}"
+    message = " ".join(first["msg"].removeprefix("Value error, ").split())
+    got = "" if isinstance(first["input"], (dict, BaseModel)) else f", got {first['input']!r}"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {message}{got}{more}" if first["loc"] else f"{message}{more}"
+
+
+def _known(cls: type[BaseModel], path: tuple) -> str:
+    """Suggest for the unknown setting ``path``: a neighbour of its group, or the same name in another group."""
+    owner = _owner(cls, path[:-1])
+    if owner is None:
+        return ""
+    last, prefix = str(path[-1]), "".join(f"{part}." for part in path[:-1])
+    groups = {name: _owner(cls, (name,)) for name in cls.model_fields}
+    elsewhere = [f"{name}.{last}" for name, group in groups.items() if group and last in group.model_fields]
+    if elsewhere:
+        return f" Did you mean {' or '.join(repr(e) for e in elsewhere)}?"
+    return did_you_mean(f"{prefix}{last}", [f"{prefix}{field}" for field in owner.model_fields])
+
+
+def _owner(cls: type[BaseModel], path: tuple) -> type[BaseModel] | None:
+    """The settings class that ``path`` leads to, for suggesting among its fields."""
+    for part in path:
+        field = cls.model_fields.get(str(part))
+        if field is None or not is_group(field):
+            return None
+        cls = field.annotation
+    return cls
+
+
+def _yaml_lines(settings: BaseModel, depth: int) -> Iterator[str]:
+    pad = "  " * depth
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        yield f"{pad}# {_comment(field)}"
+        if isinstance(value, BaseModel):
+            yield f"{pad}{name}:" + ("" if type(value).model_fields else " {}")
+            yield from _yaml_lines(value, depth + 1)
+        else:
+            plain = settings.model_dump(mode="json", include={name})[name]
+            yield f"{pad}{name}: {yamlio.dump(plain)}"
+        if depth == 0:
+            yield ""
+
+
+def _comment(field: FieldInfo) -> str:
+    parts = [" ".join((field.description or "").split())]
+    choices = _choices(field.annotation)
+    if choices:
+        parts.append(f"One of: {', '.join(choices)}.")
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    limits = [
+        f"{s} {getattr(m, k)}" for m in field.metadata for k, s in signs.items() if getattr(m, k, None) is not None
+    ]
+    if limits:
+        parts.append(f"({', '.join(limits)})")
+    if field.default is PydanticUndefined and field.default_factory is None:
+        parts.append("Required.")
+    return " ".join(p for p in parts if p)
+
+
+def _choices(annotation: Any) -> list[str]:
+    if typing.get_origin(annotation) is typing.Literal:
+        return [str(a) for a in typing.get_args(annotation)]
+    return [c for a in typing.get_args(annotation) for c in _choices(a)]

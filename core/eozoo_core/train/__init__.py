@@ -1,0 +1,1 @@
+"""Training: the loop (`fit`), its state, learning-rate schedule, optimiser step, batches, processes and memory."""

@@ -1,0 +1,143 @@
+"""Device, precision and processes: from settings to a launched Lightning Fabric."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from eozoo_core.errors import ZooError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from lightning_fabric import Fabric
+
+    from eozoo_core.run.directory import Run
+    from eozoo_core.settings import RuntimeSettings
+
+_MIXED = {"bf16-mixed": "bf16-mixed", "fp16-mixed": "16-mixed"}
+
+
+def launch(run: Run) -> Fabric:
+    """Start ``runtime.devices`` x ``runtime.nodes`` processes, seed them alike, and return this process's Fabric.
+
+    Records the device in the run. Raises ZooError for a device that is not there, a precision that it does not have,
+    a batch that the processes cannot share equally, and a torchrun of another number of processes.
+    """
+    with without_torchmetrics():
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins import MixedPrecision
+        from lightning_fabric.strategies import DDPStrategy
+        from lightning_fabric.utilities.seed import seed_everything
+
+    train, runtime = run.settings.train, run.settings.runtime
+    device = resolve_device(runtime.device)
+    world = runtime.devices * runtime.nodes
+    _check_precision(device, train.precision)
+    started = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else world
+    if started != world:
+        raise ZooError(f"torchrun started {started} processes and runtime.devices x runtime.nodes is {world}; set both")
+    if train.batch_size % world:
+        raise ZooError(
+            f"train.batch_size {train.batch_size} cannot be shared by {world} processes; use a multiple of {world}"
+        )
+    set_threads(runtime)
+    kind, _, index = device.partition(":")
+    if world > 1 and index:
+        raise ZooError(
+            f"runtime.device {device!r} names one device and runtime.devices x nodes is {world}; use {kind!r}"
+        )
+    # Gloo beside NCCL: sums and counts travel between the CPUs and never make a GPU wait.
+    backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
+    fabric = Fabric(
+        accelerator=kind,
+        devices=[int(index)] if index else runtime.devices,
+        num_nodes=runtime.nodes,
+        strategy=DDPStrategy(process_group_backend=backend) if world > 1 else "auto",
+        # As an object: by its name Fabric would print a line about it at every start.
+        plugins=[MixedPrecision(_MIXED[train.precision], kind)] if train.precision in _MIXED else [],
+    )
+    fabric.launch()
+    fabric.barrier()  # what the first process prepared in the run is there for the others
+    seed_everything(train.seed, verbose=False)
+    run.note("device", f"{fabric.device} x {world}" if world > 1 else str(fabric.device))
+    return fabric
+
+
+@contextmanager
+def without_torchmetrics() -> Iterator[None]:
+    """Import Fabric without torchmetrics, which it imports only to read its version.
+
+    With torchmetrics come torchvision, scipy and transformers: nine tenths of the time that Fabric takes to import. A
+    module of the same version stands in for it meanwhile; nothing is changed where it is imported already.
+    """
+    stand_in = ModuleType("torchmetrics")
+    try:
+        stand_in.__version__ = version("torchmetrics")
+    except PackageNotFoundError:
+        yield
+        return
+    used = sys.modules.setdefault("torchmetrics", stand_in)
+    try:
+        yield
+    finally:
+        if used is stand_in:
+            del sys.modules["torchmetrics"]
+
+
+def resolve_device(name: str) -> str:
+    """Turn "auto" into cuda, mps or cpu, and check that any other device exists. Raises ZooError."""
+    import torch
+
+    found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(kind for kind in ("cuda", "mps", "cpu") if found[kind])
+    kind, _, index = name.partition(":")
+    if kind not in found or (index and not (kind == "cuda" and index.isdigit())):
+        raise ZooError(f"runtime.device {name!r}: use auto, cpu, mps, cuda or cuda:N")
+    if not found[kind] or (index and int(index) >= torch.cuda.device_count()):
+        raise ZooError(f"runtime.device {name!r} is not on this machine; use 'auto' or one of: {_present(found)}")
+    return name
+
+
+def set_threads(runtime: RuntimeSettings) -> None:
+    """Limit torch's CPU threads to ``runtime.threads``, where it is given."""
+    import torch
+
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+
+
+def loader_workers(runtime: RuntimeSettings, device: str) -> int:
+    """How many loader processes: as set, else none on a CPU (it has better work), up to 8 beside each GPU."""
+    if runtime.workers is not None:
+        return runtime.workers
+    return min(8, max(1, (os.cpu_count() or 1) // runtime.devices)) if device.startswith("cuda") else 0
+
+
+def all_reduce_sums(fabric: Fabric, sums: np.ndarray) -> np.ndarray:
+    """Add float64 arrays of one shape over all processes, on the CPU; the same array back with one process."""
+    import torch
+
+    if fabric.world_size == 1:
+        return sums
+    total = torch.as_tensor(sums, dtype=torch.float64, device="cpu").clone()
+    torch.distributed.all_reduce(total)
+    return total.numpy()
+
+
+def _check_precision(device: str, precision: str) -> None:
+    import torch
+
+    if precision == "fp16-mixed" and device == "cpu":
+        raise ZooError("train.precision 'fp16-mixed' does not exist on the CPU; use 'bf16-mixed' or 'fp32'")
+    if precision == "bf16-mixed" and device.startswith("cuda") and not torch.cuda.is_bf16_supported(False):
+        raise ZooError("train.precision 'bf16-mixed' is not supported by this GPU; use 'fp16-mixed' or 'fp32'")
+
+
+def _present(found: dict[str, bool]) -> str:
+    return ", ".join(kind for kind, there in found.items() if there)

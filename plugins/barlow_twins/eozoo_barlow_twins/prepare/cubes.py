@@ -1,0 +1,187 @@
+"""Step 'cube': NetCDF4/HDF5 cubes with bands and scene classes -> a tile.
+
+Every file holds variables (T, h, w) or (h, w) with coordinate vectors x, y (pixel centres, m) and, for (T, h, w), a
+vector ``timestamp`` or ``time`` with units "<seconds|days|...> since <date>" (CF convention). Files may differ in
+resolution by whole factors: coarser ones are repeated, nothing is interpolated. Only one date at a time is in memory.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from eozoo_core import ZooError
+from eozoo_core.errors import did_you_mean
+
+from eozoo_barlow_twins.prepare.settings import CubeSettings
+from eozoo_barlow_twins.prepare.write_tile import TilePlan, connected_fields, new_tile
+
+_SUFFIXES = (".nc", ".nc4", ".h5", ".hdf5")
+
+
+def prepare_cube(settings: CubeSettings, folder: Path) -> Path:
+    """Make the tile ``folder/settings.tile`` from the files in ``settings.folder``; return it. Raises ZooError."""
+    source = Path(settings.folder)
+    if not settings.folder or not settings.tile:
+        raise ZooError("prepare.cube.folder and prepare.cube.tile must be given with --set")
+    if not source.is_dir():
+        raise ZooError(f"prepare.cube.folder {source}: no such folder")
+    with ExitStack() as stack:
+        found = _variables(source, stack)
+        wanted = [_find(found, name, source) for name in (*settings.bands, "SCL")]
+        grid = _Grid.over([*wanted, *(_find(found, name, source) for name in settings.labels)], settings.resolution)
+        kept = [(i, t.date()) for i, t in enumerate(_times(wanted)) if settings.keeps(t.date())]
+        layers = _layers({n: grid.raise_(_find(found, n, source), None) for n in settings.labels}, settings.fields)
+        plan = TilePlan(
+            settings.bands, tuple(day for _, day in kept), grid.height, grid.width, grid.crs, grid.transform,
+            f"cube {source.name}", layers,
+        )  # fmt: skip
+        with new_tile(folder / settings.tile, plan) as writer:
+            for place, (number, _) in enumerate(kept):
+                values = np.stack([grid.raise_(v, number).astype(np.float32) for v in wanted[:-1]], axis=-1)
+                fill = np.array([v.fill if v.fill is not None else -1 for v in wanted[:-1]], np.float32)
+                scene = grid.raise_(wanted[-1], number)
+                clear = np.isin(scene, settings.clear) & (values != fill).all(axis=-1)
+                writer.put(place, 0, values + settings.offset, clear)
+    return folder / settings.tile
+
+
+@dataclass(frozen=True)
+class _Variable:
+    """One variable of one file, with its file's coordinates."""
+
+    name: str
+    file: Path
+    data: Any
+    x: np.ndarray
+    y: np.ndarray
+    times: list[datetime] | None
+    fill: float | None
+    crs: str | None
+
+    @property
+    def step(self) -> float:
+        """Pixel size in m."""
+        return abs(float(self.x[1] - self.x[0])) if len(self.x) > 1 else abs(float(self.y[1] - self.y[0]))
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The grid of the tile: pixel size, the outer edge of its upper left pixel, and its extent."""
+
+    step: float
+    left: float
+    top: float
+    height: int
+    width: int
+    crs: str | None
+
+    @property
+    def transform(self) -> tuple[float, ...]:
+        return (self.step, 0.0, self.left, 0.0, -self.step, self.top)
+
+    @classmethod
+    def over(cls, variables: list[_Variable], resolution: float | None) -> _Grid:
+        """The common grid at ``resolution`` or the finest pixel size. Raises ZooError where extents differ."""
+        step = resolution or min(v.step for v in variables)
+        first = variables[0]
+        for v in variables:
+            edges = _edges(v)
+            if not np.allclose(edges, _edges(first), atol=0.01 * step):
+                raise ZooError(f"{v.file}: {v.name} covers {edges}, {first.name} in {first.file.name} {_edges(first)}")
+            if abs(v.step / step - round(v.step / step)) > 1e-6 or v.step < step * 0.999:
+                raise ZooError(f"{v.file}: {v.name} has {v.step:g} m pixels, not a multiple of {step:g} m")
+        left, top, right, bottom = _edges(first)
+        return cls(step, left, top, round((top - bottom) / step), round((right - left) / step), first.crs)
+
+    def raise_(self, variable: _Variable, number: int | None) -> np.ndarray:
+        """One image ``(H, W)`` of ``variable`` on this grid, rows from north to south, each pixel repeated."""
+        try:
+            image = variable.data[number] if number is not None else variable.data[()]
+        except OSError as error:
+            raise ZooError(f"{variable.file}: {variable.name} cannot be read at date {number} ({error})") from None
+        image = image[:: 1 if variable.y[0] > variable.y[-1] else -1, :: 1 if variable.x[0] < variable.x[-1] else -1]
+        factor = round(variable.step / self.step)
+        return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _variables(folder: Path, stack: ExitStack) -> dict[str, _Variable]:
+    import h5py
+
+    found: dict[str, _Variable] = {}
+    for file in sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES):
+        try:
+            content = stack.enter_context(h5py.File(file, "r"))
+        except OSError as error:
+            raise ZooError(f"{file}: cannot be read as NetCDF4/HDF5 ({error}); remove it or fetch it again") from None
+        x, y = (content[n][()] if n in content else None for n in ("x", "y"))
+        if x is None or y is None or len(x) < 2 or len(y) < 2:
+            continue  # a single pixel (weather) or no map at all: nothing in it can be a band
+        times, crs = _file_times(content, file), _crs(content)
+        for name, data in content.items():
+            if data.ndim in (2, 3) and data.shape[-2:] == (len(y), len(x)):
+                if name in found:
+                    raise ZooError(f"{file}: {name} is also in {found[name].file.name}; keep one product per folder")
+                fill = data.attrs.get("_FillValue")
+                fill = None if fill is None else float(np.ravel(fill)[0])
+                found[name] = _Variable(name, file, data, x, y, times if data.ndim == 3 else None, fill, crs)
+    if not found:
+        raise ZooError(f"{folder}: holds no NetCDF4/HDF5 file with maps (variables over y and x)")
+    return found
+
+
+def _find(found: dict[str, _Variable], name: str, folder: Path) -> _Variable:
+    if name not in found:
+        raise ZooError(f"{folder}: no file has a variable {name!r}.{did_you_mean(name, found)}")
+    return found[name]
+
+
+def _times(variables: list[_Variable]) -> list[datetime]:
+    """The common time axis. Raises ZooError where the files' dates differ or are not in order."""
+    first = variables[0]
+    for v in variables:
+        if v.times is None or len(v.times) != v.data.shape[0]:
+            raise ZooError(f"{v.file}: {v.name} {v.data.shape} has no matching 'timestamp' or 'time' vector with units")
+        if v.times != first.times:
+            raise ZooError(f"{v.file}: its dates are not those of {first.file.name}; bands and SCL must share them")
+    if first.times != sorted(first.times):
+        raise ZooError(f"{first.file}: its dates are not in order of time")
+    return first.times
+
+
+def _file_times(content: Any, file: Path) -> list[datetime] | None:
+    name = next((n for n in ("timestamp", "time", "t") if n in content and "units" in content[n].attrs), None)
+    if name is None:
+        return None
+    units = content[name].attrs["units"]
+    unit, _, start = (units.decode() if isinstance(units, bytes) else str(units)).partition(" since ")
+    scale = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}.get(unit)
+    try:
+        origin = datetime.fromisoformat(start.strip())
+    except ValueError:
+        origin = None
+    if scale is None or origin is None:
+        raise ZooError(f"{file}: {name} has units {units!r}, expected 'seconds since 2018-01-01 00:00:00' or the like")
+    return [origin + timedelta(seconds=float(v) * scale) for v in content[name][()]]
+
+
+def _crs(content: Any) -> str | None:
+    wkt = content["spatial_ref"].attrs.get("crs_wkt") if "spatial_ref" in content else None
+    return wkt.decode() if isinstance(wkt, bytes) else wkt
+
+
+def _edges(v: _Variable) -> tuple[float, float, float, float]:
+    half = v.step / 2
+    return (float(v.x.min()) - half, float(v.y.max()) + half, float(v.x.max()) + half, float(v.y.min()) - half)
+
+
+def _layers(labels: dict[str, np.ndarray], fields: bool) -> dict[str, np.ndarray]:
+    """File name -> layer: the first label variable is labels.npy."""
+    if fields and not labels:
+        raise ZooError("prepare.cube.fields needs prepare.cube.labels: fields are areas of equal labels")
+    layers = {"labels.npy" if i == 0 else f"labels_{name.lower()}.npy": a for i, (name, a) in enumerate(labels.items())}
+    return layers | ({"blocks.npy": connected_fields(list(labels.values()))} if fields else {})

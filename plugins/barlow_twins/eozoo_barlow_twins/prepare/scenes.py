@@ -1,0 +1,143 @@
+"""Step 'scenes': a folder of dated rasters -> a tile.
+
+Files are one per band and date (``T31UDS_20180418T105031_B02_10m.jp2``) or one per date with bands named in the file
+(band descriptions "B02", "SCL" ...). The date is the first YYYYMMDD or YYYY-MM-DD in the file's name or in its folders'
+below the one given; the band is B01..B12, B8A or SCL in the file's name. All files must cover the same area; coarser
+ones are repeated by whole factors. Rows are read in strips, one date at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from eozoo_core import ZooError
+from eozoo_core.raster.read import RasterReader, read_info
+from eozoo_core.raster.tiles import Window
+
+from eozoo_barlow_twins.prepare.settings import SceneSettings
+from eozoo_barlow_twins.prepare.write_tile import TilePlan, new_tile
+
+_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
+_DATE = re.compile(r"(?<!\d)(20\d\d|19\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)")
+_BAND = re.compile(r"(?<![A-Za-z0-9])(B\d\d|B8A|SCL)(?![A-Za-z0-9])")
+_STRIP_BYTES = 64 * 2**20
+
+
+def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
+    """Make the tile ``folder/settings.tile`` from the rasters below ``settings.folder``; return it. Raises ZooError."""
+    source = Path(settings.folder)
+    if not settings.folder or not settings.tile:
+        raise ZooError("prepare.scenes.folder and prepare.scenes.tile must be given with --set")
+    if not source.is_dir():
+        raise ZooError(f"prepare.scenes.folder {source}: no such folder")
+    wanted = (*settings.bands, *(("SCL",) if settings.has_scl else ()))
+    dates = _by_date(source, wanted)
+    scenes = {day: _complete(bands, wanted, day) for day, bands in sorted(dates.items()) if settings.keeps(day)}
+    if not scenes:
+        raise ZooError(f"{source}: no date lies between prepare.scenes.first and last")
+    reference = min((b for bands in scenes.values() for b in bands.values()), key=lambda b: b.pixel)
+    h, w = reference.height, reference.width
+    plan = TilePlan(
+        settings.bands, tuple(scenes), h, w, reference.crs, reference.transform, f"scenes {source.name}"
+    )  # fmt: skip
+    step = max(16, _STRIP_BYTES // (w * len(wanted) * 4) // 16 * 16)
+    with new_tile(folder / settings.tile, plan) as writer:
+        for number, bands in enumerate(scenes.values()):
+            with ExitStack() as stack:
+                readers = {name: _Aligned(bands[name], reference, stack) for name in wanted}
+                for row in range(0, h, step):
+                    stop = min(row + step, h)
+                    values = np.stack([readers[name].rows(row, stop) for name in settings.bands], axis=-1)
+                    clear = np.isfinite(values).all(axis=-1)
+                    if settings.has_scl:
+                        clear &= np.isin(readers["SCL"].rows(row, stop), settings.clear)
+                    else:
+                        clear &= (values != 0).all(axis=-1)  # 0 is "no data" in Sentinel-2 products
+                    writer.put(number, row, values + settings.offset, clear)
+    return folder / settings.tile
+
+
+@dataclass(frozen=True)
+class _Band:
+    """One band of one date: where it is and how it lies."""
+
+    file: Path
+    number: int
+    height: int
+    width: int
+    crs: str | None
+    transform: tuple[float, ...] | None
+
+    @property
+    def pixel(self) -> float:
+        return abs(self.transform[0]) if self.transform else 1.0
+
+
+class _Aligned:
+    """Reads rows of a band on the grid of ``reference``."""
+
+    def __init__(self, band: _Band, reference: _Band, stack: ExitStack):
+        self._factor = reference.height // band.height
+        same_shape = (band.height * self._factor, band.width * self._factor) == (reference.height, reference.width)
+        corner = band.transform and (band.transform[2], band.transform[5])
+        other = reference.transform and (reference.transform[2], reference.transform[5])
+        near = corner == other or (corner and other and np.allclose(corner, other, atol=0.01 * reference.pixel))
+        if not same_shape or not near or band.crs != reference.crs:
+            raise ZooError(
+                f"{band.file}: does not cover the same area as {reference.file.name} (size, corner or CRS differ); "
+                "cut all files of a tile to one grid first"
+            )
+        self._band, self._reader = band, stack.enter_context(RasterReader(band.file))
+
+    def rows(self, first: int, stop: int) -> np.ndarray:
+        """Rows ``first`` to ``stop - 1`` of the reference's grid, ``(n, W)`` float32, NaN = missing."""
+        f = self._factor
+        top, bottom = first // f, -(-stop // f)
+        values = self._reader.read(Window(top, 0, bottom - top, self._band.width), (self._band.number,))[0]
+        values = values.repeat(f, axis=0).repeat(f, axis=1)
+        return values[first - top * f : stop - top * f]
+
+
+def _by_date(source: Path, wanted: tuple[str, ...]) -> dict[date, dict[str, _Band]]:
+    dates: dict[date, dict[str, _Band]] = {}
+    for file in sorted(p for p in source.rglob("*") if p.suffix.lower() in _SUFFIXES):
+        found = next((m for part in reversed(file.relative_to(source).parts) if (m := _DATE.search(part))), None)
+        if found is None:
+            raise ZooError(f"{file}: has no date (YYYYMMDD or YYYY-MM-DD) in its name or folder; rename or remove it")
+        day = date(*map(int, found.groups()))
+        for name, band in _bands_of(file).items():
+            if name not in wanted:
+                continue
+            known = dates.setdefault(day, {}).get(name)
+            if known is None or band.pixel < known.pixel:  # the same band at several resolutions: the finest
+                dates[day][name] = band
+            elif band.pixel == known.pixel:
+                raise ZooError(f"{file}: {name} of {day} is also in {known.file.name}; keep one scene a day")
+    if not dates:
+        raise ZooError(f"{source}: holds no raster with the bands {', '.join(wanted)} (in file names or band names)")
+    return dates
+
+
+def _bands_of(file: Path) -> dict[str, _Band]:
+    info = read_info(file)
+    grid = info.grid
+    transform = None if grid.transform is None else tuple(grid.transform)[:6]
+    crs = None if grid.crs is None else grid.crs.to_wkt()
+    named = {d: i for i, d in enumerate(info.descriptions, 1) if _BAND.fullmatch(d)}
+    if not named:
+        in_name = _BAND.findall(file.stem)
+        named = {in_name[-1]: 1} if in_name and len(info.bands) == 1 else {}
+    return {name: _Band(file, i, grid.height, grid.width, crs, transform) for name, i in named.items()}
+
+
+def _complete(bands: dict[str, _Band], wanted: tuple[str, ...], day: date) -> dict[str, _Band]:
+    missing = [name for name in wanted if name not in bands]
+    if missing:
+        some = next(iter(bands.values())).file
+        raise ZooError(f"{some.parent}: {day} lacks band {', '.join(missing)}; add it or remove the date's files")
+    return bands

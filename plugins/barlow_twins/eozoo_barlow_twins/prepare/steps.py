@@ -1,0 +1,73 @@
+"""The prepare steps, the same for both tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eozoo_barlow_twins.tiles import Tile, open_tiles, processed
+
+
+class Preparation:
+    """Mixed into the tasks: one method per step; ``settings`` are the task's."""
+
+    settings: Any
+    prepare_steps: ClassVar[dict[str, str]] = {
+        "cube": "NetCDF/HDF5 cubes with an SCL layer -> a tile (prepare.cube)",
+        "scenes": "a folder of dated GeoTIFF or JP2 files -> a tile (prepare.scenes)",
+        "table": "a parquet table of pixel time series -> a tile (prepare.table)",
+        "labels": "a classified raster such as ESA WorldCover -> labels.npy of a tile (prepare.labels)",
+        "statistics": "band_mean.npy and band_std.npy of every tile of the data set, over clear pixels",
+        "store": "pixels.npy of every tile: random access to pixels in one read",
+        "picture": "a saved map -> PNG with legend (prepare.picture)",
+    }
+
+    def _folder(self) -> Path:
+        return processed(self.settings.runtime.base_path, self.settings.data.dataset)
+
+    def _tiles(self) -> list[Tile]:
+        return open_tiles(self._folder(), self.settings.data.tiles)
+
+    def prepare_cube(self) -> list[Path]:
+        """See ``cubes.prepare_cube``."""
+        from eozoo_barlow_twins.prepare.cubes import prepare_cube
+
+        return [prepare_cube(self.settings.prepare.cube, self._folder())]
+
+    def prepare_scenes(self) -> list[Path]:
+        """See ``scenes.prepare_scenes``."""
+        from eozoo_barlow_twins.prepare.scenes import prepare_scenes
+
+        return [prepare_scenes(self.settings.prepare.scenes, self._folder())]
+
+    def prepare_table(self) -> list[Path]:
+        """See ``table.prepare_table``."""
+        from eozoo_barlow_twins.prepare.table import prepare_table
+
+        return [prepare_table(self.settings.prepare.table, self._folder())]
+
+    def prepare_labels(self) -> list[Path]:
+        """See ``labels.prepare_labels``."""
+        from eozoo_barlow_twins.labels import prepare_labels
+
+        step = self.settings.prepare.labels
+        (tile,) = open_tiles(self._folder(), (step.tile,))
+        return [prepare_labels(tile, step.rasters)]
+
+    def prepare_statistics(self) -> list[Path]:
+        """See ``write_tile.write_statistics``."""
+        from eozoo_barlow_twins.prepare.write_tile import write_statistics
+
+        return [file for tile in self._tiles() for file in write_statistics(tile)]
+
+    def prepare_store(self) -> list[Path]:
+        """See ``store.write_store``."""
+        from eozoo_barlow_twins.prepare.store import write_store
+
+        return [write_store(tile) for tile in self._tiles()]
+
+    def prepare_picture(self) -> list[Path]:
+        """See ``pictures.map_picture``."""
+        from eozoo_barlow_twins.pictures import map_picture
+
+        return [map_picture(Path(self.settings.prepare.picture.map))]

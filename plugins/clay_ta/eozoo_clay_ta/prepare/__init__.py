@@ -1,0 +1,1 @@
+"""From raw products to training data, one module per step."""

@@ -1,0 +1,131 @@
+"""The networks, all with one signature: (B, C, H, W) normalised bands -> (B, outputs, H, W).
+
+Channel 0 is the mean of the target. Channel 1, where ``outputs`` is 2, is the raw log-scale of its distribution: the
+log-variance for the Gaussian loss, log b for the Laplacian one, neither activated nor clamped here. The clamp is
+``losses.clamp_log_scale`` and everybody who reads the channel calls it (``losses`` explains why).
+Inputs hold no NaN: ``regressor.SparseRegressor`` fills them.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+
+import torch
+from eozoo_core.errors import ZooError
+from torch import nn
+
+from eozoo_gedi_sparse.layers import DoubleConv, Up, crop, pad_right_bottom
+
+
+def gedi_unet(
+    in_channels: int = 14, outputs: int = 2, width: int = 64, bilinear: bool = True, dropout: float = 0.0
+) -> nn.Module:
+    """U-Net of the training document: 17,250,818 parameters at the defaults.
+
+    in_channels: bands. outputs: 2 = mean and log-scale, 1 = mean only. width: channels at full resolution, even.
+    bilinear: bilinear up-sampling, or transposed convolutions (wider decoder, about 31 million parameters at width 64).
+    dropout: probability 0..1 of dropping a channel at the bottleneck and before the head (for Monte-Carlo dropout).
+    Any image size from 1 x 1 on. Raises ZooError for an option out of range.
+    """
+    _check(in_channels, outputs, dropout)
+    if width < 2 or width % 2:
+        raise ZooError(f"model.options.width: {width} is not an even number of channels >= 2")
+    return GediUNet(in_channels, outputs, width, bilinear, dropout)
+
+
+def timm_unet(
+    in_channels: int = 14,
+    outputs: int = 2,
+    encoder: str = "resnet18",
+    decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16),
+    pretrained: bool = False,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """U-Net around any timm encoder that gives feature maps for any image size.
+
+    in_channels: bands; where pretrained weights expect 3, timm repeats and rescales its first kernel.
+    encoder: a timm name, for example resnet18, efficientnet_b0, convnext_atto, swin_tiny_patch4_window7_224.
+    decoder_channels: channels after each doubling, coarse to fine; as many as the encoder halves are used.
+    pretrained: fetch the encoder's published weights (needs a network): for the start of a training only.
+    outputs, dropout, image size: as for gedi_unet. Raises ZooError for an option out of range, an unknown encoder,
+    one without feature maps or one for a fixed image size.
+    """
+    from eozoo_gedi_sparse.timm_encoder import TimmUNet
+
+    _check(in_channels, outputs, dropout)
+    if pretrained and os.environ.get("EOZOO_OFFLINE", "") not in ("", "0"):
+        raise ZooError("model.options.pretrained: fetches weights and EOZOO_OFFLINE is set; unset it or set false")
+    return TimmUNet(in_channels, outputs, encoder, tuple(decoder_channels), pretrained, dropout)
+
+
+def context_net(
+    in_channels: int = 14,
+    outputs: int = 2,
+    sizes: tuple[int, ...] = (3, 7, 15),
+    hidden: int = 64,
+    dropout: float = 0.3,
+    noise: float = 0.5,
+) -> nn.Module:
+    """Small network for a few hundred shots: a pixel's bands and their means around it, one hidden layer.
+
+    sizes: sides of the squares whose means are taken, px, odd. hidden: units. noise: standard deviation of the noise
+    on the inputs in training, in their own standard deviations; with ``dropout``, what keeps it from learning by heart.
+    in_channels, outputs, image size: as for gedi_unet. Raises ZooError for an option out of range.
+    """
+    from eozoo_gedi_sparse.context_net import ContextNet
+
+    _check(in_channels, outputs, dropout)
+    if any(size < 3 or size % 2 == 0 for size in sizes):
+        raise ZooError(f"model.options.sizes: {list(sizes)} must be odd numbers of pixels from 3 on")
+    if hidden < 1:
+        raise ZooError(f"model.options.hidden: {hidden} is not a number of units >= 1")
+    if noise < 0:
+        raise ZooError(f"model.options.noise: {noise} is negative")
+    return ContextNet(in_channels, outputs, sizes, hidden, dropout, noise)
+
+
+def _check(in_channels: int, outputs: int, dropout: float) -> None:
+    if in_channels < 1:
+        raise ZooError(f"model.options.in_channels: {in_channels} is not a number of bands >= 1")
+    if outputs not in (1, 2):
+        raise ZooError(f"model.options.outputs: {outputs} is neither 1 (mean) nor 2 (mean and log-scale)")
+    if not 0 <= dropout < 1:
+        raise ZooError(f"model.options.dropout: {dropout} is not a probability 0 <= p < 1")
+
+
+class GediUNet(nn.Module):
+    """The network behind ``gedi_unet``; four halvings, skips, one 1x1 head for mean and log-scale."""
+
+    # Below two pixels at the bottleneck batch norm has nothing to average over when a batch holds one image.
+    smallest = 32
+
+    def __init__(self, in_channels: int, outputs: int, width: int, bilinear: bool, dropout: float):
+        super().__init__()
+        deepest = 8 * width if bilinear else 16 * width
+        encoder = [width, 2 * width, 4 * width, 8 * width, deepest]
+        decoder = [4 * width, 2 * width, width, width // 2] if bilinear else [8 * width, 4 * width, 2 * width, width]
+        self.entry = DoubleConv(in_channels, width)
+        self.pool = nn.MaxPool2d(2)
+        self.down = nn.ModuleList(DoubleConv(a, b) for a, b in pairwise(encoder))
+        self.up = nn.ModuleList()
+        below = deepest
+        for skip, after in zip(encoder[-2::-1], decoder, strict=True):
+            middle = (below + skip) // 2 if bilinear else None
+            self.up.append(Up(below, skip, after, bilinear, middle))
+            below = after
+        self.dropout = nn.Dropout2d(dropout)
+        self.head = nn.Conv2d(below, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, outputs, H, W)."""
+        height, width = x.shape[-2:]
+        x = self.entry(pad_right_bottom(x, 1, self.smallest))
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = down(self.pool(x))
+        x = self.dropout(x)
+        for up in self.up:
+            x = up(x, skips.pop())
+        return crop(self.head(self.dropout(x)), height, width)

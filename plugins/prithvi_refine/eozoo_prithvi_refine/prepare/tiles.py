@@ -1,0 +1,169 @@
+"""``eozoo prepare prithvi_refine tiles``: products to tiles, filtered, split by place and balanced by season."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from eozoo_core.errors import ZooError
+from eozoo_core.raster.tiles import windows
+
+from eozoo_prithvi_refine.coordinates import known, location_of
+from eozoo_prithvi_refine.places import biome_of, place_of
+from eozoo_prithvi_refine.prepare.pixels import check_resolution, read_product
+from eozoo_prithvi_refine.prepare.products import Product, find_products
+from eozoo_prithvi_refine.tile_files import read_sidecar, read_tile, tile_arrays, write_npz
+
+if TYPE_CHECKING:
+    from eozoo_prithvi_refine.settings import PrithviPrepareSettings, PrithviSettings
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A tile that passed the filters: where it was written for now, its place and its season (0-3)."""
+
+    file: Path
+    place: str
+    season: int
+
+
+def prepare_tiles(settings: PrithviSettings) -> list[Path]:
+    """Write DATA/train, val and test from ``prepare.source``; return the tiles. Existing tiles are not overwritten.
+
+    Raises ZooError for products without date or biome, of mixed resolution, or of which no tile is left.
+    """
+    how, data_dir = settings.prepare, settings.runtime.data_dir
+    if how.source is None or data_dir is None:
+        raise ZooError("set prepare.source (folder of products) and runtime.data_dir (folder for the tiles)")
+    if any((data_dir / s).is_dir() and any((data_dir / s).iterdir()) for s in SPLITS):
+        raise ZooError(f"{data_dir}: has tiles already; choose another runtime.data_dir")
+    products = find_products(how.source)
+    check_resolution(products)
+    staging = data_dir / ".staging"
+    try:
+        return _cut_all(products, how, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _cut_all(products: list[Product], how: PrithviPrepareSettings, staging: Path) -> list[Path]:
+    """Cut products, in processes where asked for, and move the tiles from the staging folder to their splits."""
+    jobs, data_dir = [(product, how, staging) for product in products], staging.parent
+    if how.workers > 1:
+        with ProcessPoolExecutor(how.workers) as pool:
+            results = list(pool.map(_cut, jobs))
+    else:
+        results = [_cut(job) for job in jobs]
+    found = [tile for tiles, _ in results for tile in tiles]
+    left_out = sum((Counter(reasons) for _, reasons in results), Counter())
+    if not found:
+        raise ZooError(
+            f"{how.source}: no tile passed the filters ({dict(left_out)}); relax prepare.min_valid or max_cloud"
+        )
+    written = [_move(tile.file, data_dir / split) for tile, split in assign(found, how)]
+    record = {"products": len(products), "tiles": len(written), "left_out": dict(left_out)}
+    (data_dir / "prepare.json").write_text(json.dumps(record, indent=1) + "\n")
+    return sorted(written)
+
+
+def prepare_season_pairs(settings: PrithviSettings) -> list[Path]:
+    """Write runtime.stage1_dir/SPLIT/NAME.npz: for each tile, the image of the date before it at the same spot.
+
+    The refiner then learns to bring a place into the season that it is told. Tiles without an earlier date are moved to
+    DATA/first_dates, where training does not look.
+    """
+    data_dir, stage1_dir = settings.runtime.data_dir, settings.runtime.stage1_dir
+    if data_dir is None or stage1_dir is None:
+        raise ZooError("set runtime.data_dir (folder of tiles) and runtime.stage1_dir (folder for the pairs)")
+    written = []
+    for split in SPLITS:
+        spots: dict[str, list[tuple[str, Path]]] = {}
+        for file in sorted((data_dir / split).glob("*.npz")):
+            meta = read_sidecar(file)
+            if not meta.get("spot") or not meta.get("date"):
+                raise ZooError(f"{file}: its sidecar names no spot and date; make the tiles with 'prepare tiles'")
+            spots.setdefault(meta["spot"], []).append((meta["date"], file))
+        for dated in spots.values():
+            ordered = [file for _, file in sorted(dated)]
+            for before, after in pairwise(ordered):
+                source = read_tile(before)
+                arrays = {"opt_v1": source.image, "source_tile": np.array(before.name)}
+                written.append(write_npz(stage1_dir / split / after.name, arrays))
+            _move(ordered[0], data_dir / "first_dates" / split)
+    if not written:
+        raise ZooError(f"{data_dir}: no spot has two dates; pairs need a stack or repeated products")
+    return written
+
+
+def assign(found: list[Found], how: PrithviPrepareSettings) -> Iterator[tuple[Found, str]]:
+    """Give every place to one split so that each season comes as near to ``fractions`` as whole places allow.
+
+    Places are taken from the largest down (equal ones in an order drawn from ``seed``) and go where, summed over the
+    seasons of the place, most is still wanted.
+    """
+    places: dict[str, list[Found]] = {}
+    for tile in found:
+        places.setdefault(tile.place, []).append(tile)
+    names = sorted(places)
+    order = np.random.default_rng(how.seed).permutation(len(names))
+    ordered = sorted((names[i] for i in order), key=lambda n: -len(places[n]))
+    total = np.bincount([t.season for t in found], minlength=4)
+    wanted = np.outer(how.fractions, total).astype(float)
+    for name in ordered:
+        seasons = np.bincount([t.season for t in places[name]], minlength=4)
+        gain = [(np.minimum(wanted[i], seasons).sum(), wanted[i].sum()) for i in range(3)]
+        best = max((i for i in range(3) if how.fractions[i] > 0), key=lambda i: gain[i])
+        wanted[best] -= seasons
+        yield from ((tile, SPLITS[best]) for tile in places[name])
+
+
+def _cut(job: tuple[Product, PrithviPrepareSettings, Path]) -> tuple[list[Found], dict[str, int]]:
+    """Cut one product into tiles under the staging folder; return them and how many were left out for which reason."""
+    product, how, staging = job
+    image, cloudy, grid = read_product(product, how)
+    month = int(product.date[4:6]) if product.date else how.month
+    if month is None:
+        raise ZooError(f"{product.name}: has no date in its name; set prepare.month")
+    found, left_out = [], Counter()
+    for window in windows(grid.height, grid.width, how.tile_size, how.tile_size):
+        part, cloud = image[(slice(None), *window.slices)], cloudy[window.slices]
+        valid = np.isfinite(part).all(axis=0)
+        if valid.mean() < how.min_valid:
+            left_out["missing"] += 1
+            continue
+        if cloud.mean() > how.max_cloud:
+            left_out["cloud"] += 1
+            continue
+        place, spot = place_of(product, grid, window, how)
+        biome = biome_of(product, grid, window, how)
+        meta = {"product": product.name, "date": product.date, "month": month, "biome_code": biome}
+        location = location_of(grid, window)
+        if known(location):
+            meta |= {"lat": round(location[0], 6), "lon": round(location[1], 6)}
+        meta |= {
+            "place": place,
+            "spot": spot,
+            "pixel": list(map(float, grid.transform[:6])) if grid.transform else None,
+        }
+        name = f"{product.name}_{window.row:05d}_{window.col:05d}"
+        file = write_npz(staging / f"{name}.npz", tile_arrays(part, month, biome), meta)
+        found.append(Found(file, place, (month % 12) // 3))
+    return found, dict(left_out)
+
+
+def _move(file: Path, folder: Path) -> Path:
+    """Move a tile and its sidecar."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in (file.with_suffix(".json"), file):
+        each.replace(folder / each.name)
+    return folder / file.name

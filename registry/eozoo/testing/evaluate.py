@@ -1,0 +1,57 @@
+"""Checks of evaluation."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from eozoo.testing.shared_runs import Bench
+
+_RELATIVE = 1e-6
+
+
+def best_repeats_the_logged_number(bench: Bench, folder: Path) -> None:
+    """Evaluating best.pt on "val" gives the number that training logged as its best."""
+    path = bench.copy(bench.finished.path, folder)
+    task, run = bench.open(path)
+    name = task.monitor
+    values = [line["val"][name] for line in run.read_log() if name in line["val"]]
+    assert values, f"training_log.jsonl holds no 'val' value {name!r}, which Task.monitor names: give fit a validate()"
+    kept = run.load("best")["best_val"]
+    assert math.isclose(kept, min(values), rel_tol=_RELATIVE), (
+        f"best.pt says {name} {kept}, the lowest in training_log.jsonl is {min(values)}: give fit monitor={name!r}"
+    )
+    _spoil_current(path)
+    score = task.evaluate(run, "val")["model"].get(name)
+    assert score is not None, f"evaluate() gives no {name!r}, which Task.monitor names, for the predictor 'model'"
+    assert math.isclose(score, kept, rel_tol=_RELATIVE), (
+        f"evaluate('val') gives {name} {score}, training logged {kept}: load best.pt (not current.pt) whole, in eval "
+        "mode, with the normalisation that training used, and pool over the same elements"
+    )
+
+
+def baseline_beside_the_model(bench: Bench, folder: Path) -> None:
+    """Scores begin with "model", have a simple baseline beside it, and are all finite floats."""
+    task, run = bench.open(bench.copy(bench.finished.path, folder))
+    scores = task.evaluate(run, "test")
+    assert scores and next(iter(scores)) == "model", f"evaluate() gives {list(scores)}: the first must be 'model'"
+    baselines = [name for name, values in scores.items() if name != "model" and values.keys() & scores["model"].keys()]
+    assert baselines, (
+        "evaluate() gives no baseline with a metric of the model's: add at least the training mean (kept in the run)"
+    )
+    for name, values in scores.items():
+        for metric, value in values.items():
+            assert isinstance(value, float) and math.isfinite(value), (
+                f"evaluate() gives {name} {metric} = {value!r}: scores are finite Python floats; leave out what has no "
+                "elements to be computed from"
+            )
+
+
+def _spoil_current(path: Path) -> None:
+    """Change the weights in current.pt: what training goes on from is not what may be scored."""
+    from eozoo_core.run.checkpoint import load_checkpoint, save_checkpoint
+
+    for file in path.rglob("current.pt"):
+        content = load_checkpoint(file)
+        model = {k: v + 1 if v.is_floating_point() else v for k, v in content["model"].items()}
+        save_checkpoint(file, {**content, "model": model})

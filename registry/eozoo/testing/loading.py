@@ -1,0 +1,138 @@
+"""Checks of what a run needs, and of what is refused when it is used."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from eozoo_core.errors import ZooError
+
+from eozoo.testing.equality import array_difference, tree
+from eozoo.testing.shared_runs import Bench
+
+_MOST_PARTS = 8
+
+
+def run_directory_is_enough(bench: Bench, folder: Path) -> None:
+    """A moved run predicts and infers without the training data, the same as the object that trained it."""
+    trained = bench.finished
+    path, source, batch = bench.copy(trained.path, folder), bench.source(folder / "source"), bench.batch()
+    _, run = bench.open(trained.path)
+    before = trained.task.predict(run, bench.batch())
+    with bench.hidden():
+        try:
+            task, run = bench.open(path)
+            after = task.predict(run, batch)
+            files = task.infer(run, source, folder / "out")
+        except Exception as error:
+            raise AssertionError(
+                f"predict or infer failed without the training data: {error}; keep in best.pt what they need of it"
+            ) from error
+    assert files, "infer() returned no file"
+    found = array_difference(before, after)
+    assert not found, (
+        f"a new task object predicts otherwise than the one that trained: {found}; whatever predict needs belongs in "
+        "best.pt, not on self"
+    )
+
+
+def wrong_checkpoint_is_refused(bench: Bench, folder: Path) -> None:
+    """A checkpoint that is missing, damaged, another's, or does not match is a ZooError, and nothing is written."""
+    path, source, canary = bench.copy(bench.finished.path, folder), bench.source(folder / "source"), folder / "canary"
+    best, dest = path / "best.pt", folder / "dest"
+    original, (_, run) = best.read_bytes(), bench.open(path)
+    for what, spoil in _wrong_files(canary):
+        best.write_bytes(original)
+        spoil(best)
+        task = bench.new_task(run)
+        try:
+            error = _refusal(lambda: task.infer(run, source, dest), f"infer() with a best.pt that {what}")  # noqa: B023
+        finally:
+            assert not canary.exists(), "loading best.pt ran code from it: load through eozoo_core's Run.load"
+        assert "best.pt" in str(error), f"the error for a best.pt that {what} does not name the file: {error}"
+        assert not dest.exists() or not tree(dest), f"infer() wrote {list(tree(dest))} with a best.pt that {what}"
+    best.write_bytes(original)
+    for what, spoil in _wrong_tensors(best):
+        best.write_bytes(original)
+        _rewrite(best, spoil)
+        task = bench.new_task(run)
+        _refusal(lambda: task.predict(run, bench.batch()), f"predict() with a best.pt in which {what}")  # noqa: B023
+
+
+def bad_source_is_refused(bench: Bench, folder: Path) -> None:
+    """A source that is not there or not readable is a ZooError that names it, and nothing is written."""
+    task, run = bench.open(bench.copy(bench.finished.path, folder))
+    good = bench.source(folder / "source")
+    absent = folder / f"absent{good.suffix}"
+    garbage = folder / f"garbage{good.suffix}"
+    sources = {"does not exist": absent}
+    if good.is_file():
+        garbage.write_bytes(b"this is not what its name says\n" * 40)
+        sources["holds no data"] = garbage
+    for what, source in sources.items():
+        dest = folder / f"dest_{source.stem}"
+        error = _refusal(lambda: task.infer(run, source, dest), f"infer() of a source that {what}")  # noqa: B023
+        assert source.name in str(error), f"the error for a source that {what} does not name it: {error}"
+        assert not dest.exists() or not tree(dest), f"infer() wrote {list(tree(dest))} for a source that {what}"
+
+
+class _Canary:
+    """An object whose unpickling leaves a file behind."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self._path,)
+
+
+def _wrong_files(canary: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
+    """Yield (what is wrong, function that makes the file so)."""
+    yield "is missing", Path.unlink
+    yield "is cut in half", lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    yield "another task wrote", lambda file: _rewrite(file, lambda content: content.update(task="another_task"))
+    pickled = pickle.dumps(_Canary(canary), protocol=2)  # that of torch.save; the content is what must be refused
+    yield "is a pickled object", lambda file: file.write_bytes(pickled)
+
+
+def _wrong_tensors(file: Path) -> Iterator[tuple[str, Callable[[dict[str, Any]], Any]]]:
+    """Yield (what is wrong, function that makes a checkpoint so) for one tensor of each part of the model."""
+    from eozoo_core.run.checkpoint import load_checkpoint
+
+    for name, tensor in _one_of_each(load_checkpoint(file)["model"]).items():
+        larger = tensor.new_zeros((*tensor.shape, 2))
+        yield f"{name} is left out", lambda content, name=name: content["model"].pop(name)
+        yield f"{name} has another shape", lambda content, new={name: larger}: content["model"].update(new)
+        renamed = {f"{name}_renamed": tensor}
+        yield f"a tensor {name}_renamed is added", lambda content, new=renamed: content["model"].update(new)
+
+
+def _one_of_each(model: dict[str, Any]) -> dict[str, Any]:
+    """One tensor of each part, parts being as deep in the module tree as gives at most ``_MOST_PARTS``."""
+    for depth in range(max(name.count(".") for name in model) + 1, 0, -1):
+        parts = {tuple(name.split(".")[:depth]): name for name in reversed(model)}
+        if len(parts) <= _MOST_PARTS:
+            break
+    return {name: model[name] for name in list(parts.values())[:_MOST_PARTS]}
+
+
+def _rewrite(file: Path, spoil: Callable[[dict[str, Any]], Any]) -> None:
+    import torch
+    from eozoo_core.run.checkpoint import load_checkpoint
+
+    content = load_checkpoint(file)
+    spoil(content)
+    torch.save(content, file)  # core's own writer refuses the objects that a stranger's file may hold
+
+
+def _refusal(action: Callable[[], Any], what: str) -> ZooError:
+    """Return the ZooError that ``action`` raises; anything else fails."""
+    try:
+        action()
+    except ZooError as error:
+        return error
+    except Exception as error:
+        raise AssertionError(f"{what} ended in {type(error).__name__} ({error}), expected a ZooError") from error
+    raise AssertionError(f"{what} went through, expected a ZooError: load strictly, with eozoo_core.run.checkpoint")
