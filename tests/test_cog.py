@@ -151,9 +151,9 @@ def test_cut_short_result_is_refused(tmp_path, monkeypatch):
 FULL_DISK = """
 import resource, sys
 import numpy as np
-from eozoo_core.cog import Band, CogWriter
+from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.errors import ZooError
-from eozoo_core.raster import Grid
+from eozoo_core.raster.georeference import Grid
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 values = np.random.default_rng(0).random((1, 1024, 1024), np.float32) * 10.0 ** np.arange(1024) ** 0.5
 try:

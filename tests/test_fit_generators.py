@@ -5,7 +5,7 @@ import random
 import numpy as np
 from eozoo.testing.equality import difference
 from eozoo_core import Run
-from eozoo_core.progress import progress_bar
+from eozoo_core.run.progress import progress_bar
 from eozoo_core.train import fit
 from toy import Toy
 

@@ -59,6 +59,60 @@ def test_one_way_imports(name):
     assert wrong == []
 
 
+# Core's rooms from the lightest to the one that knows all: each imports itself and those before it.
+FLOORS = ("", "settings", "run", "train", "raster", "score", "checking", "task")
+
+
+def modules():
+    """Module name -> file of everything in the distributions, templates of the scaffold aside."""
+    found = {}
+    for name, package in PACKAGES.items():
+        for file in package.rglob("*.py"):
+            if "scaffold" not in file.parts or (file.name == "__init__.py" and file.parent.name == "scaffold"):
+                parts = [name, *file.relative_to(package).with_suffix("").parts]
+                found[".".join(parts).removesuffix(".__init__")] = file
+    return found
+
+
+def imports_of(file, known):
+    """The modules among ``known`` that a file imports, anywhere in it, for type checkers too."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield from (name for name in ([full] if full in known else [node.module]) if name in known)
+
+
+def test_no_import_circle():
+    known = modules()
+    left = {name: {other for other in imports_of(file, known) if other != name} for name, file in known.items()}
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        for name in free:
+            del left[name]
+    # A package whose __init__ passes names on is imported by users of the package, never by its own modules.
+    assert sorted(left) == []
+
+
+def test_core_imports_downwards_only():
+    known = modules()
+
+    def floor(module):
+        room = module.split(".")[1] if known[module].parent.name != "eozoo_core" else ""
+        return FLOORS.index(room)
+
+    core = {name: file for name, file in known.items() if name.startswith("eozoo_core.")}
+    assert {floor(name) for name in core} == set(range(len(FLOORS)))
+    wrong = [
+        f"{name} imports {other}"
+        for name, file in core.items()
+        for other in imports_of(file, core)
+        if floor(other) > floor(name)
+    ]
+    assert wrong == []
+
+
 def test_wheels_hold_our_packages_only():
     assert {"eozoo", "eozoo_core"} <= set(PACKAGES)
     for name, package in PACKAGES.items():
@@ -74,7 +128,7 @@ def test_wheels_hold_our_packages_only():
 
 def test_one_module_reads_and_writes_checkpoints():
     """Everybody else goes through it, and no data are unpickled anywhere."""
-    ours = {"core/eozoo_core/checkpoint.py", "registry/eozoo/testing/loaded.py"}  # the kit writes a hostile file
+    ours = {"core/eozoo_core/run/checkpoint.py", "registry/eozoo/testing/loading.py"}  # the kit writes a hostile file
     for package in PACKAGES.values():
         for file in sorted(package.rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text())):
@@ -109,7 +163,18 @@ def test_light_modules_import_nothing_heavy(code):
 
 
 @pytest.mark.parametrize(
-    "name", ["config", "settings", "run", "task", "checkpoint", "fit", "launch", "loading", "optim"]
+    "name",
+    [
+        "settings.config",
+        "run.directory",
+        "run.checkpoint",
+        "task",
+        "train.fit",
+        "train.launch",
+        "train.loading",
+        "train.optimizer",
+        "train.schedule",
+    ],
 )
 def test_core_modules_import_torch_late(name):
     """Settings and runs are read by commands that need no torch; fit brings it in when training starts."""
@@ -120,7 +185,7 @@ def test_core_modules_import_torch_late(name):
 def test_fabric_comes_without_torchmetrics_which_can_still_be_imported():
     code = """
 import sys
-from eozoo_core.launch import without_torchmetrics
+from eozoo_core.train.launch import without_torchmetrics
 with without_torchmetrics():
     from lightning_fabric import Fabric
 print(*sys.modules)

@@ -69,8 +69,8 @@ def nearest(places: Sequence[Place], others: Sequence[Place]) -> Near:
     smaller one's side both ways (neighbours whose edges differ by rounding do not). Otherwise boxes are compared in
     degrees, distances are those on a sphere at the pair's latitude, and only more than a tenth of a side counts as
     overlap, because a box turned into another CRS grows; where the lists mix several CRS, overlap is looked for in each
-    of them too. A box that is nowhere on Earth (see ``area.degrees_of``) is infinitely far from others. Memory is
-    bounded; time goes with the product of the lengths.
+    of them too. A box that is nowhere on Earth (see ``georeference.degrees_of``) is infinitely far from others.
+    Memory is bounded; time goes with the product of the lengths.
     """
     systems = {place.crs for place in (*places, *others)}
     found = _nearest(places, others)

@@ -14,7 +14,7 @@ from eozoo_core.checking.findings import Findings
 from eozoo_core.checking.leakage import fingerprints
 from eozoo_core.checking.units import Channel, Mistake, likely_mistake, out_of_range
 from eozoo_core.errors import ZooError
-from eozoo_core.progress import progress_bar
+from eozoo_core.run.progress import progress_bar
 from eozoo_core.score.statistics import ChannelStatistics
 
 if TYPE_CHECKING:

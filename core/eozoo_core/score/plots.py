@@ -88,7 +88,7 @@ def quicklook(panels: Sequence[Panel], path: str | Path, title: str = "", column
     """Draw maps side by side, each with its colour bar and unit, missing pixels in grey, and write a PNG.
 
     Large maps are thinned by whole steps to at most 1500 pixels a side; give a map that should not be in memory as its
-    `raster.RasterReader.thumbnail`. The share of missing pixels stands below.
+    `raster.read.RasterReader.thumbnail`. The share of missing pixels stands below.
     """
     if not panels:
         raise ZooError(f"{path}: a quick-look needs at least one map")

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import Interrupted, ZooError
-from eozoo_core.progress import progress_bar
+from eozoo_core.run.progress import progress_bar
 from eozoo_core.signals import Interrupt
 from eozoo_core.train.loading import Batches
 from eozoo_core.train.loggers import Loggers
@@ -39,7 +39,7 @@ def fit(
     """Train as ``run.settings.train`` says, from the run's last checkpoint, and leave current.pt and best.pt.
 
     state:    name -> object with state_dict and load_state_dict, already set up by Fabric. "model", "optimizer" and
-              "scheduler" (``optim.Schedule``) must be there; a second optimiser or a discriminator joins them.
+              "scheduler" (``schedule.Schedule``) must be there; a second optimiser or a discriminator joins them.
     batches:  see ``loading.Batches``.
     step:     f(micro_batches, optimiser_step) -> name -> (sum, count) to log, or None where the step was skipped.
               It does forward, backward and the optimiser steps. The sums may be tensors: they are read on the host only

@@ -172,7 +172,7 @@ class LandCoverTask(Preparation, Task):
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
-        """Two small tiles of synthetic phenologies with labels; see ``phenology``."""
+        """Two small tiles of synthetic phenologies with labels; see ``demo.phenology``."""
         from eozoo_barlow_twins.demo.phenology import landcover_sample
 
         return landcover_sample(root)
@@ -228,8 +228,8 @@ class LandCoverTask(Preparation, Task):
 
         other = Run.open(Path(s.model.pretrained), BarlowTwinsTask.Settings, "barlow_twins")
         info = EncoderInfo.of(other)
-        said = {"model.backbone": (s.model.backbone, info.backbone), "data.bands": (s.data.bands, info.bands)}
-        for name, (here, there) in said.items():
+        both = {"model.backbone": (s.model.backbone, info.backbone), "data.bands": (s.data.bands, info.bands)}
+        for name, (here, there) in both.items():
             if here is not None and here != there:
                 raise ZooError(f"{name} is {here}, the encoder in {s.model.pretrained} has {there}; leave {name} null")
         return info

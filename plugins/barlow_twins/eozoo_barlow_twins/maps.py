@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.progress import progress_bar
 from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.progress import progress_bar
 
 from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder
 from eozoo_barlow_twins.files import publish

@@ -80,7 +80,7 @@ class BarlowTwinsTask(Preparation, Task):
         return evaluate_encoder(run, self.settings, self.registry, split)
 
     def predictor(self, run: Run) -> Predictor:
-        """bands (N, T, C) and doys (N, T) in, embedding (N, D) out; see ``encode.predict_batch``."""
+        """bands (N, T, C) and doys (N, T) in, embedding (N, D) out; see ``encoders.predict_batch``."""
         from eozoo_barlow_twins.twins import series_encoder
 
         encoder = series_encoder(run, self.settings, self.registry)
@@ -167,7 +167,7 @@ class BarlowTwinsTask(Preparation, Task):
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
-        """Two small tiles of synthetic phenologies; see ``phenology``."""
+        """Two small tiles of synthetic phenologies; see ``demo.phenology``."""
         from eozoo_barlow_twins.demo.phenology import pretrain_sample
 
         return pretrain_sample(root)

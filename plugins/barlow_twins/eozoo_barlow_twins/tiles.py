@@ -8,7 +8,7 @@ BASE/data/DATASET/processed/TILE/
 optional
     labels.npy     (H, W) integer        class codes
     blocks.npy     (H, W) integer        spatial units (fields) that no split may cut; 0 = none
-    pixels.npy     (H*W, T, C+1) uint16  the same data pixel by pixel, mask last: see ``store``
+    pixels.npy     (H*W, T, C+1) uint16  the same data pixel by pixel, mask last: see ``pixel_store``
     tile.json      {"bands": [...], "crs": WKT, "transform": [6 numbers], "dates": [...], "source": ...}
 """
 

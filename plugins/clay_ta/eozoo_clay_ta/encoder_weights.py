@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eozoo_core import ZooError
 from eozoo_core.run.checkpoint import load_module
 from eozoo_core.run.frozen import base_file, keep_base, load_base
+from eozoo_core.run.progress import print_message
 from eozoo_core.run.rank import is_first_process
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def first_encoder(run: Run, options: ClayModel) -> ClayEncoder | None:
     if options.clay_ckpt_path:
         receipt = load_clay(encoder, options.clay_ckpt_path)
         weights = str(receipt)
-    say(f"{options.encoder}: {weights}")
+    print_message(f"{options.encoder}: {weights}")
     if is_first_process():
         keep_base(run, encoder.state_dict())
         note = {"name": options.encoder, "weights": weights}
@@ -80,9 +80,3 @@ def encoder_label(run: Run) -> str:
         return "no encoder"
     weights = "published weights" if info.get("weights") != RANDOM else RANDOM
     return f"{info['name']}, {weights}"
-
-
-def say(text: str) -> None:
-    """Print a line beside the results, from the first process."""
-    if is_first_process():
-        print(text, file=sys.stderr)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.run.progress import print_message
 from eozoo_core.score.metrics import RegressionMetrics
 from eozoo_core.score.plots import density_scatter
 from eozoo_core.score.report import Picture, Table, Text, write_report
 
 from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.climatology import Climatology
-from eozoo_clay_ta.encoder_weights import encoder_label, say
+from eozoo_clay_ta.encoder_weights import encoder_label
 from eozoo_clay_ta.map_scores import compare_maps
 from eozoo_clay_ta.parts import loss_sums, make_loss
 from eozoo_clay_ta.pictures import station_picture
@@ -37,10 +38,10 @@ def evaluate(run: Run, settings: ClaySettings, split: str, registry: Registry | 
     store = PatchStore(Path(settings.runtime.patch_dir), split)
     model = load_model(run, settings, registry)
     norm = model.normalisation()
-    said, labels = predict_all(model, store, settings)
-    loss, count = loss_sums(make_loss(settings.model.loss, registry), said, labels)
+    z_scores, labels = predict_all(model, store, settings)
+    loss, count = loss_sums(make_loss(settings.model.loss, registry), z_scores, labels)
     truth = labels * norm.ta_std + norm.ta_mean
-    predicted = {"model": said * norm.ta_std + norm.ta_mean} | references(run, settings, store, norm.ta_mean)
+    predicted = {"model": z_scores * norm.ta_std + norm.ta_mean} | references(run, settings, store, norm.ta_mean)
     scores = {name: score(values, truth, norm.ta_std) for name, values in predicted.items()}
     scores["model"] |= {"loss": float(loss) / int(count)}
     add_skill(scores, predicted, truth)
@@ -54,22 +55,22 @@ def evaluate(run: Run, settings: ClaySettings, split: str, registry: Registry | 
 def predict_all(model: TaModel, store: PatchStore, settings: ClaySettings) -> tuple[np.ndarray, np.ndarray]:
     """Return predicted and true z-scores ``(N,)`` float64 of all samples, on the device of the settings."""
     import torch
-    from eozoo_core.progress import progress_bar
+    from eozoo_core.run.progress import progress_bar
     from eozoo_core.train.launch import resolve_device, set_threads
 
     set_threads(settings.runtime)
     device = resolve_device(settings.runtime.device)
     model.to(device)
-    said = np.empty(len(store))
+    z_scores = np.empty(len(store))
     labels = np.empty(len(store))
     with torch.inference_mode(), progress_bar("evaluate", len(store), "samples", settings.runtime.quiet) as bar:
         for start in range(0, len(store), EVALUATION_BATCH):
             part = np.arange(start, min(start + EVALUATION_BATCH, len(store)))
             batch = store.batch(part)
             labels[part] = batch.pop("y").double().numpy()
-            said[part] = model({k: v.to(device) for k, v in batch.items()}).double().cpu().numpy()
+            z_scores[part] = model({k: v.to(device) for k, v in batch.items()}).double().cpu().numpy()
             bar.update(part[-1] + 1)
-    return said, labels
+    return z_scores, labels
 
 
 def references(run: Run, settings: ClaySettings, store: PatchStore, ta_mean: float) -> dict[str, np.ndarray]:
@@ -83,7 +84,7 @@ def references(run: Run, settings: ClaySettings, store: PatchStore, ta_mean: flo
     found["climatology"] = Climatology.from_state(read_json(run.path / "climatology.json"))(meta)
     file = Path(settings.runtime.index_dir) / OBSERVATIONS
     if not file.exists():
-        say(f"no persistence: {file} is not there (runtime.index_dir)")
+        print_message(f"no persistence: {file} is not there (runtime.index_dir)")
         return found
     found["persistence"] = persistence(read_observations(file), meta)
     return found
@@ -109,10 +110,10 @@ def persistence(known: dict[tuple[np.datetime64, int], float], meta: list[tuple]
     return np.array([known.get((np.datetime64(m[0], "m") - day, m[1]), np.nan) for m in meta])
 
 
-def score(said: np.ndarray, truth: np.ndarray, ta_std: float) -> dict[str, float]:
+def score(predicted: np.ndarray, truth: np.ndarray, ta_std: float) -> dict[str, float]:
     """Return rmse_K, mse, mae, bias (prediction - truth), all in K, r2, and rmse_norm = rmse_K / TA_std; over n."""
     metrics = RegressionMetrics()
-    metrics.update(said, truth)
+    metrics.update(predicted, truth)
     found = metrics.compute()
     if not found["n"]:
         return {"n": 0.0}
@@ -156,16 +157,16 @@ def _write(
 ) -> None:
     folder, label = run.path / f"eval_{split}", encoder_label(run)
     folder.mkdir(parents=True, exist_ok=True)
-    said = predicted["model"]
+    values = predicted["model"]
     ta_std = scores["model"]["rmse_K"] / max(scores["model"]["rmse_norm"], 1e-12)
     base = run.trained_settings(type(settings)).data.landcover_base
     tables = {
-        by: {v: score(said[names == v], truth[names == v], ta_std) for v in np.unique(names).tolist()}
+        by: {v: score(values[names == v], truth[names == v], ta_std) for v in np.unique(names).tolist()}
         for by, names in strata(store, base).items()
     }
     run.write_json(f"eval_{split}/tables.json", {"encoder": label, "scores": scores, "tables": tables})
-    density_scatter(truth, said, folder / "scatter.png", "degC", f"{split}: {label}")
-    picture = _error_map(run, store, said - truth, folder / "bias_map.png", f"{split}: {label}")
+    density_scatter(truth, values, folder / "scatter.png", "degC", f"{split}: {label}")
+    picture = _error_map(run, store, values - truth, folder / "bias_map.png", f"{split}: {label}")
     sections = {
         "Scores": [Text(f"Encoder: {label}.", note=True), _score_table(scores)],
         "Predictions against stations": [Picture(folder / "scatter.png", "each sample of the split")],

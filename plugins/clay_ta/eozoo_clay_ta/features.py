@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from eozoo_core.progress import progress_bar
 from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.progress import progress_bar
 
 from eozoo_clay_ta.chunks import PatchStore
 

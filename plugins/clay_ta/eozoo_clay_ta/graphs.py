@@ -32,7 +32,7 @@ class Whole(nn.Module):
         self.model, self._metres, self._offset = model, metres, offset
 
     def forward(self, x: Tensor, time: Tensor, lat: Tensor, lon: Tensor, landcover: Tensor) -> tuple[Tensor]:
-        """Arrays of ``predicting.INPUTS``, NaN = missing -> ``ta (N,)``."""
+        """Arrays of ``predict.INPUTS``, NaN = missing -> ``ta (N,)``."""
         single = torch.stack([time, lat.double(), lon.double(), landcover.double()], dim=1)
         valid = torch.isfinite(x).flatten(1).all(dim=1) & torch.isfinite(single).all(dim=1)
         single = torch.where(torch.isfinite(single), single, 0.0)

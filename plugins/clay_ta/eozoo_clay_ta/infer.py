@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.progress import progress_bar
 from eozoo_core.raster.cog import Band, CogWriter
+from eozoo_core.run.progress import print_message, progress_bar
 from eozoo_core.train.launch import resolve_device, set_threads
 
 from eozoo_clay_ta.centre_maps import TaMap, predict_map
-from eozoo_clay_ta.encoder_weights import encoder_label, say
+from eozoo_clay_ta.encoder_weights import encoder_label
 from eozoo_clay_ta.grid import KoGrid
 from eozoo_clay_ta.pictures import map_picture
 from eozoo_clay_ta.scenes import ScenePaths, find_scenes, read_scene, stamp_time
@@ -38,7 +38,7 @@ def infer(run: Run, settings: ClaySettings, source: Path, dest: Path, registry: 
     set_threads(settings.runtime)
     model = load_model(run, settings, registry).to(resolve_device(settings.runtime.device))
     label = encoder_label(run)
-    say(f"maps by {fixed.model.type}: {label}")
+    print_message(f"maps by {fixed.model.type}: {label}")
     dest.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     for number, (stamp, paths) in enumerate(scenes.items(), 1):
@@ -48,7 +48,7 @@ def infer(run: Run, settings: ClaySettings, source: Path, dest: Path, registry: 
         except ZooError as error:
             if settings.infer.on_bad_scene == "error":
                 raise
-            say(f"skipped {stamp}: {error}")
+            print_message(f"skipped {stamp}: {error}")
             continue
         static = static_of(run, when.year, grid)
         title = f"{stamp} ({number} of {len(scenes)})"

@@ -122,7 +122,7 @@ def read_channel(path: Path, channel: Channel, grid: KoGrid, conditional: bool =
 
 
 def _is_synthetic(pattern: str) -> bool:
-    """Whether a level-1B file's title begins with SYNTHETIC, as ``simulate`` writes it; plain stacks say nothing."""
+    """Whether a level-1B file's title begins with SYNTHETIC, as ``demo.products`` writes it; plain stacks have none."""
     if "*" not in pattern:
         return False
     import h5py

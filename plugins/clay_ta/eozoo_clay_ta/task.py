@@ -45,7 +45,7 @@ class ClayTa(Task):
         return evaluate(run, self.settings, split, self.registry)
 
     def predictor(self, run: Run) -> Predictor:
-        """Return a function of windows in physical units; see ``predicting.INPUTS`` for the arrays."""
+        """Return a function of windows in physical units; see ``predict.INPUTS`` for the arrays."""
         from eozoo_clay_ta.predict import make_predictor
 
         return make_predictor(run, self.settings, self.registry)
@@ -57,14 +57,14 @@ class ClayTa(Task):
         return make_graph(run, self.settings, self.registry)
 
     def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
-        """Write maps; see ``inference``."""
+        """Write maps; see ``infer``."""
         from eozoo_clay_ta.infer import infer
 
         return infer(run, self.settings, source, dest, self.registry)
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
-        """Simulate scenes on a small part of the grid and prepare them; see ``sampling``."""
+        """Simulate scenes on a small part of the grid and prepare them; see ``demo.sample``."""
         from eozoo_clay_ta.demo.sample import make_sample
 
         return make_sample(root)
@@ -96,24 +96,26 @@ class ClayTa(Task):
 
     def prepare_build_index(self) -> list[Path]:
         """Match scenes with stations; print what was dropped and why."""
-        from eozoo_clay_ta.encoder_weights import say
+        from eozoo_core.run.progress import print_message
+
         from eozoo_clay_ta.grid import KoGrid
         from eozoo_clay_ta.prepare.index import build_index
 
         folder = Path(self.settings.runtime.index_dir)
         grid = KoGrid(**self.settings.data.grid.model_dump())
         files, counts = build_index(self.settings.prepare.build_index, folder, grid)
-        say("\n".join(f"{n:9,}  {what}" for what, n in counts.items()))
+        print_message("\n".join(f"{n:9,}  {what}" for what, n in counts.items()))
         return files
 
     def prepare_build_patches(self) -> list[Path]:
         """Cut, check and normalise the samples; print how many each check dropped."""
-        from eozoo_clay_ta.encoder_weights import say
+        from eozoo_core.run.progress import print_message
+
         from eozoo_clay_ta.prepare.patches import PatchBuilder
 
         files, report = PatchBuilder(self.settings).build()
         for split, counts in report.items():
-            say(f"{split}: " + ", ".join(f"{what} {n:,}" for what, n in counts.items()))
+            print_message(f"{split}: " + ", ".join(f"{what} {n:,}" for what, n in counts.items()))
         return files
 
     def prepare_inspect(self) -> list[Path]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from eozoo_core import ZooError
 from eozoo_core.run.frozen import Base
+from eozoo_core.run.progress import print_message
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import epoch_order, share_of
@@ -20,7 +21,7 @@ from eozoo_core.train.step import pooled_step
 
 from eozoo_clay_ta.chunks import SCHEMA, PatchStore
 from eozoo_clay_ta.climatology import Climatology
-from eozoo_clay_ta.encoder_weights import first_encoder, saved_encoder, say
+from eozoo_clay_ta.encoder_weights import first_encoder, saved_encoder
 from eozoo_clay_ta.features import Features, cached_features
 from eozoo_clay_ta.model import CentreRidge, TaModel, build_model, context_of, features_are_fixed
 from eozoo_clay_ta.parts import Loss, loss_sums, make_loss
@@ -82,7 +83,7 @@ def train(run: Run, settings: ClaySettings, registry: Registry | None = None) ->
     model = build_model(settings.model, norm, first_encoder(run, settings.model), registry)
     if receipt := getattr(getattr(model, "network", None), "receipt", None):  # somebody's, with published weights
         run.note("encoder", {"name": settings.model.network.name, "weights": receipt})
-        say(receipt)
+        print_message(receipt)
     fabric.to_device(model)
     if isinstance(model, CentreRidge):
         solve_ridge(model, stores["train"], settings.model.ridge)

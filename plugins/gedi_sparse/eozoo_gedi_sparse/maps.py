@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_core.progress import progress_bar
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.predict import Tiling, predict_raster
 from eozoo_core.raster.read import RasterInfo, open_reader
+from eozoo_core.run.progress import progress_bar
 
 from eozoo_gedi_sparse.ensemble import load_draws, member_runs, predict_moments
 from eozoo_gedi_sparse.masks import RowMask

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import Interrupted, ZooError
-from eozoo_core.progress import progress_bar
 from eozoo_core.run.directory import Run
+from eozoo_core.run.progress import progress_bar
 
 from eozoo_gedi_sparse.ensemble import member_settings
 from eozoo_gedi_sparse.training import train
@@ -89,11 +89,11 @@ def _start(number: int, child: Run) -> subprocess.Popen:
 
 
 def check_ended(child: Run, code: int) -> None:
-    """Raise ZooError with the last line that a member's process said, unless it ended well (code 0)."""
+    """Raise ZooError with the last line that a member's process wrote, unless it ended well (code 0)."""
     if code == 0:
         return
-    said = (child.path / "train.txt").read_text(errors="replace").strip().splitlines()
-    last = said[-1].removeprefix("Error: ") if said else "no message"
+    lines = (child.path / "train.txt").read_text(errors="replace").strip().splitlines()
+    last = lines[-1].removeprefix("Error: ") if lines else "no message"
     raise ZooError(f"{child.path}: its training ended with code {code}: {last}")
 
 

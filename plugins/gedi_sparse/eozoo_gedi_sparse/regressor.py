@@ -12,7 +12,7 @@ from torch import nn
 class SparseRegressor(nn.Module):
     """Scale raw bands, fill missing ones, run the network, and scale its output to the unit of the target.
 
-    network:      (B, C, H, W) -> (B, 1 or 2, H, W), see ``nets``.
+    network:      (B, C, H, W) -> (B, 1 or 2, H, W), see ``networks``.
     input_mean, input_std: per band (C values), in the bands' own units; zeros and ones = bands go in as they are.
     target_mean, target_std: in the target's unit; (0, 1) = the network works in that unit itself.
     scale_power:  2 where channel 1 is a log-variance (log unit^2), 1 where it is log b (log unit).

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_core.progress import progress_bar
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.predict import Tiling, predict_raster
 from eozoo_core.raster.read import Reader, open_reader
+from eozoo_core.run.progress import progress_bar
 
 from eozoo_prithvi_refine import coordinates
 from eozoo_prithvi_refine.assemble import load_model, mixed_precision

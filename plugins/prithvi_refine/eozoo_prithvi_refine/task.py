@@ -97,13 +97,13 @@ class PrithviRefine(Task):
         return infer(run, self.settings, lambda batch: self.predict(run, batch), source, dest)
 
     def prepare_tiles(self) -> list[Path]:
-        """Cut products into tiles; see ``prepare.prepare_tiles``."""
+        """Cut products into tiles; see ``prepare.tiles.prepare_tiles``."""
         from eozoo_prithvi_refine.prepare.tiles import prepare_tiles
 
         return prepare_tiles(self.settings)
 
     def prepare_season_pairs(self) -> list[Path]:
-        """Pair each tile with the date before it; see ``prepare.prepare_season_pairs``."""
+        """Pair each tile with the date before it; see ``prepare.tiles.prepare_season_pairs``."""
         from eozoo_prithvi_refine.prepare.tiles import prepare_season_pairs
 
         return prepare_season_pairs(self.settings)

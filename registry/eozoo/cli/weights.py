@@ -56,7 +56,7 @@ def show(registry: Registry, as_json: bool) -> None:
 @click.pass_obj
 def fetch(registry: Registry, name: str, quiet: bool) -> None:
     """Download the published weights of model NAME into the cache and print their paths."""
-    from eozoo_core.progress import progress_bar
+    from eozoo_core.run.progress import progress_bar
 
     from eozoo import weights
 

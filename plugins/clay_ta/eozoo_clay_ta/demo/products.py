@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.progress import progress_bar
 from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.progress import progress_bar
 
 from eozoo_clay_ta.channels import BT, QUALITY_SHIFT, RF, Channel
 from eozoo_clay_ta.demo.atmosphere import World, radiances

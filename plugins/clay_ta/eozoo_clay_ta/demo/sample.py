@@ -30,7 +30,7 @@ GRID = GridSettings(width=56, height=56, left=-540_000.0, top=20_000.0)
 
 
 def sample_settings(root: Path, grid: GridSettings = GRID) -> ClaySettings:
-    """Return settings whose paths lie below ``root``, as ``simulate`` names them."""
+    """Return settings whose paths lie below ``root``, as ``products`` names them."""
     index = IndexSettings(
         scenes_dir=str(root / "l1b"),
         labels=str(root / "labels"),
@@ -72,7 +72,7 @@ def make_sample(root: Path) -> Sample:
 
 
 def example(root: Path, grid: KoGrid) -> dict[str, np.ndarray]:
-    """Return six windows of the first map scene as ``predict`` takes them; see ``predicting.INPUTS``."""
+    """Return six windows of the first map scene as ``predict`` takes them; see ``predict.INPUTS``."""
     stamp, paths = next(iter(find_scenes(root / "map").items()))
     when = stamp_time(stamp)
     scene = read_scene(paths, when, grid)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.progress import progress_bar
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.progress import progress_bar
 from eozoo_core.score.statistics import ChannelStatistics
 
 from eozoo_clay_ta import chunks

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.progress import progress_bar
 from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.progress import progress_bar
 
 if TYPE_CHECKING:
     from eozoo_core.task import Registry

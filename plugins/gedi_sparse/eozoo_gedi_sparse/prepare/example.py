@@ -1,6 +1,6 @@
 """Step ``example``: synthetic raw products (granules, Sentinel tiles, class map) to try the other steps on.
 
-Made up, not observed: the landscape of ``landscape.py``, written as the raw products that a user would download.
+Made up, not observed: the landscape of ``demo/landscape.py``, written as the raw products that a user would download.
 """
 
 from __future__ import annotations

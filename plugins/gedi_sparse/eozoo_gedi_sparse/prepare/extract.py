@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.progress import progress_bar
 from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.progress import progress_bar
 
 from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied, write_table
 from eozoo_gedi_sparse.prepare.granules import read_granule

@@ -105,9 +105,9 @@ def _clean(values: np.ndarray) -> np.ndarray:
 def _product(path: Path, file: h5py.File) -> str:
     """Which product; by the file's own words, or by its variables where a subset lost them."""
     identification = file.get("METADATA/DatasetIdentification")
-    said = {**dict(file.attrs), **(dict(identification.attrs) if identification is not None else {})}
-    product = _text(said.get("short_name", said.get("shortName", "")))
-    version = re.search(r"\d+", _text(said.get("VersionID", "")))
+    attributes = {**dict(file.attrs), **(dict(identification.attrs) if identification is not None else {})}
+    product = _text(attributes.get("short_name", attributes.get("shortName", "")))
+    version = re.search(r"\d+", _text(attributes.get("VersionID", "")))
     if not product:
         beam = next((file[n] for n in file if n.startswith("BEAM")), {})
         product = "GEDI_L4A" if "agbd" in beam else "GEDI_L2A"

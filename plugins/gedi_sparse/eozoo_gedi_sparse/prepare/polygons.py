@@ -29,8 +29,8 @@ def read_polygons(path: Path, crs: CRS, name_key: str | None) -> list[Area]:
     try:
         content = json.loads(path.read_text())
         features = content["features"] if content["type"] == "FeatureCollection" else [content]
-        said = content.get("crs", {}).get("properties", {}).get("name", "OGC:CRS84")
-        source = CRS.from_user_input(said)
+        declared = content.get("crs", {}).get("properties", {}).get("name", "OGC:CRS84")
+        source = CRS.from_user_input(declared)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, CRSError) as error:
         raise ZooError(f"{path}: cannot be read as GeoJSON polygons ({' '.join(str(error).split())})") from None
     areas = []

@@ -54,11 +54,11 @@ def s2_offset(file: Path) -> float:
     import rasterio
 
     with gdal(file, "cannot be read"), rasterio.open(file) as dataset:
-        said = str(dataset.tags().get("PROCESSING_BASELINE", ""))
-    if not said:
+        baseline = str(dataset.tags().get("PROCESSING_BASELINE", ""))
+    if not baseline:
         found = re.findall(r"_N(\d{4})_", "_".join([*file.resolve().parts, ""]))
-        said = found[-1] if found else ""
-    digits = re.sub(r"\D", "", said)
+        baseline = found[-1] if found else ""
+    digits = re.sub(r"\D", "", baseline)
     if not digits:
         raise ZooError(
             f"{file}: neither its tags nor its name (_N0400_) tell the baseline; set s2_offset of the layer, "

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.progress import progress_bar
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import RasterInfo, gdal, read_info
 from eozoo_core.raster.tiles import Window
+from eozoo_core.run.progress import progress_bar
 
 from eozoo_gedi_sparse.prepare.grids import make_grid
 from eozoo_gedi_sparse.prepare.mosaic import Mosaic, find_tiles, union_grid

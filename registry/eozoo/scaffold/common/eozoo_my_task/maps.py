@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from eozoo_core import Graph, ZooError
-from eozoo_core.progress import progress_bar
 from eozoo_core.raster.cog import CogWriter
 from eozoo_core.raster.predict import Tiling, predict_raster
 from eozoo_core.raster.read import RasterInfo, RasterReader
+from eozoo_core.run.progress import progress_bar
 
 from eozoo_my_task.objective import finish, layers, outputs, predictions
 from eozoo_my_task.training import load_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,3 +55,9 @@ def _RateColumn(unit: str) -> Any:  # noqa: N802 - a class in disguise: rich is 
             return Text(f"{speed:,.1f} {unit}/s" if speed else "")
 
     return Rate()
+
+
+def print_message(text: str) -> None:
+    """Print a line beside the results (to stderr), from the first process only."""
+    if is_first_process():
+        print(text, file=sys.stderr)
