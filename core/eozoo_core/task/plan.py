@@ -1,19 +1,52 @@
-"""What ``train --dry-run`` prints."""
+"""``eozoo train --dry-run``: data, size, steps and memory, known before the first step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from eozoo_core.task.contract import Contract
+from eozoo_core.task.data import tensors
+from eozoo_core.task.ensemble import member_count
+from eozoo_core.task.results import Plan
+from eozoo_core.task.train import build_system, open_splits
+from eozoo_core.train.loading import Draw
+from eozoo_core.train.memory import step_memory
+from eozoo_core.train.timetable import Timetable
+
+if TYPE_CHECKING:
+    from eozoo_core.run.directory import Run
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What ``train --dry-run`` prints: everything that is known before the first step."""
+def make_plan(task: Contract, run: Run) -> Plan:
+    """Look at data and system without training; see ``Task.plan``."""
+    splits, settings = open_splits(task), task.settings
+    train = splits["train"]
+    survey = task.survey(train)
+    system = build_system(task, survey, fresh=False)
+    size = min(settings.train.batch_size, train.draws)
+    times = Timetable(max(1, train.draws // size), settings.train)
+    data = {name: f"{len(split)} samples" for name, split in splits.items()}
+    if survey.label is not None:
+        data["label"] = f"{survey.label.mean:.2f} +- {survey.label.std:.2f} {survey.label.unit}".rstrip()
+    data["bands"] = ", ".join(survey.names)
+    if member_count(settings) > 1:
+        data["members"] = f"{member_count(settings)} networks; parameters, steps and memory are those of one"
+    one = tensors(train.batch([Draw(0, 0)]))
+    loss = task.loss(survey)
 
-    data: dict[str, str]
-    parameters: int
-    trainable: int
-    steps_per_epoch: int
-    total_steps: int
-    memory_bytes: int | None  # of one step, at its peak; None = not known
-    notes: tuple[str, ...] = field(default=())
-    memory_parts: dict[str, int] = field(default_factory=dict)  # what memory_bytes is made of, where known
+    def work(networks: list[torch.nn.Module]) -> None:
+        batch = {name: torch.empty(size, *values.shape[1:], dtype=values.dtype) for name, values in one.items()}
+        loss(networks[0](networks[0].stage(batch)), batch)["loss"][0].backward()
+
+    memory = step_memory([system], work, settings.train)
+    return Plan(
+        data=data,
+        parameters=sum(p.numel() for p in system.parameters()),
+        trainable=sum(p.numel() for p in system.parameters() if p.requires_grad),
+        steps_per_epoch=times.per_epoch,
+        total_steps=times.total,
+        memory_bytes=memory.total,
+        memory_parts=memory.parts(),
+    )

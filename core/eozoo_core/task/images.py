@@ -1,0 +1,149 @@
+"""Images and labels of one split in DATA_DIR/SPLIT/image and DATA_DIR/SPLIT/label: the data of most tasks of maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from eozoo_core.errors import ZooError
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import read_info, read_whole
+from eozoo_core.score.statistics import ChannelStatistics
+from eozoo_core.settings import InferSettings, RuntimeSettings, Settings
+from eozoo_core.spec import Port
+from eozoo_core.task.data import Arrays, Data
+from eozoo_core.task.survey import BandSurvey, Survey, surveyed
+from eozoo_core.train.loading import Draw
+
+
+class ImageDataSettings(Settings):
+    """Which part of the images is learned from."""
+
+    crop: int = Field(32, ge=1, description="Side of the random window that training takes from an image, px.")
+
+
+class ImageRuntime(RuntimeSettings):
+    """Where and how the work runs."""
+
+    data_dir: Path | None = Field(
+        None, description="Folder with train/, val/ and test/, in each image/ and label/ with GeoTIFFs of one name."
+    )
+
+
+class ImageInfer(InferSettings):
+    """How maps are made."""
+
+    window: int = Field(64, ge=16, description="Side of the square that the network sees at once, px.")
+    stride: int = Field(48, ge=1, description="Distance between windows, px; where they overlap they are blended.")
+    batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
+
+    @model_validator(mode="after")
+    def _covers(self) -> ImageInfer:
+        if self.stride > self.window:
+            raise ValueError(f"stride {self.stride} is larger than window {self.window}: pixels would stay empty")
+        return self
+
+
+class ImageData(Data):
+    """The images of a split, each with a label of one band unless ``labelled`` is False.
+
+    ``item`` gives "image" (C, H, W) in the files' units and "target" (1, H, W): the label where all bands are there,
+    float32, NaN = missing. ``draw`` gives a random window of ``crop`` pixels, flipped and turned at random. Raises
+    ZooError where there are no images, or where image and label do not go together.
+    """
+
+    def __init__(self, folder: Path | None, split: str, crop: int, seed: int, labelled: bool = True):
+        if folder is None:
+            raise ZooError(
+                "runtime.data_dir is not set; add --set runtime.data_dir=FOLDER (it holds train/, val/, test/)"
+            )
+        self.folder, self.crop, self._seed = Path(folder) / split, crop, seed
+        self.images = sorted((self.folder / "image").glob("*.tif"))
+        if not self.images:
+            raise ZooError(f"{self.folder / 'image'}: holds no .tif file")
+        self.labels = [self.folder / "label" / file.name for file in self.images] if labelled else []
+        for file in self.labels:
+            if not file.exists():
+                raise ZooError(f"{file}: no label for this image; add it, or take the image away")
+        info = read_info(self.images[0])
+        self.bands = tuple(name or f"band {n}" for n, name in zip(info.bands, info.descriptions))
+        self.units = tuple(info.units[n - 1] for n in info.bands)
+        self.files = [*self.images, *self.labels]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def example(self, image: np.ndarray, label: np.ndarray | None, random: np.random.Generator) -> Arrays:
+        """Turn an image (C, H, W) and its label (1, H, W) into what is learned from; a subclass may hide pixels."""
+        if label is None:
+            return {"image": image}
+        return {"image": image, "target": np.where(np.isfinite(image).all(axis=0), label, np.float32(np.nan))}
+
+    def item(self, index: int) -> Arrays:
+        """See `Data.item`; random parts are those of the sample's number."""
+        return self.example(*self.arrays(index), np.random.default_rng(index))
+
+    def draw(self, draw: Draw) -> Arrays:
+        """See `Data.draw`."""
+        random = np.random.default_rng((self._seed, draw.epoch, draw.index))
+        image, label = self.arrays(draw.index)
+        if min(image.shape[1:]) < self.crop:
+            raise ZooError(f"{self.images[draw.index]}: is smaller than data.crop={self.crop}; lower it")
+        row, column = (random.integers(side - self.crop + 1) for side in image.shape[1:])
+        turns, flip = random.integers(4), random.integers(2)
+
+        def cut(array: np.ndarray) -> np.ndarray:
+            part = array[:, row : row + self.crop, column : column + self.crop]
+            part = np.rot90(part, turns, axes=(1, 2))
+            return np.ascontiguousarray(part[:, :, ::-1] if flip else part)
+
+        return self.example(cut(image), None if label is None else cut(label), random)
+
+    def arrays(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read image (C, H, W) and label (1, H, W) or None; float32, NaN = missing."""
+        image = read_whole(self.images[index])
+        if len(image) != len(self.bands):
+            raise ZooError(f"{self.images[index]}: has {len(image)} bands, {self.images[0].name} {len(self.bands)}")
+        if not self.labels:
+            return image, None
+        label = read_whole(self.labels[index])[:1]
+        if label.shape[1:] != image.shape[1:]:
+            raise ZooError(f"{self.labels[index]}: is {label.shape[1:]} pixels, its image {image.shape[1:]}")
+        return image, label
+
+    def name(self, index: int) -> str:
+        """The image's path."""
+        return str(self.images[index])
+
+    def grid(self, index: int) -> Grid:
+        """Where the image lies."""
+        return read_info(self.images[index]).grid
+
+
+def survey_images(data: ImageData, unit: str = "") -> Survey:
+    """Look once through the images: statistics of every band and of the label, whose unit is ``unit``.
+
+    Raises ZooError for a band that is missing or constant everywhere, and where every label is missing.
+    """
+    inputs, labels = ChannelStatistics(data.bands), ChannelStatistics(["label"])
+    for i in range(len(data)):
+        image, label = data.arrays(i)
+        inputs.update(image)
+        if label is not None:
+            labels.update(label)
+    inputs.require_spread(str(data.folder / "image"))
+    if data.labels and not labels.count.sum():
+        raise ZooError(f"{data.folder / 'label'}: every label is missing")
+    label: BandSurvey | None = surveyed(labels, (unit,))[0] if data.labels else None
+    return Survey(bands=surveyed(inputs, data.units), label=label)
+
+
+def image_port(survey: Survey) -> Port:
+    """Return the Port of "image", with the bands and statistics that were surveyed; the placeholder has none."""
+    units = sorted({band.unit for band in survey.bands})
+    unit = units[0] if len(units) == 1 and units[0] else "that of the training images"
+    if not survey.bands[0].count:
+        return Port("image", "B C H W", "that of the training images")
+    return Port("image", "B C H W", unit, survey.names, survey.mean, survey.std)
