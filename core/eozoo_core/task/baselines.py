@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from eozoo_core.spec import Port
-    from eozoo_core.task.survey import Survey
+from eozoo_core.spec import Port
+from eozoo_core.task.survey import Survey
 
 Arrays = dict[str, np.ndarray]
+Baseline = Callable[[Arrays], Arrays]
 
 
-def training_mean(outputs: Sequence[Port], survey: Survey) -> dict[str, Callable[[Arrays], Arrays]]:
+def training_mean(outputs: Sequence[Port], survey: Survey) -> dict[str, Baseline]:
     """Return "training mean": the mean label in every pixel, for each output of moments; none without a label."""
     roles = [port.role for port in outputs if port.spread == "moments"]
     if survey.label is None or not roles:
         return {}
-    mean = np.float32(survey.label.mean)
-    return {"training mean": lambda batch: {role: np.full_like(batch["target"], mean) for role in roles}}
+    return {"training mean": constant(dict.fromkeys(roles, survey.label.mean))}
+
+
+def constant(values: dict[str, float]) -> Baseline:
+    """Return a predictor of the same number for every element of the target, by output."""
+    return lambda batch: {role: np.full_like(batch["target"], np.float32(value)) for role, value in values.items()}

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eozoo_core.checking import Findings, Item, Place, Split, check_splits, judge_splits, place_of
+from eozoo_core.checking import (
+    Channel,
+    Classes,
+    Findings,
+    Item,
+    Place,
+    Split,
+    channel,
+    check_splits,
+    judge_splits,
+    place_of,
+)
 from eozoo_core.checking.preview import panels_of
 from eozoo_core.task.contract import Contract
 

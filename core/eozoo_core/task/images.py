@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import read_info, read_whole
 from eozoo_core.score.statistics import ChannelStatistics
-from eozoo_core.settings import InferSettings, RuntimeSettings, Settings
 from eozoo_core.spec import Port
 from eozoo_core.task.data import Arrays, Data
 from eozoo_core.task.survey import BandSurvey, Survey, surveyed
 from eozoo_core.train.loading import Draw
-
-
-class ImageDataSettings(Settings):
-    """Which part of the images is learned from."""
-
-    crop: int = Field(32, ge=1, description="Side of the random window that training takes from an image, px.")
-
-
-class ImageRuntime(RuntimeSettings):
-    """Where and how the work runs."""
-
-    data_dir: Path | None = Field(
-        None, description="Folder with train/, val/ and test/, in each image/ and label/ with GeoTIFFs of one name."
-    )
-
-
-class ImageInfer(InferSettings):
-    """How maps are made."""
-
-    window: int = Field(64, ge=16, description="Side of the square that the network sees at once, px.")
-    stride: int = Field(48, ge=1, description="Distance between windows, px; where they overlap they are blended.")
-    batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
-
-    @model_validator(mode="after")
-    def _covers(self) -> ImageInfer:
-        if self.stride > self.window:
-            raise ValueError(f"stride {self.stride} is larger than window {self.window}: pixels would stay empty")
-        return self
 
 
 class ImageData(Data):
@@ -147,3 +118,16 @@ def image_port(survey: Survey) -> Port:
     if not survey.bands[0].count:
         return Port("image", "B C H W", "that of the training images")
     return Port("image", "B C H W", unit, survey.names, survey.mean, survey.std)
+
+
+def count_classes(data: ImageData, codes: Sequence[int]) -> tuple[int, ...]:
+    """Count the labelled pixels of each class. Raises ZooError naming the file of a label that is none."""
+    counts = np.zeros(len(codes), np.int64)
+    for i, file in enumerate(data.labels):
+        label = data.arrays(i)[1]
+        values, found = np.unique(label[np.isfinite(label)], return_counts=True)
+        for value, count in zip(values.tolist(), found.tolist(), strict=True):
+            if value not in codes:
+                raise ZooError(f"{file}: holds {value:g}; data.classes names {len(codes)} classes: {list(codes)}")
+            counts[list(codes).index(value)] += count
+    return tuple(counts.tolist())

@@ -40,7 +40,10 @@ class System(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no raw(staged)")
 
     def finish(self, raw: Tensors, arrays: Tensors) -> Tensors:
-        """Turn ``raw`` into the outputs that are declared as moments, deviations, probabilities or plain arrays."""
+        """Turn ``raw`` into the outputs that are declared as moments, deviations, probabilities or plain arrays.
+
+        A class is left to core. More arrays may be added for scores alone.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no finish(raw, arrays)")
 
     def forward(self, staged: Tensors) -> Tensors:
@@ -60,11 +63,11 @@ class System(nn.Module):
 def hide(found: Tensors, outputs: Iterable[Port], arrays: Tensors, inputs: Iterable[Port]) -> Tensors:
     """Set outputs to NaN where any of ``inputs`` is missing: by pixel where both have rows and columns, else by sample.
 
-    A class or deviation that core derives is not among ``found`` and left out here.
+    What is among ``found`` and no output (values that only scores need) is left as it is.
     """
     masks = [_missing(port, arrays[port.role]) for port in inputs]
     axes = {port.role: port.axes.split() for port in outputs}
-    return {name: _hidden(values.float(), axes[name], masks) for name, values in found.items()}
+    return {n: _hidden(values.float(), axes[n], masks) if n in axes else values for n, values in found.items()}
 
 
 def _missing(port: Port, values: torch.Tensor) -> tuple[list[str], torch.Tensor]:

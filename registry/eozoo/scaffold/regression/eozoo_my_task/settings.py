@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from eozoo_core.settings import Named, ScheduleSettings, TaskSettings, TrainSettings
-from eozoo_core.task.images import ImageDataSettings, ImageInfer, ImageRuntime
+from eozoo_core.settings import Named, ScheduleSettings
+from eozoo_core.settings.ensemble import EnsembleTrain
+from eozoo_core.task.image_settings import ImageDataSettings, ImageSettings
 from pydantic import Field
 
-MyTaskRuntime = ImageRuntime
+SCHEDULE = ScheduleSettings(name="cosine", warmup_steps=5)
+TRAIN = EnsembleTrain(epochs=20, batch_size=4, learning_rate=1e-2, schedule=SCHEDULE)
 
 
 class ModelSettings(Named):
@@ -22,16 +24,9 @@ class DataSettings(ImageDataSettings):
     unit: str = Field("m", min_length=1, description="Unit of the label and of what is predicted.")
 
 
-TRAIN = TrainSettings(
-    epochs=20, batch_size=4, learning_rate=1e-2, schedule=ScheduleSettings(name="cosine", warmup_steps=5)
-)
-
-
-class MyTaskSettings(TaskSettings):
+class MyTaskSettings(ImageSettings):
     """All settings of my_task."""
 
     model: ModelSettings = Field(ModelSettings(), description="The network and its loss; fixed by a run.")
     data: DataSettings = Field(DataSettings(), description="What the arrays mean; fixed by a run.")
-    train: TrainSettings = Field(TRAIN, description="How the model is trained; fixed by a run.")
-    runtime: MyTaskRuntime = Field(MyTaskRuntime(), description="Where and how it runs; free at any time.")
-    infer: ImageInfer = Field(ImageInfer(), description="How maps are made; free at any time.")
+    train: EnsembleTrain = Field(TRAIN, description="How the model is trained; fixed by a run.")

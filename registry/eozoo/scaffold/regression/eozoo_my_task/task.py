@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from eozoo_core import Port, Sample, Slot, Task
 from eozoo_core.task import Ports, Survey
+from eozoo_core.task.image_settings import ImageRuntime
 from eozoo_core.task.images import ImageData, image_port, survey_images
 from eozoo_core.task.loss import called_with
 from eozoo_core.task.scores import RegressionScores
 
 from eozoo_my_task.plugin import FEEDS, LOSS_FEEDS, WANTS
-from eozoo_my_task.settings import MyTaskRuntime, MyTaskSettings
+from eozoo_my_task.settings import MyTaskSettings
 
 if TYPE_CHECKING:
     from eozoo_my_task.system import MyTaskSystem
@@ -35,9 +36,7 @@ class MyTask(Task):
 
     def ports(self, survey: Survey) -> Ports:
         """Bands in, a height out. "moments": members of an ensemble give its mean and what they disagree about."""
-        return Ports(
-            (image_port(survey),), (Port("height", "B 1 H W", self.settings.data.unit, spread="moments"),)
-        )
+        return Ports((image_port(survey),), (Port("height", "B 1 H W", self.settings.data.unit, spread="moments"),))
 
     def system(self, survey: Survey, fresh: bool) -> MyTaskSystem:
         """The network between the scaling of bands and label."""
@@ -62,5 +61,5 @@ class MyTask(Task):
         from eozoo_my_task.world import landscape, write_world
 
         batch = write_world(root, landscape()[0], "height", "m")
-        settings = MyTaskSettings(runtime=MyTaskRuntime(data_dir=root))
+        settings = MyTaskSettings(runtime=ImageRuntime(data_dir=root))
         return Sample(settings, root / "scene.tif", {"image": batch})
