@@ -13,6 +13,22 @@ import numpy as np
 from pins.store import Items, Key, load
 from pins.table import Table
 
+# What comes first is closest to the cause.
+_ORDER = (
+    "case",
+    "sample",
+    "batch",
+    "defaults",
+    "settings",
+    "files",
+    "check",
+    "plan",
+    "info",
+    "log",
+    "tensors",
+    "predict",
+)
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -63,7 +79,11 @@ def differences(old: Items, new: Items, table: Table) -> list[Difference]:
                 found.append(Difference(key, f"new; is {_short(new[key])}"))
         elif difference := _differ(key, old[key], new[key]):
             found.append(difference)
-    return sorted(found, key=lambda difference: (difference.key.case, difference.key.kind))
+    return sorted(found, key=lambda difference: _order(difference.key))
+
+
+def _order(key: Key) -> tuple:
+    return key.case, _ORDER.index(key.kind) if key.kind in _ORDER else len(_ORDER), key.kind, key.file
 
 
 def _differ(key: Key, a: Any, b: Any) -> Difference | None:

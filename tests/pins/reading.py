@@ -46,10 +46,10 @@ class Notes:
         self.items = {key: _replaced(value, places) for key, value in self.items.items()}
 
 
-def read_run(notes: Notes, run: Path) -> None:
-    """Note every file of a run directory, those of members too."""
+def read_run(notes: Notes, run: Path, prefix: str = "") -> None:
+    """Note every file of a run directory, those of members too, each under ``prefix`` and its name."""
     for file in _files(run):
-        name = file.relative_to(run).as_posix()
+        name = prefix + file.relative_to(run).as_posix()
         notes.add("files", "there", name)
         if file.name == "run.json":
             notes.add("info", _without_times(json.loads(file.read_text())), file=name)

@@ -22,12 +22,18 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Case:
-    """One training to pin: a task, its settings ("a.b" -> value, complete), and the formats to export."""
+    """One training to pin.
+
+    settings: "a.b" -> value, beside those of the task's sample.
+    exports:  formats to export.
+    again:    "resume" or "init-from" -> settings of a second training that starts from the first.
+    """
 
     name: str
     task: str
     settings: dict[str, Any]
     exports: list[str]
+    again: dict[str, dict[str, Any]]
 
 
 def read_cases(table: Table, side: str, only: list[str]) -> list[Case]:
@@ -40,13 +46,20 @@ def read_cases(table: Table, side: str, only: list[str]) -> list[Case]:
             case["task"],
             named(name, {**content["common"], **case["set"]}),
             case.get("exports", ["safetensors"]),
+            {
+                how: named(name, {**content["common"], **case["set"], **sets})
+                for how, sets in case.get("again", {}).items()
+            },
         )
         for name, case in content["cases"].items()
     ]
     known = {case.name for case in cases}
     if unknown := set(only) - known:
         raise SystemExit(f"--only {', '.join(sorted(unknown))}: no such case; there are {', '.join(known)}")
-    return [case for case in cases if not only or case.name in only]
+    needed = {
+        name for case in cases if case.name in only for name in known if f"<run:{name}>" in case.settings.values()
+    }
+    return [case for case in cases if not only or case.name in {*only, *needed}]
 
 
 def record(cases: list[Case], out: Path) -> None:
@@ -68,30 +81,32 @@ def _record(case: Case, notes: reading.Notes) -> None:
     from eozoo.registry import Registry
 
     home = notes.root / case.name
-    run, config = home / "run", home / "sample.yaml"
+    run, maps = home / "run", home / "maps"
     home.mkdir()
     _seed()
     sample = Registry.discover().get("task", case.task).sample(home / "sample")
     notes.add("sample", reading.hashes(home / "sample"))
     notes.add("batch", sample.batch)
-    config.write_text(yaml.safe_dump(sample.settings.model_dump(mode="json")), encoding="utf-8")
-    sets = [f"{key}={_text(value, notes.root)}" for key, value in case.settings.items()]
-    changed = ["--config", str(config), *(word for item in sets for word in ("--set", item))]
-
+    (home / "sample.yaml").write_text(yaml.safe_dump(sample.settings.model_dump(mode="json")), encoding="utf-8")
+    words = _settings(case.settings, home)
     notes.add("defaults", json.loads(_eozoo("config", case.task, "--json")))
-    _check(notes, json.loads(_eozoo("check", case.task, *changed, "--json", may_fail=True)))
-    notes.add("plan", json.loads(_eozoo("train", case.task, "--run", str(run), *changed, "--dry-run", "--json")))
-    _eozoo("train", case.task, "--run", str(run), *changed)
+    _check(notes, json.loads(_eozoo("check", case.task, *words, "--json", may_fail=True)))
+    notes.add("plan", json.loads(_eozoo("train", case.task, "--run", run, *words, "--dry-run", "--json")))
+    _eozoo("train", case.task, "--run", run, *words)
     for split in ("val", "test"):
-        _eozoo("eval", case.task, "--run", str(run), "--split", split)
-    _eozoo("infer", case.task, "--run", str(run), "--input", str(sample.source), "--output", str(home / "maps"))
+        _eozoo("eval", case.task, "--run", run, "--split", split)
+    _eozoo("infer", case.task, "--run", run, "--input", sample.source, "--output", maps)
     for kind in case.exports:
         file = home / f"exported.{kind}"
-        _eozoo("export", case.task, "--run", str(run), "--format", kind, "--output", str(file))
+        _eozoo("export", case.task, "--run", run, "--format", kind, "--output", file)
         reading.read_weights(notes, file)
     _python(notes, run, sample.batch)
     reading.read_run(notes, run)
-    reading.read_maps(notes, home / "maps")
+    reading.read_maps(notes, maps)
+    for how, settings in case.again.items():
+        start = run / ("current.pt" if how == "resume" else "best.pt")
+        _eozoo("train", case.task, "--run", home / how, *_settings(settings, home), f"--{how}", start)
+        reading.read_run(notes, home / how, f"{how}/")
     notes.take_hashes_out()
 
 
@@ -136,12 +151,19 @@ def _check(notes: reading.Notes, found: dict[str, Any]) -> None:
         notes.add("table", {"columns": made["columns"], "rows": made["rows"]}, made["title"])
 
 
-def _eozoo(*words: str, may_fail: bool = False) -> str:
+def _settings(settings: dict[str, Any], home: Path) -> list[str]:
+    """Return the options that give a command these settings on top of the sample's."""
+    sets = [f"{key}={_text(value, home.parent)}" for key, value in settings.items()]
+    return ["--config", str(home / "sample.yaml"), *(word for item in sets for word in ("--set", item))]
+
+
+def _eozoo(*words: str | Path, may_fail: bool = False) -> str:
     """Run one command in this process and return what it printed. Ends the program where it fails."""
     from click.testing import CliRunner
     from eozoo.cli import main
 
     _seed()
+    words = tuple(map(str, words))
     result = CliRunner().invoke(main, words, catch_exceptions=False)
     if result.exit_code and not may_fail:
         raise SystemExit(f"eozoo {' '.join(words)}\nended with exit code {result.exit_code}:\n{result.output}")
