@@ -51,10 +51,10 @@ def _record(given: argparse.Namespace, table: object) -> int:
     eozoo.list_tasks()  # imports every plugin
     if given.tree is not None:
         modules_are_of(given.tree)
-    record(read_cases(table, given.side, given.only), given.out)
+    failed = record(read_cases(table, given.side, given.only), given.out)
     if given.tree is not None:
         modules_are_of(given.tree)
-    return 0
+    return 1 if failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,19 +63,26 @@ def read_cases(table: Table, side: str, only: list[str]) -> list[Case]:
     return [case for case in cases if not only or case.name in {*only, *needed}]
 
 
-def record(cases: list[Case], out: Path) -> None:
-    """Run all cases in a temporary folder and write what they gave below ``out``, each as soon as it is done."""
+def record(cases: list[Case], out: Path) -> list[str]:
+    """Run all cases in a temporary folder and write what they gave below ``out``; return those that failed."""
     if out.exists() and any(out.iterdir()):
         raise SystemExit(f"{out}: is not empty; give another folder")
+    failed = []
     with tempfile.TemporaryDirectory(prefix="pins-") as folder:
         root = Path(folder).resolve()
         for case in cases:
-            started = time.process_time()
-            notes = reading.Notes(case.name, root)
-            _record(case, notes)
+            started, notes = time.process_time(), reading.Notes(case.name, root)
+            try:
+                _record(case, notes)
+            except Exception:  # a bug of one task: the others are recorded all the same
+                traceback.print_exc()
+                print(f"{case.name}: failed", flush=True)
+                failed.append(case.name)
+                continue
             store.save(notes.items, out)
             used = time.process_time() - started
             print(f"{case.name}: {len(notes.items)} things in {used:.0f} CPU seconds", flush=True)
+    return failed
 
 
 def _record(case: Case, notes: reading.Notes) -> None:
@@ -158,7 +166,7 @@ def _settings(settings: dict[str, Any], home: Path) -> list[str]:
 
 
 def _eozoo(*words: str | Path, may_fail: bool = False) -> str:
-    """Run one command in this process and return what it printed. Ends the program where it fails."""
+    """Run one command in this process and return what it printed. Raises RuntimeError where it fails."""
     from click.testing import CliRunner
     from eozoo.cli import main
 
@@ -166,7 +174,7 @@ def _eozoo(*words: str | Path, may_fail: bool = False) -> str:
     words = tuple(map(str, words))
     result = CliRunner().invoke(main, words, catch_exceptions=False)
     if result.exit_code and not may_fail:
-        raise SystemExit(f"eozoo {' '.join(words)}\nended with exit code {result.exit_code}:\n{result.output}")
+        raise RuntimeError(f"eozoo {' '.join(words)}\nended with exit code {result.exit_code}:\n{result.output}")
     return result.stdout
 
 

@@ -11,7 +11,11 @@ import yaml
 
 from pins.store import Items, Key
 
-_ALSO = {"settings": {"settings", "defaults"}, "tensors": {"tensors", "export"}}
+_ALSO = {
+    "settings": {"settings", "defaults"},
+    "tensors": {"tensors", "export"},
+    "keys": {"log", "scores", "json", "state", "info"},
+}
 
 
 @dataclass
@@ -92,9 +96,12 @@ class Table:
         """Return the older recording under the names of the newer one, without the settings that are gone."""
         renamed: Items = {}
         for key, value in items.items():
-            found = self._renamed(key)
-            if found is not None:
-                renamed[found] = value
+            found = self._renamed(self._moved(key))
+            if found is None:
+                continue
+            if found in renamed:
+                raise SystemExit(f"renames: two things of the older recording become {found}; correct the table")
+            renamed[found] = value
         return renamed
 
     def is_new_setting(self, key: Key) -> bool:
@@ -118,21 +125,29 @@ class Table:
     def _of(self, case: str) -> list[Rename]:
         return [rename for rename in self.renames if rename.covers(case, "settings")]
 
-    def _renamed(self, key: Key) -> Key | None:
+    def _moved(self, key: Key) -> Key:
+        """The key with its file renamed."""
         for rename in self.renames:
-            if rename.old is None or not fnmatchcase(key.case, rename.case):
-                continue
-            if rename.kind == "files":
-                moved = key._replace(file=_in_path(key.file, rename))
-                if key.kind == "files":
-                    moved = moved._replace(name=_in_path(key.name, rename))
+            if rename.kind == "files" and fnmatchcase(key.case, rename.case):
+                name = _in_middle(key.name, rename, "/") if key.kind == "files" else key.name
+                moved = key._replace(file=_in_middle(key.file, rename, "/"), name=name)
                 rename.used |= moved != key
                 key = moved
-            elif rename.covers(key.case, key.kind) and (place := _place(key, rename)) is not None:
+        return key
+
+    def _renamed(self, key: Key) -> Key | None:
+        """The key with its name renamed by the first entry that speaks of it; None for a setting that is gone."""
+        for rename in self.renames:
+            if rename.old is None or not rename.covers(key.case, key.kind):
+                continue
+            if rename.kind == "settings":
+                rest = below(key.name, rename.old)
+                name = key.name if rest is None else None if rename.new is None else rename.new + rest
+            else:
+                name = _in_middle(key.name, rename, ".")
+            if name != key.name:
                 rename.used = True
-                if rename.new is None:
-                    return None
-                return key._replace(name=place)
+                return None if name is None else key._replace(name=name)
         return key
 
 
@@ -142,19 +157,10 @@ def below(name: str, group: str) -> str | None:
     return rest if name.startswith(group) and (not rest or rest[0] == ".") else None
 
 
-def _place(key: Key, rename: Rename) -> str | None:
-    """The new name of ``key``, "" for one that is gone, None where the rename does not speak of it."""
-    head, name = "", key.name
-    if key.kind == "log":  # NNN.train.loss: the number of the line comes first
-        head, _, name = name.partition(".")
-        head += "."
-    rest = below(name, rename.old)
-    return None if rest is None else head + (rename.new or "") + rest
-
-
-def _in_path(path: str, rename: Rename) -> str:
-    parts, old = path.split("/"), rename.old.split("/")
-    for start in range(len(parts) - len(old) + 1):
-        if parts[start : start + len(old)] == old:
-            return "/".join([*parts[:start], *rename.new.split("/"), *parts[start + len(old) :]])
-    return path
+def _in_middle(text: str, rename: Rename, mark: str) -> str:
+    """``text`` with the words of ``rename.old``, wherever they follow each other in it, replaced."""
+    found, old = text.split(mark), rename.old.split(mark)
+    for start in range(len(found) - len(old) + 1):
+        if found[start : start + len(old)] == old:
+            return mark.join([*found[:start], *rename.new.split(mark), *found[start + len(old) :]])
+    return text
