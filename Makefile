@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 # A virtual environment works only where it was made: one from another place or interpreter is stale.
 IDENTITY := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0])')
 
-.PHONY: demo test lint format env real bench clean
+.PHONY: demo test lint format env real bench pins clean
 
 demo: env
 	$(BIN)/eozoo demo gedi_sparse --out demo
@@ -32,6 +32,12 @@ real: env
 	$(BIN)/python -m benchmarks.real_gedi
 	$(BIN)/python benchmarks/real_barlow.py
 	$(BIN)/python benchmarks/real_prithvi.py
+
+# Trains every task briefly with the code of OLD and of NEW, and compares all that they compute: tests/pins.py.
+NEW ?= HEAD
+pins: env
+	@[ -n "$(OLD)" ] || { echo "give the commit to compare with: make pins OLD=<commit> [NEW=<commit>]"; exit 2; }
+	$(BIN)/python tests/pins.py both $(OLD) $(NEW)
 
 bench: env
 	$(BIN)/python -m benchmarks
