@@ -5,12 +5,14 @@ units     what values of a unit look like, and what a wrong unit looks like
 survey    reading some samples of each split
 verdicts  findings from a survey: bands, missing values, ranges, labels, copied pixels
 splits    findings about ground, files and time that two splits share; ``leakage`` measures them
+schedule  how many optimiser steps training takes, and whether the learning rate's schedule fits
 preview   the picture
 folders   the check of a task that has none of its own
 """
 
 from eozoo_core.checking.findings import Finding, Findings
 from eozoo_core.checking.leakage import Place, place_of
+from eozoo_core.checking.schedule import judge_schedule
 from eozoo_core.checking.splits import judge_ground, judge_splits, judge_times
 from eozoo_core.checking.survey import Classes, Item, Seen, Split
 from eozoo_core.checking.units import Channel, channel
@@ -28,6 +30,7 @@ __all__ = [
     "channel",
     "check_splits",
     "judge_ground",
+    "judge_schedule",
     "judge_splits",
     "judge_times",
     "place_of",

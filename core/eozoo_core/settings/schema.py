@@ -58,12 +58,16 @@ class Named(Settings):
 class ScheduleSettings(Settings):
     """How the learning rate moves with the optimiser step."""
 
-    name: Literal["constant", "cosine", "multistep", "triangular2"] = Field(
+    name: Literal["constant", "cosine", "linear", "multistep", "triangular2"] = Field(
         "constant",
-        description="constant; cosine to zero over the run; multistep at milestones; triangular2 = cyclic, halving.",
+        description="constant; cosine or linear to zero at the end of the run; multistep at milestones; triangular2 = "
+        "cyclic, halving.",
     )
     warmup_steps: int = Field(
-        0, ge=0, description="Optimiser steps of linear rise, at most a fifth of the run (constant, cosine, multistep)."
+        0, ge=0, description="Optimiser steps of linear rise, at most a fifth of the run (all but triangular2)."
+    )
+    hold_steps: int = Field(
+        0, ge=0, description="cosine, linear: optimiser steps at the full rate after the warm-up, before it falls."
     )
     milestones: tuple[int, ...] = Field((), description="multistep: optimiser steps at which the rate is multiplied.")
     gamma: float = Field(0.1, gt=0, le=1, description="multistep: the factor at each milestone.")
@@ -77,7 +81,9 @@ class TrainSettings(Settings):
     epochs: int | None = Field(
         100, ge=1, description="Passes over the training samples; null = as many as 'steps' needs."
     )
-    steps: int | None = Field(None, ge=1, description="Stop after this many optimiser steps; null = 'epochs' decides.")
+    steps: int | None = Field(
+        None, ge=1, description="Optimiser steps; training ends at 'epochs' or 'steps', whichever comes first."
+    )
     batch_size: int = Field(
         32,
         ge=1,

@@ -31,11 +31,14 @@ _RANGE = channel("", "reflectance x 10000")
 
 def check_tiles(
     base: str, data: PixelData, bands: tuple[str, ...] | None, labels: Labels | None, findings: Findings
-) -> None:
-    """Describe the tiles to ``eozoo_core.checking``; see ``Task.check``. ``labels`` None: training needs none."""
+) -> int | None:
+    """Describe the tiles to ``eozoo_core.checking``; see ``Task.check``. ``labels`` None: training needs none.
+
+    Returns the number of training pixels, None where not all pixels were read.
+    """
     tiles = _open(processed(base, data.dataset), data, findings)
     if not tiles:
-        return
+        return 0
     names = bands or data.bands or tiles[0].band_names
     parts = []
     for tile in tiles[:: max(1, len(tiles) // findings.samples) if findings.samples else 1]:
@@ -44,7 +47,7 @@ def check_tiles(
             part.split, part.clear  # noqa: B018 - raise for what training would
             parts.append(part)
     if not parts:
-        return
+        return 0
     splits = [s for s in (_split(name, parts) for name in SPLITS) if len(s)]
     label = None if labels is None else Classes(dict(zip(class_values(labels), class_names(labels), strict=True)))
     remedies = {
@@ -58,6 +61,8 @@ def check_tiles(
     _judge_offset(parts, names, findings)
     judge_ground(tiles, data, findings)
     findings.picture(str(parts[0].tile.path), lambda: _panels(parts[0], names, label))
+    whole = len(parts) == len(tiles) and all(part.seen == "whole" for part in parts)
+    return sum(part.training for part in parts) if whole else None
 
 
 def tell_probes(base: str, data: PixelData, labels: Labels, findings: Findings) -> None:
@@ -118,6 +123,12 @@ class _Part:
         layer = class_layer(self.tile, self.labels, self.window)
         codes = np.array([*class_values(self.labels), np.nan], np.float32)  # the last one for -1
         return np.where(self.usable, codes[layer], np.float32(np.nan))
+
+    @property
+    def training(self) -> int:
+        """How many pixels of it are trained on; with labels those that have one."""
+        found = (self.split == SPLITS["train"]) & self.usable
+        return int((found if self.labels is None else found & np.isfinite(self.layer())).sum())
 
     @property
     def seen(self) -> str:

@@ -16,7 +16,7 @@ from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.plugin import LANDCOVER_SLOTS
 from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import Augment, LandCoverSettings
-from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, rate_at, step_bytes
+from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, step_bytes
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
@@ -37,9 +37,8 @@ class LandCoverTask(Preparation, Task):
         """Fine-tune (or train from scratch where ``model.pretrained`` is null)."""
         from eozoo_core.train.fit import fit
         from eozoo_core.train.launch import launch
-        from eozoo_core.train.schedule import Schedule
+        from eozoo_core.train.schedule import make_scheduler
         from eozoo_core.train.step import pooled_step
-        from eozoo_core.train.timetable import Timetable
 
         from eozoo_barlow_twins.batches import PixelBatches, PixelIndex, ViewMaker
         from eozoo_barlow_twins.splits import TRAIN
@@ -60,7 +59,7 @@ class LandCoverTask(Preparation, Task):
             index, pixels.bands, info.sample_size, 1, s.train.seed, Augment(), pixels.statistics, labels
         )  # fmt: skip
         batches = PixelBatches(_Counted(maker), s.train.batch_size, fabric, s.runtime)
-        schedule = Schedule([optimizer], rate_at(s.train, Timetable(len(batches), s.train).total))
+        schedule = make_scheduler([optimizer], s.train, len(batches))
 
         def loss_sum(batch: dict[str, Any]) -> tuple[Any, Any]:
             logits = model(batch["bands"][0], batch["doys"][0])
@@ -107,17 +106,19 @@ class LandCoverTask(Preparation, Task):
 
     def check(self, findings: Findings) -> None:
         """Tiles, masks, digital numbers, classes, the pre-trained encoder, and what splits share."""
+        from eozoo_core.checking import judge_schedule
+
         from eozoo_barlow_twins.checking import check_tiles
 
         s, bands = self.settings, None
         with findings.guard("model.pretrained"):
             info = self._encoder_info()
             bands = info.bands if info else None
-        check_tiles(s.runtime.base_path, s.data, bands, s.data, findings)
+        judge_schedule(findings, s.train, check_tiles(s.runtime.base_path, s.data, bands, s.data, findings))
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""
-        from eozoo_core.train.timetable import Timetable
+        from eozoo_core.train.schedule import plan_steps
 
         from eozoo_barlow_twins.batches import PixelIndex
         from eozoo_barlow_twins.pretrain import example_series
@@ -129,8 +130,7 @@ class LandCoverTask(Preparation, Task):
         counts = {name: len(PixelIndex(pixels.tiles, s.data, kind, labels)) for name, kind in SPLITS.items()}
         if counts["train"] < 2:
             raise ZooError(f"{s.runtime.base_path}: no usable labelled training pixel; check labels and data.min_valid")
-        times = Timetable(max(1, counts["train"] // min(s.train.batch_size, counts["train"])), s.train)
-        rate_at(s.train, times.total)
+        times = plan_steps(s.train, counts["train"])
         return Plan(
             {
                 "tiles": f"{len(pixels.tiles)} in {pixels.tiles[0].path.parent}, bands {' '.join(pixels.bands)}",

@@ -14,7 +14,7 @@ from eozoo_barlow_twins.encoders import EncoderInfo, build_encoder, create, pred
 from eozoo_barlow_twins.plugin import TWINS_SLOTS
 from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import BarlowSettings
-from eozoo_barlow_twins.training import open_pixels, optimizer_for, rate_at, step_bytes
+from eozoo_barlow_twins.training import open_pixels, optimizer_for, step_bytes
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
@@ -35,8 +35,7 @@ class BarlowTwinsTask(Preparation, Task):
         """Pre-train; then fit the false colours, and map ``runtime.test_tile_path`` where it is given."""
         from eozoo_core.train.fit import fit
         from eozoo_core.train.launch import launch
-        from eozoo_core.train.schedule import Schedule
-        from eozoo_core.train.timetable import Timetable
+        from eozoo_core.train.schedule import make_scheduler
 
         from eozoo_barlow_twins.batches import PixelBatches, PixelIndex
         from eozoo_barlow_twins.splits import TRAIN
@@ -61,7 +60,7 @@ class BarlowTwinsTask(Preparation, Task):
         model, optimizer = fabric.setup(model, optimizer_for(model, s.train))
         index = PixelIndex(pixels.tiles, s.data, TRAIN)
         batches = PixelBatches(view_maker(index, pixels, s, s.data.augment), s.train.batch_size, fabric, s.runtime)
-        schedule = Schedule([optimizer], rate_at(s.train, Timetable(len(batches), s.train).total))
+        schedule = make_scheduler([optimizer], s.train, len(batches))
         steps = TwinSteps(run, fabric, model, optimizer, loss)
         validate = validation(run, fabric, model, loss, pixels, steps.watch)
         fit(
@@ -107,15 +106,17 @@ class BarlowTwinsTask(Preparation, Task):
 
     def check(self, findings: Findings) -> None:
         """Tiles, masks, digital numbers, statistics, and what splits share."""
+        from eozoo_core.checking import judge_schedule
+
         from eozoo_barlow_twins.checking import check_tiles, tell_probes
 
         s = self.settings
-        check_tiles(s.runtime.base_path, s.data, None, None, findings)
+        judge_schedule(findings, s.train, check_tiles(s.runtime.base_path, s.data, None, None, findings))
         tell_probes(s.runtime.base_path, s.data, s.eval.labels, findings)
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""
-        from eozoo_core.train.timetable import Timetable
+        from eozoo_core.train.schedule import plan_steps
 
         from eozoo_barlow_twins.batches import PixelIndex
         from eozoo_barlow_twins.splits import SPLITS
@@ -130,8 +131,7 @@ class BarlowTwinsTask(Preparation, Task):
             raise ZooError(
                 f"{s.runtime.base_path}: no usable training pixel; lower data.min_valid or look at masks.npy"
             )
-        times = Timetable(max(1, counts["train"] // min(s.train.batch_size, counts["train"])), s.train)
-        rate_at(s.train, times.total)
+        times = plan_steps(s.train, counts["train"])
         total = sum(p.numel() for p in model.parameters())
         return Plan(
             {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from eozoo_core import EvalSettings, InferSettings, RuntimeSettings, Settings, TaskSettings, TrainSettings
-from eozoo_core.settings import Named
+from eozoo_core.settings import Named, ScheduleSettings
 from pydantic import Field, model_validator
 
 from eozoo_barlow_twins.prepare.settings import PixelPrepare
@@ -113,19 +113,26 @@ class LabelledData(PixelData, Labels):
     """Pixels with labels. sample_size, min_valid and bands are those of the pre-trained encoder where there is one."""
 
 
-class PixelSchedule(Settings):
-    """Rise, hold, fall."""
-
-    warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear rise from 0.")
-    hold_steps: int = Field(0, ge=0, description="Optimiser steps at the full rate before it falls.")
-    fall: Literal["none", "linear", "cosine"] = Field("cosine", description="How it falls to 0 at the end of the run.")
+_FALLS = {"none": "constant", "linear": "linear", "cosine": "cosine"}
 
 
 class PixelTrain(TrainSettings):
     """Training of pixel encoders."""
 
-    schedule: PixelSchedule = Field(PixelSchedule(), description="Learning-rate schedule.")
+    schedule: ScheduleSettings = Field(ScheduleSettings(name="cosine"), description="Learning-rate schedule.")
     bias_rate: float = Field(1.0, gt=0, description="Learning rate of biases and norms, as a share of the others'.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fall(cls, values: Any) -> Any:
+        """Take the name that ``schedule.name`` had before, in files and runs of then: ``schedule.fall``."""
+        schedule = values.get("schedule") if isinstance(values, dict) else None
+        if not isinstance(schedule, dict) or "fall" not in schedule:
+            return values
+        fall, rest = schedule["fall"], {k: v for k, v in schedule.items() if k != "fall"}
+        if fall not in _FALLS or rest.get("name", "cosine") not in ("cosine", _FALLS[fall]):
+            raise ValueError(f"schedule.fall {fall!r}: leave it out, write schedule.name: {', '.join(_FALLS.values())}")
+        return {**values, "schedule": {**rest, "name": _FALLS[fall]}}
 
 
 class PixelRuntime(RuntimeSettings):
@@ -197,7 +204,7 @@ class BarlowSettings(TaskSettings):
     train: PixelTrain = Field(
         PixelTrain(
             epochs=20, batch_size=256, learning_rate=1e-3, weight_decay=1.5e-6, clip_norm=None, clip_value=1.0,
-            schedule=PixelSchedule(warmup_steps=100),
+            schedule=ScheduleSettings(name="cosine", warmup_steps=100),
         ),
         description="How it is trained.",
     )  # fmt: skip

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core.checking import Channel, Findings, Item, Seen, Split, channel, check_splits, judge_times
+from eozoo_core.checking import (
+    Channel,
+    Findings,
+    Item,
+    Seen,
+    Split,
+    channel,
+    check_splits,
+    judge_schedule,
+    judge_times,
+)
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
 
@@ -46,6 +56,7 @@ def check(settings: ClaySettings, findings: Findings) -> None:
     channels = [_channel(i, norm) for i in range(CHANNELS)]
     seen = check_splits(findings, splits, channels, _TA, {"units": _UNITS})
     _judge_apart(settings, splits, scenes, findings)
+    judge_schedule(findings, settings.train, sum(len(scene.rows) for scene in scenes.get("train", ())))
     if shown := next((one for one in seen.values() if one.best), None):
         stations = scenes[shown.split.name]
         findings.picture(shown.shown, lambda: _panels(shown, channels, stations, norm))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eozoo_core import Network, Plan, Port, ZooError
 from eozoo_core.task.describe import count_parameters
+from eozoo_core.train.schedule import plan_steps
 
 from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.encoder_weights import RANDOM
@@ -38,17 +38,15 @@ def make_plan(settings: ClaySettings, registry: Registry | None = None) -> Plan:
         raise ZooError(f"model.clay_ckpt_path {options.clay_ckpt_path}: no such file")
     parameters = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    batches = max(1, len(stores["train"]) // min(train.batch_size, len(stores["train"])))
-    steps = math.ceil(batches / train.accumulate)
+    times = plan_steps(train, len(stores["train"]))
     fixed = features_are_fixed(options)
     notes = [f"encoder: {options.clay_ckpt_path or RANDOM}"] if options.type == "clay_transfer" else []
     if fixed:
         notes.append("the frozen encoder's features are computed once and cached; epochs train the head only")
     data = {split: f"{len(store):,} samples in {len(store.files)} chunks" for split, store in stores.items()}
-    total = train.steps or steps * train.epochs
     # Weights once; of what is trained also gradient and two moments. Activations of a trained encoder are not counted.
     memory = 4 * (parameters + 3 * trainable) if fixed or options.type != "clay_transfer" else None
-    return Plan(data, parameters, trainable, steps, total, memory, tuple(notes))
+    return Plan(data, parameters, trainable, times.per_epoch, times.total, memory, tuple(notes))
 
 
 def describe(options: ClayModel, registry: Registry | None, units: dict[str, str], run: Run | None) -> Network:

@@ -16,7 +16,7 @@ from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import epoch_order, share_of
 from eozoo_core.train.optimizer import make_optimizer
-from eozoo_core.train.schedule import Schedule, make_schedule
+from eozoo_core.train.schedule import make_scheduler
 from eozoo_core.train.step import pooled_step
 
 from eozoo_clay_ta.chunks import SCHEMA, PatchStore
@@ -95,10 +95,7 @@ def _fit(run: Run, settings: ClaySettings, fabric: Fabric, model: TaModel, data:
     options, (stores, features) = settings.train, data
     batches = PatchBatches(stores["train"], features["train"], options, fabric)
     wrapped, optimizer = fabric.setup(model, make_optimizer(model.parameters(), options))
-    steps = math.ceil(len(batches) / options.accumulate)
-    total = options.steps or steps * options.epochs
-    factor = make_schedule(options.schedule, options.learning_rate, total, steps)
-    schedule = Schedule([optimizer], lambda step: options.learning_rate * factor(step))
+    schedule = make_scheduler([optimizer], options, len(batches))
     ta_std = float(model.ta_std)
 
     def loss_sum(batch: dict) -> tuple[torch.Tensor, dict]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eozoo_core.checking import Channel, Findings, Item, Place, Split, channel, check_splits, judge_splits, place_of
+from eozoo_core.checking import (
+    Channel,
+    Findings,
+    Item,
+    Place,
+    Split,
+    channel,
+    check_splits,
+    judge_schedule,
+    judge_splits,
+    place_of,
+)
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
@@ -56,6 +67,8 @@ def check(settings: GediSettings, findings: Findings) -> None:
         return
     label = _LABELS[settings.data.unit]
     seen = check_splits(findings, splits, channels, label, _REMEDIES)
+    patches = sum(len(split) for split in splits if split.name == "train")
+    judge_schedule(findings, settings.train, patches * settings.data.crops_per_patch)
     judge_splits(findings, splits, *_gap(settings, splits, grids))
     _judge_sizes(settings.data, seen, findings)
     if shown := next((one for one in seen.values() if one.best), None):

@@ -16,9 +16,8 @@ from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import Loader, share_of
 from eozoo_core.train.memory import predict_memory
 from eozoo_core.train.optimizer import make_optimizer
-from eozoo_core.train.schedule import make_scheduler
+from eozoo_core.train.schedule import make_scheduler, plan_steps
 from eozoo_core.train.step import Sums, pooled_step
-from eozoo_core.train.timetable import Timetable
 
 from eozoo_gedi_sparse.baselines import BaselineFit, Baselines
 from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows, training_arrays
@@ -80,7 +79,7 @@ def plan(run: Run, settings: GediSettings, registry: Registry) -> Plan:
     crop = windows.crop
     image = tiles[0]["image"] if crop is None else torch.empty(len(statistics.names), crop, crop)
     batch = min(settings.train.batch_size, samples)
-    times = Timetable(max(1, samples // batch), settings.train)
+    times = plan_steps(settings.train, samples)
     unit = settings.data.unit
     data = {name: f"{len(found.pairs)} patches" for name, found in splits.items()}
     data["train"] += f", labels {baselines.mean:.2f} +- {baselines.std:.2f} {unit}"

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core.checking import Findings, Item, Place, Seen, Split, channel, check_splits, judge_splits, judge_times
+from eozoo_core.checking import (
+    Findings,
+    Item,
+    Place,
+    Seen,
+    Split,
+    channel,
+    check_splits,
+    judge_schedule,
+    judge_splits,
+    judge_times,
+)
 from eozoo_core.checking.findings import listed, of_all
 from eozoo_core.errors import ZooError
 
@@ -45,6 +56,8 @@ def check(settings: PrithviSettings, findings: Findings) -> None:
     judge_splits(findings, splits, remedy="tiles made by 'prepare tiles' from GeoTIFFs say where they lie")
     _judge_places(splits, findings)
     judge_times(findings, splits, by_time=False)
+    tiles = sum(len(split) for split in splits if split.name == "train")
+    judge_schedule(findings, settings.train, min(tiles, settings.data.max_samples or tiles))
     if runtime.stage1_dir is None:
         findings.ok("input", "the target, degraded: runtime.stage1_dir is not set")
     if shown := next((one for one in seen.values() if one.best), None):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from eozoo_core.checking import Findings, Item, Split, check_splits, judge_splits, place_of
+from eozoo_core.checking import Findings, Item, Split, check_splits, judge_schedule, judge_splits, place_of
 from eozoo_core.checking.folders import channels_of
 from eozoo_core.checking.preview import panels_of
 from eozoo_core.raster.read import read_info
@@ -33,6 +33,7 @@ def check(settings: MyTaskSettings, findings: Findings) -> None:
         return
     label = plausible_label(settings)
     seen = check_splits(findings, splits, channels, label)
+    judge_schedule(findings, settings.train, sum(len(split) for split in splits if split.name == "train"))
     judge_splits(findings, splits)
     if shown := next((one for one in seen.values() if one.best), None):
         findings.picture(shown.shown, lambda: panels_of(shown, channels, label))

@@ -15,9 +15,8 @@ from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch, resolve_device
 from eozoo_core.train.loading import Loader, share_of
 from eozoo_core.train.optimizer import make_optimizer
-from eozoo_core.train.schedule import make_scheduler
+from eozoo_core.train.schedule import make_scheduler, plan_steps
 from eozoo_core.train.step import pooled_step
-from eozoo_core.train.timetable import Timetable
 
 from eozoo_my_task.data import Tiles, Windows, check_disjoint, collate
 from eozoo_my_task.model import Scaled
@@ -81,7 +80,7 @@ def plan(settings: MyTaskSettings, registry: Registry) -> Plan:
     """Say what would be trained on what; see ``Task.plan``."""
     tiles, val = open_splits(settings)
     model = make_model(settings, registry, *look(tiles, settings))
-    times = Timetable(max(1, len(tiles) // settings.train.batch_size), settings.train)
+    times = plan_steps(settings.train, len(tiles))
     return Plan(
         data={"train": f"{len(tiles)} images", "val": f"{len(val)} images", "bands": ", ".join(tiles.bands)},
         parameters=sum(p.numel() for p in model.parameters()),
