@@ -81,7 +81,8 @@ def _train_in_processes(run: Run, children: list[Run]) -> None:
 def _start(number: int, child: Run) -> subprocess.Popen:
     import torch
 
-    command = [sys.executable, "-m", "eozoo", "train", child.task, "--run", str(child.path), "--quiet"]
+    # -P: or a file eozoo.py or numpy.py in the current folder would be run instead of the installed one.
+    command = [sys.executable, "-P", "-m", "eozoo", "train", child.task, "--run", str(child.path), "--quiet"]
     if child.settings.runtime.device in ("auto", "cuda") and torch.cuda.is_available():
         command += ["--device", f"cuda:{number % torch.cuda.device_count()}"]
     with (child.path / "train.txt").open("ab") as log:

@@ -95,7 +95,11 @@ def test_an_ensemble_goes_on_where_it_stopped(world, registry, ensemble, tmp_pat
     assert (path / "member_0" / "current.pt").stat().st_mtime_ns == kept
 
 
-def test_members_in_processes_are_the_same_networks(world, registry, ensemble, tmp_path):
+def test_members_in_processes_are_the_same_networks(world, registry, ensemble, tmp_path, monkeypatch):
+    for name in ("eozoo", "numpy", "torch", "json"):  # a file of this name in the current folder is not code to run
+        (tmp_path / f"{name}.py").write_text("raise ImportError('from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     task, run = make(world, registry, tmp_path / "two", "train.members=2", "runtime.member_processes=2")
     task.train(run)
     for i in range(2):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -70,7 +73,25 @@ class Verbs(click.Group):
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Train, score and run Earth-observation models by name. Every model is a plugin."""
+    ctx.with_resource(_safe_path())
     if ctx.obj is None and ctx.invoked_subcommand not in _BEFORE_PLUGINS:
         from eozoo.registry import Registry
 
         ctx.obj = Registry.discover()
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Let no Python process that a verb starts import files of the current folder: data lie there, not code.
+
+    That are loader and preparation processes, the other processes of ``runtime.devices`` and compilers.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = before or "1"  # Python takes an empty value for unset
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
