@@ -49,7 +49,7 @@ def run(command, folder, **more):
 @pytest.fixture
 def world(tmp_path):
     """A folder to work in, with data in it, and planted files in each; the marker shows which of them were run."""
-    from eozoo_gedi_sparse.landscape import write_landscape
+    from eozoo_gedi_sparse.demo.landscape import write_landscape
 
     here, marker = tmp_path / "here", tmp_path / "marker"
     write_landscape(here / "data", tiles=(6, 2, 2), size=32, scene=(40, 40))

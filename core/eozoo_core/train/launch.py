@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,10 +64,18 @@ def launch(run: Run) -> Fabric:
         plugins=[MixedPrecision(_MIXED[train.precision], kind)] if train.precision in _MIXED else [],
     )
     fabric.launch()
+    atexit.register(_end_others, getattr(fabric.strategy.launcher, "procs", []))
     fabric.barrier()  # what the first process prepared in the run is there for the others
     seed_everything(train.seed, verbose=False)
     run.note("device", f"{fabric.device} x {world}" if world > 1 else str(fabric.device))
     return fabric
+
+
+def _end_others(processes: list[subprocess.Popen]) -> None:
+    """End the processes that this one started, where it ends before them: they would wait for it for ever."""
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
 
 
 @contextmanager

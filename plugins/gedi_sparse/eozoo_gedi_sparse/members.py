@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import Interrupted, ZooError
@@ -72,8 +73,9 @@ def _train_in_processes(run: Run, children: list[Run]) -> None:
                     done += 1
                 bar.update(done, _where(children))
                 time.sleep(0.2)
-        except KeyboardInterrupt:
-            raise Interrupted(f"stopped, members saved in {run.path}; the same command goes on") from None
+        except KeyboardInterrupt as stop:
+            number = getattr(stop, "number", SIGINT)
+            raise Interrupted(f"stopped, members saved in {run.path}; the same command goes on", number) from None
         finally:
             _stop(working)
 

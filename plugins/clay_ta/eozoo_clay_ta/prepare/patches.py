@@ -15,6 +15,7 @@ import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.workers import worker_processes
 from eozoo_core.score.statistics import ChannelStatistics
 
 from eozoo_clay_ta import chunks
@@ -145,11 +146,7 @@ class PatchBuilder:
         if self.options.workers == 1:
             yield lambda jobs: map(cut_job, jobs)
             return
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
-
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.options.workers, mp_context=context) as executor:
+        with worker_processes(self.options.workers) as executor:
             yield lambda jobs: in_order(executor, jobs, 2 * self.options.workers)
 
 

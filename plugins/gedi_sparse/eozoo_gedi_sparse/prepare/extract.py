@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.workers import worker_processes
 
 from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied, write_table
 from eozoo_gedi_sparse.prepare.granules import read_granule
@@ -98,7 +97,7 @@ def _results(
     if workers == 1 or len(todo) == 1:
         yield from ((item[0], _one(item)) for item in todo)
         return
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
+    with worker_processes(min(workers, len(todo))) as pool:
         yield from zip((file for file, _ in todo), pool.map(_one, todo))
 
 

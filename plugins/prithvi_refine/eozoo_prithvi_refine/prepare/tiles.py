@@ -6,7 +6,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.tiles import windows
+from eozoo_core.run.workers import worker_processes
 
 from eozoo_prithvi_refine.coordinates import known, location_of
 from eozoo_prithvi_refine.places import biome_of, place_of
@@ -60,7 +60,7 @@ def _cut_all(products: list[Product], how: PrithviPrepareSettings, staging: Path
     """Cut products, in processes where asked for, and move the tiles from the staging folder to their splits."""
     jobs, data_dir = [(product, how, staging) for product in products], staging.parent
     if how.workers > 1:
-        with ProcessPoolExecutor(how.workers) as pool:
+        with worker_processes(how.workers) as pool:
             results = list(pool.map(_cut, jobs))
     else:
         results = [_cut(job) for job in jobs]
