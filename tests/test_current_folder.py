@@ -110,7 +110,7 @@ def test_processes_that_python_code_starts(tmp_path, monkeypatch):
     """Without the command, whose environment would protect them."""
     from eozoo.probe import time_import
     from eozoo.registry import GROUP
-    from eozoo.testing.listed import listing_is_light
+    from eozoo.testing.plugin_module import listing_is_light
 
     here, marker = tmp_path / "here", tmp_path / "marker"
     plant(here, marker)
