@@ -153,7 +153,9 @@ def test_the_smaller_pixel_counts_and_the_corner_too():
     coarse = raster("b", 640 - 6, 0, 30.0)
     assert shares(raster("a", 0, 0), coarse)  # 6 m: 0.6 of 10 m
     assert not shares(raster("a", 0, 0, 30.0), raster("b", SIDE * 30 - 6, 0, 30.0))  # 0.2 of 30 m
-    assert not shares(raster("a", 0, 0), raster("b", 640 - 300, -640 + 4))  # 30 px along one side, 0.4 px along the other
+    assert not shares(
+        raster("a", 0, 0), raster("b", 640 - 300, -640 + 4)
+    )  # 30 px along one side, 0.4 px along the other
 
 
 def test_points_share_a_footprint_from_half_of_it_on():

@@ -13,7 +13,7 @@ from eozoo_core.raster.georeference import degrees_of
 if TYPE_CHECKING:
     from eozoo_core.raster.georeference import Grid
 
-NEAR = 0.5  # pixels: samples are on the same ground where a pixel's centre of one is nearer than this to one of the other
+NEAR = 0.5  # pixels: where centres of pixels of two samples are nearer than this, they are on the same ground
 _BLOCK = 2**22  # pairs of boxes compared at a time
 _PAIRS = 2**15  # pairs of quadrilaterals
 _DEGREE = 111_195.0  # metres on a sphere of the Earth's mean radius, 6371 km
@@ -69,9 +69,9 @@ def nearest(places: Sequence[Place], others: Sequence[Place], same: bool = False
     by rounding. ``same``: both lists are one, and no place is compared with itself.
 
     In one projected CRS distances are those on the map. In degrees, and where CRSs differ, they are those on a sphere
-    at the pair's latitude; edges count as straight there, which is 3 m off in the middle of an edge of 10 km. A box that
-    is nowhere on Earth (see ``georeference.degrees_of``) is infinitely far from others. Memory is bounded; time goes
-    with the product of the lengths.
+    at the pair's latitude; edges count as straight there, which is 3 m off in the middle of an edge of 10 km. A box
+    that is nowhere on Earth (see ``georeference.degrees_of``) is infinitely far from others. Memory is bounded; time
+    goes with the product of the lengths.
     """
     mine, theirs, scale = _grounds(places, others)
     n, step = len(places), max(1, _BLOCK // len(others))
@@ -174,7 +174,7 @@ def _gaps(a: _Ground, b: _Ground, rows: np.ndarray, scale: float | None) -> tupl
 
 
 def _between(a: np.ndarray, b: np.ndarray, around: bool | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Between the edges of boxes (..., 4) that broadcast, below 0 where they overlap. ``around``: longitudes go round."""
+    """From edge to edge of boxes (..., 4) that broadcast, below 0 where they overlap; ``around``: of longitudes."""
     width, other = (x[..., 2] - x[..., 0] for x in (a, b))
     width, other = (np.where(around & (w < 0), w + 360.0, w) for w in (width, other))
     offset = (b[..., 0] + other / 2) - (a[..., 0] + width / 2)

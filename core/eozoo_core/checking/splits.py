@@ -20,6 +20,7 @@ from eozoo_core.checking.survey import Item, Split, drawn, prints_of
 from eozoo_core.errors import ZooError
 
 _NO_CRS = "give GeoTIFFs: then overlap and distance of splits can be measured"
+_NO_GAP = np.timedelta64(0, "s")
 _GAP = "neighbours are alike: leave a gap between splits, wider than the things that are on the ground"
 
 
@@ -35,7 +36,7 @@ class Separation:
     metres: float | None = None
     setting: str = ""
     by_time: bool = False
-    gap: np.timedelta64 = np.timedelta64(0, "s")
+    gap: np.timedelta64 = _NO_GAP
     remedy: str = _NO_CRS
     repair: str = "split by place, with a gap"
 
@@ -45,8 +46,8 @@ def judge_splits(findings: Findings, splits: Sequence[Split], how: Separation | 
 
     Of every sample: places and times, which cost a header; size and both ends of its files, all of a file where another
     agrees in these. Errors are a file with the bytes of another, a key in two splits, samples on the same ground (see
-    ``places.nearest``: by more than half a pixel) and, where splits are ``by_time``, the same time. Samples that touch or
-    lie nearer than ``how`` asks are warnings. Only what is georeferenced can be laid over one another.
+    ``places.nearest``: by more than half a pixel) and, where splits are ``by_time``, the same time. Samples that touch
+    or lie nearer than ``how`` asks are warnings. Only what is georeferenced can be laid over one another.
     """
     how = how or Separation()
     named = {split.name: split for split in splits if len(split)}

@@ -46,7 +46,7 @@ class Split:
     """One split. Nothing is read before it is asked for.
 
     names: one per sample, for messages: its file where there is one.
-    read:  sample number -> Item. Raises ZooError as training would. None where only splits are judged, not their pixels.
+    read:  sample number -> Item. Raises ZooError as training would. None: pixels are not compared.
     files: files of the samples, for finding copies; () = none.
     place: sample number -> Place, from a header; None = it is not the ground that keeps splits apart.
     times: acquisition time per sample, datetime64, NaT = not known; None = no times.
@@ -151,7 +151,7 @@ def look(split: Split, channels: Sequence[Channel], label: Channel | Classes | N
 
 
 def drawn(split: Split, findings: Findings) -> Iterator[tuple[int, Item | ZooError]]:
-    """Read some samples of ``split``, evenly drawn: yield the number of each and what it holds, or why it cannot be read.
+    """Read some samples, evenly drawn: yield the number of each and what it holds, or why it cannot be read.
 
     As many as ``findings`` allows, fewer where samples are very large.
     """

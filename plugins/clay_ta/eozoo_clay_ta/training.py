@@ -26,6 +26,7 @@ from eozoo_clay_ta.features import Features, cached_features
 from eozoo_clay_ta.model import CentreRidge, TaModel, build_model, context_of, features_are_fixed
 from eozoo_clay_ta.parts import Loss, loss_sums, make_loss
 from eozoo_clay_ta.sample_schema import CHANNELS, Normalisation, read_json
+from eozoo_clay_ta.splits import open_splits
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -75,8 +76,7 @@ def train(run: Run, settings: ClaySettings, registry: Registry | None = None) ->
     """Train ``settings.model`` into ``run``."""
     fabric = launch(run)
     folder = Path(settings.runtime.patch_dir)
-    stores = {split: PatchStore(folder, split) for split in ("train", "val")}
-    check_splits(folder, stores)
+    stores = open_splits(settings)
     run.check_data([file for store in stores.values() for file in store.files], folder)
     norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
     keep_beside(run, folder, stores["train"], norm)
@@ -145,18 +145,6 @@ def with_rmse(values: dict[str, float], ta_std: float) -> dict[str, float]:
         return {}
     rmse = math.sqrt(values["mse"])
     return {**values, "rmse_norm": rmse, "rmse_K": rmse * ta_std}
-
-
-def check_splits(folder: Path, stores: dict[str, PatchStore]) -> None:
-    """Raise ZooError where a sample (time and station) is in two splits; test is looked at too where it is there."""
-    seen: dict[tuple, str] = {}
-    if any(folder.glob("test_chunk_*.pt")):
-        stores = {**stores, "test": PatchStore(folder, "test")}
-    for split, store in stores.items():
-        for stamp, stn, _, _ in store.meta():
-            other = seen.setdefault((stamp, stn), split)
-            if other != split:
-                raise ZooError(f"{folder}: station {stn} at {stamp} is in {other} and in {split}; build the index anew")
 
 
 def keep_beside(run: Run, folder: Path, store: PatchStore, norm: Normalisation) -> None:

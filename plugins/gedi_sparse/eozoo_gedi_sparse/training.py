@@ -21,9 +21,10 @@ from eozoo_core.train.step import Sums, pooled_step
 from eozoo_core.train.timetable import Timetable
 
 from eozoo_gedi_sparse.baselines import BaselineFit, Baselines
+from eozoo_gedi_sparse.checking import require_separate_pairs
 from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows, training_arrays
 from eozoo_gedi_sparse.losses import MeanLoss, SparseLoss
-from eozoo_gedi_sparse.pairs import Pairs, check_disjoint, find_pairs
+from eozoo_gedi_sparse.pairs import Pairs, find_pairs
 from eozoo_gedi_sparse.regressor import SparseRegressor
 from eozoo_gedi_sparse.scoring import TileScores, score_tile
 
@@ -106,7 +107,7 @@ def open_splits(settings: GediSettings) -> dict[str, Pairs]:
     input_dir, label_dir = folders(settings)
     names = ["train", "val", *(["test"] if (input_dir / "test").is_dir() and (label_dir / "test").is_dir() else [])]
     splits = {name: find_pairs(input_dir, label_dir, name, settings.data) for name in names}
-    check_disjoint(splits.values())
+    require_separate_pairs(splits, settings)
     return splits
 
 
