@@ -240,3 +240,19 @@ def test_of_turned_patches_the_pixel_centres_decide(one_turn, two_turn, dx, dy):
         assert shares(one, two)
     if not (inside > 0).any():
         assert not shares(one, two)
+
+
+def test_turned_neighbours_across_the_antimeridian_touch_and_do_not_overlap():
+    """Their boxes overlap, they do not: so it is their corners that decide, and longitudes that go round."""
+    x, y = moved("EPSG:4326", 179.9999, 0.01, "EPSG:32660")
+    one = raster("60", x, y, crs="EPSG:32660", turn=30.0)
+    beside = moved(
+        "EPSG:32660", x + 680 * math.cos(math.radians(30)), y + 680 * math.sin(math.radians(30)), "EPSG:32601"
+    )
+    found = nearest([one], [raster("1", *beside, crs="EPSG:32601", turn=30.0)])
+    assert not found.overlap[0]
+    assert found.metres[0] == pytest.approx(40, rel=0.05)
+    inside = moved(
+        "EPSG:32660", x + 600 * math.cos(math.radians(30)), y + 600 * math.sin(math.radians(30)), "EPSG:32601"
+    )
+    assert shares(one, raster("1", *inside, crs="EPSG:32601", turn=30.0))

@@ -117,6 +117,8 @@ def _place(files: list[Path], i: int) -> Place | None:
     but the tile's own ground. None where the sidecar says neither.
     """
     meta = read_sidecar(files[i])
+    if not ({"crs", "transform"} <= meta.keys() or {"spot", "pixel"} <= meta.keys()):
+        return None
     try:
         with np.load(files[i], allow_pickle=False) as content:
             height, width = content[KEYS[0]].shape
