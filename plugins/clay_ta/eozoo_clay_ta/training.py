@@ -12,6 +12,7 @@ import torch
 from eozoo_core import ZooError
 from eozoo_core.run.frozen import Base
 from eozoo_core.run.progress import print_message
+from eozoo_core.score.baselines import RidgeFit
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import epoch_order, share_of
@@ -167,15 +168,11 @@ def keep_beside(run: Run, folder: Path, store: PatchStore, norm: Normalisation) 
 
 def solve_ridge(model: CentreRidge, store: PatchStore, penalty: float) -> None:
     """Fit the baseline exactly, in one pass over the samples and bounded memory."""
-    size = model.direct.in_features + 1
-    gram, moment = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+    fit = RidgeFit(model.direct.in_features)
     for start in range(0, len(store), EVALUATION_BATCH):
         batch = store.batch(np.arange(start, min(start + EVALUATION_BATCH, len(store))))
-        context = context_of(batch).double()
-        rows = torch.cat([context, torch.ones(len(context), 1, dtype=torch.float64)], dim=1)
-        gram += rows.T @ rows
-        moment += rows.T @ batch["y"].double()
-    model.cpu().solve(gram, moment, penalty)
+        fit.update(context_of(batch).numpy().T, batch["y"].numpy())
+    model.cpu().take(fit.solve(penalty, per_sample=True))
 
 
 def load_model(run: Run, settings: ClaySettings, registry: Registry | None = None) -> TaModel:
