@@ -26,7 +26,7 @@ from eozoo_core.raster.read import RasterInfo, read_info
 from eozoo_core.raster.tiles import Window
 
 from eozoo_gedi_sparse.data import SparseTiles
-from eozoo_gedi_sparse.pairs import Pair, Pairs, chosen_names, files_of, make_pair, unpaired
+from eozoo_gedi_sparse.pairs import Pair, Pairs, chosen_names, files_of, folders, make_pair, unpaired
 from eozoo_gedi_sparse.patch_places import patch_grids
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
 
@@ -49,8 +49,6 @@ _REMEDIES = {
 
 def check(settings: GediSettings, findings: Findings) -> None:
     """Describe the splits to ``eozoo_core.checking``; see ``Task.check``."""
-    from eozoo_gedi_sparse.training import folders
-
     roots = folders(settings)
     splits, channels, grids = [], None, {}
     with findings.guard("patches.csv"):

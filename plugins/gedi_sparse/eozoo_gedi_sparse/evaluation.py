@@ -12,9 +12,8 @@ from eozoo_gedi_sparse.data import SparseTiles
 from eozoo_gedi_sparse.ensemble import combine, load_draws, member_runs
 from eozoo_gedi_sparse.evaluation_files import Judged, write_files
 from eozoo_gedi_sparse.label_predictions import collect
-from eozoo_gedi_sparse.pairs import find_pairs
+from eozoo_gedi_sparse.pairs import find_pairs, folders
 from eozoo_gedi_sparse.scoring import TileScores
-from eozoo_gedi_sparse.training import folders
 
 if TYPE_CHECKING:
     from eozoo_core import Run

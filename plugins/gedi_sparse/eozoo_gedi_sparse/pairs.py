@@ -12,7 +12,7 @@ from eozoo_core.raster.read import RasterInfo, open_reader
 from eozoo_core.raster.tiles import Window
 from rasterio import Affine
 
-from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings
+from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings, GediSettings
 
 SUFFIXES = (".npy", ".tif", ".tiff")
 
@@ -38,6 +38,16 @@ class Pairs:
     pairs: tuple[Pair, ...]
     band_names: tuple[str, ...]
     skipped: tuple[str, ...]
+
+
+def folders(settings: GediSettings) -> tuple[Path, Path]:
+    """Return runtime.input_dir and runtime.label_dir. Raises ZooError where one is not set."""
+    for field in ("input_dir", "label_dir"):
+        if getattr(settings.runtime, field) is None:
+            raise ZooError(
+                f"runtime.{field} is not set; add --set runtime.{field}=FOLDER (it holds train/, val/, test/)"
+            )
+    return settings.runtime.input_dir, settings.runtime.label_dir
 
 
 def find_pairs(input_dir: Path, label_dir: Path, split: str, data: DataSettings) -> Pairs:

@@ -25,7 +25,7 @@ from eozoo_core.train.timetable import Timetable
 from eozoo_gedi_sparse.checking import require_separate_pairs
 from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows, training_arrays
 from eozoo_gedi_sparse.losses import MeanLoss, SparseLoss
-from eozoo_gedi_sparse.pairs import Pairs, find_pairs
+from eozoo_gedi_sparse.pairs import Pairs, find_pairs, folders
 from eozoo_gedi_sparse.regressor import SparseRegressor
 from eozoo_gedi_sparse.scoring import TileScores, score_tile
 
@@ -110,16 +110,6 @@ def open_splits(settings: GediSettings) -> dict[str, Pairs]:
     splits = {name: find_pairs(input_dir, label_dir, name, settings.data) for name in names}
     require_separate_pairs(splits, settings)
     return splits
-
-
-def folders(settings: GediSettings) -> tuple[Any, Any]:
-    """Return runtime.input_dir and runtime.label_dir. Raises ZooError where one is not set."""
-    for field in ("input_dir", "label_dir"):
-        if getattr(settings.runtime, field) is None:
-            raise ZooError(
-                f"runtime.{field} is not set; add --set runtime.{field}=FOLDER (it holds train/, val/, test/)"
-            )
-    return settings.runtime.input_dir, settings.runtime.label_dir
 
 
 def make_loss(settings: GediSettings, registry: Registry) -> SparseLoss:
