@@ -158,6 +158,14 @@ def test_the_smaller_pixel_counts_and_the_corner_too():
     )  # 30 px along one side, 0.4 px along the other
 
 
+def test_a_turned_patch_fills_less_than_its_box_in_degrees_too():
+    """Turned by 45 degrees about its top left corner, it leaves the corners of its box to others."""
+    turned = raster("a", 3.0, 0.0, 1e-4, "EPSG:4326", turn=45.0)
+    left, bottom, _, _ = turned.box
+    assert not shares(turned, raster("b", left, bottom + 20e-4, 1e-4, "EPSG:4326", side=20))
+    assert shares(turned, raster("b", left, bottom + 60e-4, 1e-4, "EPSG:4326", side=60))
+
+
 def test_points_share_a_footprint_from_half_of_it_on():
     def shot(x):
         return Place("shot", (x - 12.5, -12.5, x + 12.5, 12.5), UTM, 25.0)

@@ -115,12 +115,13 @@ def _grounds(places: Sequence[Place], others: Sequence[Place]) -> tuple[_Ground,
         if crs not in kinds:
             kinds.append(crs)
         number[name] = kinds.index(crs)
-    grounds = tuple(_ground(many, kinds, number) for many in (places, others))
     one = len(kinds) == 1 and kinds[0].is_projected
+    plane = len(kinds) > 1 or (not one and any(place.corners for place in (*places, *others)))
+    grounds = tuple(_ground(many, kinds, number, plane) for many in (places, others))
     return *grounds, kinds[0].linear_units_factor[1] if one else None
 
 
-def _ground(places: Sequence[Place], kinds: Sequence[Any], number: dict[str, int]) -> _Ground:
+def _ground(places: Sequence[Place], kinds: Sequence[Any], number: dict[str, int], plane: bool) -> _Ground:
     own = np.array([p.box for p in places], np.float64)
     system = np.array([number[p.crs] for p in places])
     turned = np.array([p.corners is not None for p in places])
@@ -130,7 +131,7 @@ def _ground(places: Sequence[Place], kinds: Sequence[Any], number: dict[str, int
     if len(kinds) > 1:
         nowhere = (np.nan,) * 4
         boxes = np.array([degrees_of(kinds[s], p.box) or nowhere for s, p in zip(system, places, strict=True)])
-    if len(kinds) > 1 or (turned.any() and not kinds[0].is_projected):
+    if plane:
         for k, kind in enumerate(kinds):
             rows = np.flatnonzero((system == k) & np.isfinite(boxes).all(axis=1))
             degrees[rows] = _in_degrees(kind, corners[rows])

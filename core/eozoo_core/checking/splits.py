@@ -148,7 +148,8 @@ def _judge_keys(findings: Findings, splits: Mapping[str, Split]) -> None:
             findings.error(f"leakage {one}/{two}: {what}", text, "keep them in one split", {what: shared[:1000]})
     total = sum(len(split.keys or {}) for split in known.values())
     if not total:
-        findings.unknown(f"leakage: {what}", f"none of {sum(map(len, known.values())):,} samples names any")
+        samples = f"{sum(map(len, known.values())):,} {next(iter(known.values())).what}"
+        findings.unknown(f"leakage: {what}", f"none of {samples} names any {what}")
     elif clean:
         findings.ok(f"leakage: {what}", f"{total:,} {what}, none in two splits", {what: total})
 
