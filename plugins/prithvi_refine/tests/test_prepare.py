@@ -73,14 +73,14 @@ def test_a_patch_becomes_a_tile_in_reflectance(tmp_path):
 
 
 def test_a_tile_says_where_it_lies(tmp_path):
-    """24 px in tiles of 12: what CRS and transform say of a tile is where its centre is."""
-    patch(tmp_path / "in")
-    files = prepare(tmp_path / "in", tmp_path / "out", "prepare.tile_size=12", "prepare.fractions=[1,0,0]")
+    """32 px in tiles of 16: what CRS and transform say of a tile is where its centre is."""
+    patch(tmp_path / "in", size=32)
+    files = prepare(tmp_path / "in", tmp_path / "out", "prepare.tile_size=16", "prepare.fractions=[1,0,0]")
     corners = {tuple(read_tile(file).meta["transform"][2::3]) for file in files}
-    assert corners == {(600_000, 5_600_000), (600_120, 5_600_000), (600_000, 5_599_880), (600_120, 5_599_880)}
+    assert corners == {(600_000, 5_600_000), (600_160, 5_600_000), (600_000, 5_599_840), (600_160, 5_599_840)}
     for meta in (read_tile(file).meta for file in files):
         (lon,), (lat,) = rasterio.warp.transform(
-            meta["crs"], "EPSG:4326", [meta["transform"][2] + 60], [meta["transform"][5] - 60]
+            meta["crs"], "EPSG:4326", [meta["transform"][2] + 80], [meta["transform"][5] - 80]
         )
         assert (lat, lon) == pytest.approx((meta["lat"], meta["lon"]), abs=2e-6)
 
