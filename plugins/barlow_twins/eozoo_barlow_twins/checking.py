@@ -16,7 +16,7 @@ from eozoo_core.raster.tiles import Window
 
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.splits import SPLITS, split_map
-from eozoo_barlow_twins.tile_overlap import judge_ground
+from eozoo_barlow_twins.tile_overlap import judge_tiles
 from eozoo_barlow_twins.tiles import Tile, processed
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def check_tiles(
     _judge_pixels(parts, data, findings)
     _judge_statistics(parts, findings)
     _judge_offset(parts, names, findings)
-    judge_ground(tiles, data, findings)
+    judge_tiles(tiles, data, findings)
     findings.picture(str(parts[0].tile.path), lambda: _panels(parts[0], names, label))
     whole = len(parts) == len(tiles) and all(part.seen == "whole" for part in parts)
     return sum(part.training for part in parts) if whole else None

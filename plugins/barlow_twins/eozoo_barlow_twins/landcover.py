@@ -16,6 +16,7 @@ from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.plugin import LANDCOVER_SLOTS
 from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import Augment, LandCoverSettings
+from eozoo_barlow_twins.tile_overlap import require_separate_tiles
 from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, step_bytes
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class LandCoverTask(Preparation, Task):
         s = self.settings
         fabric = launch(run)
         info, pixels, labels = self._open(run)
+        require_separate_tiles(pixels.tiles, s.data)
         run.check_data([f for t in pixels.tiles for f in [*t.files, t.path / s.data.labels]], Path(s.runtime.base_path))
         info.note(run)
         note_area(run, (tile.grid for tile in pixels.tiles))
@@ -126,6 +128,7 @@ class LandCoverTask(Preparation, Task):
 
         s = self.settings
         info, pixels, labels = self._open(run)
+        require_separate_tiles(pixels.tiles, s.data)
         model = self._trained_encoder(run, info, pixels)
         counts = {name: len(PixelIndex(pixels.tiles, s.data, kind, labels)) for name, kind in SPLITS.items()}
         if counts["train"] < 2:

@@ -14,6 +14,7 @@ from eozoo_barlow_twins.encoders import EncoderInfo, build_encoder, create, pred
 from eozoo_barlow_twins.plugin import TWINS_SLOTS
 from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import BarlowSettings
+from eozoo_barlow_twins.tile_overlap import require_separate_tiles
 from eozoo_barlow_twins.training import open_pixels, optimizer_for, step_bytes
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class BarlowTwinsTask(Preparation, Task):
             Tile(Path(s.runtime.test_tile_path))  # a wrong path is found now, not after the training
         fabric = launch(run)
         pixels = open_pixels(s.runtime.base_path, s.data)
+        require_separate_tiles(pixels.tiles, s.data)
         run.check_data([f for t in pixels.tiles for f in t.files], Path(s.runtime.base_path))
         info = encoder_info(self.settings, pixels)
         info.note(run)
@@ -124,6 +126,7 @@ class BarlowTwinsTask(Preparation, Task):
 
         s = self.settings
         pixels = open_pixels(s.runtime.base_path, s.data)
+        require_separate_tiles(pixels.tiles, s.data)
         info = encoder_info(self.settings, pixels)
         model = make_twins(s, self.registry, info, pixels)
         counts = {name: len(PixelIndex(pixels.tiles, s.data, kind)) for name, kind in SPLITS.items()}

@@ -10,10 +10,10 @@ from eozoo_core import Network, Plan, Port, ZooError
 from eozoo_core.task.describe import count_parameters
 from eozoo_core.train.schedule import plan_steps
 
-from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.encoder_weights import RANDOM
 from eozoo_clay_ta.model import build_encoder, build_model, features_are_fixed
 from eozoo_clay_ta.sample_schema import CHANNELS, NAMES, Normalisation, read_json
+from eozoo_clay_ta.splits import open_splits
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -30,7 +30,7 @@ def make_plan(settings: ClaySettings, registry: Registry | None = None) -> Plan:
     import torch
 
     folder, options, train = Path(settings.runtime.patch_dir), settings.model, settings.train
-    stores = {split: PatchStore(folder, split) for split in ("train", "val")}
+    stores = open_splits(settings)
     norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
     with nullcontext() if options.network else torch.device("meta"):  # others may look at their values
         model = build_model(options, norm, build_encoder(options), registry)

@@ -12,6 +12,7 @@ import torch
 from eozoo_core import ZooError
 from eozoo_core.run.frozen import Base
 from eozoo_core.run.progress import print_message
+from eozoo_core.score.baselines import RidgeFit
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import epoch_order, share_of
@@ -26,6 +27,7 @@ from eozoo_clay_ta.features import Features, cached_features
 from eozoo_clay_ta.model import CentreRidge, TaModel, build_model, context_of, features_are_fixed
 from eozoo_clay_ta.parts import Loss, loss_sums, make_loss
 from eozoo_clay_ta.sample_schema import CHANNELS, Normalisation, read_json
+from eozoo_clay_ta.splits import open_splits
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -75,8 +77,7 @@ def train(run: Run, settings: ClaySettings, registry: Registry | None = None) ->
     """Train ``settings.model`` into ``run``."""
     fabric = launch(run)
     folder = Path(settings.runtime.patch_dir)
-    stores = {split: PatchStore(folder, split) for split in ("train", "val")}
-    check_splits(folder, stores)
+    stores = open_splits(settings)
     run.check_data([file for store in stores.values() for file in store.files], folder)
     norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
     keep_beside(run, folder, stores["train"], norm)
@@ -144,18 +145,6 @@ def with_rmse(values: dict[str, float], ta_std: float) -> dict[str, float]:
     return {**values, "rmse_norm": rmse, "rmse_K": rmse * ta_std}
 
 
-def check_splits(folder: Path, stores: dict[str, PatchStore]) -> None:
-    """Raise ZooError where a sample (time and station) is in two splits; test is looked at too where it is there."""
-    seen: dict[tuple, str] = {}
-    if any(folder.glob("test_chunk_*.pt")):
-        stores = {**stores, "test": PatchStore(folder, "test")}
-    for split, store in stores.items():
-        for stamp, stn, _, _ in store.meta():
-            other = seen.setdefault((stamp, stn), split)
-            if other != split:
-                raise ZooError(f"{folder}: station {stn} at {stamp} is in {other} and in {split}; build the index anew")
-
-
 def keep_beside(run: Run, folder: Path, store: PatchStore, norm: Normalisation) -> None:
     """Put into the run what maps and scores need beside the weights: static fields and the climatology."""
     from eozoo_core.run.checkpoint import write_atomic
@@ -176,15 +165,11 @@ def keep_beside(run: Run, folder: Path, store: PatchStore, norm: Normalisation) 
 
 def solve_ridge(model: CentreRidge, store: PatchStore, penalty: float) -> None:
     """Fit the baseline exactly, in one pass over the samples and bounded memory."""
-    size = model.direct.in_features + 1
-    gram, moment = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+    fit = RidgeFit(model.direct.in_features)
     for start in range(0, len(store), EVALUATION_BATCH):
         batch = store.batch(np.arange(start, min(start + EVALUATION_BATCH, len(store))))
-        context = context_of(batch).double()
-        rows = torch.cat([context, torch.ones(len(context), 1, dtype=torch.float64)], dim=1)
-        gram += rows.T @ rows
-        moment += rows.T @ batch["y"].double()
-    model.cpu().solve(gram, moment, penalty)
+        fit.update(context_of(batch).numpy().T, batch["y"].numpy())
+    model.cpu().take(fit.solve(penalty, per_sample=True))
 
 
 def load_model(run: Run, settings: ClaySettings, registry: Registry | None = None) -> TaModel:

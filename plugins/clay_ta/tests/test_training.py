@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.climatology import Climatology
 from eozoo_clay_ta.evaluation import add_skill, persistence, score
 from eozoo_clay_ta.task import ClayTa
-from eozoo_clay_ta.training import check_splits
 from eozoo_core import Run, ZooError
 from eozoo_core.settings.config import load_settings, to_dict
 
@@ -184,12 +182,6 @@ def test_climatology_recovers_its_harmonics():
     again = Climatology.from_state(json.loads(json.dumps(found.state())))
     np.testing.assert_array_equal(again(meta), found(meta))
     assert abs(again([(meta[0][0], 99, 0, 0)])[0] - ta[0]) < 1.0  # a station that training did not have
-
-
-def test_a_sample_in_two_splits_is_an_error(prepared):
-    store = PatchStore(prepared.runtime.patch_dir, "train")
-    with pytest.raises(ZooError, match=r"is in train and in val"):
-        check_splits(Path(prepared.runtime.patch_dir), {"train": store, "val": store})
 
 
 def test_plan(prepared):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from eozoo_core.errors import ZooError, did_you_mean, no_split
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import RasterInfo, open_reader
 from eozoo_core.raster.tiles import Window
 from rasterio import Affine
 
-from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings
+from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings, GediSettings
 
 SUFFIXES = (".npy", ".tif", ".tiff")
 
@@ -39,6 +38,16 @@ class Pairs:
     pairs: tuple[Pair, ...]
     band_names: tuple[str, ...]
     skipped: tuple[str, ...]
+
+
+def folders(settings: GediSettings) -> tuple[Path, Path]:
+    """Return runtime.input_dir and runtime.label_dir. Raises ZooError where one is not set."""
+    for field in ("input_dir", "label_dir"):
+        if getattr(settings.runtime, field) is None:
+            raise ZooError(
+                f"runtime.{field} is not set; add --set runtime.{field}=FOLDER (it holds train/, val/, test/)"
+            )
+    return settings.runtime.input_dir, settings.runtime.label_dir
 
 
 def find_pairs(input_dir: Path, label_dir: Path, split: str, data: DataSettings) -> Pairs:
@@ -93,18 +102,6 @@ def mask_band_number(info: RasterInfo, data: DataSettings) -> int | None:
         return None
     names = _names(info, data.band_names, "data.band_names", documented=True)
     return _number(info, names, data.zero_is_nodata_in, "data.zero_is_nodata_in")
-
-
-def check_disjoint(splits: Iterable[Pairs]) -> None:
-    """Raise ZooError where two splits hold the same place: overlapping georeferenced patches or identical files.
-
-    Patches without georeference can only be compared by name and bytes; the same place under two names passes.
-    """
-    seen: list[Pairs] = []
-    for split in splits:
-        for other in seen:
-            _check_two(other, split)
-        seen.append(split)
 
 
 def _info(path: Path, data: DataSettings) -> RasterInfo:
@@ -203,37 +200,5 @@ def _other_count(pair: Pair, first: Pair) -> str:
     return f"{pair.input}: has {len(pair.bands)} bands, {first.input} has {len(first.bands)}; choose with data.bands"
 
 
-def _check_two(a: Pairs, b: Pairs) -> None:
-    others = {pair.name: pair for pair in a.pairs}
-    for pair in b.pairs:
-        twin = others.get(pair.name)
-        if twin is not None and _same_bytes(twin.input, pair.input):
-            raise ZooError(f"{pair.input}: is the same file as {twin.input}; splits must not share a place")
-    for crs in {str(p.grid.crs) for p in a.pairs if p.grid.crs} & {str(p.grid.crs) for p in b.pairs if p.grid.crs}:
-        left, right = ([p for p in s.pairs if str(p.grid.crs) == crs] for s in (a, b))
-        boxes = np.array([_box(p.grid) for p in left])
-        for pair in right:
-            x0, y0, x1, y1 = _box(pair.grid)
-            hit = (boxes[:, 0] < x1) & (boxes[:, 2] > x0) & (boxes[:, 1] < y1) & (boxes[:, 3] > y0)
-            if hit.any():
-                twin = left[int(hit.argmax())]
-                raise ZooError(f"{pair.input}: overlaps {twin.input} on the ground; splits must not share a place")
-
-
 def _apply(t: Affine, x: float, y: float) -> tuple[float, float]:
     return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
-
-
-def _box(grid: Grid) -> tuple[float, float, float, float]:
-    """West, south, east, north of the patch, shrunk by a hundredth of a pixel so that neighbours do not touch."""
-    t = grid.transform
-    assert t is not None
-    corners = [_apply(t, col, row) for col in (0.01, grid.width - 0.01) for row in (0.01, grid.height - 0.01)]
-    xs, ys = zip(*corners, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def _same_bytes(a: Path, b: Path) -> bool:
-    import filecmp
-
-    return filecmp.cmp(a, b, shallow=False)

@@ -97,7 +97,7 @@ class GediSparse(Task):
 
         from eozoo_gedi_sparse.evaluation import fit_variance_scale
         from eozoo_gedi_sparse.members import train_members
-        from eozoo_gedi_sparse.training import folders
+        from eozoo_gedi_sparse.pairs import folders
 
         train_members(run, self.settings, self.registry)
         if not is_first_process():

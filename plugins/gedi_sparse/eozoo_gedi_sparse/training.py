@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import note_area
+from eozoo_core.score.baselines import Ridge, RidgeFit
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task import Plan
 from eozoo_core.train.fit import fit
@@ -19,10 +21,10 @@ from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.schedule import make_scheduler, plan_steps
 from eozoo_core.train.step import Sums, pooled_step
 
-from eozoo_gedi_sparse.baselines import BaselineFit, Baselines
+from eozoo_gedi_sparse.checking import require_separate_pairs
 from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows, training_arrays
 from eozoo_gedi_sparse.losses import MeanLoss, SparseLoss
-from eozoo_gedi_sparse.pairs import Pairs, check_disjoint, find_pairs
+from eozoo_gedi_sparse.pairs import Pairs, find_pairs, folders
 from eozoo_gedi_sparse.regressor import SparseRegressor
 from eozoo_gedi_sparse.scoring import TileScores, score_tile
 
@@ -105,18 +107,8 @@ def open_splits(settings: GediSettings) -> dict[str, Pairs]:
     input_dir, label_dir = folders(settings)
     names = ["train", "val", *(["test"] if (input_dir / "test").is_dir() and (label_dir / "test").is_dir() else [])]
     splits = {name: find_pairs(input_dir, label_dir, name, settings.data) for name in names}
-    check_disjoint(splits.values())
+    require_separate_pairs(splits, settings)
     return splits
-
-
-def folders(settings: GediSettings) -> tuple[Any, Any]:
-    """Return runtime.input_dir and runtime.label_dir. Raises ZooError where one is not set."""
-    for field in ("input_dir", "label_dir"):
-        if getattr(settings.runtime, field) is None:
-            raise ZooError(
-                f"runtime.{field} is not set; add --set runtime.{field}=FOLDER (it holds train/, val/, test/)"
-            )
-    return settings.runtime.input_dir, settings.runtime.label_dir
 
 
 def make_loss(settings: GediSettings, registry: Registry) -> SparseLoss:
@@ -130,7 +122,7 @@ def make_model(
     registry: Registry,
     loss: SparseLoss,
     statistics: ChannelStatistics,
-    baselines: Baselines,
+    baselines: Ridge,
 ) -> SparseRegressor:
     """Build the network for these bands, with the scaling that ``data`` asks for."""
     bands = len(statistics.names)
@@ -174,15 +166,16 @@ def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, Any]:
     return {**stacked, "count": sum(int(sample["count"]) for sample in samples)}
 
 
-def _look(tiles: SparseTiles) -> tuple[ChannelStatistics, Baselines]:
+def _look(tiles: SparseTiles) -> tuple[ChannelStatistics, Ridge]:
     """One pass over the training patches: statistics of the bands, baselines from the labels."""
     statistics = ChannelStatistics(tiles.found.band_names)
-    baseline = BaselineFit(len(tiles.found.band_names))
+    baseline = RidgeFit(len(tiles.found.band_names))
     for image, target in training_arrays(tiles):
         statistics.update(image)
-        baseline.update(image, target)
+        labelled = np.isfinite(target[0])
+        baseline.update(image[:, labelled], target[0, labelled])
     folder = tiles.found.pairs[0].label.parent
-    if baseline.labels == 0:
+    if baseline.count == 0:
         raise ZooError(f"{folder}: none of {len(tiles)} label files has a value where the input has data")
     if tiles.data.normalise == "standard":
         statistics.require_spread(str(tiles.found.pairs[0].input.parent))

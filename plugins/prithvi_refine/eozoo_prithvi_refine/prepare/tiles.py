@@ -15,6 +15,7 @@ import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.tiles import windows
 from eozoo_core.run.workers import worker_processes
+from rasterio import Affine
 
 from eozoo_prithvi_refine.coordinates import known, location_of
 from eozoo_prithvi_refine.places import biome_of, place_of
@@ -155,6 +156,9 @@ def _cut(job: tuple[Product, PrithviPrepareSettings, Path]) -> tuple[list[Found]
             "spot": spot,
             "pixel": list(map(float, grid.transform[:6])) if grid.transform else None,
         }
+        if grid.crs is not None and grid.transform is not None:
+            corner = grid.transform @ Affine.translation(window.col, window.row)
+            meta |= {"crs": grid.crs.to_string(), "transform": list(map(float, corner[:6]))}
         name = f"{product.name}_{window.row:05d}_{window.col:05d}"
         file = write_npz(staging / f"{name}.npz", tile_arrays(part, month, biome), meta)
         found.append(Found(file, place, (month % 12) // 3))

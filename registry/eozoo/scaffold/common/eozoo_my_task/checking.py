@@ -28,7 +28,7 @@ def check(settings: MyTaskSettings, findings: Findings) -> None:
         with findings.guard(name):
             tiles = Tiles(root, name)
             channels = channels or channels_of(read_info(tiles.images[0]))  # names and units that the file gives
-            splits.append(describe(tiles, settings.data.crop))
+            splits.append(describe_split(tiles, settings.data.crop))
     if not splits:
         return
     label = plausible_label(settings)
@@ -39,7 +39,7 @@ def check(settings: MyTaskSettings, findings: Findings) -> None:
         findings.picture(shown.shown, lambda: panels_of(shown, channels, label))
 
 
-def describe(tiles: Tiles, crop: int) -> Split:
+def describe_split(tiles: Tiles, crop: int) -> Split:
     """Return a split: the names of its samples, how to read one as training does, and where it lies."""
     files: list[Path] = tiles.images
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -93,25 +92,6 @@ def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> dict:
     """Stack windows to "image" (B, C, h, w) and "target"; "count" is the number of target values, a plain int."""
     image, target = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
     return {"image": image, "target": target, "count": int(torch.isfinite(target).sum())}
-
-
-def check_disjoint(splits: Iterable[Tiles]) -> None:
-    """Raise ZooError where an image of one split overlaps an image of another on the ground."""
-    seen: list[tuple[Tiles, Path, object, tuple]] = []
-    for tiles in splits:
-        for file in tiles.images:
-            with RasterReader(file) as reader:
-                grid = reader.info.grid
-            if grid.transform is None:
-                continue
-            left, top = grid.transform.c, grid.transform.f
-            right, bottom = grid.transform @ (grid.width, grid.height)
-            box = (min(left, right), min(top, bottom), max(left, right), max(top, bottom))
-            for other, place, crs, b in seen:
-                apart = box[0] >= b[2] or b[0] >= box[2] or box[1] >= b[3] or b[1] >= box[3]
-                if other is not tiles and crs == grid.crs and not apart:
-                    raise ZooError(f"{file}: overlaps {place} of another split; split by place")
-            seen.append((tiles, file, grid.crs, box))
 
 
 def _read(file: Path) -> np.ndarray:

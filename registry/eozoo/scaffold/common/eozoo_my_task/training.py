@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from eozoo_core import Network, Plan, Port, ZooError
+from eozoo_core.checking import require_separate
 from eozoo_core.run.checkpoint import load_module
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task.describe import count_parameters
@@ -18,7 +19,8 @@ from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.schedule import make_scheduler, plan_steps
 from eozoo_core.train.step import pooled_step
 
-from eozoo_my_task.data import Tiles, Windows, check_disjoint, collate
+from eozoo_my_task.checking import describe_split
+from eozoo_my_task.data import Tiles, Windows, collate
 from eozoo_my_task.model import Scaled
 from eozoo_my_task.objective import BASELINE, Scores, baseline, channels, example, look_at_labels, output_scale
 
@@ -108,12 +110,11 @@ def describe(task: MyTask, run: Run | None) -> Network:
 
 
 def open_splits(settings: MyTaskSettings) -> tuple[Tiles, Tiles]:
-    """Find the training and validation images; refuse splits that share a place."""
-    splits = [Tiles(settings.runtime.data_dir, split) for split in ("train", "val")]
-    if (splits[0].folder.parent / "test").is_dir():
-        check_disjoint([*splits, Tiles(settings.runtime.data_dir, "test")])
-    else:
-        check_disjoint(splits)
+    """Find the training and validation images. Raises ZooError where two splits share a file, ground or pixels."""
+    root = settings.runtime.data_dir
+    names = ["train", "val", *(["test"] if root is not None and (root / "test").is_dir() else [])]
+    splits = [Tiles(root, name) for name in names]
+    require_separate([describe_split(tiles, settings.data.crop) for tiles in splits], quiet=settings.runtime.quiet)
     return splits[0], splits[1]
 
 
