@@ -47,7 +47,7 @@ class LandCoverTask(Preparation, Task):
         s = self.settings
         fabric = launch(run)
         info, pixels, labels = self._open(run)
-        run.check_data([f for t in pixels.tiles for f in [*t.files, t.path / s.data.labels]], Path(s.runtime.base_path))
+        run.check_data([f for t in pixels.tiles for f in [*t.files, t.path / s.data.labels]], Path(s.runtime.data_dir))
         info.note(run)
         note_area(run, (tile.grid for tile in pixels.tiles))
         model = self._trained_encoder(run, info, pixels)
@@ -113,7 +113,7 @@ class LandCoverTask(Preparation, Task):
         with findings.guard("model.pretrained"):
             info = self._encoder_info()
             bands = info.bands if info else None
-        check_tiles(s.runtime.base_path, s.data, bands, s.data, findings)
+        check_tiles(s.runtime.data_dir, s.data, bands, s.data, findings)
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""
@@ -128,7 +128,7 @@ class LandCoverTask(Preparation, Task):
         model = self._trained_encoder(run, info, pixels)
         counts = {name: len(PixelIndex(pixels.tiles, s.data, kind, labels)) for name, kind in SPLITS.items()}
         if counts["train"] < 2:
-            raise ZooError(f"{s.runtime.base_path}: no usable labelled training pixel; check labels and data.min_valid")
+            raise ZooError(f"{s.runtime.data_dir}: no usable labelled training pixel; check labels and data.min_valid")
         times = Timetable(max(1, counts["train"] // min(s.train.batch_size, counts["train"])), s.train)
         rate_at(s.train, times.total)
         return Plan(
@@ -213,7 +213,7 @@ class LandCoverTask(Preparation, Task):
         """Encoder, pixels and class layers. What the run knows of its encoder already is not asked of another run."""
         s = self.settings
         info = EncoderInfo.of(run) if "encoder" in run.info() else self._encoder_info()
-        pixels = open_pixels(s.runtime.base_path, s.data, info.bands if info else None)
+        pixels = open_pixels(s.runtime.data_dir, s.data, info.bands if info else None)
         info = info or EncoderInfo(
             s.model.backbone or Named(name="btfm_transformer"), pixels.bands, s.data.sample_size, s.data.min_valid
         )

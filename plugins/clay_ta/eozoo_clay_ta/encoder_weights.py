@@ -40,8 +40,8 @@ def first_encoder(run: Run, options: ClayModel) -> ClayEncoder | None:
             run.note("encoder", _inherited_note(run, options))
         return encoder
     weights, receipt = RANDOM, None
-    if options.clay_ckpt_path:
-        receipt = load_clay(encoder, options.clay_ckpt_path)
+    if options.weights:
+        receipt = load_clay(encoder, options.weights)
         weights = str(receipt)
     print_message(f"{options.encoder}: {weights}")
     if is_first_process():

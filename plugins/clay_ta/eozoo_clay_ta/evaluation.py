@@ -35,7 +35,7 @@ REFERENCES = ("climatology", "persistence")
 
 def evaluate(run: Run, settings: ClaySettings, split: str, registry: Registry | None = None) -> Scores:
     """Score best.pt on the chunks of ``split``; files go to ``run.path / eval_SPLIT``."""
-    store = PatchStore(Path(settings.runtime.patch_dir), split)
+    store = PatchStore(Path(settings.runtime.data_dir), split)
     model = load_model(run, settings, registry)
     norm = model.normalisation()
     z_scores, labels = predict_all(model, store, settings)

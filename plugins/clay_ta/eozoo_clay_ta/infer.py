@@ -46,7 +46,7 @@ def infer(run: Run, settings: ClaySettings, source: Path, dest: Path, registry: 
         try:
             scene = read_scene(paths, when, grid, fixed.data.accept_conditional)
         except ZooError as error:
-            if settings.infer.on_bad_scene == "error":
+            if settings.infer.on_unreadable == "stop":
                 raise
             print_message(f"skipped {stamp}: {error}")
             continue

@@ -29,19 +29,19 @@ def make_plan(settings: ClaySettings, registry: Registry | None = None) -> Plan:
     """Open the chunks and build the network without weights (on the meta device); raises what training would."""
     import torch
 
-    folder, options, train = Path(settings.runtime.patch_dir), settings.model, settings.train
+    folder, options, train = Path(settings.runtime.data_dir), settings.model, settings.train
     stores = {split: PatchStore(folder, split) for split in ("train", "val")}
     norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
     with nullcontext() if options.network else torch.device("meta"):  # others may look at their values
         model = build_model(options, norm, build_encoder(options), registry)
-    if options.clay_ckpt_path and not Path(options.clay_ckpt_path).exists():
-        raise ZooError(f"model.clay_ckpt_path {options.clay_ckpt_path}: no such file")
+    if options.weights and not Path(options.weights).exists():
+        raise ZooError(f"model.weights {options.weights}: no such file")
     parameters = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     batches = max(1, len(stores["train"]) // min(train.batch_size, len(stores["train"])))
     steps = math.ceil(batches / train.accumulate)
     fixed = features_are_fixed(options)
-    notes = [f"encoder: {options.clay_ckpt_path or RANDOM}"] if options.type == "clay_transfer" else []
+    notes = [f"encoder: {options.weights or RANDOM}"] if options.type == "clay_transfer" else []
     if fixed:
         notes.append("the frozen encoder's features are computed once and cached; epochs train the head only")
     data = {split: f"{len(store):,} samples in {len(store.files)} chunks" for split, store in stores.items()}

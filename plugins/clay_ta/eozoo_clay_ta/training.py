@@ -74,7 +74,7 @@ def take(store: PatchStore, features: Features | None, indices: np.ndarray, fabr
 def train(run: Run, settings: ClaySettings, registry: Registry | None = None) -> None:
     """Train ``settings.model`` into ``run``."""
     fabric = launch(run)
-    folder = Path(settings.runtime.patch_dir)
+    folder = Path(settings.runtime.data_dir)
     stores = {split: PatchStore(folder, split) for split in ("train", "val")}
     check_splits(folder, stores)
     run.check_data([file for store in stores.values() for file in store.files], folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,7 +40,7 @@ def train(run: Run, settings: GediSettings, registry: Registry) -> None:
     """Train one network into ``run``; see ``Task.train``."""
     fabric = launch(run)
     splits = open_splits(settings)
-    run.check_data(_files(splits), settings.runtime.input_dir)
+    run.check_data(_files(splits), folders(settings)[0])
     tiles, val = SparseTiles(splits["train"], settings.data), SparseTiles(splits["val"], settings.data)
     statistics, baselines = _look(tiles)
     run.note("bands", list(splits["train"].band_names))
@@ -110,14 +111,16 @@ def open_splits(settings: GediSettings) -> dict[str, Pairs]:
     return splits
 
 
-def folders(settings: GediSettings) -> tuple[Any, Any]:
-    """Return runtime.input_dir and runtime.label_dir. Raises ZooError where one is not set."""
-    for field in ("input_dir", "label_dir"):
-        if getattr(settings.runtime, field) is None:
-            raise ZooError(
-                f"runtime.{field} is not set; add --set runtime.{field}=FOLDER (it holds train/, val/, test/)"
-            )
-    return settings.runtime.input_dir, settings.runtime.label_dir
+def folders(settings: GediSettings) -> tuple[Path, Path]:
+    """Return the folders of inputs and labels. Raises ZooError where the settings name none."""
+    runtime = settings.runtime
+    if runtime.data_dir is None and None in (runtime.input_dir, runtime.label_dir):
+        raise ZooError(
+            "runtime.data_dir is not set; add --set runtime.data_dir=FOLDER (it holds input/ and label/, each with "
+            "train/, val/ and test/), or give runtime.input_dir and runtime.label_dir"
+        )
+    parent = runtime.data_dir or Path()
+    return runtime.input_dir or parent / "input", runtime.label_dir or parent / "label"
 
 
 def make_loss(settings: GediSettings, registry: Registry) -> SparseLoss:

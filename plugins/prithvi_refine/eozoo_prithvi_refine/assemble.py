@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def model_to_train(run: Run, settings: PrithviSettings, fabric: Fabric) -> tuple[PrithviRefiner, str | None]:
     """Build the model and return it with the hash of its frozen base (None where nothing is frozen).
 
-    The encoder's weights come from the run's base where it has one, else from ``runtime.weights``, else from the seed.
+    The encoder's weights come from the run's base where it has one, else from ``model.weights``, else from the seed.
     Their frozen part is written into the run before it is quantised.
     """
     if settings.model.encoder == "none":
@@ -45,7 +45,7 @@ def model_to_train(run: Run, settings: PrithviSettings, fabric: Fabric) -> tuple
         encoder, origin = _empty_encoder(settings.model.encoder), None
     if first:
         run.note("weights", origin)
-        if settings.runtime.weights is not None and is_first_process() and not settings.runtime.quiet:
+        if settings.model.weights is not None and is_first_process() and not settings.runtime.quiet:
             print(origin)
     else:
         _fill(encoder, settings.model, base)
@@ -61,18 +61,18 @@ def model_to_train(run: Run, settings: PrithviSettings, fabric: Fabric) -> tuple
 
 
 def _beginning(settings: PrithviSettings) -> tuple[PrithviEncoder, str]:
-    """The encoder that a run begins with, from ``runtime.weights`` or at random, and what is to be said of it.
+    """The encoder that a run begins with, from ``model.weights`` or at random, and what is to be said of it.
 
     Random weights have a generator of their own: what is drawn after them (adapters, head) is the same where the run
     takes them from its base instead.
     """
-    if settings.runtime.weights is None:
+    if settings.model.weights is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed((torch.initial_seed() + 1) % 2**63)
-            return build_encoder(settings.model.encoder), "random: runtime.weights was not given"
+            return build_encoder(settings.model.encoder), "random: model.weights was not given"
     encoder = _empty_encoder(settings.model.encoder).to_empty(device="cpu")
     encoder.pos_embed.copy_(position_table(encoder.variant.embed_dim, *encoder.grid))
-    return encoder, str(load_prithvi(encoder, settings.runtime.weights))
+    return encoder, str(load_prithvi(encoder, settings.model.weights))
 
 
 def load_model(run: Run, settings: PrithviSettings) -> tuple[PrithviRefiner, torch.device]:

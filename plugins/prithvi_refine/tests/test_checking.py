@@ -61,7 +61,7 @@ FAULTS = [
     (lambda t: scale(t / "train/tile_0003.npz", 1e4), (), "error", "train", "tile_0003.npz: values up to"),
     (lambda t: scale(t / "train/tile_0003.npz", 1e-4), (), "warning", "values", "tile_0003.npz"),
     (lambda t: sidecar(t / "test/tile_0001.npz", place="train_3"), (), "error", "leakage: places", "train_3"),
-    (lambda t: None, ("runtime.weights=/nowhere.pt",), "error", "runtime.weights", "/nowhere.pt: no such file"),
+    (lambda t: None, ("model.weights=/nowhere.pt",), "error", "model.weights", "/nowhere.pt: no such file"),
     (lambda t: None, ("data.tile_size=64",), "error", "train: sizes", "32 x 32 px are smaller than data.tile_size=64"),
     (lambda t: shutil.rmtree(t / "val"), (), "error", "val", "has no split 'val'"),
     (lambda t: (t / "train/tile_0003.npz").write_bytes(b"PK no"), (), "error", "train", "cannot be read as an NPZ"),
