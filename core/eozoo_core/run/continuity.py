@@ -86,6 +86,19 @@ def check_continues(path: Path, settings: TaskSettings) -> None:
             raise _changed(path, f"{key}={was!r}, now {now_!r}{hashes}")
 
 
+def check_trained(file: Path, content: dict[str, Any], settings: S) -> S:
+    """Return the settings inside a checkpoint. Raises ZooError where ``settings``, the run's, fix something else."""
+    cls = type(settings)
+    learned, paths = checkpoint_settings(file, content, cls), by_content(cls)
+    for key, was, now_ in differences(fixed_part(cls, to_dict(learned)), fixed_part(cls, to_dict(settings))):
+        if key not in _MAY_GROW and key not in paths:
+            raise ZooError(
+                f"{file}: was trained with {key}={was!r}, {Path(file).parent / 'config.yaml'} says {now_!r}; set it "
+                "back there: what was learned does not change with the file"
+            )
+    return learned
+
+
 def contents(settings: TaskSettings) -> dict[str, str]:
     """Return the hash of every file of which only the content counts, by the dotted key of its setting."""
     values = to_dict(settings)

@@ -204,10 +204,6 @@ class Run:
             raise ZooError(f"{self.file(which)}: was written by task {content.get('task')!r}, not {self.task!r}")
         return content
 
-    def trained_settings(self, cls: type[S]) -> S:
-        """Return the run's settings as a ``cls``, whatever the free scopes are now."""
-        return build_settings(cls, to_dict(self.settings), str(self.path / "config.yaml"))
-
     def start_from(self, file: Path) -> None:
         """Make ``file``, a checkpoint of the same task, the point from which this new run goes on.
 

@@ -159,7 +159,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     values = predicted["model"]
     ta_std = scores["model"]["rmse_K"] / max(scores["model"]["rmse_norm"], 1e-12)
-    base = run.trained_settings(type(settings)).data.landcover_base
+    base = settings.data.landcover_base
     tables = {
         by: {v: score(values[names == v], truth[names == v], ta_std) for v in np.unique(names).tolist()}
         for by, names in strata(store, base).items()

@@ -13,13 +13,13 @@ from eozoo_core.task.describe import count_parameters
 from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.encoder_weights import RANDOM
 from eozoo_clay_ta.model import build_encoder, build_model, features_are_fixed
-from eozoo_clay_ta.sample_schema import CHANNELS, NAMES, Normalisation, read_json
+from eozoo_clay_ta.sample_schema import CHANNELS, EMPTY, NAMES, Normalisation, read_json
 
 if TYPE_CHECKING:
     from eozoo_core import Run
     from eozoo_core.task import Registry
 
-    from eozoo_clay_ta.settings import ClayModel, ClaySettings
+    from eozoo_clay_ta.settings import ClaySettings
 
 _UNITS = "10 brightness temperatures K, 6 albedos, solar zenith angle degrees, elevation m, land 1 and sea 0"
 _NAMES = {"clay_free": "convolution and head, without Clay", "centre_ridge": "ridge regression"}
@@ -51,20 +51,21 @@ def make_plan(settings: ClaySettings, registry: Registry | None = None) -> Plan:
     return Plan(data, parameters, trainable, steps, total, memory, tuple(notes))
 
 
-def describe(options: ClayModel, registry: Registry | None, units: dict[str, str], run: Run | None) -> Network:
+def describe(settings: ClaySettings, registry: Registry | None, units: dict[str, str], run: Run | None) -> Network:
     """Return what the network takes and gives, ``units`` of every output; see ``Task.network``."""
-    mean, std, pretrained = (), (), None
+    from eozoo_core.task.load import read_trained
+
+    options, mean, std, pretrained = settings.model, (), (), None
     name = options.network.name if options.network else _NAMES.get(options.type)
     if run is not None:
-        state = run.load("best")["model"]
+        state = read_trained(run, settings).state
         mean, std = (tuple(state[name].tolist()) for name in ("mean", "std"))
         known = run.info().get("encoder", {})
         if known.get("weights", RANDOM) not in (RANDOM, "none"):
             pretrained = known["weights"]
-    empty = Normalisation.from_state({"mean": [0.0] * CHANNELS, "std": [1.0] * CHANNELS, "ta_mean": 0, "ta_std": 1})
     return Network(
         architecture=name or f"{options.encoder} with a regression head",
-        parameters=count_parameters(lambda: build_model(options, empty, build_encoder(options), registry, False)),
+        parameters=count_parameters(lambda: build_model(options, EMPTY, build_encoder(options), registry, False)),
         inputs=(
             Port("x", f"B {CHANNELS} 9 9", _UNITS, NAMES, mean, std),
             Port("time", "B", "seconds since 1970-01-01 UTC", dtype="float64"),

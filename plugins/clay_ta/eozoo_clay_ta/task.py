@@ -79,7 +79,7 @@ class ClayTa(Task):
         """Encoder and head, the auxiliary convolution too."""
         from eozoo_clay_ta.plan import describe
 
-        return describe(self.settings.model, self.registry, self.outputs(), run)
+        return describe(self.settings, self.registry, self.outputs(), run)
 
     def check(self, findings: Findings) -> None:
         """Samples in physical units, their statistics, temperatures, and what splits share."""

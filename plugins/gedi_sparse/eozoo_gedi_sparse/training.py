@@ -146,13 +146,6 @@ def make_model(
     return SparseRegressor(make_network(settings, registry, loss, bands), mean, std, *target, loss.scale_power)
 
 
-def empty_model(settings: GediSettings, registry: Registry, loss: SparseLoss, state: dict[str, Any]) -> SparseRegressor:
-    """Build the model that fits the shapes of a checkpoint's ``state``; its values are loaded over it."""
-    bands = state["input_mean"].numel() if "input_mean" in state else 1
-    network = make_network(settings, registry, loss, bands, fresh=False)
-    return SparseRegressor(network, [0.0] * bands, [1.0] * bands, scale_power=loss.scale_power)
-
-
 def make_network(
     settings: GediSettings, registry: Registry, loss: SparseLoss, bands: int, fresh: bool = True
 ) -> torch.nn.Module:

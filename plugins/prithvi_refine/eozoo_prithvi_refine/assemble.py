@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import load_module
 from eozoo_core.run.frozen import keep_base, load_base
 from eozoo_core.run.rank import is_first_process
-from eozoo_core.train.launch import resolve_device, set_threads
+from eozoo_core.task.load import Trained, load_trained
 
 from eozoo_prithvi_refine.adapters import TARGETS, adapt
 from eozoo_prithvi_refine.encoder import PrithviEncoder, build_encoder
@@ -75,26 +74,23 @@ def _beginning(settings: PrithviSettings) -> tuple[PrithviEncoder, str]:
     return encoder, str(load_prithvi(encoder, settings.model.weights))
 
 
-def load_model(run: Run, settings: PrithviSettings) -> tuple[PrithviRefiner, torch.device]:
-    """Build the model of best.pt, every tensor matched, in eval mode, on ``runtime.device``."""
-    set_threads(settings.runtime)
-    content = run.load("best")
-    encoder = None
-    if settings.model.encoder != "none":
-        encoder = _empty_encoder(settings.model.encoder)
-        if settings.model.freeze_base:
-            base, wanted = load_base(run), content.get("base", {}).get("sha256")
-            if base is None or wanted != run.info().get("base"):
-                raise ZooError(f"{run.file('best')}: was trained on base {str(wanted)[:16]}..., which the run has not")
-            _fill(encoder, settings.model, base)
-            del base
-        else:
-            encoder.to_empty(device="cpu")
-        adapt(encoder, settings.model)
-    model = PrithviRefiner(settings.model, encoder)
-    load_module(model, content["model"], run.file("best"))
-    device = torch.device(resolve_device(settings.runtime.device))
-    return model.eval().to(device), device
+def load_model(run: Run, settings: PrithviSettings, device: str | None = None) -> tuple[PrithviRefiner, torch.device]:
+    """Load best.pt, every tensor matched, in eval mode, on ``device`` (None = ``runtime.device``)."""
+    return load_trained(run, settings, _empty_refiner, device)
+
+
+def _empty_refiner(trained: Trained[PrithviSettings]) -> PrithviRefiner:
+    """The refiner of a checkpoint with its frozen base in it."""
+    options = trained.settings.model
+    if options.encoder == "none":
+        return PrithviRefiner(options, None)
+    encoder = _empty_encoder(options.encoder)
+    if options.freeze_base:
+        _fill(encoder, options, trained.base())
+    else:
+        encoder.to_empty(device="cpu")
+    adapt(encoder, options)
+    return PrithviRefiner(options, encoder)
 
 
 def frozen_names(encoder: PrithviEncoder, settings: ModelSettings) -> list[str]:
