@@ -1,11 +1,14 @@
 """best.pt is loaded in one way: every tensor matched, with the settings that it was trained with, base by hash."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from eozoo.registry import Registry
 from eozoo_core import Run
 from eozoo_core.run.checkpoint import load_checkpoint, save_checkpoint
 from eozoo_core.run.frozen import keep_base
+from eozoo_core.settings import Alias
 from eozoo_core.settings.config import load_settings, to_dict
 from eozoo_core.task.load import load_trained, read_trained
 from test_checkpoint import message
@@ -101,6 +104,21 @@ def test_the_base_is_the_one_that_the_checkpoint_names(run):
     assert f"{file}: is missing" in message(trained.base)
     spoilt(run, base=lambda _: {})
     assert str(run.file("best")) in message(read_trained(run, run.settings).base)
+
+
+def test_a_checkpoint_of_an_earlier_version_loads_under_the_present_names(run):
+    class Renamed(ToySettings):
+        aliases: ClassVar = {"model.hidden": Alias("model.width")}
+
+    def older(values):
+        return values | {"model": {"hidden": 4, "dropout": 0.0}}
+
+    spoilt(run, config=older)
+    (run.path / "config.yaml").write_text("model: {hidden: 4}\nruntime: {device: cpu}\n")
+    trained = read_trained(Run.open(run.path, Renamed), Renamed())
+    assert trained.settings.model.width == 4
+    spoilt(run, config=lambda values: older(values) | {"model": {"hidden": 5}})
+    assert "model.width=5" in message(read_trained, Run.open(run.path, Renamed), Renamed())
 
 
 def test_a_unit_changed_in_config_yaml_makes_no_map(tmp_path):
