@@ -147,14 +147,16 @@ def settings_page():
     """docs/schema.md as the code says it should be; ``python tests/test_docs.py`` writes it."""
     from eozoo_core.settings import schema
     from eozoo_core.settings.config import _choices
+    from eozoo_core.settings.fixed import is_free
 
     scopes = {"train": schema.TrainSettings, "train.schedule": schema.ScheduleSettings,
               "runtime": schema.RuntimeSettings, "model, model.loss ...": schema.Named}  # fmt: skip
     lines = [
         "# Settings that all tasks share\n",
         "`eozoo config TASK` prints every setting of a task with its default there, which may differ from the default "
-        "below.\n`train` is fixed by a run, as are `model` and `data`; `runtime`, `infer`, `eval` and `prepare` are "
-        "free at any time.",
+        "below.\nWhat is learned (`model`, `data`, `train`) is fixed by a run. How it is logged, stored and read is "
+        "free: `runtime`,\n`infer`, `eval` and `prepare`, and each field that says so. Free settings may change when a "
+        "run goes on and with `--set` at\n`eval` and `infer`; RUN/changed_settings.jsonl keeps what changed.",
     ]
     for scope, cls in scopes.items():
         lines += [
@@ -168,6 +170,7 @@ def settings_page():
             default = "required" if field.is_required() else field.get_default(call_default_factory=True)
             shown = "see below" if isinstance(default, schema.Settings) else "null" if default is None else default
             text = field.description + (f" One of: {', '.join(choices)}." if choices else "")
+            text += " Free at any time." if is_free(cls, name) else ""
             lines.append(f"| `{name}` | {shown} | {text} |")
     return "\n".join(lines) + "\n"
 

@@ -140,7 +140,7 @@ class _Part:
 def _open(folder: Path, data: PixelData, findings: Findings) -> list[Tile]:
     """Open what can be opened; a tile that cannot be used is an error finding."""
     if not folder.is_dir():
-        raise ZooError(f"{folder}: no such folder; check runtime.base_path and data.dataset")
+        raise ZooError(f"{folder}: no such folder; check runtime.data_dir and data.dataset")
     found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     wanted = list(dict.fromkeys(data.tiles)) if data.tiles is not None else found
     tiles = []

@@ -53,7 +53,7 @@ def evaluate_encoder(run: Run, settings: BarlowSettings, registry: Registry, spl
 
     s, info = run.settings, EncoderInfo.of(run)
     number = split_number(split)
-    pixels = open_pixels(s.runtime.base_path, s.data, info.bands)
+    pixels = open_pixels(s.runtime.data_dir, s.data, info.bands)
     index = PixelIndex(pixels.tiles, s.data, number)
     loss = create(registry, "loss", s.model.loss, {})
     scores: Scores = {}

@@ -36,7 +36,7 @@ def root(made, tmp_path):
 
 def check(root, *overrides, task=LandCoverTask):
     legend = [f"data.legend={json.dumps(LEGEND)}"] if task is LandCoverTask else []
-    values = load_settings(task.Settings, None, [f"runtime.base_path={root}", *SMALL, *legend, *overrides])
+    values = load_settings(task.Settings, None, [f"runtime.data_dir={root}", *SMALL, *legend, *overrides])
     findings = Findings()
     with findings.guard("data"):
         task(values).check(findings)
@@ -131,7 +131,7 @@ def test_tiles_that_overlap_are_told_unless_they_are_in_one_split(root):
         (('data.val_tiles=["X"]',), "tiles", "has no tile 'X'"),
         (("data.min_valid=30",), "train: pixels", "lower data.min_valid"),
         (("model.pretrained=/nowhere",), "model.pretrained", "/nowhere: holds no run"),
-        (("runtime.base_path=/nowhere",), "data", "/nowhere/data/d/processed: no such folder"),
+        (("runtime.data_dir=/nowhere",), "data", "/nowhere/data/d/processed: no such folder"),
         (("data.bands=[B04, B99]",), "T1", "has no band 'B99'"),
     ],
 )

@@ -37,9 +37,9 @@ _UNITS = f"in the scenes, fields, tables or statistics that they were made of, a
 
 def check(settings: ClaySettings, findings: Findings) -> None:
     """Describe the splits to ``eozoo_core.checking``; see ``Task.check``."""
-    folder, weights = Path(settings.runtime.patch_dir), settings.model.clay_ckpt_path
+    folder, weights = Path(settings.runtime.data_dir), settings.model.weights
     if weights and not Path(weights).exists():
-        findings.error("model.clay_ckpt_path", f"{weights}: no such file", "give the file, or '' for random weights")
+        findings.error("model.weights", f"{weights}: no such file", "give the file, or null for random weights")
     scenes = {}
     for name in SPLITS:
         if name == "test" and not any(folder.glob("test_chunk_*.pt")):
@@ -99,7 +99,7 @@ def _scenes(folder: Path, name: str, findings: Findings) -> list[_Scene]:
     """Open the chunks of a split; a chunk that cannot be used is an error finding."""
     files = sorted(folder.glob(f"{name}_chunk_*.pt"))
     if not files:
-        raise ZooError(f"{folder}: holds no {name}_chunk_00000.pt; run {_BUILD} or set runtime.patch_dir")
+        raise ZooError(f"{folder}: holds no {name}_chunk_00000.pt; run {_BUILD} or set runtime.data_dir")
     found: list[_Scene] = []
     for file in files:
         with findings.guard(name):

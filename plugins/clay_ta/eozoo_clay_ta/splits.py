@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def open_splits(settings: ClaySettings) -> dict[str, PatchStore]:
     """Open train and val. Raises ZooError where they, or test where it is there, share a sample, a time or ground."""
-    folder = Path(settings.runtime.patch_dir)
+    folder = Path(settings.runtime.data_dir)
     names = ["train", "val", *(["test"] if any(folder.glob("test_chunk_*.pt")) else [])]
     stores = {split: PatchStore(folder, split) for split in names}
     require_separate(*samples_of(settings, {split: store.chunks for split, store in stores.items()}))

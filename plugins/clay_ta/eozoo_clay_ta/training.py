@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from eozoo_core import ZooError
+from eozoo_core.run.checkpoint import load_module
 from eozoo_core.run.frozen import Base
 from eozoo_core.run.progress import print_message
 from eozoo_core.score.baselines import RidgeFit
+from eozoo_core.task.load import Trained, load_trained
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import epoch_order, share_of
@@ -22,11 +24,11 @@ from eozoo_core.train.step import pooled_step
 
 from eozoo_clay_ta.chunks import SCHEMA, PatchStore
 from eozoo_clay_ta.climatology import Climatology
-from eozoo_clay_ta.encoder_weights import first_encoder, saved_encoder
+from eozoo_clay_ta.encoder_weights import first_encoder
 from eozoo_clay_ta.features import Features, cached_features
-from eozoo_clay_ta.model import CentreRidge, TaModel, build_model, context_of, features_are_fixed
+from eozoo_clay_ta.model import CentreRidge, TaModel, build_encoder, build_model, context_of, features_are_fixed
 from eozoo_clay_ta.parts import Loss, loss_sums, make_loss
-from eozoo_clay_ta.sample_schema import CHANNELS, Normalisation, read_json
+from eozoo_clay_ta.sample_schema import EMPTY, Normalisation, read_json
 from eozoo_clay_ta.splits import open_splits
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def take(store: PatchStore, features: Features | None, indices: np.ndarray, fabr
 def train(run: Run, settings: ClaySettings, registry: Registry | None = None) -> None:
     """Train ``settings.model`` into ``run``."""
     fabric = launch(run)
-    folder = Path(settings.runtime.patch_dir)
+    folder = Path(settings.runtime.data_dir)
     stores = open_splits(settings)
     run.check_data([file for store in stores.values() for file in store.files], folder)
     norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
@@ -172,21 +174,18 @@ def solve_ridge(model: CentreRidge, store: PatchStore, penalty: float) -> None:
     model.cpu().take(fit.solve(penalty, per_sample=True))
 
 
-def load_model(run: Run, settings: ClaySettings, registry: Registry | None = None) -> TaModel:
-    """Return best.pt of a run, whole, in eval mode, on the CPU. Raises ZooError where a tensor does not fit."""
-    from eozoo_core.run.checkpoint import load_module
+def load_model(
+    run: Run, settings: ClaySettings, registry: Registry | None = None, device: str | None = None
+) -> TaModel:
+    """Return best.pt of a run, whole, in eval mode, on ``device`` (None = ``runtime.device``); see ``load_trained``."""
 
-    content = run.load("best")
-    state = content["model"]
-    shapes = {"mean": (CHANNELS,), "std": (CHANNELS,), "ta_mean": (), "ta_std": ()}
-    for name, shape in shapes.items():
-        if name not in state or state[name].shape != shape:
-            raise ZooError(f"{run.file('best')}: has no statistics {name!r} of shape {shape}; it is no such checkpoint")
-    norm = Normalisation.from_state({name: state[name].tolist() for name in shapes})
-    options = run.trained_settings(type(settings)).model
-    model = build_model(options, norm, saved_encoder(run, options), registry, fresh=False)
-    load_module(model, state, run.file("best"))
-    return model.eval()
+    def build(trained: Trained[ClaySettings]) -> TaModel:
+        options = trained.settings.model
+        if (encoder := build_encoder(options)) is not None:
+            load_module(encoder, trained.base(), trained.base_file)
+        return build_model(options, EMPTY, encoder, registry, fresh=False)
+
+    return load_trained(run, settings, build, device)[0]
 
 
 def _features(run: Run, settings: ClaySettings, model: Any, store: PatchStore, fabric: Fabric) -> Features | None:

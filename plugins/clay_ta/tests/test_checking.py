@@ -15,11 +15,11 @@ from eozoo_core.settings.config import load_settings, to_dict
 
 @pytest.fixture
 def chunks(prepared, tmp_path):
-    return Path(shutil.copytree(prepared.runtime.patch_dir, tmp_path / "patch_pt"))
+    return Path(shutil.copytree(prepared.runtime.data_dir, tmp_path / "patch_pt"))
 
 
 def check(prepared, chunks, *overrides):
-    values = load_settings(ClayTa.Settings, None, [f"runtime.patch_dir={chunks}", *overrides], to_dict(prepared))
+    values = load_settings(ClayTa.Settings, None, [f"runtime.data_dir={chunks}", *overrides], to_dict(prepared))
     findings = Findings()
     ClayTa(values).check(findings)
     return findings
@@ -127,7 +127,7 @@ def test_chunks_that_are_not_there_or_damaged(prepared, chunks, spoil, subject, 
 
 
 def test_a_missing_checkpoint_is_found_before_training(prepared, chunks):
-    assert told(check(prepared, chunks, "model.clay_ckpt_path=/nowhere.ckpt"))[0][1] == "model.clay_ckpt_path"
+    assert told(check(prepared, chunks, "model.weights=/nowhere.ckpt"))[0][1] == "model.weights"
 
 
 @pytest.mark.parametrize("split_by", ["stations", "blocks"])

@@ -53,7 +53,7 @@ def test_features_are_computed_once(frozen, prepared, tmp_path, monkeypatch):
 
     cache = Path(frozen[0].settings.runtime.cache_dir)
     before = {f.name: f.stat().st_mtime_ns for f in cache.glob("*.npy")}
-    assert len(before) == len(list(Path(prepared.runtime.patch_dir).glob("[tv]*a*_chunk_*.pt")))  # train and val
+    assert len(before) == len(list(Path(prepared.runtime.data_dir).glob("[tv]*a*_chunk_*.pt")))  # train and val
     monkeypatch.setattr(features, "compute", None)  # would fail if it were called
     _, again = trained(prepared, tmp_path / "again", f"runtime.cache_dir={cache}")
     assert {f.name: f.stat().st_mtime_ns for f in cache.glob("*.npy")} == before
@@ -87,7 +87,7 @@ def test_published_weights_leave_a_receipt(prepared, tmp_path, capsys):
     torch.manual_seed(5)
     encoder = clay_micro()
     torch.save({"state_dict": {f"model.encoder.{k}": v for k, v in encoder.state_dict().items()}}, tmp_path / "c.ckpt")
-    task, run = trained(prepared, tmp_path / "run", f"model.clay_ckpt_path={tmp_path / 'c.ckpt'}", "train.epochs=1")
+    task, run = trained(prepared, tmp_path / "run", f"model.weights={tmp_path / 'c.ckpt'}", "train.epochs=1")
     said = capsys.readouterr().err
     assert "c.ckpt: sha256" in said
     assert "all 45 tensors" in said

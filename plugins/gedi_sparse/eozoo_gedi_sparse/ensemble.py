@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import load_module
 from eozoo_core.run.directory import Run
-from eozoo_core.train.launch import resolve_device, set_threads
+from eozoo_core.task.load import Trained, load_trained
 
 from eozoo_gedi_sparse.losses import SparseLoss
 from eozoo_gedi_sparse.regressor import SparseRegressor
-from eozoo_gedi_sparse.training import empty_model, make_loss
+from eozoo_gedi_sparse.training import make_loss, make_network
 
 if TYPE_CHECKING:
     from eozoo_core.task import Registry
@@ -80,13 +79,16 @@ def load_model(
     run: Run, settings: GediSettings, registry: Registry
 ) -> tuple[SparseRegressor, SparseLoss, torch.device]:
     """Load best.pt of one network, every tensor matched, in evaluation mode onto ``runtime.device``."""
-    set_threads(settings.runtime)
-    device = torch.device(resolve_device(settings.runtime.device))
-    state = run.load("best")["model"]
     loss = make_loss(settings, registry)
-    model = empty_model(settings, registry, loss, state)
-    load_module(model, state, run.file("best"))
-    return model.to(device).eval(), loss, device
+
+    def build(trained: Trained[GediSettings]) -> SparseRegressor:
+        mean = trained.state.get("input_mean")
+        bands = 1 if mean is None else mean.numel()
+        network = make_network(trained.settings, registry, loss, bands, fresh=False)
+        return SparseRegressor(network, [0.0] * bands, [1.0] * bands, scale_power=loss.scale_power)
+
+    model, device = load_trained(run, settings, build)
+    return model, loss, device
 
 
 def load_draws(

@@ -41,22 +41,24 @@ class Pairs:
 
 
 def folders(settings: GediSettings) -> tuple[Path, Path]:
-    """Return runtime.input_dir and runtime.label_dir. Raises ZooError where one is not set."""
-    for field in ("input_dir", "label_dir"):
-        if getattr(settings.runtime, field) is None:
-            raise ZooError(
-                f"runtime.{field} is not set; add --set runtime.{field}=FOLDER (it holds train/, val/, test/)"
-            )
-    return settings.runtime.input_dir, settings.runtime.label_dir
+    """Return the folders of inputs and labels. Raises ZooError where the settings name none."""
+    runtime = settings.runtime
+    if runtime.data_dir is None and None in (runtime.input_dir, runtime.label_dir):
+        raise ZooError(
+            "runtime.data_dir is not set; add --set runtime.data_dir=FOLDER (it holds input/ and label/, each with "
+            "train/, val/ and test/), or give runtime.input_dir and runtime.label_dir"
+        )
+    parent = runtime.data_dir or Path()
+    return runtime.input_dir or parent / "input", runtime.label_dir or parent / "label"
 
 
 def find_pairs(input_dir: Path, label_dir: Path, split: str, data: DataSettings) -> Pairs:
     """Match ``input_dir/split/NAME`` (C, H, W) with ``label_dir/split/NAME`` (1 or more bands, H, W) by name.
 
-    NAME ends in .npy, .tif or .tiff. Reads headers; rasters whole under ``data.skip_unreadable``. Raises ZooError, one
-    line naming the folder or file: no such folder, no pair, two files of one name, partners missing, unreadable, of
-    other size, CRS, transform or band count. What ``data.skip_unpaired`` and ``data.skip_unreadable`` allow is left out
-    instead and listed in ``skipped``.
+    NAME ends in .npy, .tif or .tiff. Reads headers; rasters whole where ``data.on_unreadable`` is skip. Raises
+    ZooError, one line naming the folder or file: no such folder, no pair, two files of one name, partners missing,
+    unreadable, of other size, CRS, transform or band count. What ``data.skip_unpaired`` and ``data.on_unreadable``
+    allow is left out instead and listed in ``skipped``.
     """
     inputs, labels = files_of(input_dir, split, "input_dir"), files_of(label_dir, split, "label_dir")
     skipped = unpaired(inputs, labels, Path(input_dir) / split, Path(label_dir) / split)
@@ -69,7 +71,7 @@ def find_pairs(input_dir: Path, label_dir: Path, split: str, data: DataSettings)
         try:
             infos = _info(inputs[name], data), _info(labels[name], data)
         except ZooError as error:
-            if not data.skip_unreadable:
+            if data.on_unreadable == "stop":
                 raise
             skipped.append(str(error))
             continue
@@ -108,7 +110,7 @@ def _info(path: Path, data: DataSettings) -> RasterInfo:
     """The header; where damaged files are to be skipped, the pixels are read once, too: a raster's header can be whole
     while its pixels are cut off."""
     with open_reader(path) as reader:
-        if data.skip_unreadable and path.suffix.lower() != ".npy":
+        if data.on_unreadable == "skip" and path.suffix.lower() != ".npy":
             reader.read(Window(0, 0, reader.info.grid.height, reader.info.grid.width))
         return reader.info
 

@@ -40,7 +40,7 @@ def train(run: Run, settings: GediSettings, registry: Registry) -> None:
     """Train one network into ``run``; see ``Task.train``."""
     fabric = launch(run)
     splits = open_splits(settings)
-    run.check_data(_files(splits), settings.runtime.input_dir)
+    run.check_data(_files(splits), folders(settings)[0])
     tiles, val = SparseTiles(splits["train"], settings.data), SparseTiles(splits["val"], settings.data)
     statistics, baselines = _look(tiles)
     run.note("bands", list(splits["train"].band_names))
@@ -132,13 +132,6 @@ def make_model(
         mean, std = [0.0] * bands, [1.0] * bands
     target = (baselines.mean, baselines.std) if settings.data.standardise_target else (0.0, 1.0)
     return SparseRegressor(make_network(settings, registry, loss, bands), mean, std, *target, loss.scale_power)
-
-
-def empty_model(settings: GediSettings, registry: Registry, loss: SparseLoss, state: dict[str, Any]) -> SparseRegressor:
-    """Build the model that fits the shapes of a checkpoint's ``state``; its values are loaded over it."""
-    bands = state["input_mean"].numel() if "input_mean" in state else 1
-    network = make_network(settings, registry, loss, bands, fresh=False)
-    return SparseRegressor(network, [0.0] * bands, [1.0] * bands, scale_power=loss.scale_power)
 
 
 def make_network(

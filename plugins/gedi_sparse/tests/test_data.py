@@ -332,7 +332,7 @@ def test_a_broken_array_is_one_line_that_names_it(root, kind, side):
     path = root / side / "train" / "b.npy"
     broken(path, kind)
     assert one_line(root).startswith(str(path))
-    tiles = open_tiles(root, DataSettings(skip_unreadable=True))
+    tiles = open_tiles(root, DataSettings(on_unreadable="skip"))
     assert [p.name for p in tiles.found.pairs] == ["a", "c"]
     assert tiles.found.skipped[0].startswith(str(path))
 
@@ -344,7 +344,7 @@ def test_a_raster_cut_off_after_its_header(tmp_path):
     path = tmp_path / "input" / "train" / "a.tif"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert str(path) in one_line(tmp_path)
-    assert len(open_tiles(tmp_path, DataSettings(skip_unreadable=True))) == 1
+    assert len(open_tiles(tmp_path, DataSettings(on_unreadable="skip"))) == 1
 
 
 def test_a_window_is_no_larger_than_the_largest_patch(root):

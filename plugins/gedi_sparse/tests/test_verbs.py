@@ -104,7 +104,7 @@ def test_map_of_a_scene_is_georeferenced_masked_and_equal_to_predict(run, made, 
 
 
 def test_one_window_over_the_whole_scene_is_what_predict_gives(run, made, tmp_path):
-    whole = ["--set", "infer.window=80", "--set", "infer.stride=80", "--set", "infer.quicklook=false"]
+    whole = ["--set", "infer.window=80", "--set", "infer.stride=80", "--set", "infer.picture=false"]
     eozoo("infer", "gedi_sparse", "--run", run, "--input", made.scene, "--output", tmp_path, *whole)
     with rasterio.open(made.scene) as source:
         bands = source.read().astype("float32")
@@ -255,7 +255,7 @@ def test_a_damaged_file_in_a_folder_ends_the_work_with_its_name(run, folder, tmp
 
 
 def test_or_is_skipped_and_listed_where_asked_for(run, folder, tmp_path):
-    skip = ["--set", "infer.skip_unreadable=true", "--set", "infer.quicklook=false"]
+    skip = ["--set", "infer.on_unreadable=skip", "--set", "infer.picture=false"]
     output = eozoo("infer", "gedi_sparse", "--run", run, "--input", folder, "--output", tmp_path / "o", *skip)
     assert {p.name for p in (tmp_path / "o").iterdir()} == {
         "a_mean.tif", "a_std.tif", "c_mean.tif", "c_std.tif", "skipped.txt",

@@ -44,8 +44,9 @@ _DOUBT = 0.006  # of a tile's side: how far a spot, a size in metres and a degre
 def check(settings: PrithviSettings, findings: Findings) -> None:
     """Describe the splits to ``eozoo_core.checking``; see ``Task.check``."""
     runtime, codes = settings.runtime, {}
-    if runtime.weights is not None and not runtime.weights.exists():
-        findings.error("runtime.weights", f"{runtime.weights}: no such file", "give the file, or null for random ones")
+    weights = settings.model.weights
+    if weights is not None and not weights.exists():
+        findings.error("model.weights", f"{weights}: no such file", "give the file, or null for random ones")
     splits = []
     for name in ("train", "val", "test"):
         if name == "test" and not _has_tiles(runtime.data_dir, name):

@@ -50,8 +50,7 @@ def make_graph(run: Run, settings: PrithviSettings) -> Graph:
     The graph computes in float32 also where the run computes in 16 bit; the difference is measured when the file is
     written. It takes no time and place: those of a ``_tl`` run count as not known.
     """
-    refiner, _ = load_model(run, settings)
-    refiner.cpu()
+    refiner, _ = load_model(run, settings, "cpu")
     side = settings.infer.window
     if refiner.encoder is not None:
         make_plain(refiner.encoder)

@@ -67,7 +67,7 @@ FAULTS = [
         "leakage train/test: places",
         "train_3",
     ),
-    (lambda t: None, ("runtime.weights=/nowhere.pt",), "error", "runtime.weights", "/nowhere.pt: no such file"),
+    (lambda t: None, ("model.weights=/nowhere.pt",), "error", "model.weights", "/nowhere.pt: no such file"),
     (lambda t: None, ("data.tile_size=64",), "error", "train: sizes", "32 x 32 px are smaller than data.tile_size=64"),
     (lambda t: shutil.rmtree(t / "val"), (), "error", "val", "has no split 'val'"),
     (lambda t: (t / "train/tile_0003.npz").write_bytes(b"PK no"), (), "error", "train", "cannot be read as an NPZ"),

@@ -38,7 +38,7 @@ def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
     with progress_bar("shots", len(files), "files", quiet) as bar:
         for done, (file, outcome) in enumerate(_results(todo, settings.workers), 1):
             if isinstance(outcome, ZooError):
-                if not settings.skip_unreadable:
+                if settings.on_unreadable == "stop":
                     raise outcome
                 problems.append(str(outcome))
             else:
@@ -133,7 +133,7 @@ def _target(file: Path, dest: Path) -> Path:
 
 def _stamp(file: Path, settings: ShotsSettings) -> str:
     """Identify the file and everything that decides which of its shots are kept."""
-    decides = settings.model_dump(mode="json", exclude={"source", "dest", "workers", "skip_unreadable"})
+    decides = settings.model_dump(mode="json", exclude={"source", "dest", "workers", "on_unreadable"})
     rasters = [p for p in settings.rasters.model_dump().values() if p is not None]
     stats = [[str(p.name), p.stat().st_size, p.stat().st_mtime_ns] for p in (file, *rasters) if p.exists()]
     return hashlib.sha256(json.dumps([decides, stats]).encode()).hexdigest()

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from eozoo_core import Network, Plan, Port, ZooError
 from eozoo_core.checking import require_separate
-from eozoo_core.run.checkpoint import load_module
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task.describe import count_parameters
+from eozoo_core.task.load import Trained, load_trained, read_trained
 from eozoo_core.train.fit import fit
-from eozoo_core.train.launch import all_reduce_sums, launch, resolve_device
+from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import Loader, share_of
 from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.schedule import make_scheduler, plan_steps
@@ -98,7 +98,7 @@ def describe(task: MyTask, run: Run | None) -> Network:
     settings, registry = task.settings, task.registry
     bands, statistics = (), ((), ())
     if run is not None:
-        state, info = run.load("best")["model"], run.info()
+        state, info = read_trained(run, settings).state, run.info()
         bands = tuple(info["bands"])
         statistics = tuple(tuple(state[f"input_{name}"].flatten().tolist()) for name in ("mean", "std"))
     return Network(
@@ -149,15 +149,15 @@ def make_model(settings: MyTaskSettings, registry: Registry, inputs: ChannelStat
     return Scaled(network, (inputs.mean.tolist(), inputs.std.tolist()), output_scale(inputs, labels, settings))
 
 
-def load_model(run: Run, settings: MyTaskSettings, registry: Registry) -> tuple[Scaled, str]:
+def load_model(run: Run, settings: MyTaskSettings, registry: Registry) -> tuple[Scaled, torch.device]:
     """Return best.pt as a model in eval mode, every tensor matched, and its device."""
-    state, device = run.load("best")["model"], resolve_device(settings.runtime.device)
-    bands = state["input_mean"].numel() if "input_mean" in state else len(run.info()["bands"])
-    outputs = run.info()["baseline"]
-    zeros = ([0.0] * bands, [0.0] * bands), ([0.0] * len(outputs), [0.0] * len(outputs))
-    model = Scaled(make_network(settings, registry, bands), *zeros)
-    load_module(model, state, run.file("best"))
-    return model.to(device).eval(), device
+
+    def build(trained: Trained[MyTaskSettings]) -> Scaled:
+        bands, outputs = len(run.info()["bands"]), len(run.info()["baseline"])
+        zeros = ([0.0] * bands, [0.0] * bands), ([0.0] * outputs, [0.0] * outputs)
+        return Scaled(make_network(trained.settings, registry, bands), *zeros)
+
+    return load_trained(run, settings, build)
 
 
 def predict(model: Any, image: np.ndarray, device: Any) -> np.ndarray:
