@@ -21,7 +21,7 @@ from eozoo_gedi_sparse.ensemble import combine, load_draws
 from eozoo_gedi_sparse.label_predictions import collect
 from eozoo_gedi_sparse.pairs import find_pairs
 from eozoo_gedi_sparse.settings import GediSettings
-from eozoo_gedi_sparse.training import folders
+from eozoo_gedi_sparse.pairs import folders
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, RESULT = ROOT / "real" / "few_shots", ROOT / "benchmarks" / "results" / "real_gedi_ensemble.json"
