@@ -143,13 +143,31 @@ def test_every_hook_verb_and_task_method_has_a_place_in_the_docs():
     assert [name for name in wanted if f"{name}" not in text] == []
 
 
+PRECISION = """
+## How precision is chosen
+
+`auto` in `train.precision` is bf16-mixed where the device is fast at it: a CUDA GPU of compute capability 8 or more,
+or a CPU of which `torch.cpu.get_capabilities()` says `avx512_bf16` or `amx_bf16`. Everywhere else, and where torch
+does not say, it is fp32: bf16 on a CPU without bf16 units is 4 to 14 times slower.
+
+What the training computed in stands in `run.json` as `precision`. The same command on another machine goes on in it,
+or is refused with one line where the device does not have it (fp16-mixed on a CPU). `--resume` begins a new run and
+chooses again.
+
+Validation, scores, maps and `predict` compute in the training's precision where their device is fast at it, else in
+fp32. So `eozoo eval` repeats on a machine what training logged on it, whatever the precision, and a run trained in
+bf16 on a GPU makes maps in fp32 on a laptop. `eval.precision` and `infer.precision` choose another one. Arrays enter
+the network in fp32 always, and results leave it in fp32."""
+
+
 def settings_page():
     """docs/settings.md as the code says it should be; ``python tests/test_docs.py`` writes it."""
     from eozoo_core import settings
     from eozoo_core.config import _choices
 
     scopes = {"train": settings.TrainSettings, "train.schedule": settings.ScheduleSettings,
-              "runtime": settings.RuntimeSettings, "model, model.loss ...": settings.Named}  # fmt: skip
+              "runtime": settings.RuntimeSettings, "infer": settings.InferSettings, "eval": settings.EvalSettings,
+              "model, model.loss ...": settings.Named}  # fmt: skip
     lines = [
         "# Settings that all tasks share\n",
         "`eozoo config TASK` prints every setting of a task with its default there, which may differ from the default "
@@ -169,6 +187,7 @@ def settings_page():
             shown = "see below" if isinstance(default, settings.Settings) else "null" if default is None else default
             text = field.description + (f" One of: {', '.join(choices)}." if choices else "")
             lines.append(f"| `{name}` | {shown} | {text} |")
+    lines.append(PRECISION)
     return "\n".join(lines) + "\n"
 
 

@@ -134,9 +134,11 @@ class Toy(Task):
     def predictor(self, run):
         import torch
         from eozoo_core.checkpoint import load_module
+        from eozoo_core.precision import compute_in, precision_in_use
 
         model = self._model().eval()
         load_module(model, run.load("best")["model"], run.file("best"))
+        compute_in(precision_in_use(run, "infer", "cpu"), model, "cpu")
 
         def predict(batch):
             with torch.no_grad():

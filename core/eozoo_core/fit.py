@@ -14,6 +14,7 @@ from eozoo_core.loading import Batches
 from eozoo_core.loggers import Loggers
 from eozoo_core.optim import Sums
 from eozoo_core.position import Timetable, restore, snapshot
+from eozoo_core.precision import validating
 from eozoo_core.profile import profiler
 from eozoo_core.progress import progress_bar
 
@@ -178,7 +179,7 @@ class _Loop:
         import torch
 
         self._mode(training=False)
-        with torch.no_grad(), kept_generators():
+        with torch.no_grad(), kept_generators(), validating(self.fabric):
             values = validate()
         self._mode(training=True)
         for name in [name for name, value in values.items() if getattr(value, "ndim", 0) == 3]:

@@ -47,6 +47,9 @@ def split_number(split: str) -> int:
 
 def evaluate_encoder(task: BarlowTwinsTask, run: Run, split: str) -> Scores:
     """See ``BarlowTwinsTask.evaluate``."""
+    from eozoo_core.launch import resolve_device
+    from eozoo_core.precision import compute_in, precision_in_use
+
     from eozoo_barlow_twins.steps import score_views
 
     s, info = run.settings, EncoderInfo.of(run)
@@ -55,13 +58,17 @@ def evaluate_encoder(task: BarlowTwinsTask, run: Run, split: str) -> Scores:
     index = PixelIndex(pixels.tiles, s.data, number)
     loss = create(task.registry, "loss", s.model.loss, {})
     scores: Scores = {}
+    device = resolve_device(s.runtime.device)
+    precision = precision_in_use(run, "eval", device)
     for name in ("model", "random_encoder"):
-        values, _ = score_views(task.trained(run, name != "model"), loss, index, pixels, s)
+        model = compute_in(precision, task.trained(run, name != "model").to(device), device)
+        values, _ = score_views(model, loss, index, pixels, s)
         scores[name] = values
     labels = _probe_labels(pixels, s.eval.labels)
     if labels is None or number == TRAIN:
         return scores
-    encoders = {"embedding": task.series_encoder(run), "random": task.series_encoder(run, random_weights=True)}
+    encoders = {"embedding": task.series_encoder(run, scope="eval")}
+    encoders["random"] = task.series_encoder(run, random_weights=True, scope="eval")
     parts = [
         labelled_pixels(pixels, s.data, kind, labels, encoders, s.eval.max_pixels) for kind in (TRAIN, number)
     ]  # fmt: skip

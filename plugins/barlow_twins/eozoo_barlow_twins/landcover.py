@@ -191,10 +191,11 @@ class LandCoverTask(Preparation, Task):
         """The trained classifier's probabilities on whole series (best.pt, strictly loaded)."""
         import torch
         from eozoo_core.launch import resolve_device, set_threads
+        from eozoo_core.precision import compute_in, precision_in_use
 
         set_threads(self.settings.runtime)
         device, info = resolve_device(self.settings.runtime.device), EncoderInfo.of(run)
-        model = self._trained(run).to(device)
+        model = compute_in(precision_in_use(run, "infer", device), self._trained(run).to(device), device)
         classes = len(class_names(run.settings.data))
         return SeriesEncoder(
             lambda bands, doys: torch.softmax(model(bands, doys).float(), dim=1), classes, info,

@@ -61,12 +61,13 @@ def evaluate_landcover(task: LandCoverTask, run: Run, split: str) -> Scores:
     """See ``LandCoverTask.evaluate``."""
     from eozoo_core.checkpoint import load_module
     from eozoo_core.launch import resolve_device
+    from eozoo_core.precision import compute_in, precision_in_use
 
     s = run.settings
     info, pixels, labels = task._open(run)
     model, device = task._model(info), resolve_device(s.runtime.device)
     load_module(model, run.load("best")["model"], run.file("best"))
-    model.eval().to(device)
+    model = compute_in(precision_in_use(run, "eval", device), model.eval().to(device), device)
     scores, target, predicted, blocks = class_scores(model, device, info, s, pixels, labels, split)
     names = class_names(s.data)
     train = labelled_pixels(pixels, s.data, TRAIN, labels, {}, s.eval.max_pixels)

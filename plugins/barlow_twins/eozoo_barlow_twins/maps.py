@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.checkpoint import sha256
+from eozoo_core.launch import resolve_device
+from eozoo_core.precision import precision_in_use
 from eozoo_core.progress import progress_bar
 from eozoo_core.run import fingerprint
 
@@ -47,10 +49,11 @@ def find_tiles(source: Path) -> list[Tile]:
 
 
 def stamp_of(run: Run, tile: Tile) -> str:
-    """What a map depends on, as one hash: weights, input, and how dates are chosen."""
+    """What a map depends on, as one hash: weights, input, how dates are chosen, and the arithmetic."""
     s = run.settings.infer
+    precision = precision_in_use(run, "infer", resolve_device(run.settings.runtime.device))
     parts = [sha256(run.file("best")), fingerprint([tile.path / "bands.npy", tile.path / "masks.npy"], tile.path)]
-    parts += [s.selection, s.passes, s.seed]
+    parts += [s.selection, s.passes, s.seed, precision]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -172,13 +172,18 @@ class BarlowTwinsTask(Preparation, Task):
 
     # -- parts that evaluation and maps use too ---------------------------------------------------------------------
 
-    def series_encoder(self, run: Run, random_weights: bool = False) -> SeriesEncoder:
-        """The trained encoder (best.pt, strictly loaded) on whole series, or one with the seed's initial weights."""
+    def series_encoder(self, run: Run, random_weights: bool = False, scope: str = "infer") -> SeriesEncoder:
+        """The trained encoder (best.pt, strictly loaded) on whole series, or one with the seed's initial weights.
+
+        ``scope``: "eval" or "infer", whose precision it computes in.
+        """
         from eozoo_core.launch import resolve_device, set_threads
+        from eozoo_core.precision import compute_in, precision_in_use
 
         set_threads(self.settings.runtime)
         device = resolve_device(self.settings.runtime.device)
         model = self.trained(run, random_weights).encoder.to(device)
+        model = compute_in(precision_in_use(run, scope, device), model, device)
         latent, select = model.backbone.latent_dim, self.settings.infer
         return SeriesEncoder(model, latent, EncoderInfo.of(run), select, device)
 

@@ -20,7 +20,7 @@ from eozoo_clay_ta.parts import loss_sums, make_loss
 from eozoo_clay_ta.pictures import station_picture
 from eozoo_clay_ta.samples import read_json
 from eozoo_clay_ta.static import class_name
-from eozoo_clay_ta.training import EVALUATION_BATCH, load_model
+from eozoo_clay_ta.training import EVALUATION_BATCH, model_in_use
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -35,7 +35,7 @@ REFERENCES = ("climatology", "persistence")
 def evaluate(run: Run, settings: ClaySettings, split: str, registry: Registry | None = None) -> Scores:
     """Score best.pt on the chunks of ``split``; files go to ``run.path / eval_SPLIT``."""
     store = PatchStore(Path(settings.runtime.patch_dir), split)
-    model = load_model(run, settings, registry)
+    model = model_in_use(run, settings, "eval", registry)
     norm = model.normalisation()
     said, labels = predict_all(model, store, settings)
     loss, count = loss_sums(make_loss(settings.model.loss, registry), said, labels)
@@ -52,14 +52,11 @@ def evaluate(run: Run, settings: ClaySettings, split: str, registry: Registry | 
 
 
 def predict_all(model: TaModel, store: PatchStore, settings: ClaySettings) -> tuple[np.ndarray, np.ndarray]:
-    """Return predicted and true z-scores ``(N,)`` float64 of all samples, on the device of the settings."""
+    """Return predicted and true z-scores ``(N,)`` float64 of all samples, on the model's device."""
     import torch
-    from eozoo_core.launch import resolve_device, set_threads
     from eozoo_core.progress import progress_bar
 
-    set_threads(settings.runtime)
-    device = resolve_device(settings.runtime.device)
-    model.to(device)
+    device = model.ta_mean.device
     said = np.empty(len(store))
     labels = np.empty(len(store))
     with torch.inference_mode(), progress_bar("evaluate", len(store), "samples", settings.runtime.quiet) as bar:

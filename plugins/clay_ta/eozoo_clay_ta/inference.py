@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.cog import Band, CogWriter
-from eozoo_core.launch import resolve_device, set_threads
 from eozoo_core.progress import progress_bar
 
 from eozoo_clay_ta.base import encoder_label, say
@@ -18,7 +17,7 @@ from eozoo_clay_ta.mapping import TaMap, predict_map
 from eozoo_clay_ta.pictures import map_picture
 from eozoo_clay_ta.scenes import ScenePaths, find_scenes, read_scene, stamp_time
 from eozoo_clay_ta.static import Static, read_static, static_file
-from eozoo_clay_ta.training import load_model
+from eozoo_clay_ta.training import model_in_use
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -35,8 +34,7 @@ def infer(run: Run, settings: ClaySettings, source: Path, dest: Path, registry: 
     scenes = scenes_of(source)
     fixed = run.trained_settings(type(settings))
     grid = KoGrid(**fixed.data.grid.model_dump())
-    set_threads(settings.runtime)
-    model = load_model(run, settings, registry).to(resolve_device(settings.runtime.device))
+    model = model_in_use(run, settings, "infer", registry)
     label = encoder_label(run)
     say(f"maps by {fixed.model.type}: {label}")
     dest.mkdir(parents=True, exist_ok=True)

@@ -33,13 +33,11 @@ def make_predictor(run: Run, settings: ClaySettings, registry: Registry | None =
     arrays and wrong shapes.
     """
     import torch
-    from eozoo_core.launch import resolve_device, set_threads
 
-    from eozoo_clay_ta.training import load_model
+    from eozoo_clay_ta.training import model_in_use
 
-    set_threads(settings.runtime)
-    device = resolve_device(settings.runtime.device)
-    model = load_model(run, settings, registry).to(device)
+    model = model_in_use(run, settings, "infer", registry)
+    device = model.ta_mean.device
     norm, metres = model.normalisation(), run.trained_settings(type(settings)).data.grid.metres
     offset = KELVIN if settings.infer.unit == "K" else 0.0
 

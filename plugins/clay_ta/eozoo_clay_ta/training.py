@@ -15,6 +15,7 @@ from eozoo_core.fit import fit
 from eozoo_core.launch import all_reduce_sums, launch
 from eozoo_core.loading import epoch_order, share_of
 from eozoo_core.optim import Schedule, make_optimizer, pooled_step
+from eozoo_core.precision import validating
 from eozoo_core.schedules import make_schedule
 
 from eozoo_clay_ta.base import first_encoder, saved_encoder, say
@@ -85,7 +86,9 @@ def train(run: Run, settings: ClaySettings, registry: Registry | None = None) ->
     fabric.to_device(model)
     if isinstance(model, CentreRidge):
         solve_ridge(model, stores["train"], settings.model.ridge)
-    features = {split: _features(run, settings, model, store, fabric) for split, store in stores.items()}
+    features = {"train": _features(run, settings, model, stores["train"], fabric)}
+    with validating(fabric):
+        features["val"] = _features(run, settings, model, stores["val"], fabric)
     _fit(run, settings, fabric, model, (stores, features), make_loss(settings.model.loss, registry))
 
 
@@ -186,6 +189,17 @@ def solve_ridge(model: CentreRidge, store: PatchStore, penalty: float) -> None:
         gram += rows.T @ rows
         moment += rows.T @ batch["y"].double()
     model.cpu().solve(gram, moment, penalty)
+
+
+def model_in_use(run: Run, settings: ClaySettings, scope: str, registry: Registry | None = None) -> TaModel:
+    """Return ``load_model`` on ``runtime.device``, in the precision of ``scope`` ("eval" or "infer")."""
+    from eozoo_core.launch import resolve_device, set_threads
+    from eozoo_core.precision import compute_in, precision_in_use
+
+    set_threads(settings.runtime)
+    device = resolve_device(settings.runtime.device)
+    model = load_model(run, settings, registry).to(device)
+    return compute_in(precision_in_use(run, scope, device), model, device)
 
 
 def load_model(run: Run, settings: ClaySettings, registry: Registry | None = None) -> TaModel:

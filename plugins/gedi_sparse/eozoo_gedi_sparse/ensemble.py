@@ -17,6 +17,7 @@ import torch
 from eozoo_core.checkpoint import load_module
 from eozoo_core.errors import ZooError
 from eozoo_core.launch import resolve_device, set_threads
+from eozoo_core.precision import compute_in, precision_in_use
 from eozoo_core.run import Run
 
 from eozoo_gedi_sparse.losses import SparseLoss
@@ -77,25 +78,31 @@ def draw_count(settings: GediSettings, which: DrawSettings) -> int:
 
 
 def load_model(
-    run: Run, settings: GediSettings, registry: Registry
+    run: Run, settings: GediSettings, registry: Registry, scope: str
 ) -> tuple[SparseRegressor, SparseLoss, torch.device]:
-    """Load best.pt of one network, every tensor matched, in evaluation mode onto ``runtime.device``."""
+    """Load best.pt of one network, every tensor matched, in evaluation mode onto ``runtime.device``.
+
+    ``scope``: "eval" or "infer", whose precision it computes in.
+    """
     set_threads(settings.runtime)
     device = torch.device(resolve_device(settings.runtime.device))
     state = run.load("best")["model"]
     loss = make_loss(settings, registry)
     model = empty_model(settings, registry, loss, state)
     load_module(model, state, run.file("best"))
-    return model.to(device).eval(), loss, device
+    return compute_in(precision_in_use(run, scope, device), model.to(device).eval(), device), loss, device
 
 
 def load_draws(
-    run: Run, settings: GediSettings, registry: Registry, which: DrawSettings
+    run: Run, settings: GediSettings, registry: Registry, which: DrawSettings, scope: str = "eval"
 ) -> tuple[list[Draw], SparseLoss, torch.device]:
-    """Load every draw that ``which`` asks for. Raises ZooError for Monte-Carlo passes without dropout."""
+    """Load every draw that ``which`` asks for, in the precision of ``scope``: "eval" or "infer".
+
+    Raises ZooError for Monte-Carlo passes without dropout.
+    """
     runs, draws = member_runs(run, settings), []
     for i in chosen_members(settings, which):
-        model, loss, device = load_model(runs[i], settings, registry)
+        model, loss, device = load_model(runs[i], settings, registry, scope)
         if which.mc_passes == 0:
             draws.append(Draw(f"member {i}", model))
             continue

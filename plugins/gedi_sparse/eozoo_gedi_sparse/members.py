@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import Interrupted, ZooError
+from eozoo_core.launch import resolve_device
+from eozoo_core.precision import training_precision
 from eozoo_core.progress import progress_bar
 from eozoo_core.run import Run
 
@@ -46,12 +48,14 @@ def train_members(run: Run, settings: GediSettings, registry: Registry) -> None:
 
 
 def _children(run: Run, settings: GediSettings) -> list[Run]:
-    start = run.info().get("init_from")
-    children = []
+    start, children = run.info().get("init_from"), []
+    precision = training_precision(run, resolve_device(settings.runtime.device))
+    run.note("precision", precision)  # of all members, on whichever machine the last of them is trained
     for number in range(settings.train.members):
         child = run.child(f"member_{number}", member_settings(settings, number))
         if start is not None:
             child.take_weights_from(Path(start["file"]))
+        child.note("precision", precision)
         children.append(child)
     return children
 

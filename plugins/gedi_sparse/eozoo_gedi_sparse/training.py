@@ -10,7 +10,7 @@ import torch
 from eozoo_core.area import note_area
 from eozoo_core.errors import ZooError
 from eozoo_core.fit import fit
-from eozoo_core.launch import all_reduce_sums, launch
+from eozoo_core.launch import all_reduce_sums, launch, resolve_device
 from eozoo_core.loading import Loader, share_of
 from eozoo_core.memory import predict_memory
 from eozoo_core.optim import Sums, make_optimizer, make_scheduler, pooled_step
@@ -85,7 +85,8 @@ def plan(run: Run, settings: GediSettings, registry: Registry) -> Plan:
     data["bands"] = ", ".join(splits["train"].band_names)
     if settings.train.members > 1:
         data["members"] = f"{settings.train.members} networks; parameters, steps and memory are those of one"
-    memory = predict_memory(model, (image.expand(batch, *image.shape),), settings.train)
+    device = resolve_device(settings.runtime.device)
+    memory = predict_memory(model, (image.expand(batch, *image.shape),), settings.train, device)
     skipped = [line for found in splits.values() for line in found.skipped]
     return Plan(
         data=data,

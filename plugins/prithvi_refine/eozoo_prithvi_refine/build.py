@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +9,7 @@ from eozoo_core.base import keep_base, load_base
 from eozoo_core.checkpoint import load_module
 from eozoo_core.errors import ZooError
 from eozoo_core.launch import resolve_device, set_threads
+from eozoo_core.precision import compute_in, precision_in_use
 from eozoo_core.run import is_first_process
 
 from eozoo_prithvi_refine.adapt import TARGETS, adapt
@@ -75,8 +75,11 @@ def _beginning(settings: PrithviSettings) -> tuple[PrithviEncoder, str]:
     return encoder, str(load_prithvi(encoder, settings.runtime.weights))
 
 
-def load_model(run: Run, settings: PrithviSettings) -> tuple[PrithviRefiner, torch.device]:
-    """Build the model of best.pt, every tensor matched, in eval mode, on ``runtime.device``."""
+def load_model(run: Run, settings: PrithviSettings, scope: str) -> tuple[PrithviRefiner, torch.device]:
+    """Build the model of best.pt, every tensor matched, in eval mode, on ``runtime.device``.
+
+    ``scope``: "eval" or "infer", whose precision it computes in.
+    """
     set_threads(settings.runtime)
     content = run.load("best")
     encoder = None
@@ -94,7 +97,7 @@ def load_model(run: Run, settings: PrithviSettings) -> tuple[PrithviRefiner, tor
     model = PrithviRefiner(settings.model, encoder)
     load_module(model, content["model"], run.file("best"))
     device = torch.device(resolve_device(settings.runtime.device))
-    return model.eval().to(device), device
+    return compute_in(precision_in_use(run, scope, device), model.eval().to(device), device), device
 
 
 def frozen_names(encoder: PrithviEncoder, settings: ModelSettings) -> list[str]:
@@ -102,14 +105,6 @@ def frozen_names(encoder: PrithviEncoder, settings: ModelSettings) -> list[str]:
     first_free = len(encoder.blocks) - settings.unfreeze_last_n_blocks
     free = tuple(f"blocks.{i}." for i in range(first_free, len(encoder.blocks)))
     return [name for name in encoder.state_dict() if not name.startswith(free)] if free else list(encoder.state_dict())
-
-
-def mixed_precision(settings: PrithviSettings, device: torch.device) -> AbstractContextManager:
-    """The arithmetic that the run was trained in, for scores and maps; fp16 runs are computed in fp32 on a CPU."""
-    precision = settings.train.precision
-    if precision == "fp32" or (precision == "fp16-mixed" and device.type == "cpu"):
-        return torch.autocast(device.type, enabled=False)
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)
 
 
 def _empty_encoder(name: str) -> PrithviEncoder:

@@ -15,6 +15,7 @@ from eozoo_core.launch import all_reduce_sums, launch, resolve_device
 from eozoo_core.loading import Loader, share_of
 from eozoo_core.optim import make_optimizer, make_scheduler, pooled_step
 from eozoo_core.position import Timetable
+from eozoo_core.precision import compute_in, precision_in_use
 from eozoo_core.statistics import ChannelStatistics
 
 from eozoo_my_task.data import Tiles, Windows, check_disjoint, collate
@@ -65,7 +66,7 @@ def train(run: Run, settings: MyTaskSettings, registry: Registry) -> None:
 def evaluate(run: Run, settings: MyTaskSettings, registry: Registry, split: str) -> dict[str, dict[str, float]]:
     """Score best.pt and the baseline on ``split``; see ``Task.evaluate``."""
     tiles, loss = Tiles(settings.runtime.data_dir, split), make_loss(settings, registry)
-    model, device = load_model(run, settings, registry)
+    model, device = load_model(run, settings, registry, "eval")
     constant = np.array(run.info()["baseline"], "float32")[:, None, None]
     scores = {"model": Scores(loss, settings), BASELINE: Scores(loss, settings)}
     for i in range(len(tiles)):
@@ -147,15 +148,18 @@ def make_model(settings: MyTaskSettings, registry: Registry, inputs: ChannelStat
     return Scaled(network, (inputs.mean.tolist(), inputs.std.tolist()), output_scale(inputs, labels, settings))
 
 
-def load_model(run: Run, settings: MyTaskSettings, registry: Registry) -> tuple[Scaled, str]:
-    """Return best.pt as a model in eval mode, every tensor matched, and its device."""
+def load_model(run: Run, settings: MyTaskSettings, registry: Registry, scope: str) -> tuple[Scaled, str]:
+    """Return best.pt as a model in eval mode, every tensor matched, and its device.
+
+    ``scope``: "eval" for scores, "infer" for maps: whose ``precision`` the model computes in.
+    """
     state, device = run.load("best")["model"], resolve_device(settings.runtime.device)
     bands = state["input_mean"].numel() if "input_mean" in state else len(run.info()["bands"])
     outputs = run.info()["baseline"]
     zeros = ([0.0] * bands, [0.0] * bands), ([0.0] * len(outputs), [0.0] * len(outputs))
     model = Scaled(make_network(settings, registry, bands), *zeros)
     load_module(model, state, run.file("best"))
-    return model.to(device).eval(), device
+    return compute_in(precision_in_use(run, scope, device), model.to(device).eval(), device), device
 
 
 def predict(model: Any, image: np.ndarray, device: Any) -> np.ndarray:
