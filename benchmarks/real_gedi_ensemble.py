@@ -19,9 +19,8 @@ from eozoo_gedi_sparse.calibration import FEWEST_PATCHES, Collected, judge
 from eozoo_gedi_sparse.data import SparseTiles
 from eozoo_gedi_sparse.ensemble import combine, load_draws
 from eozoo_gedi_sparse.label_predictions import collect
-from eozoo_gedi_sparse.pairs import find_pairs
+from eozoo_gedi_sparse.pairs import find_pairs, folders
 from eozoo_gedi_sparse.settings import GediSettings
-from eozoo_gedi_sparse.pairs import folders
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, RESULT = ROOT / "real" / "few_shots", ROOT / "benchmarks" / "results" / "real_gedi_ensemble.json"

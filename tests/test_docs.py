@@ -143,6 +143,23 @@ def test_every_hook_verb_and_task_method_has_a_place_in_the_docs():
     assert [name for name in wanted if f"{name}" not in text] == []
 
 
+PRECISION = """
+## How precision is chosen
+
+`auto` in `train.precision` is bf16-mixed where the device is fast at it: a CUDA GPU of compute capability 8 or more,
+or a CPU of which `torch.cpu.get_capabilities()` says `avx512_bf16` or `amx_bf16`. Everywhere else, and where torch
+does not say, it is fp32: bf16 on a CPU without bf16 units is 4 to 14 times slower.
+
+What the training computed in stands in `run.json` as `precision`. The same command on another machine goes on in it,
+or is refused with one line where the device does not have it (fp16-mixed on a CPU). `--resume` begins a new run and
+chooses again.
+
+Validation, scores, maps and `predict` compute in the training's precision where their device is fast at it, else in
+fp32. So `eozoo eval` repeats on a machine what training logged on it, whatever the precision, and a run trained in
+bf16 on a GPU makes maps in fp32 on a laptop. `eval.precision` and `infer.precision` choose another one. Arrays enter
+the network in fp32 always, and results leave it in fp32."""
+
+
 def settings_page():
     """docs/schema.md as the code says it should be; ``python tests/test_docs.py`` writes it."""
     from eozoo_core.settings import schema
@@ -150,7 +167,8 @@ def settings_page():
     from eozoo_core.settings.fixed import is_free
 
     scopes = {"train": schema.TrainSettings, "train.schedule": schema.ScheduleSettings,
-              "runtime": schema.RuntimeSettings, "model, model.loss ...": schema.Named}  # fmt: skip
+              "runtime": schema.RuntimeSettings, "infer": schema.InferSettings, "eval": schema.EvalSettings,
+              "model, model.loss ...": schema.Named}  # fmt: skip
     lines = [
         "# Settings that all tasks share\n",
         "`eozoo config TASK` prints every setting of a task with its default there, which may differ from the default "
@@ -172,6 +190,7 @@ def settings_page():
             text = field.description + (f" One of: {', '.join(choices)}." if choices else "")
             text += " Free at any time." if is_free(cls, name) else ""
             lines.append(f"| `{name}` | {shown} | {text} |")
+    lines.append(PRECISION)
     return "\n".join(lines) + "\n"
 
 

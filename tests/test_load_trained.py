@@ -32,7 +32,7 @@ def net(settings):
 
 def load(run, *free):
     settings = load_settings(ToySettings, None, free, to_dict(run.settings))
-    return load_trained(run, settings, lambda trained: net(trained.settings))
+    return load_trained(run, settings, lambda trained: net(trained.settings), None)
 
 
 def spoilt(run, **changes):

@@ -138,7 +138,7 @@ class Toy(Task):
         import torch
         from eozoo_core.task.load import load_trained
 
-        model, _ = load_trained(run, self.settings, lambda _: self._model(), "cpu")
+        model, _ = load_trained(run, self.settings, lambda _: self._model(), "infer", "cpu")
 
         def predict(batch):
             with torch.no_grad():

@@ -17,6 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from pydantic.fields import FieldInfo
 
 FIXED_SCOPES = ("model", "data", "train")
+Precision = Literal["auto", "fp32", "bf16-mixed", "fp16-mixed"]
+_IN_USE = "auto = the training's where the device is fast at it, else fp32."
 
 # Marks of a field: Field(..., json_schema_extra=FREE).
 FREE = {"free": True}  # not learned: it may change when a run goes on
@@ -122,8 +124,10 @@ class TrainSettings(Settings):
     accumulate: int = Field(
         1, ge=1, description="Forward passes per optimiser step; effective batch = batch_size x this."
     )
-    precision: Literal["fp32", "bf16-mixed", "fp16-mixed"] = Field(
-        "fp32", description="Arithmetic of forward and backward; fp16-mixed scales the loss and needs a GPU."
+    precision: Precision = Field(
+        "auto",
+        description="Arithmetic of forward and backward; auto = bf16-mixed where the device is fast at it, else fp32; "
+        "fp16-mixed scales the loss and needs a GPU.",
     )
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="Optimiser.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate; the base rate of a schedule.")
@@ -178,9 +182,13 @@ class RuntimeSettings(Settings):
 class InferSettings(Settings):
     """How maps are made. Tasks add their own fields."""
 
+    precision: Precision = Field("auto", description=f"Arithmetic of the network; {_IN_USE}")
+
 
 class EvalSettings(Settings):
     """How scores are computed. Tasks add their own fields."""
+
+    precision: Precision = Field("auto", description=f"Arithmetic of the network; {_IN_USE}")
 
 
 class PrepareSettings(Settings):

@@ -67,11 +67,14 @@ def read_trained(run: Run, settings: S) -> Trained[S]:
     return Trained(run, build_settings(type(settings), values, str(run.file("best"))), content["model"], content)
 
 
-def load_trained(run: Run, settings: S, build: Callable[[Trained[S]], M], device: str | None = None) -> tuple[M, Any]:
+def load_trained(
+    run: Run, settings: S, build: Callable[[Trained[S]], M], scope: str | None, device: str | None = None
+) -> tuple[M, Any]:
     """Return the trained module in eval mode, every tensor matched, and its torch device.
 
     build:  makes the module for what best.pt holds, with its frozen tensors in it (``Trained.base``); the values of
             all others are loaded over it, so that nothing published need be fetched.
+    scope:  "eval" or "infer", whose precision the module computes in; None = fp32.
     device: None = ``runtime.device``.
 
     Raises ZooError as ``read_trained``, and with counts and examples where a tensor is missing, too many, or of another
@@ -81,10 +84,12 @@ def load_trained(run: Run, settings: S, build: Callable[[Trained[S]], M], device
 
     from eozoo_core.run.checkpoint import load_module
     from eozoo_core.train.launch import resolve_device, set_threads
+    from eozoo_core.train.precision import compute_in, precision_in_use
 
     set_threads(settings.runtime)
     trained = read_trained(run, settings)
     module = build(trained)
     load_module(module, trained.state, trained.file)
     target = torch.device(device or resolve_device(settings.runtime.device))
-    return module.eval().to(target), target
+    module = module.eval().to(target)
+    return module if scope is None else compute_in(precision_in_use(run, scope, target), module, target), target

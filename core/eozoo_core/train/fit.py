@@ -13,6 +13,7 @@ from eozoo_core.run.progress import progress_bar
 from eozoo_core.signals import Interrupt
 from eozoo_core.train.loading import Batches
 from eozoo_core.train.loggers import Loggers
+from eozoo_core.train.precision import validating
 from eozoo_core.train.profile import profiler
 from eozoo_core.train.rng import kept_generators
 from eozoo_core.train.state import restore, snapshot
@@ -183,7 +184,7 @@ class _Loop:
         import torch
 
         self._mode(training=False)
-        with torch.no_grad(), kept_generators():
+        with torch.no_grad(), kept_generators(), validating(self.fabric):
             values = validate()
         self._mode(training=True)
         for name in [name for name, value in values.items() if getattr(value, "ndim", 0) == 3]:

@@ -82,7 +82,7 @@ class LandCoverTask(Preparation, Task):
         """
         from eozoo_barlow_twins.landcover_scores import evaluate_landcover
 
-        return evaluate_landcover(run, self._trained(run), *self._open(run), split)
+        return evaluate_landcover(run, self._trained(run, "eval"), *self._open(run), split)
 
     def predictor(self, run: Run) -> Predictor:
         """bands (N, T, C) and doys (N, T) in; probabilities (N, K) and class (N,) out, NaN where too few are clear."""
@@ -157,7 +157,7 @@ class LandCoverTask(Preparation, Task):
         known = EncoderInfo.of(run) if run is not None else self._encoder_info()
         backbone, bands = s.model.backbone or Named(name="btfm_transformer"), s.data.bands or ("band",) * 11
         info = known or EncoderInfo(backbone, bands, s.data.sample_size, s.data.min_valid)
-        standardise = None if run is None else self._trained(run, "cpu").encoder.standardise
+        standardise = None if run is None else self._trained(run, None, "cpu").encoder.standardise
         names, codes = class_names(s.data), class_values(s.data)
         return Network(
             architecture=f"{info.backbone.name} with a {s.model.head} classifier",
@@ -179,7 +179,7 @@ class LandCoverTask(Preparation, Task):
         """Series of any length to probabilities and class codes, choice of dates and standardisation included."""
         from eozoo_barlow_twins.graphs import Classified, Probabilities, series_graph, whole_series
 
-        model, data = self._trained(run, "cpu"), run.settings.data
+        model, data = self._trained(run, None, "cpu"), run.settings.data
         codes, series = class_values(data), whole_series(Probabilities(model), run, self.settings.infer)
         legend = ", ".join(f"{code} {name}" for code, name in zip(codes, class_names(data)))
         mean = model.encoder.standardise.mean.numpy()
@@ -191,18 +191,19 @@ class LandCoverTask(Preparation, Task):
         import torch
         from eozoo_core.train.launch import resolve_device
 
-        device, info, model = resolve_device(self.settings.runtime.device), EncoderInfo.of(run), self._trained(run)
+        device, info = resolve_device(self.settings.runtime.device), EncoderInfo.of(run)
+        model = self._trained(run, "infer")
         classes = len(class_names(run.settings.data))
         return SeriesEncoder(
             lambda bands, doys: torch.softmax(model(bands, doys).float(), dim=1), classes, info,
             self.settings.infer, device,
         )  # fmt: skip
 
-    def _trained(self, run: Run, device: str | None = None) -> Any:
+    def _trained(self, run: Run, scope: str | None, device: str | None = None) -> Any:
         """The classifier of best.pt; see ``load_trained``."""
         from eozoo_core.task.load import load_trained
 
-        return load_trained(run, self.settings, lambda _: self._model(EncoderInfo.of(run)), device)[0]
+        return load_trained(run, self.settings, lambda _: self._model(EncoderInfo.of(run)), scope, device)[0]
 
     def _open(self, run: Run) -> tuple[EncoderInfo, Pixels, list[np.ndarray]]:
         """Encoder, pixels and class layers. What the run knows of its encoder already is not asked of another run."""

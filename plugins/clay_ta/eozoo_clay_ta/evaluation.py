@@ -36,7 +36,7 @@ REFERENCES = ("climatology", "persistence")
 def evaluate(run: Run, settings: ClaySettings, split: str, registry: Registry | None = None) -> Scores:
     """Score best.pt on the chunks of ``split``; files go to ``run.path / eval_SPLIT``."""
     store = PatchStore(Path(settings.runtime.data_dir), split)
-    model = load_model(run, settings, registry)
+    model = load_model(run, settings, "eval", registry)
     norm = model.normalisation()
     z_scores, labels = predict_all(model, store, settings)
     loss, count = loss_sums(make_loss(settings.model.loss, registry), z_scores, labels)

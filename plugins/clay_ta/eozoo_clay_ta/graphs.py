@@ -80,7 +80,7 @@ def calendar(seconds: Tensor, sza_centre: Tensor) -> Tensor:
 
 def make_graph(run: Run, settings: ClaySettings, registry: Registry | None = None) -> Graph:
     """Return best.pt as a graph with four plausible windows as example."""
-    model, rng = load_model(run, settings, registry, "cpu"), np.random.default_rng(0)
+    model, rng = load_model(run, settings, None, registry, "cpu"), np.random.default_rng(0)
     if isinstance(model, ClayRegressor) and model.encoder is not None:
         model.kernel()  # generated once, before anything is traced
     norm, metres = model.normalisation(), settings.data.grid.metres

@@ -33,7 +33,7 @@ def infer(run: Run, settings: ClaySettings, source: Path, dest: Path, registry: 
     """
     scenes = scenes_of(source)
     grid = KoGrid(**settings.data.grid.model_dump())
-    model = load_model(run, settings, registry)
+    model = load_model(run, settings, "infer", registry)
     label = encoder_label(run)
     print_message(f"maps by {settings.model.type}: {label}")
     dest.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ def make_predictor(run: Run, settings: ClaySettings, registry: Registry | None =
 
     from eozoo_clay_ta.training import load_model
 
-    model = load_model(run, settings, registry)
+    model = load_model(run, settings, "infer", registry)
     device = next(model.parameters()).device
     norm, metres = model.normalisation(), settings.data.grid.metres
     offset = KELVIN if settings.infer.unit == "K" else 0.0

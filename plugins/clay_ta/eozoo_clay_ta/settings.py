@@ -193,7 +193,6 @@ class ClayInfer(InferSettings):
     stride: int = Field(1, ge=1, description="Predict every so many pixels and interpolate between; 1 = every pixel.")
     land_only: bool = Field(False, description="Leave the sea without value.")
     batch_size: int = Field(512, ge=1, description="Windows per forward pass.")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="Arithmetic; bf16 is about twice as fast, 1 % off.")
     on_unreadable: OnUnreadable = Field("stop", description="An unreadable scene stops the work, or is skipped.")
     picture: bool = Field(True, description="Also write a PNG with the coastline beside each map.")
 

@@ -19,6 +19,7 @@ from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import epoch_order, share_of
 from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.precision import validating
 from eozoo_core.train.schedule import make_scheduler
 from eozoo_core.train.step import pooled_step
 
@@ -90,7 +91,9 @@ def train(run: Run, settings: ClaySettings, registry: Registry | None = None) ->
     fabric.to_device(model)
     if isinstance(model, CentreRidge):
         solve_ridge(model, stores["train"], settings.model.ridge)
-    features = {split: _features(run, settings, model, store, fabric) for split, store in stores.items()}
+    features = {"train": _features(run, settings, model, stores["train"], fabric)}
+    with validating(fabric):
+        features["val"] = _features(run, settings, model, stores["val"], fabric)
     _fit(run, settings, fabric, model, (stores, features), make_loss(settings.model.loss, registry))
 
 
@@ -175,9 +178,12 @@ def solve_ridge(model: CentreRidge, store: PatchStore, penalty: float) -> None:
 
 
 def load_model(
-    run: Run, settings: ClaySettings, registry: Registry | None = None, device: str | None = None
+    run: Run, settings: ClaySettings, scope: str | None, registry: Registry | None = None, device: str | None = None
 ) -> TaModel:
-    """Return best.pt of a run, whole, in eval mode, on ``device`` (None = ``runtime.device``); see ``load_trained``."""
+    """Return best.pt of a run, whole, in eval mode, on ``device`` (None = ``runtime.device``); see ``load_trained``.
+
+    ``scope``: "eval" or "infer", whose precision it computes in; None = fp32.
+    """
 
     def build(trained: Trained[ClaySettings]) -> TaModel:
         options = trained.settings.model
@@ -185,7 +191,7 @@ def load_model(
             load_module(encoder, trained.base(), trained.base_file)
         return build_model(options, EMPTY, encoder, registry, fresh=False)
 
-    return load_trained(run, settings, build, device)[0]
+    return load_trained(run, settings, build, scope, device)[0]
 
 
 def _features(run: Run, settings: ClaySettings, model: Any, store: PatchStore, fabric: Fabric) -> Features | None:

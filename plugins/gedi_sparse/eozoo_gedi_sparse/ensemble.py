@@ -76,9 +76,12 @@ def draw_count(settings: GediSettings, which: DrawSettings) -> int:
 
 
 def load_model(
-    run: Run, settings: GediSettings, registry: Registry
+    run: Run, settings: GediSettings, registry: Registry, scope: str
 ) -> tuple[SparseRegressor, SparseLoss, torch.device]:
-    """Load best.pt of one network, every tensor matched, in evaluation mode onto ``runtime.device``."""
+    """Load best.pt of one network, every tensor matched, in evaluation mode onto ``runtime.device``.
+
+    ``scope``: "eval" or "infer", whose precision it computes in.
+    """
     loss = make_loss(settings, registry)
 
     def build(trained: Trained[GediSettings]) -> SparseRegressor:
@@ -87,17 +90,20 @@ def load_model(
         network = make_network(trained.settings, registry, loss, bands, fresh=False)
         return SparseRegressor(network, [0.0] * bands, [1.0] * bands, scale_power=loss.scale_power)
 
-    model, device = load_trained(run, settings, build)
+    model, device = load_trained(run, settings, build, scope)
     return model, loss, device
 
 
 def load_draws(
-    run: Run, settings: GediSettings, registry: Registry, which: DrawSettings
+    run: Run, settings: GediSettings, registry: Registry, which: DrawSettings, scope: str = "eval"
 ) -> tuple[list[Draw], SparseLoss, torch.device]:
-    """Load every draw that ``which`` asks for. Raises ZooError for Monte-Carlo passes without dropout."""
+    """Load every draw that ``which`` asks for, in the precision of ``scope``: "eval" or "infer".
+
+    Raises ZooError for Monte-Carlo passes without dropout.
+    """
     runs, draws = member_runs(run, settings), []
     for i in chosen_members(settings, which):
-        model, loss, device = load_model(runs[i], settings, registry)
+        model, loss, device = load_model(runs[i], settings, registry, scope)
         if which.mc_passes == 0:
             draws.append(Draw(f"member {i}", model))
             continue

@@ -95,7 +95,7 @@ class Forward:
 
     def __init__(self, run: Run, settings: GediSettings, registry: Registry):
         which = settings.infer.draws
-        self._draws, self._loss, self._device = load_draws(run, settings, registry, which)
+        self._draws, self._loss, self._device = load_draws(run, settings, registry, which, "infer")
         self._members = settings.infer.member_maps
         self.bands = self._draws[0].model.input_mean.numel()
         self.draws = [draw.name for draw in self._draws]

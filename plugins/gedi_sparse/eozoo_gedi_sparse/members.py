@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from eozoo_core.errors import Interrupted, ZooError
 from eozoo_core.run.directory import Run
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.precision import training_precision
 
 from eozoo_gedi_sparse.ensemble import member_settings
 from eozoo_gedi_sparse.training import train
@@ -47,10 +49,12 @@ def train_members(run: Run, settings: GediSettings, registry: Registry) -> None:
 
 
 def _children(run: Run, settings: GediSettings) -> list[Run]:
-    start = run.info().get("init_from")
-    children = []
+    start, children = run.info().get("init_from"), []
+    precision = training_precision(run, resolve_device(settings.runtime.device))
+    run.note("precision", precision)  # of all members, on whichever machine the last of them is trained
     for number in range(settings.train.members):
         child = run.child(f"member_{number}", member_settings(settings, number))
+        child.note("precision", precision)
         if start is not None:
             child.take_weights_from(Path(start["file"]))
         children.append(child)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
@@ -74,9 +73,14 @@ def _beginning(settings: PrithviSettings) -> tuple[PrithviEncoder, str]:
     return encoder, str(load_prithvi(encoder, settings.model.weights))
 
 
-def load_model(run: Run, settings: PrithviSettings, device: str | None = None) -> tuple[PrithviRefiner, torch.device]:
-    """Load best.pt, every tensor matched, in eval mode, on ``device`` (None = ``runtime.device``)."""
-    return load_trained(run, settings, _empty_refiner, device)
+def load_model(
+    run: Run, settings: PrithviSettings, scope: str | None, device: str | None = None
+) -> tuple[PrithviRefiner, torch.device]:
+    """Load best.pt, every tensor matched, in eval mode, on ``device`` (None = ``runtime.device``).
+
+    ``scope``: "eval" or "infer", whose precision it computes in; None = fp32.
+    """
+    return load_trained(run, settings, _empty_refiner, scope, device)
 
 
 def _empty_refiner(trained: Trained[PrithviSettings]) -> PrithviRefiner:
@@ -98,14 +102,6 @@ def frozen_names(encoder: PrithviEncoder, settings: ModelSettings) -> list[str]:
     first_free = len(encoder.blocks) - settings.unfreeze_last_n_blocks
     free = tuple(f"blocks.{i}." for i in range(first_free, len(encoder.blocks)))
     return [name for name in encoder.state_dict() if not name.startswith(free)] if free else list(encoder.state_dict())
-
-
-def mixed_precision(settings: PrithviSettings, device: torch.device) -> AbstractContextManager:
-    """The arithmetic that the run was trained in, for scores and maps; fp16 runs are computed in fp32 on a CPU."""
-    precision = settings.train.precision
-    if precision == "fp32" or (precision == "fp16-mixed" and device.type == "cpu"):
-        return torch.autocast(device.type, enabled=False)
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)
 
 
 def _empty_encoder(name: str) -> PrithviEncoder:

@@ -133,10 +133,6 @@ class PrithviTrainSettings(TrainSettings):
     accumulate: int = Field(
         8, ge=1, description="Forward passes per optimiser step; effective batch = batch_size x this."
     )
-    precision: Literal["fp32", "bf16-mixed", "fp16-mixed"] = Field(
-        "bf16-mixed",
-        description="Arithmetic of forward and backward; fp16-mixed scales the loss and needs a GPU.",
-    )
     learning_rate: float = Field(1e-4, gt=0, description="Learning rate; the base rate of a schedule.")
     weight_decay: float = Field(0.01, ge=0, description="L2 penalty (adam, sgd) or decoupled decay (adamw).")
     schedule: ScheduleSettings = Field(ScheduleSettings(name="cosine"), description="Learning-rate schedule.")

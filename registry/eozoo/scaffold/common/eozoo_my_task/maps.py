@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def make_predictor(run: Run, settings: MyTaskSettings, registry: Registry) -> Predictor:
     """Return f({"image": (B, C, H, W)}) -> the arrays of ``outputs``, NaN where any band is missing."""
-    model, device = load_model(run, settings, registry)
+    model, device = load_model(run, settings, registry, "infer")
     masked, names = Masked(model), tuple(outputs(settings))
 
     def predict(batch: Arrays) -> Arrays:
@@ -54,7 +54,7 @@ class Masked(torch.nn.Module):
 
 def make_graph(run: Run, settings: MyTaskSettings, registry: Registry) -> Graph:
     """Return the trained model on the CPU with one window as example."""
-    model, _ = load_model(run, settings, registry)
+    model, _ = load_model(run, settings, registry, "infer")
     side, bands = settings.infer.window, run.info()["bands"]
     image = np.random.default_rng(0).normal(size=(1, len(bands), side, side)).astype("float32")
     mean, std = (t.cpu().numpy() for t in (model.input_mean, model.input_std))

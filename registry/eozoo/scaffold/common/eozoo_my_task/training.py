@@ -68,7 +68,7 @@ def train(run: Run, settings: MyTaskSettings, registry: Registry) -> None:
 def evaluate(run: Run, settings: MyTaskSettings, registry: Registry, split: str) -> dict[str, dict[str, float]]:
     """Score best.pt and the baseline on ``split``; see ``Task.evaluate``."""
     tiles, loss = Tiles(settings.runtime.data_dir, split), make_loss(settings, registry)
-    model, device = load_model(run, settings, registry)
+    model, device = load_model(run, settings, registry, "eval")
     constant = np.array(run.info()["baseline"], "float32")[:, None, None]
     scores = {"model": Scores(loss, settings), BASELINE: Scores(loss, settings)}
     for i in range(len(tiles)):
@@ -149,15 +149,15 @@ def make_model(settings: MyTaskSettings, registry: Registry, inputs: ChannelStat
     return Scaled(network, (inputs.mean.tolist(), inputs.std.tolist()), output_scale(inputs, labels, settings))
 
 
-def load_model(run: Run, settings: MyTaskSettings, registry: Registry) -> tuple[Scaled, torch.device]:
-    """Return best.pt as a model in eval mode, every tensor matched, and its device."""
+def load_model(run: Run, settings: MyTaskSettings, registry: Registry, scope: str) -> tuple[Scaled, torch.device]:
+    """Return best.pt in eval mode, every tensor matched, in the precision of ``scope``; and its device."""
 
     def build(trained: Trained[MyTaskSettings]) -> Scaled:
         bands, outputs = len(run.info()["bands"]), len(run.info()["baseline"])
         zeros = ([0.0] * bands, [0.0] * bands), ([0.0] * outputs, [0.0] * outputs)
         return Scaled(make_network(trained.settings, registry, bands), *zeros)
 
-    return load_trained(run, settings, build)
+    return load_trained(run, settings, build, scope)
 
 
 def predict(model: Any, image: np.ndarray, device: Any) -> np.ndarray:
