@@ -4,7 +4,6 @@ import copy
 import json
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from eozoo.export import export
@@ -55,6 +54,8 @@ def test_weights_packed_for_a_processor_are_not_taken_for_others():
 
 
 def test_onnx_says_what_predict_says_but_for_rounding(tmp_path):
+    import onnxruntime
+
     overrides = ["model.encoder=prithvi_eo_nano", "model.num_convnext_blocks=1", "model.head_width=8"]
     overrides += ["infer.window=36", "infer.stride=30", "train.precision=bf16-mixed", "runtime.device=cpu"]
     settings = load_settings(PrithviSettings, None, overrides)
