@@ -61,6 +61,7 @@ def standardised(model):
     model.standardise.std.fill_(500.0)
 
 
+@pytest.mark.slow
 def test_an_encoder_as_onnx(tmp_path):
     import onnxruntime
 

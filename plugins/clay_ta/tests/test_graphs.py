@@ -36,6 +36,7 @@ def run(prepared, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_onnx_says_what_predict_says(run, tmp_path):
     import onnxruntime
 

@@ -95,6 +95,7 @@ def test_an_ensemble_goes_on_where_it_stopped(world, registry, ensemble, tmp_pat
     assert (path / "member_0" / "current.pt").stat().st_mtime_ns == kept
 
 
+@pytest.mark.slow
 def test_members_in_processes_are_the_same_networks(world, registry, ensemble, tmp_path):
     task, run = make(world, registry, tmp_path / "two", "train.members=2", "runtime.member_processes=2")
     task.train(run)

@@ -53,6 +53,7 @@ def test_weights_packed_for_a_processor_are_not_taken_for_others():
         dequantised(layer)
 
 
+@pytest.mark.slow
 def test_onnx_says_what_predict_says_but_for_rounding(tmp_path):
     import onnxruntime
 
