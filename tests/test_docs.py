@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from stranger import Stranger
+from warm import Warm, can_run
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
@@ -32,11 +33,19 @@ def commands(body):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def warm():
+    warm = Warm()
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="module")
+def demo(warm, tmp_path_factory):
     """What ``make demo`` leaves behind, made by a much shorter training."""
     folder = tmp_path_factory.mktemp("docs")
     short = "--set train.epochs=1 --set model.options.width=8 --set runtime.tensorboard=false"
-    assert "done in" in run(f"eozoo demo gedi_sparse --out demo {short}", folder)
+    code, printed = warm.run(f"eozoo demo gedi_sparse --out demo {short}", folder)
+    assert code == 0, printed
     return folder
 
 
@@ -49,16 +58,16 @@ def run(command, folder):
     return done.stdout
 
 
-def test_readme(demo):
+def test_readme(demo, warm):
     for kind, body in blocks(ROOT / "README.md"):
         if kind == "python":
             (demo / "block.py").write_text(body)
-            printed = run(f"{sys.executable} block.py", demo)
+            printed = warm.run("python block.py", demo)[1]
             expected = "".join(f"{line.split('# ')[1]}\n" for line in body.splitlines() if line.startswith("print("))
             assert CHECKER.check_output(expected, printed, LOOSE), printed
             continue
         for command, expected in commands(body):
-            printed = run(command, demo)
+            printed = warm.run(command, demo)[1] if can_run(command) else run(command, demo)
             assert CHECKER.check_output(expected, printed, LOOSE), f"$ {command}\n{printed}\nexpected:\n{expected}"
 
 
@@ -73,6 +82,7 @@ def run_here(command, folder):
         return CliRunner().invoke(main, words[1:], catch_exceptions=False).output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["export.md", "mix_and_match.md"])
 def test_pages_that_go_on_from_the_demo(demo, page):
     for kind, body in blocks(ROOT / "docs" / page):
@@ -102,9 +112,15 @@ def repository():
     return {p for p in parts if p.is_file() and "__pycache__" not in p.parts}
 
 
-def test_the_plugin_guide(tmp_path):
+@pytest.fixture
+def stranger(tmp_path):
+    with contextlib.closing(Stranger(tmp_path)) as stranger:
+        yield stranger
+
+
+def test_the_plugin_guide(stranger, tmp_path):
     """Every block, in order, on the machine of somebody who has nothing but an installed eozoo."""
-    stranger, before = Stranger(tmp_path), repository()
+    before = repository()
     for kind, body in blocks(ROOT / "docs" / "write_a_plugin.md"):
         if kind == "python":
             (tmp_path / "block.py").write_text(body)

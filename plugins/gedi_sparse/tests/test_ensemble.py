@@ -95,6 +95,7 @@ def test_an_ensemble_goes_on_where_it_stopped(world, registry, ensemble, tmp_pat
     assert (path / "member_0" / "current.pt").stat().st_mtime_ns == kept
 
 
+@pytest.mark.slow
 def test_members_in_processes_are_the_same_networks(world, registry, ensemble, tmp_path, monkeypatch):
     for name in ("eozoo", "numpy", "torch", "json"):  # a file of this name in the current folder is not code to run
         (tmp_path / f"{name}.py").write_text("raise ImportError('from the current folder')")

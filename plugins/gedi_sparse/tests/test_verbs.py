@@ -285,12 +285,14 @@ def test_a_raster_of_other_bands_is_refused_before_any_map_is_begun(run, made, t
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 def test_export_is_what_predict_says(run, tmp_path):
     for kind, file in (("torch-export", "net.pt2"), ("safetensors", "net.safetensors")):
         output = eozoo("export", "gedi_sparse", "--run", run, "--format", kind, "--output", tmp_path / file)
         assert output.startswith("image float32 (batch, 14, height, width) -> mean [m], std [m]; largest difference")
 
 
+@pytest.mark.slow
 def test_an_exported_onnx_file_needs_onnxruntime_only(run, tmp_path):
     import onnxruntime
 

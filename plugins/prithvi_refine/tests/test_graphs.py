@@ -4,7 +4,6 @@ import copy
 import json
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from eozoo.export import export
@@ -54,7 +53,10 @@ def test_weights_packed_for_a_processor_are_not_taken_for_others():
         dequantised(layer)
 
 
+@pytest.mark.slow
 def test_onnx_says_what_predict_says_but_for_rounding(tmp_path, monkeypatch):
+    import onnxruntime
+
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     overrides = ["model.encoder=prithvi_eo_nano", "model.num_convnext_blocks=1", "model.head_width=8"]
     overrides += ["infer.window=36", "infer.stride=30", "train.precision=bf16-mixed", "runtime.device=cpu"]

@@ -19,7 +19,6 @@ from eozoo_prithvi_refine.settings import PrithviSettings
 from eozoo_prithvi_refine.task import PrithviRefine
 from eozoo_prithvi_refine.tile_files import read_npz, read_sidecar, tile_arrays, write_npz
 from eozoo_prithvi_refine.training import Adversary, train
-from lightning_fabric import Fabric
 
 SMALL = (
     "model.encoder=prithvi_eo_nano",
@@ -145,6 +144,8 @@ def test_another_run_goes_on_from_a_checkpoint_with_its_base(trained, world, tmp
 @pytest.mark.parametrize("published", [False, True])
 def test_a_start_that_is_repeated_begins_with_the_same_weights(world, tmp_path, published):
     """Killed before the first checkpoint: the base is in the run, the blocks that are trained are not."""
+    from lightning_fabric import Fabric
+
     torch.manual_seed(3)
     torch.save(build_encoder("prithvi_eo_nano").state_dict(), tmp_path / "w.pt")
     overrides = ["model.unfreeze_last_n_blocks=1", *([f"model.weights={tmp_path / 'w.pt'}"] if published else [])]
