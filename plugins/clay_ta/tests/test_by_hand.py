@@ -1,4 +1,4 @@
-"""``predict`` against numbers worked out on paper: units, z-scores, the Kelvin offset; no other code of ours is asked."""
+"""``predict`` against numbers worked out on paper: units, z-scores, the Kelvin offset; our own code is not asked."""
 
 import numpy as np
 import pytest
