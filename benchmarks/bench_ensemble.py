@@ -43,7 +43,7 @@ def measure(height: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder, registry = Path(name), Registry.discover()
-        sets = ["model.options.width=8", f"train.members={MEMBERS}", "runtime.device=cpu", "infer.quicklook=false"]
+        sets = ["model.options.width=8", f"train.members={MEMBERS}", "runtime.device=cpu", "infer.picture=false"]
         run = Run.create(folder / "run", "gedi_sparse", load_settings(GediSettings, None, sets))
         _write_members(run, registry)
         place = rasterio.Affine(10, 0, 5e5, 0, -10, 2e6)

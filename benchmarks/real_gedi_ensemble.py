@@ -19,7 +19,7 @@ from eozoo_gedi_sparse.calibration import FEWEST_PATCHES, Collected, judge
 from eozoo_gedi_sparse.data import SparseTiles
 from eozoo_gedi_sparse.ensemble import combine, load_draws
 from eozoo_gedi_sparse.label_predictions import collect
-from eozoo_gedi_sparse.pairs import find_pairs
+from eozoo_gedi_sparse.pairs import find_pairs, folders
 from eozoo_gedi_sparse.settings import GediSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +32,7 @@ def collect_run(path: Path, registry: Registry) -> Collected:
     one = run.settings.train.model_copy(update={"members": 1})
     settings = run.settings.model_copy(update={"train": one})
     draws, loss, device = load_draws(run, settings, registry, settings.eval.draws)
-    found = find_pairs(settings.runtime.input_dir, settings.runtime.label_dir, "test", settings.data)
+    found = find_pairs(*folders(settings), "test", settings.data)
     return collect(draws, loss, device, SparseTiles(found, settings.data), None)[0]
 
 

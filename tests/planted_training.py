@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from eozoo_core import Run, Sample, ZooError
+from eozoo_core import Plan, Run, Sample, ZooError
 from pydantic import ConfigDict, Field, field_serializer
 from toy import Toy, ToyModel, ToySettings
 
@@ -176,6 +176,14 @@ class LosesItsHead(Toy):
 
         with patch.object(steps, "pooled_step", both):
             super().train(run)
+
+
+@caught(plan_tells_the_steps=r"plan\(\) tells 4 steps in all with train.epochs=2, train.steps=1; training takes 1:")
+class PlansAllEpochs(Toy):
+    def plan(self, run):
+        train = self.settings.train
+        per_epoch = len(self._read("train")) // train.batch_size
+        return Plan({}, 1, 1, per_epoch, per_epoch * train.epochs, None)
 
 
 # -- scored ---------------------------------------------------------------------------------------------------------

@@ -6,8 +6,6 @@ import os
 import sys
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 import toy
@@ -112,6 +110,9 @@ def test_torch_export_predicts_the_same_without_eozoo(trained, export):
 
 
 def test_onnx_predicts_the_same_with_onnxruntime_alone(trained, export):
+    import onnx
+    import onnxruntime
+
     output, file = export("onnx")
     assert output.startswith(SUMMARY)
     session = onnxruntime.InferenceSession(file)

@@ -1,22 +1,48 @@
 """Learning-rate schedules against hand-worked values and against torch's own."""
 
-from types import SimpleNamespace
-
 import pytest
+from eozoo_core import TrainSettings
+from eozoo_core.checking import Findings, judge_schedule
 from eozoo_core.errors import ZooError
-from eozoo_core.train.schedule import constant, cosine, make_schedule, multistep, triangular2, with_warmup
+from eozoo_core.settings import ScheduleSettings
+from eozoo_core.train.schedule import (
+    constant,
+    cosine,
+    linear,
+    make_schedule,
+    make_scheduler,
+    multistep,
+    plan_steps,
+    triangular2,
+    with_warmup,
+)
+from eozoo_core.train.timetable import Timetable
 from hypothesis import given
 from hypothesis import strategies as st
 
 
-def chosen(name, **changes):
-    fields = {"warmup_steps": 0, "milestones": (), "gamma": 0.1, "max_learning_rate": 0.1, "half_cycle_epochs": 2.0}
-    return SimpleNamespace(name=name, **(fields | changes))
+def chosen(name, rate=1.0, **changes):
+    return TrainSettings(epochs=1000, learning_rate=rate, schedule=ScheduleSettings(name=name, **changes))
+
+
+def rates(train, total, per_epoch=1000):
+    """The learning rate of every step of a run, and of the one after it."""
+    schedule = make_scheduler([], train.model_copy(update={"steps": total}), per_epoch)
+    found = []
+    for step in range(total + 1):
+        schedule.apply(step)
+        found.append(schedule.lr)
+    return found
 
 
 def test_cosine_by_hand():
     schedule = cosine(4)
     assert [schedule(s) for s in range(6)] == pytest.approx([1, 0.8535534, 0.5, 0.1464466, 0, 0])
+
+
+def test_linear_by_hand():
+    schedule = linear(4)
+    assert [schedule(s) for s in range(6)] == [1, 0.75, 0.5, 0.25, 0, 0]
 
 
 def test_warmup_by_hand():
@@ -61,38 +87,125 @@ def test_triangular2_equals_torch():
         cyclic.step()
 
 
-@given(st.integers(1, 500), st.integers(0, 499), st.sampled_from(["constant", "cosine", "multistep", "triangular2"]))
-def test_factors_stay_positive_and_bounded(total, warmup, name):
-    warmup = 0 if name == "triangular2" else min(warmup, total - 1)
-    schedule = make_schedule(chosen(name, warmup_steps=warmup, milestones=(warmup + 5,)), 0.01, total, 10.5)
-    factors = [schedule(s) for s in range(total)]
-    assert min(factors) > 0  # every step learns
-    assert max(factors) <= (10 if name == "triangular2" else 1) + 1e-9
-    assert factors == [schedule(s) for s in range(total)]  # no state
-
-
-def test_from_settings():
-    assert make_schedule(chosen("multistep", milestones=(6,), warmup_steps=2), 1, 10, 5)(5) == 1
-    assert make_schedule(chosen("multistep", milestones=(6,), warmup_steps=2), 1, 10, 5)(6) == pytest.approx(0.1)
-    assert make_schedule(chosen("triangular2"), 1e-3, 100, 3.9)(7) * 1e-3 == pytest.approx(0.1)  # int(2 x 3.9) = 7
-    assert make_schedule(chosen("triangular2"), 1e-3, 100, 0.2)(1) * 1e-3 == pytest.approx(0.1)  # guarded
+HALF, THIRDS = 0.5**0.5, (0.75, 0.25)  # cosines of 45, and (1 + cos) / 2 of 60 and 120 degrees
 
 
 @pytest.mark.parametrize(
-    ("settings", "word"),
+    ("settings", "total", "expected"),
     [
-        (chosen("cosin"), "cosine"),
-        (chosen("multistep"), "milestones"),
-        (chosen("multistep", milestones=(5, 3)), "milestones"),
-        (chosen("triangular2", warmup_steps=5), "warmup_steps"),
-        (chosen("triangular2", max_learning_rate=1e-9), "peak"),
+        (chosen("constant", 2.0), 3, [2, 2, 2, 2]),
+        (chosen("constant", warmup_steps=2), 10, [0.5] + [1] * 10),
+        (chosen("constant", hold_steps=50), 3, [1] * 4),  # it holds anyway
+        (chosen("cosine", 2.0), 4, [2, 1 + HALF, 1, 1 - HALF, 0]),
+        (chosen("cosine", warmup_steps=1), 5, [1, 1, 0.5 + HALF / 2, 0.5, 0.5 - HALF / 2, 0]),
+        (chosen("cosine", warmup_steps=2, hold_steps=5), 10, [0.5, 1, 1, 1, 1, 1, 1, 1, *THIRDS, 0]),
+        (chosen("linear", 2.0), 4, [2, 1.5, 1, 0.5, 0]),
+        (chosen("linear", warmup_steps=2, hold_steps=4), 10, [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]),
+        (chosen("linear", hold_steps=2), 3, [1, 1, 1, 0]),  # one step to fall in: the last has the full rate
+        (chosen("multistep", milestones=(3, 5)), 6, [1, 1, 1, 0.1, 0.1, 0.01, 0.01]),
+        (chosen("multistep", milestones=(4,), gamma=0.5, warmup_steps=2), 10, [0.5, 1, 1, 1] + [0.5] * 7),
+        (chosen("triangular2", max_learning_rate=5.0, half_cycle_epochs=0.5), 8, [1, 3, 5, 3, 1, 2, 3, 2, 1]),
     ],
 )
-def test_impossible_settings_say_which_field(settings, word):
-    with pytest.raises(ZooError, match=word):
-        make_schedule(settings, 1e-3, 100, 10)
+def test_rates_of_a_run_by_hand(settings, total, expected):
+    assert rates(settings, total, per_epoch=4) == pytest.approx(expected, abs=1e-15)
 
 
-def test_warmup_takes_at_most_a_fifth_of_a_short_run():
-    factor = make_schedule(chosen("cosine", warmup_steps=100), 1, 10, 5)
-    assert [factor(step) for step in (0, 1, 2)] == pytest.approx([0.5, 1.0, 1.0])
+NAMES = ("constant", "cosine", "linear", "multistep", "triangular2")
+
+
+@st.composite
+def runs(draw):
+    """Legal settings of a run of at most 500 steps, and its timetable."""
+    name, batches = draw(st.sampled_from(NAMES)), draw(st.integers(1, 100))
+    ends = {"steps": draw(st.integers(1, 500)), "epochs": draw(st.sampled_from([None, 1, 2, 3, 1000]))}
+    train = TrainSettings(accumulate=draw(st.integers(1, 3)), learning_rate=0.01, **ends)
+    times = Timetable(batches, train)
+    assert times.total == min(train.steps, (train.epochs or 10**9) * -(-batches // train.accumulate))
+    changes = {"milestones": (times.total // 2 + 1, times.total + 3)}
+    if name != "triangular2":
+        changes["warmup_steps"] = draw(st.integers(0, 1000))
+    if name in ("cosine", "linear"):
+        warmup = min(changes["warmup_steps"], times.total // 5)
+        changes["hold_steps"] = draw(st.integers(0, times.total - warmup - 1))
+    return train.model_copy(update={"schedule": ScheduleSettings(name=name, **changes)}), times
+
+
+@given(runs())
+def test_every_step_learns_and_the_run_ends_where_it_should(run):
+    train, times = run
+    schedule = make_schedule(train, times)
+    factors = [schedule(step) for step in range(times.total + 2)]
+    during, after = factors[:-2], factors[-2:]
+    assert min(during) > 0
+    highest = 10 if train.schedule.name == "triangular2" else 1  # the peak is 0.1 on a base of 0.01
+    assert max(factors) <= highest + 1e-9
+    assert factors == [schedule(step) for step in range(times.total + 2)]  # no state
+    rising = next((step for step, factor in enumerate(during) if factor == 1), 0)
+    if train.schedule.name != "triangular2":
+        assert rising <= max(0, times.total // 5 - 1)  # the last step of the warm-up has the full rate
+        assert all(later <= earlier for earlier, later in zip(factors[rising:], factors[rising + 1 :]))
+    if train.schedule.name in ("cosine", "linear"):
+        assert after == [0, 0]
+        assert during.count(1) >= train.schedule.hold_steps
+    if train.schedule.name == "constant":
+        assert after == [1, 1]
+
+
+def test_half_cycles_are_whole_steps():
+    times = Timetable(39, chosen("triangular2", 1e-3, half_cycle_epochs=0.2))  # 7.8 steps
+    assert make_schedule(chosen("triangular2", 1e-3, half_cycle_epochs=0.2), times)(7) * 1e-3 == pytest.approx(0.1)
+    few = chosen("triangular2", 1e-3, half_cycle_epochs=0.2)
+    assert make_schedule(few, Timetable(1, few))(1) * 1e-3 == pytest.approx(0.1)  # none would be a division by zero
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        (chosen("multistep"), "milestones"),
+        (chosen("multistep", milestones=(5, 3)), "milestones"),
+        (chosen("multistep", milestones=(5,), hold_steps=1), "hold_steps"),
+        (chosen("triangular2", warmup_steps=5), "warmup_steps"),
+        (chosen("triangular2", hold_steps=5), "hold_steps"),
+        (chosen("triangular2", max_learning_rate=1e-9), "peak"),
+        (chosen("cosine", hold_steps=100), "hold_steps 100"),
+        (chosen("linear", warmup_steps=20, hold_steps=80), "hold_steps 80"),
+    ],
+)
+def test_an_impossible_schedule_is_an_error_before_training(settings, field):
+    """Of 100 steps: 400 samples in batches of 4."""
+    settings = settings.model_copy(update={"steps": 100, "batch_size": 4})
+    with pytest.raises(ZooError, match=field):
+        plan_steps(settings, 400)
+    with pytest.raises(ZooError, match=field):
+        make_scheduler([], settings, 100)
+    judge_schedule(findings := Findings(), settings, 400)
+    assert [(f.level, f.subject) for f in findings.found] == [("error", "schedule")]
+    assert field in findings.found[0].measured
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "per_epoch", "total"),
+    [
+        (64, {"epochs": 3}, 8, 24),
+        (71, {"epochs": 3}, 8, 24),  # the smaller batch is left out
+        (5, {"epochs": 3}, 1, 3),  # unless it is the only one
+        (64, {"epochs": 3, "steps": 10}, 8, 10),
+        (64, {"epochs": 3, "steps": 100}, 8, 24),
+        (64, {"epochs": None, "steps": 100}, 8, 100),
+        (64, {"epochs": 3, "accumulate": 3}, 3, 9),
+    ],
+)
+def test_planned_and_checked_steps(samples, options, per_epoch, total):
+    train = TrainSettings(batch_size=8, schedule=ScheduleSettings(warmup_steps=50), **options)
+    times = plan_steps(train, samples)
+    assert (times.per_epoch, times.total) == (per_epoch, total)
+    judge_schedule(findings := Findings(), train, samples)
+    numbers = {"total_steps": total, "steps_per_epoch": per_epoch, "warmup_steps": min(50, total // 5)}
+    assert [(f.level, f.numbers) for f in findings.found] == [("ok", numbers)]
+
+
+def test_steps_that_nobody_counted():
+    judge_schedule(findings := Findings(), TrainSettings(), None)
+    judge_schedule(findings, TrainSettings(), 0)  # no samples: a finding of its own says so
+    assert [f.level for f in findings.found] == ["unknown"]

@@ -100,7 +100,7 @@ class Toy(Task):
         from eozoo_core.train.launch import all_reduce_sums, launch
         from eozoo_core.train.loading import Loader, share_of
         from eozoo_core.train.optimizer import make_optimizer
-        from eozoo_core.train.schedule import Schedule
+        from eozoo_core.train.schedule import make_scheduler
         from eozoo_core.train.step import pooled_step
 
         fabric = launch(run)
@@ -109,6 +109,7 @@ class Toy(Task):
         run.check_data([Path(self.settings.runtime.data_dir) / "train.npy"], Path(self.settings.runtime.data_dir))
         model = self._model()
         model, optimizer = fabric.setup(model, make_optimizer(model.parameters(), settings))
+        batches = Loader(rows, settings, self.settings.runtime, fabric, collate)
 
         def loss_sum(batch):
             labelled = batch["y"].isfinite()
@@ -126,19 +127,18 @@ class Toy(Task):
             {
                 "model": model,
                 "optimizer": optimizer,
-                "scheduler": Schedule([optimizer], lambda s: settings.learning_rate),
+                "scheduler": make_scheduler([optimizer], settings, len(batches)),
             },
-            Loader(rows, settings, self.settings.runtime, fabric, collate),
+            batches,
             lambda micro, step: pooled_step(fabric, model, optimizer, settings, micro, loss_sum),
             validate,
         )
 
     def predictor(self, run):
         import torch
-        from eozoo_core.run.checkpoint import load_module
+        from eozoo_core.task.load import load_trained
 
-        model = self._model().eval()
-        load_module(model, run.load("best")["model"], run.file("best"))
+        model, _ = load_trained(run, self.settings, lambda _: self._model(), "infer", "cpu")
 
         def predict(batch):
             with torch.no_grad():

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eozoo_core.train.precision import resolve_precision
+
 if TYPE_CHECKING:
     import torch
 
@@ -73,13 +75,17 @@ def step_memory(
     states = {"adam": 2, "adamw": 2, "sgd": 1 if train.momentum else 0}[train.optimizer]
     # An update holds a copy or two: of one parameter after the other on a CPU, of all together on a GPU.
     update = gradients + 2 * (max(map(_bytes, trained), default=0) if device == "cpu" else gradients)
-    step = max(follow(networks, work, train.precision, train.accumulate > 1)[0], update)
-    heap = round(_CPU_LIBRARIES[train.precision] + _CPU_HEAP * step) if device == "cpu" else 0
+    # What is set is followed on any machine; only "auto" is asked of this one.
+    precision = resolve_precision("auto", device) if train.precision == "auto" else train.precision
+    step = max(follow(networks, work, precision, train.accumulate > 1)[0], update)
+    heap = round(_CPU_LIBRARIES[precision] + _CPU_HEAP * step) if device == "cpu" else 0
     return StepMemory(weights, states * gradients, step, heap)
 
 
-def predict_memory(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], train: TrainSettings) -> StepMemory:
-    """Return the memory of a step of one model on a CPU whose loss is small beside it.
+def predict_memory(
+    model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], train: TrainSettings, device: str = "cpu"
+) -> StepMemory:
+    """Return the memory of a step of one model whose loss is small beside it. ``device``: see ``step_memory``.
 
     ``inputs``: example arguments of the right shapes and types on any device; their values are not read.
     """
@@ -91,7 +97,7 @@ def predict_memory(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], tra
         outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
         sum(y.float().sum() for y in outputs if y is not None and y.requires_grad).backward()
 
-    return step_memory([model], work, train)
+    return step_memory([model], work, train, device)
 
 
 def follow(

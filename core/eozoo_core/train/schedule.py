@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.errors import ZooError
 from eozoo_core.train.timetable import Timetable
 
 if TYPE_CHECKING:
@@ -35,6 +35,13 @@ def cosine(total_steps: int) -> Factor:
     if total_steps < 1:
         raise ZooError(f"schedule 'cosine' over {total_steps} steps: training must have at least 1 step")
     return lambda step: 0.5 * (1 + math.cos(math.pi * min(step, total_steps) / total_steps))
+
+
+def linear(total_steps: int) -> Factor:
+    """A straight line from 1 at step 0 to 0 at ``total_steps``, and 0 after it; the last step taken is above 0."""
+    if total_steps < 1:
+        raise ZooError(f"schedule 'linear' over {total_steps} steps: training must have at least 1 step")
+    return lambda step: 1 - min(step, total_steps) / total_steps
 
 
 def multistep(milestones: Sequence[int], gamma: float) -> Factor:
@@ -77,27 +84,53 @@ def with_warmup(schedule: Factor, warmup_steps: int) -> Factor:
     )
 
 
-def make_schedule(settings: ScheduleSettings, base_rate: float, total_steps: int, steps_per_epoch: float) -> Factor:
-    """Return the schedule that ``settings`` asks for, as a factor on ``base_rate`` by optimiser step.
+def warmup_of(settings: ScheduleSettings, total_steps: int) -> int:
+    """Return the steps of warm-up in a run of ``total_steps``: those asked for, at most a fifth of the run."""
+    return min(settings.warmup_steps, total_steps // 5)
 
-    ``total_steps``: optimiser steps of the whole run, warm-up included; ``steps_per_epoch`` turns the half cycle of
-    triangular2 from epochs into steps (rounded down, at least 1). Milestones count from the beginning of the run.
-    Raises ZooError where the numbers do not go together.
+
+def make_schedule(train: TrainSettings, times: Timetable) -> Factor:
+    """Return the schedule that ``train.schedule`` asks for, as a factor on ``train.learning_rate`` by optimiser step.
+
+    Cosine and linear reach 0 at ``times.total``; milestones count from the beginning of the run; the half cycle of
+    triangular2 is rounded down to steps, at least 1. Raises ZooError where the numbers do not go together.
     """
-    warmup = settings.warmup_steps
+    settings, warmup = train.schedule, warmup_of(train.schedule, times.total)
     if settings.name == "triangular2":
-        if warmup:
+        if settings.warmup_steps:
             raise ZooError("train.schedule.warmup_steps: 'triangular2' begins at its lowest rate; leave warm-up at 0")
-        return triangular2(base_rate, settings.max_learning_rate, int(settings.half_cycle_epochs * steps_per_epoch))
-    warmup = min(warmup, total_steps // 5)  # so that a default meant for long runs does not fill a short one
+        _no_hold(settings)
+        half_cycle = int(settings.half_cycle_epochs * times.per_epoch)
+        return triangular2(train.learning_rate, settings.max_learning_rate, half_cycle)
+    if settings.name == "multistep":
+        _no_hold(settings)
+        return with_warmup(multistep([m - warmup for m in settings.milestones], settings.gamma), warmup)
     if settings.name == "constant":
         return with_warmup(constant, warmup)
-    if settings.name == "cosine":
-        return with_warmup(cosine(total_steps - warmup), warmup)
-    if settings.name == "multistep":
-        return with_warmup(multistep([m - warmup for m in settings.milestones], settings.gamma), warmup)
-    known = ["constant", "cosine", "multistep", "triangular2"]
-    raise ZooError(f"train.schedule.name {settings.name!r} is unknown.{did_you_mean(settings.name, known)}")
+    falling = times.total - warmup - settings.hold_steps
+    if falling < 1:
+        raise ZooError(
+            f"train.schedule.hold_steps {settings.hold_steps}: with {warmup} steps of warm-up no step is left to fall "
+            f"in, of {times.total} in the whole run; set it below {times.total - warmup}, or train longer"
+        )
+    fall = {"cosine": cosine, "linear": linear}[settings.name](falling)
+    return with_warmup(lambda step: fall(max(0, step - settings.hold_steps)), warmup)
+
+
+def _no_hold(settings: ScheduleSettings) -> None:
+    if settings.hold_steps:
+        raise ZooError(f"train.schedule.hold_steps: is for cosine and linear; with {settings.name!r} leave it at 0")
+
+
+def plan_steps(train: TrainSettings, samples: int) -> Timetable:
+    """Return the timetable of a training on ``samples`` samples, before there are any batches.
+
+    The last, smaller batch of an epoch is left out, unless it is the only one, as in ``loading.Loader``. Raises
+    ZooError where ``train.schedule`` does not fit this run. ``--dry-run`` and ``check`` ask here.
+    """
+    times = Timetable(max(1, samples // train.batch_size), train)
+    make_schedule(train, times)
+    return times
 
 
 class Schedule:
@@ -129,6 +162,5 @@ def make_scheduler(
     optimizers: Iterable[torch.optim.Optimizer], train: TrainSettings, batches_per_epoch: int
 ) -> Schedule:
     """Build the Schedule that ``train.schedule`` asks for; see `make_schedule`."""
-    times = Timetable(batches_per_epoch, train)
-    factor = make_schedule(train.schedule, train.learning_rate, times.total, times.per_epoch)
+    factor = make_schedule(train, Timetable(batches_per_epoch, train))
     return Schedule(optimizers, lambda step: train.learning_rate * factor(step))

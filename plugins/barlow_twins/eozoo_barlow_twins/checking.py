@@ -16,7 +16,7 @@ from eozoo_core.raster.tiles import Window
 
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.splits import SPLITS, split_map
-from eozoo_barlow_twins.tile_overlap import judge_ground
+from eozoo_barlow_twins.tile_overlap import judge_tiles
 from eozoo_barlow_twins.tiles import Tile, processed
 
 if TYPE_CHECKING:
@@ -31,11 +31,14 @@ _RANGE = channel("", "reflectance x 10000")
 
 def check_tiles(
     base: str, data: PixelData, bands: tuple[str, ...] | None, labels: Labels | None, findings: Findings
-) -> None:
-    """Describe the tiles to ``eozoo_core.checking``; see ``Task.check``. ``labels`` None: training needs none."""
+) -> int | None:
+    """Describe the tiles to ``eozoo_core.checking``; see ``Task.check``. ``labels`` None: training needs none.
+
+    Returns the number of training pixels, None where not all pixels were read.
+    """
     tiles = _open(processed(base, data.dataset), data, findings)
     if not tiles:
-        return
+        return 0
     names = bands or data.bands or tiles[0].band_names
     parts = []
     for tile in tiles[:: max(1, len(tiles) // findings.samples) if findings.samples else 1]:
@@ -44,7 +47,7 @@ def check_tiles(
             part.split, part.clear  # noqa: B018 - raise for what training would
             parts.append(part)
     if not parts:
-        return
+        return 0
     splits = [s for s in (_split(name, parts) for name in SPLITS) if len(s)]
     label = None if labels is None else Classes(dict(zip(class_values(labels), class_names(labels), strict=True)))
     remedies = {
@@ -56,8 +59,14 @@ def check_tiles(
     _judge_pixels(parts, data, findings)
     _judge_statistics(parts, findings)
     _judge_offset(parts, names, findings)
-    judge_ground(tiles, data, findings)
+    judge_tiles(tiles, data, findings)
     findings.picture(str(parts[0].tile.path), lambda: _panels(parts[0], names, label))
+    if len(parts) < len(tiles) or any(part.seen != "whole" for part in parts):
+        return None
+    try:
+        return sum(part.training for part in parts)
+    except ZooError:  # said where the labels were read
+        return 0
 
 
 def tell_probes(base: str, data: PixelData, labels: Labels, findings: Findings) -> None:
@@ -120,6 +129,12 @@ class _Part:
         return np.where(self.usable, codes[layer], np.float32(np.nan))
 
     @property
+    def training(self) -> int:
+        """How many pixels of it are trained on; with labels those that have one."""
+        found = (self.split == SPLITS["train"]) & self.usable
+        return int((found if self.labels is None else found & np.isfinite(self.layer())).sum())
+
+    @property
     def seen(self) -> str:
         h, w = self.tile.shape[1:3]
         whole = (self.window.height, self.window.width) == (h, w)
@@ -129,7 +144,7 @@ class _Part:
 def _open(folder: Path, data: PixelData, findings: Findings) -> list[Tile]:
     """Open what can be opened; a tile that cannot be used is an error finding."""
     if not folder.is_dir():
-        raise ZooError(f"{folder}: no such folder; check runtime.base_path and data.dataset")
+        raise ZooError(f"{folder}: no such folder; check runtime.data_dir and data.dataset")
     found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     wanted = list(dict.fromkeys(data.tiles)) if data.tiles is not None else found
     tiles = []

@@ -14,7 +14,8 @@ from eozoo_barlow_twins.encoders import EncoderInfo, build_encoder, create, pred
 from eozoo_barlow_twins.plugin import TWINS_SLOTS
 from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import BarlowSettings
-from eozoo_barlow_twins.training import open_pixels, optimizer_for, rate_at, step_bytes
+from eozoo_barlow_twins.tile_overlap import require_separate_tiles
+from eozoo_barlow_twins.training import open_pixels, optimizer_for, step_bytes
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
@@ -35,8 +36,7 @@ class BarlowTwinsTask(Preparation, Task):
         """Pre-train; then fit the false colours, and map ``runtime.test_tile_path`` where it is given."""
         from eozoo_core.train.fit import fit
         from eozoo_core.train.launch import launch
-        from eozoo_core.train.schedule import Schedule
-        from eozoo_core.train.timetable import Timetable
+        from eozoo_core.train.schedule import make_scheduler
 
         from eozoo_barlow_twins.batches import PixelBatches, PixelIndex
         from eozoo_barlow_twins.splits import TRAIN
@@ -49,8 +49,9 @@ class BarlowTwinsTask(Preparation, Task):
 
             Tile(Path(s.runtime.test_tile_path))  # a wrong path is found now, not after the training
         fabric = launch(run)
-        pixels = open_pixels(s.runtime.base_path, s.data)
-        run.check_data([f for t in pixels.tiles for f in t.files], Path(s.runtime.base_path))
+        pixels = open_pixels(s.runtime.data_dir, s.data)
+        require_separate_tiles(pixels.tiles, s.data)
+        run.check_data([f for t in pixels.tiles for f in t.files], Path(s.runtime.data_dir))
         info = encoder_info(self.settings, pixels)
         info.note(run)
         note_area(run, (tile.grid for tile in pixels.tiles))
@@ -61,7 +62,7 @@ class BarlowTwinsTask(Preparation, Task):
         model, optimizer = fabric.setup(model, optimizer_for(model, s.train))
         index = PixelIndex(pixels.tiles, s.data, TRAIN)
         batches = PixelBatches(view_maker(index, pixels, s, s.data.augment), s.train.batch_size, fabric, s.runtime)
-        schedule = Schedule([optimizer], rate_at(s.train, Timetable(len(batches), s.train).total))
+        schedule = make_scheduler([optimizer], s.train, len(batches))
         steps = TwinSteps(run, fabric, model, optimizer, loss)
         validate = validation(run, fabric, model, loss, pixels, steps.watch)
         fit(
@@ -107,31 +108,31 @@ class BarlowTwinsTask(Preparation, Task):
 
     def check(self, findings: Findings) -> None:
         """Tiles, masks, digital numbers, statistics, and what splits share."""
+        from eozoo_core.checking import judge_schedule
+
         from eozoo_barlow_twins.checking import check_tiles, tell_probes
 
         s = self.settings
-        check_tiles(s.runtime.base_path, s.data, None, None, findings)
-        tell_probes(s.runtime.base_path, s.data, s.eval.labels, findings)
+        judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, s.data, None, None, findings))
+        tell_probes(s.runtime.data_dir, s.data, s.eval.labels, findings)
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""
-        from eozoo_core.train.timetable import Timetable
+        from eozoo_core.train.schedule import plan_steps
 
         from eozoo_barlow_twins.batches import PixelIndex
         from eozoo_barlow_twins.splits import SPLITS
         from eozoo_barlow_twins.twins import encoder_info, make_twins
 
         s = self.settings
-        pixels = open_pixels(s.runtime.base_path, s.data)
+        pixels = open_pixels(s.runtime.data_dir, s.data)
+        require_separate_tiles(pixels.tiles, s.data)
         info = encoder_info(self.settings, pixels)
         model = make_twins(s, self.registry, info, pixels)
         counts = {name: len(PixelIndex(pixels.tiles, s.data, kind)) for name, kind in SPLITS.items()}
         if counts["train"] < 2:
-            raise ZooError(
-                f"{s.runtime.base_path}: no usable training pixel; lower data.min_valid or look at masks.npy"
-            )
-        times = Timetable(max(1, counts["train"] // min(s.train.batch_size, counts["train"])), s.train)
-        rate_at(s.train, times.total)
+            raise ZooError(f"{s.runtime.data_dir}: no usable training pixel; lower data.min_valid or look at masks.npy")
+        times = plan_steps(s.train, counts["train"])
         total = sum(p.numel() for p in model.parameters())
         return Plan(
             {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from eozoo_core import EvalSettings, InferSettings, RuntimeSettings, Settings, TaskSettings, TrainSettings
-from eozoo_core.settings import Named
+from eozoo_core.settings import BY_CONTENT, Alias, Named, ScheduleSettings
 from pydantic import Field, model_validator
 
 from eozoo_barlow_twins.prepare.settings import PixelPrepare
@@ -23,6 +23,9 @@ WORLDCOVER = {
     95: "Mangroves",
     100: "Moss and lichen",
 }
+
+
+_ALIASES = {"runtime.base_path": Alias("runtime.data_dir")}  # the document's name
 
 
 class Projector(Settings):
@@ -59,7 +62,7 @@ class Augment(Settings):
 class PixelData(Settings):
     """Which pixels are seen and how they are divided."""
 
-    dataset: str = Field("sentinel2", description="Folder under BASE/data/ that holds processed/TILE/.")
+    dataset: str = Field("sentinel2", description="Folder under DATA_DIR/data/ that holds processed/TILE/.")
     tiles: tuple[str, ...] | None = Field(None, description="Tiles to use; null = all of the data set.")
     bands: tuple[str, ...] | None = Field(None, description="Bands to use, by name; null = all of the first tile.")
     sample_size: int = Field(16, ge=2, description="Dates in one view.")
@@ -113,25 +116,32 @@ class LabelledData(PixelData, Labels):
     """Pixels with labels. sample_size, min_valid and bands are those of the pre-trained encoder where there is one."""
 
 
-class PixelSchedule(Settings):
-    """Rise, hold, fall."""
-
-    warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear rise from 0.")
-    hold_steps: int = Field(0, ge=0, description="Optimiser steps at the full rate before it falls.")
-    fall: Literal["none", "linear", "cosine"] = Field("cosine", description="How it falls to 0 at the end of the run.")
+_FALLS = {"none": "constant", "linear": "linear", "cosine": "cosine"}
 
 
 class PixelTrain(TrainSettings):
     """Training of pixel encoders."""
 
-    schedule: PixelSchedule = Field(PixelSchedule(), description="Learning-rate schedule.")
+    schedule: ScheduleSettings = Field(ScheduleSettings(name="cosine"), description="Learning-rate schedule.")
     bias_rate: float = Field(1.0, gt=0, description="Learning rate of biases and norms, as a share of the others'.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fall(cls, values: Any) -> Any:
+        """Take the name that ``schedule.name`` had before, in files and runs of then: ``schedule.fall``."""
+        schedule = values.get("schedule") if isinstance(values, dict) else None
+        if not isinstance(schedule, dict) or "fall" not in schedule:
+            return values
+        fall, rest = schedule["fall"], {k: v for k, v in schedule.items() if k != "fall"}
+        if fall not in _FALLS or rest.get("name", "cosine") not in ("cosine", _FALLS[fall]):
+            raise ValueError(f"schedule.fall {fall!r}: leave it out, write schedule.name: {', '.join(_FALLS.values())}")
+        return {**values, "schedule": {**rest, "name": _FALLS[fall]}}
 
 
 class PixelRuntime(RuntimeSettings):
     """Paths and machines."""
 
-    base_path: str = Field(".", description="Folder that holds data/DATASET/processed/TILE/.")
+    data_dir: str = Field(".", description="Folder that holds data/DATASET/processed/TILE/.")
     compile: bool = Field(False, description="Compile the encoder with torch.compile (minutes once, then faster).")
 
 
@@ -192,12 +202,14 @@ class PixelEval(EvalSettings):
 class BarlowSettings(TaskSettings):
     """Settings of the pre-training."""
 
+    aliases: ClassVar = _ALIASES
+
     model: PretrainModel = Field(PretrainModel(), description="What is pre-trained.")
     data: PretrainData = Field(PretrainData(), description="Which pixels are seen.")
     train: PixelTrain = Field(
         PixelTrain(
             epochs=20, batch_size=256, learning_rate=1e-3, weight_decay=1.5e-6, clip_norm=None, clip_value=1.0,
-            schedule=PixelSchedule(warmup_steps=100),
+            schedule=ScheduleSettings(name="cosine", warmup_steps=100),
         ),
         description="How it is trained.",
     )  # fmt: skip
@@ -211,7 +223,9 @@ class LandCoverModel(Settings):
     """A classifier on an encoder."""
 
     pretrained: str | None = Field(
-        None, description="Run directory of 'barlow_twins' (its best.pt); null = encoder at random, trained from here."
+        None,
+        description="Run directory of 'barlow_twins' (its best.pt); null = encoder at random, trained from here.",
+        json_schema_extra=BY_CONTENT,
     )
     backbone: Named | None = Field(
         None, description="Encoder by name; null = that of 'pretrained' (or btfm_transformer without one)."
@@ -231,6 +245,8 @@ class LandCoverModel(Settings):
 
 class LandCoverSettings(TaskSettings):
     """Settings of the land-cover task."""
+
+    aliases: ClassVar = _ALIASES
 
     model: LandCoverModel = Field(LandCoverModel(), description="Encoder and classifier.")
     data: LabelledData = Field(LabelledData(), description="Which pixels are seen, and their labels.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,30 +57,6 @@ def optimizer_for(model: torch.nn.Module, train: PixelTrain) -> torch.optim.Opti
     if vectors:
         optimizer.add_param_group({"params": vectors, "lr_scale": train.bias_rate})
     return optimizer
-
-
-def rate_at(train: PixelTrain, total_steps: int) -> Callable[[int], float]:
-    """Learning rate by optimiser step: linear rise, hold, fall to 0 at ``total_steps``.
-
-    Raises ZooError where rise and hold leave no step to fall in (fall "none" needs none).
-    """
-    s, base = train.schedule, train.learning_rate
-    fall_steps = total_steps - s.warmup_steps - s.hold_steps
-    if s.warmup_steps >= total_steps or (s.fall != "none" and fall_steps < 1):
-        raise ZooError(
-            f"train.schedule: warmup_steps {s.warmup_steps} + hold_steps {s.hold_steps} fill the whole run of "
-            f"{total_steps} optimiser steps; lower them or train longer"
-        )
-
-    def rate(step: int) -> float:
-        if step < s.warmup_steps:
-            return base * (step + 1) / s.warmup_steps
-        done = min(1.0, max(0, step - s.warmup_steps - s.hold_steps) / max(1, fall_steps))
-        if s.fall == "linear":
-            return base * (1 - done)
-        return base * 0.5 * (1 + math.cos(math.pi * done)) if s.fall == "cosine" else base
-
-    return rate
 
 
 def step_bytes(forward: Callable[[], Any], parameters: Iterable[torch.nn.Parameter], scale: float) -> int:

@@ -11,7 +11,8 @@ from eozoo_barlow_twins.prepare.cubes import prepare_cube
 from eozoo_barlow_twins.prepare.settings import CubeSettings
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 from eozoo_barlow_twins.tiles import Tile
-from eozoo_core import Run
+from eozoo_core import Run, ZooError
+from eozoo_core.settings import ScheduleSettings
 from eozoo_core.settings.config import load_settings
 
 ROOT = Path(__file__).parents[3]
@@ -28,7 +29,7 @@ def test_real_cube_from_prepare_to_map(tmp_path):
     assert (tile.counts.min(), tile.counts.max()) == (35, 64)
     codes, counts = np.unique(tile.layer("labels.npy"), return_counts=True)
     assert dict(zip(codes.tolist(), counts.tolist(), strict=True)) == {11: 1401, 13: 835, 60: 107, 99: 1753}
-    values = ["data.dataset=flanders", f"runtime.base_path={tmp_path}", "train.epochs=1", "runtime.tensorboard=false"]
+    values = ["data.dataset=flanders", f"runtime.data_dir={tmp_path}", "train.epochs=1", "runtime.tensorboard=false"]
     values += ["model.backbone={name: btfm_mlp, options: {latent_dim: 16, hidden_dim: 32}}"]
     values += ["train.schedule.warmup_steps=0", "infer.passes=1", "infer.products=[embedding]", "runtime.quiet=true"]
     settings = load_settings(BarlowTwinsTask.Settings, None, values)
@@ -70,6 +71,21 @@ def test_documented_settings_are_accepted():
     home = Path(settings.__file__).parent
     pretrain = load_settings(settings.BarlowSettings, home / "documented.yaml")
     assert pretrain.train.learning_rate == 1e-5
+    assert pretrain.train.schedule == ScheduleSettings(name="linear", warmup_steps=100)
     assert pretrain.model.backbone.options["position"] == "index"
     landcover = load_settings(settings.LandCoverSettings, home / "documented_landcover.yaml")
-    assert landcover.train.schedule.hold_steps == 11000
+    assert landcover.train.schedule == ScheduleSettings(name="cosine", warmup_steps=2000, hold_steps=11000)
+
+
+@pytest.mark.parametrize(("fall", "name"), [("none", "constant"), ("linear", "linear"), ("cosine", "cosine")])
+def test_the_fall_of_earlier_files_is_the_name_of_the_schedule(fall, name, tmp_path):
+    """Files and runs written before the schedule was shared say schedule.fall."""
+    from eozoo_barlow_twins.settings import BarlowSettings
+
+    (tmp_path / "old.yaml").write_text(f"train: {{schedule: {{warmup_steps: 7, hold_steps: 3, fall: {fall}}}}}\n")
+    found = load_settings(BarlowSettings, tmp_path / "old.yaml").train.schedule
+    assert found == ScheduleSettings(name=name, warmup_steps=7, hold_steps=3)
+    assert load_settings(BarlowSettings, None, [f"train.schedule.fall={fall}"]).train.schedule.name == name
+    for wrong in ("train.schedule.fall=slow", "train.schedule.fall=none train.schedule.name=linear"):
+        with pytest.raises(ZooError, match=r"write schedule.name: constant, linear, cosine"):
+            load_settings(BarlowSettings, None, wrong.split())

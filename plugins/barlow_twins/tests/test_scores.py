@@ -17,18 +17,18 @@ from eozoo_barlow_twins.probe import (
     raw_features,
     scores_of,
 )
-from eozoo_barlow_twins.settings import PixelEval, PixelSchedule, PixelTrain
-from eozoo_barlow_twins.training import rate_at
+from eozoo_barlow_twins.settings import PixelEval
 from eozoo_core import Run, ZooError
 from eozoo_core.run.checkpoint import load_checkpoint
 from eozoo_core.settings.config import load_settings, to_dict
-from sklearn.metrics import accuracy_score, f1_score
 
 SMALL = ["runtime.tensorboard=false", "runtime.quiet=true", "train.epochs=1", "train.batch_size=512"]
 MLP = "model.backbone={name: btfm_mlp, options: {latent_dim: 8, hidden_dim: 16}}"
 
 
 def test_scores_agree_with_scikit_learn():
+    from sklearn.metrics import accuracy_score, f1_score
+
     random = np.random.default_rng(0)
     target, predicted = random.integers(0, 4, 300), random.integers(0, 5, 300)  # class 4 is never in the reference
     scores = scores_of(confusion_of(target, predicted, 5))
@@ -84,18 +84,6 @@ def test_report_holds_what_was_measured(tmp_path):
     kept = json.loads((tmp_path / "out" / "report.json").read_text())
     assert kept["predictors"]["knn"]["curve"][0]["share"] == 0.1
     assert kept["predictors"]["knn"]["scores"]["accuracy"] == table.scores()["knn"]["accuracy"]
-
-
-def test_learning_rate_rises_holds_and_falls():
-    train = PixelTrain(learning_rate=1.0, schedule=PixelSchedule(warmup_steps=4, hold_steps=3, fall="linear"))
-    rate = rate_at(train, 11)
-    assert [rate(s) for s in range(11)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
-    cosine = rate_at(PixelTrain(learning_rate=2.0), 4)
-    assert [cosine(s) for s in range(5)] == pytest.approx([2, 1 + np.sqrt(0.5), 1, 1 - np.sqrt(0.5), 0], abs=1e-12)
-    flat = rate_at(PixelTrain(schedule=PixelSchedule(fall="none")), 9)
-    assert flat(8) == flat(0) == 1e-3
-    with pytest.raises(ZooError, match="fill the whole run"):
-        rate_at(train, 7)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from eozoo_core.task import Network, Port
 from eozoo_core.task.describe import count_parameters
+from eozoo_core.task.load import read_trained
 
 from eozoo_gedi_sparse.ensemble import member_runs
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
@@ -26,7 +27,7 @@ def describe(settings: GediSettings, registry: Registry, units: dict[str, str], 
     bands, mean, std, pretrained = DOCUMENTED_BANDS, (), (), None
     if run is not None:
         first = member_runs(run, settings)[0]
-        state, info = first.load("best")["model"], first.info()
+        state, info = read_trained(first, settings).state, first.info()
         mean, std = (tuple(state[f"input_{name}"].flatten().tolist()) for name in ("mean", "std"))
         bands = tuple(info.get("bands", [f"band_{i + 1}" for i in range(len(mean))]))
         pretrained = info.get("weights")

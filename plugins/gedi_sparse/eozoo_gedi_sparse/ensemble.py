@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import load_module
 from eozoo_core.run.directory import Run
-from eozoo_core.train.launch import resolve_device, set_threads
+from eozoo_core.task.load import Trained, load_trained
 
 from eozoo_gedi_sparse.losses import SparseLoss
 from eozoo_gedi_sparse.regressor import SparseRegressor
-from eozoo_gedi_sparse.training import empty_model, make_loss
+from eozoo_gedi_sparse.training import make_loss, make_network
 
 if TYPE_CHECKING:
     from eozoo_core.task import Registry
@@ -77,25 +76,34 @@ def draw_count(settings: GediSettings, which: DrawSettings) -> int:
 
 
 def load_model(
-    run: Run, settings: GediSettings, registry: Registry
+    run: Run, settings: GediSettings, registry: Registry, scope: str
 ) -> tuple[SparseRegressor, SparseLoss, torch.device]:
-    """Load best.pt of one network, every tensor matched, in evaluation mode onto ``runtime.device``."""
-    set_threads(settings.runtime)
-    device = torch.device(resolve_device(settings.runtime.device))
-    state = run.load("best")["model"]
+    """Load best.pt of one network, every tensor matched, in evaluation mode onto ``runtime.device``.
+
+    ``scope``: "eval" or "infer", whose precision it computes in.
+    """
     loss = make_loss(settings, registry)
-    model = empty_model(settings, registry, loss, state)
-    load_module(model, state, run.file("best"))
-    return model.to(device).eval(), loss, device
+
+    def build(trained: Trained[GediSettings]) -> SparseRegressor:
+        mean = trained.state.get("input_mean")
+        bands = 1 if mean is None else mean.numel()
+        network = make_network(trained.settings, registry, loss, bands, fresh=False)
+        return SparseRegressor(network, [0.0] * bands, [1.0] * bands, scale_power=loss.scale_power)
+
+    model, device = load_trained(run, settings, build, scope)
+    return model, loss, device
 
 
 def load_draws(
-    run: Run, settings: GediSettings, registry: Registry, which: DrawSettings
+    run: Run, settings: GediSettings, registry: Registry, which: DrawSettings, scope: str = "eval"
 ) -> tuple[list[Draw], SparseLoss, torch.device]:
-    """Load every draw that ``which`` asks for. Raises ZooError for Monte-Carlo passes without dropout."""
+    """Load every draw that ``which`` asks for, in the precision of ``scope``: "eval" or "infer".
+
+    Raises ZooError for Monte-Carlo passes without dropout.
+    """
     runs, draws = member_runs(run, settings), []
     for i in chosen_members(settings, which):
-        model, loss, device = load_model(runs[i], settings, registry)
+        model, loss, device = load_model(runs[i], settings, registry, scope)
         if which.mc_passes == 0:
             draws.append(Draw(f"member {i}", model))
             continue

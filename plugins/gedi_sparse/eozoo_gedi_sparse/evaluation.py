@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from eozoo_core.score.baselines import Ridge
 
-from eozoo_gedi_sparse.baselines import Baselines
 from eozoo_gedi_sparse.calibration import Collected, clustered_intervals, judge, variance_scale
 from eozoo_gedi_sparse.data import SparseTiles
 from eozoo_gedi_sparse.ensemble import combine, load_draws, member_runs
 from eozoo_gedi_sparse.evaluation_files import Judged, write_files
 from eozoo_gedi_sparse.label_predictions import collect
-from eozoo_gedi_sparse.pairs import find_pairs
+from eozoo_gedi_sparse.pairs import find_pairs, folders
 from eozoo_gedi_sparse.scoring import TileScores
-from eozoo_gedi_sparse.training import folders
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -104,14 +103,14 @@ def _score(collected: Collected, mean: np.ndarray, std: np.ndarray | None, edges
 
 def _baselines(run: Run, settings: GediSettings, tiles: SparseTiles, edges: tuple[float, ...]) -> dict[str, TileScores]:
     """Training mean and ridge regression, kept by training in the (first member's) run."""
-    known = Baselines(**member_runs(run, settings)[0].info()["baselines"])
+    known = Ridge(**member_runs(run, settings)[0].info()["baselines"])
     scores = {"training mean": TileScores(edges), "ridge": TileScores(edges)}
     for i in range(len(tiles)):
         image, target = tiles.arrays(i)
         labels = target[0][np.isfinite(target[0])]
         constant = np.full_like(labels, known.mean)
         scores["training mean"].add(np.nan, constant, labels, np.full_like(labels, known.std))
-        ridge = known.ridge(image)[np.isfinite(target[0])].astype(np.float32)
+        ridge = known.predict(image)[np.isfinite(target[0])].astype(np.float32)
         scores["ridge"].add(np.nan, ridge, labels, np.full_like(labels, known.residual))
     return scores
 

@@ -45,7 +45,7 @@ def make_graph(run: Run, settings: GediSettings, registry: Registry) -> Graph:
 
     Raises ZooError for draws by dropout: they are random passes through one network, not a graph.
     """
-    draws, loss, _ = load_draws(run, settings, registry, settings.infer.draws)
+    draws, loss, _ = load_draws(run, settings, registry, settings.infer.draws, "infer")
     models = [draw.model.cpu() for draw in draws]
     if any(draw.dropout_seed is not None for draw in draws):
         raise ZooError(f"{run.path}: passes with dropout cannot be exported; add --set infer.draws.mc_passes=0")

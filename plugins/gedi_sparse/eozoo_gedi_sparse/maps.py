@@ -49,7 +49,7 @@ def infer(run: Run, settings: GediSettings, registry: Registry, source: Path, de
     """Map a raster, or every raster of a folder, into ``dest``; see ``Task.infer``.
 
     All headers are checked before the first map is begun. A file that turns out damaged in the middle ends the work
-    with its name, or is left out and reported where ``infer.skip_unreadable`` says so; maps already written stay.
+    with its name, or is left out and reported where ``infer.on_unreadable`` says so; maps already written stay.
     """
     forward = Forward(run, settings, registry)
     rasters, problems = _rasters(source), []
@@ -71,10 +71,10 @@ def infer(run: Run, settings: GediSettings, registry: Registry, source: Path, de
 
 
 class _skipping:  # noqa: N801 - used as a statement
-    """Let a ZooError pass, or note it, as ``infer.skip_unreadable`` says."""
+    """Let a ZooError pass, or note it, as ``infer.on_unreadable`` says."""
 
     def __init__(self, settings: GediSettings, problems: list[str]):
-        self._skip, self._problems = settings.infer.skip_unreadable, problems
+        self._skip, self._problems = settings.infer.on_unreadable == "skip", problems
 
     def __enter__(self) -> None:
         pass
@@ -95,7 +95,7 @@ class Forward:
 
     def __init__(self, run: Run, settings: GediSettings, registry: Registry):
         which = settings.infer.draws
-        self._draws, self._loss, self._device = load_draws(run, settings, registry, which)
+        self._draws, self._loss, self._device = load_draws(run, settings, registry, which, "infer")
         self._members = settings.infer.member_maps
         self.bands = self._draws[0].model.input_mean.numel()
         self.draws = [draw.name for draw in self._draws]
@@ -203,7 +203,7 @@ def _map(path: Path, numbers: tuple[int, ...], settings: GediSettings, forward: 
             finish=lambda rows: mask.hide(forward.finish(rows)),
             progress=lambda done, total: bar.update(done, f"of {total}"),
         )
-    if settings.infer.quicklook:
+    if settings.infer.picture:
         files.append(draw_map(files, forward.names, unit, dest / f"{path.stem}.png"))
     return files + [layer[0] for layer in layers[len(forward.names) :]]
 

@@ -7,11 +7,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import Interrupted, ZooError
 from eozoo_core.run.directory import Run
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.precision import training_precision
 
 from eozoo_gedi_sparse.ensemble import member_settings
 from eozoo_gedi_sparse.training import train
@@ -46,10 +49,12 @@ def train_members(run: Run, settings: GediSettings, registry: Registry) -> None:
 
 
 def _children(run: Run, settings: GediSettings) -> list[Run]:
-    start = run.info().get("init_from")
-    children = []
+    start, children = run.info().get("init_from"), []
+    precision = training_precision(run, resolve_device(settings.runtime.device))
+    run.note("precision", precision)  # of all members, on whichever machine the last of them is trained
     for number in range(settings.train.members):
         child = run.child(f"member_{number}", member_settings(settings, number))
+        child.note("precision", precision)
         if start is not None:
             child.take_weights_from(Path(start["file"]))
         children.append(child)
@@ -72,8 +77,9 @@ def _train_in_processes(run: Run, children: list[Run]) -> None:
                     done += 1
                 bar.update(done, _where(children))
                 time.sleep(0.2)
-        except KeyboardInterrupt:
-            raise Interrupted(f"stopped, members saved in {run.path}; the same command goes on") from None
+        except KeyboardInterrupt as stop:
+            number = getattr(stop, "number", SIGINT)
+            raise Interrupted(f"stopped, members saved in {run.path}; the same command goes on", number) from None
         finally:
             _stop(working)
 
@@ -81,7 +87,8 @@ def _train_in_processes(run: Run, children: list[Run]) -> None:
 def _start(number: int, child: Run) -> subprocess.Popen:
     import torch
 
-    command = [sys.executable, "-m", "eozoo", "train", child.task, "--run", str(child.path), "--quiet"]
+    # -P: or a file eozoo.py or numpy.py in the current folder would be run instead of the installed one.
+    command = [sys.executable, "-P", "-m", "eozoo", "train", child.task, "--run", str(child.path), "--quiet"]
     if child.settings.runtime.device in ("auto", "cuda") and torch.cuda.is_available():
         command += ["--device", f"cuda:{number % torch.cuda.device_count()}"]
     with (child.path / "train.txt").open("ab") as log:

@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from eozoo_core.settings import (
+    FREE,
+    SKIP,
+    Alias,
     EvalSettings,
     InferSettings,
     Named,
+    OnUnreadable,
     RuntimeSettings,
     ScheduleSettings,
     Settings,
@@ -72,7 +76,11 @@ class DataSettings(Settings):
         description="Band (index or name in the file) whose value 0 marks the whole pixel as no data; null = none.",
     )
     skip_unpaired: bool = Field(False, description="Leave out, and count, inputs without a label file and the reverse.")
-    skip_unreadable: bool = Field(False, description="Leave out, and count, files that cannot be read.")
+    on_unreadable: OnUnreadable = Field(
+        "stop",
+        description="A file that cannot be read stops the work, or is left out and counted.",
+        json_schema_extra=FREE,
+    )
     crop: int | None = Field(
         96, ge=1, description="Side of the random window that training takes from a patch, px; null = the whole patch."
     )
@@ -112,8 +120,13 @@ class GediTrainSettings(TrainSettings):
 class GediRuntimeSettings(RuntimeSettings):
     """Where and how the work runs."""
 
-    input_dir: Path | None = Field(None, description="Folder with train/, val/ and test/ of input patches (C, H, W).")
-    label_dir: Path | None = Field(None, description="Folder with train/, val/ and test/ of label patches, same names.")
+    data_dir: Path | None = Field(None, description="Folder with input/ and label/, each with train/, val/ and test/.")
+    input_dir: Path | None = Field(
+        None, description="Input patches (C, H, W) in train/, val/ and test/; null = input/ in data_dir."
+    )
+    label_dir: Path | None = Field(
+        None, description="Label patches in train/, val/ and test/, same names; null = label/ in data_dir."
+    )
     member_processes: int = Field(
         1, ge=1, description="Members trained at the same time, each in a process of its own; GPUs are given in turn."
     )
@@ -148,8 +161,10 @@ class GediInferSettings(InferSettings):
     window: int = Field(256, ge=16, description="Side of the square that the network sees at once, px.")
     stride: int = Field(192, ge=1, description="Distance between windows, px; where they overlap they are blended.")
     batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
-    skip_unreadable: bool = Field(False, description="In a folder: leave out, and list, rasters that cannot be read.")
-    quicklook: bool = Field(True, description="Write a PNG of mean and standard deviation beside the maps.")
+    on_unreadable: OnUnreadable = Field(
+        "stop", description="In a folder: a raster that cannot be read stops the work, or is left out and listed."
+    )
+    picture: bool = Field(True, description="Also write a PNG of mean and standard deviation beside each map.")
     draws: DrawSettings = Field(DrawSettings(), description="Which members predict, and Monte-Carlo dropout.")
     scale_variance: bool = Field(
         True, description="Multiply all variances by the factor that training fitted on the validation split."
@@ -187,6 +202,13 @@ class GediEvalSettings(EvalSettings):
 
 class GediSettings(TaskSettings):
     """All settings of gedi_sparse."""
+
+    aliases: ClassVar = {
+        "data.skip_unreadable": Alias("data.on_unreadable", SKIP),
+        "infer.skip_unreadable": Alias("infer.on_unreadable", SKIP),
+        "infer.quicklook": Alias("infer.picture"),
+        "prepare.shots.skip_unreadable": Alias("prepare.shots.on_unreadable", SKIP),
+    }
 
     model: ModelSettings = Field(ModelSettings(), description="The network and its loss; fixed by a run.")
     data: DataSettings = Field(DataSettings(), description="What the arrays mean; fixed by a run.")

@@ -97,7 +97,7 @@ class GediSparse(Task):
 
         from eozoo_gedi_sparse.evaluation import fit_variance_scale
         from eozoo_gedi_sparse.members import train_members
-        from eozoo_gedi_sparse.training import folders
+        from eozoo_gedi_sparse.pairs import folders
 
         train_members(run, self.settings, self.registry)
         if not is_first_process():
@@ -160,7 +160,7 @@ class GediSparse(Task):
             model=ModelSettings(options={"width": 16}),
             data=DataSettings(unit="m"),
             train=GediTrainSettings(epochs=40, batch_size=8, learning_rate=3e-3, members=1),
-            runtime=GediRuntimeSettings(input_dir=made.input_dir, label_dir=made.label_dir),
+            runtime=GediRuntimeSettings(data_dir=root),
             infer=GediInferSettings(window=128, stride=96),
         )
         patches = sorted((made.input_dir / "val").glob("*.npy"))[:2]

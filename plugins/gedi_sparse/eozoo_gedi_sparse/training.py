@@ -6,24 +6,25 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import note_area
+from eozoo_core.score.baselines import Ridge, RidgeFit
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task import Plan
 from eozoo_core.train.fit import fit
-from eozoo_core.train.launch import all_reduce_sums, launch
+from eozoo_core.train.launch import all_reduce_sums, launch, resolve_device
 from eozoo_core.train.loading import Loader, share_of
 from eozoo_core.train.memory import predict_memory
 from eozoo_core.train.optimizer import make_optimizer
-from eozoo_core.train.schedule import make_scheduler
+from eozoo_core.train.schedule import make_scheduler, plan_steps
 from eozoo_core.train.step import Sums, pooled_step
-from eozoo_core.train.timetable import Timetable
 
-from eozoo_gedi_sparse.baselines import BaselineFit, Baselines
+from eozoo_gedi_sparse.checking import require_separate_pairs
 from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows, training_arrays
 from eozoo_gedi_sparse.losses import MeanLoss, SparseLoss
-from eozoo_gedi_sparse.pairs import Pairs, check_disjoint, find_pairs
+from eozoo_gedi_sparse.pairs import Pairs, find_pairs, folders
 from eozoo_gedi_sparse.regressor import SparseRegressor
 from eozoo_gedi_sparse.scoring import TileScores, score_tile
 
@@ -39,7 +40,7 @@ def train(run: Run, settings: GediSettings, registry: Registry) -> None:
     """Train one network into ``run``; see ``Task.train``."""
     fabric = launch(run)
     splits = open_splits(settings)
-    run.check_data(_files(splits), settings.runtime.input_dir)
+    run.check_data(_files(splits), folders(settings)[0])
     tiles, val = SparseTiles(splits["train"], settings.data), SparseTiles(splits["val"], settings.data)
     statistics, baselines = _look(tiles)
     run.note("bands", list(splits["train"].band_names))
@@ -80,14 +81,15 @@ def plan(run: Run, settings: GediSettings, registry: Registry) -> Plan:
     crop = windows.crop
     image = tiles[0]["image"] if crop is None else torch.empty(len(statistics.names), crop, crop)
     batch = min(settings.train.batch_size, samples)
-    times = Timetable(max(1, samples // batch), settings.train)
+    times = plan_steps(settings.train, samples)
     unit = settings.data.unit
     data = {name: f"{len(found.pairs)} patches" for name, found in splits.items()}
     data["train"] += f", labels {baselines.mean:.2f} +- {baselines.std:.2f} {unit}"
     data["bands"] = ", ".join(splits["train"].band_names)
     if settings.train.members > 1:
         data["members"] = f"{settings.train.members} networks; parameters, steps and memory are those of one"
-    memory = predict_memory(model, (image.expand(batch, *image.shape),), settings.train)
+    device = resolve_device(settings.runtime.device)
+    memory = predict_memory(model, (image.expand(batch, *image.shape),), settings.train, device)
     skipped = [line for found in splits.values() for line in found.skipped]
     return Plan(
         data=data,
@@ -106,18 +108,8 @@ def open_splits(settings: GediSettings) -> dict[str, Pairs]:
     input_dir, label_dir = folders(settings)
     names = ["train", "val", *(["test"] if (input_dir / "test").is_dir() and (label_dir / "test").is_dir() else [])]
     splits = {name: find_pairs(input_dir, label_dir, name, settings.data) for name in names}
-    check_disjoint(splits.values())
+    require_separate_pairs(splits, settings)
     return splits
-
-
-def folders(settings: GediSettings) -> tuple[Any, Any]:
-    """Return runtime.input_dir and runtime.label_dir. Raises ZooError where one is not set."""
-    for field in ("input_dir", "label_dir"):
-        if getattr(settings.runtime, field) is None:
-            raise ZooError(
-                f"runtime.{field} is not set; add --set runtime.{field}=FOLDER (it holds train/, val/, test/)"
-            )
-    return settings.runtime.input_dir, settings.runtime.label_dir
 
 
 def make_loss(settings: GediSettings, registry: Registry) -> SparseLoss:
@@ -131,7 +123,7 @@ def make_model(
     registry: Registry,
     loss: SparseLoss,
     statistics: ChannelStatistics,
-    baselines: Baselines,
+    baselines: Ridge,
 ) -> SparseRegressor:
     """Build the network for these bands, with the scaling that ``data`` asks for."""
     bands = len(statistics.names)
@@ -141,13 +133,6 @@ def make_model(
         mean, std = [0.0] * bands, [1.0] * bands
     target = (baselines.mean, baselines.std) if settings.data.standardise_target else (0.0, 1.0)
     return SparseRegressor(make_network(settings, registry, loss, bands), mean, std, *target, loss.scale_power)
-
-
-def empty_model(settings: GediSettings, registry: Registry, loss: SparseLoss, state: dict[str, Any]) -> SparseRegressor:
-    """Build the model that fits the shapes of a checkpoint's ``state``; its values are loaded over it."""
-    bands = state["input_mean"].numel() if "input_mean" in state else 1
-    network = make_network(settings, registry, loss, bands, fresh=False)
-    return SparseRegressor(network, [0.0] * bands, [1.0] * bands, scale_power=loss.scale_power)
 
 
 def make_network(
@@ -175,15 +160,16 @@ def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, Any]:
     return {**stacked, "count": sum(int(sample["count"]) for sample in samples)}
 
 
-def _look(tiles: SparseTiles) -> tuple[ChannelStatistics, Baselines]:
+def _look(tiles: SparseTiles) -> tuple[ChannelStatistics, Ridge]:
     """One pass over the training patches: statistics of the bands, baselines from the labels."""
     statistics = ChannelStatistics(tiles.found.band_names)
-    baseline = BaselineFit(len(tiles.found.band_names))
+    baseline = RidgeFit(len(tiles.found.band_names))
     for image, target in training_arrays(tiles):
         statistics.update(image)
-        baseline.update(image, target)
+        labelled = np.isfinite(target[0])
+        baseline.update(image[:, labelled], target[0, labelled])
     folder = tiles.found.pairs[0].label.parent
-    if baseline.labels == 0:
+    if baseline.count == 0:
         raise ZooError(f"{folder}: none of {len(tiles)} label files has a value where the input has data")
     if tiles.data.normalise == "standard":
         statistics.require_spread(str(tiles.found.pairs[0].input.parent))

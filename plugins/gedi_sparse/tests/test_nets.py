@@ -82,7 +82,13 @@ def test_bad_options_are_named(options, field):
 
 
 @pytest.mark.parametrize(
-    "encoder", ["resnet18", "mobilenetv3_small_050", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "vgg11"]
+    "encoder",
+    [
+        "resnet18",
+        "mobilenetv3_small_050",
+        "vit_tiny_patch16_224",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("swin_tiny_patch4_window7_224", "vgg11")),
+    ],
 )
 def test_timm_encoders_of_every_kind(encoder):
     network = timm_unet(in_channels=5, encoder=encoder)

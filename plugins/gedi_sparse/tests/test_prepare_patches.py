@@ -10,10 +10,11 @@ import torch
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.read import read_info
 from eozoo_core.raster.tiles import Window
+from eozoo_gedi_sparse.checking import require_separate_pairs
 from eozoo_gedi_sparse.data import sparse_tiles
 from eozoo_gedi_sparse.label_predictions import collect
 from eozoo_gedi_sparse.losses import mse
-from eozoo_gedi_sparse.pairs import check_disjoint, find_pairs
+from eozoo_gedi_sparse.pairs import find_pairs
 from eozoo_gedi_sparse.patch_places import patch_grids
 from eozoo_gedi_sparse.prepare.grids import apply
 from eozoo_gedi_sparse.prepare.patches import make_patches
@@ -21,7 +22,7 @@ from eozoo_gedi_sparse.prepare.scaling import backscatter, reflectance, s2_offse
 from eozoo_gedi_sparse.prepare.settings import PatchesSettings, StackSettings
 from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, require_disjoint
 from eozoo_gedi_sparse.prepare.stack import make_stack
-from eozoo_gedi_sparse.settings import DataSettings
+from eozoo_gedi_sparse.settings import DataSettings, GediRuntimeSettings, GediSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio import Affine
@@ -219,9 +220,11 @@ def test_tif_patches_keep_their_place_and_pass_the_training_check(tmp_path):
     scene(tmp_path)
     make_patches(patches(tmp_path, suffix="tif", size=16, max_missing=0.5))
     data = DataSettings(unit="Mg/ha")
-    splits = [find_pairs(tmp_path / "out" / "input", tmp_path / "out" / "label", s, data) for s in ("train", "val")]
-    check_disjoint(splits)
-    assert splits[0].band_names == ("y", "x")
+    out = tmp_path / "out"
+    splits = {s: find_pairs(out / "input", out / "label", s, data) for s in ("train", "val")}
+    runtime = GediRuntimeSettings(input_dir=out / "input", label_dir=out / "label")
+    require_separate_pairs(splits, GediSettings(data=data, runtime=runtime))
+    assert splits["train"].band_names == ("y", "x")
     row = next(row for row in read_index(tmp_path / "out") if row["split"] == "val")
     with rasterio.open(tmp_path / "out" / "input" / "val" / f"{row['name']}.tif") as file:
         assert apply(file.transform, 8, 8) == pytest.approx((float(row["x"]), float(row["y"])))

@@ -9,7 +9,7 @@ import torch
 from eozoo_core.task import Network, Plan, Port
 from eozoo_core.train.launch import resolve_device
 from eozoo_core.train.memory import StepMemory, step_memory
-from eozoo_core.train.timetable import Timetable
+from eozoo_core.train.schedule import plan_steps
 
 from eozoo_prithvi_refine.adapters import adapt
 from eozoo_prithvi_refine.discriminator import PatchDiscriminator, patch_weight
@@ -33,14 +33,14 @@ def plan(settings: PrithviSettings, registry: Registry) -> Plan:
     splits = splits_of(settings)
     train = settings.train
     batch = min(train.batch_size, len(splits["train"]))
-    times = Timetable(len(splits["train"]) // batch, train)
+    times = plan_steps(train, len(splits["train"]))
     model = skeleton(settings.model)
     judge = PatchDiscriminator() if train.adversarial_weight > 0 else torch.nn.Identity()
     both = [*model.parameters(), *judge.parameters()]
     device = resolve_device(settings.runtime.device)
     memory = memory_of(settings, make_criterion(settings, registry), batch, device)
     notes = [
-        f"base: {settings.model.encoder}, {settings.model.quantization}, weights {settings.runtime.weights or 'random'}"
+        f"base: {settings.model.encoder}, {settings.model.quantization}, weights {settings.model.weights or 'random'}"
     ]
     if settings.runtime.stage1_dir is None:
         notes.append("input: the target, degraded (runtime.stage1_dir is not given)")

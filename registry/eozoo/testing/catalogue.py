@@ -39,6 +39,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     train.continues_after_an_epoch,
     train.continues_within_an_epoch,
     train.finished_run_stays,
+    train.plan_tells_the_steps,
     train.changed_setting_is_refused,
     train.trained_parts_are_saved,
     evaluate.best_repeats_the_logged_number,

@@ -45,6 +45,31 @@ def finished_run_stays(bench: Bench, folder: Path) -> None:
     )
 
 
+def plan_tells_the_steps(bench: Bench, folder: Path) -> None:
+    """A dry run, and ``check`` where it counts them, tell the steps that training takes: the first of epochs and steps.
+
+    A task without a dry run has nothing to tell.
+    """
+    from eozoo_core import Run, Task
+    from eozoo_core.checking import Findings
+
+    if bench.task_class.plan is Task.plan:
+        return
+    _, trained = bench.open(bench.finished.path)
+    taken = trained.read_log()[-1]["step"]
+    for steps, expected in (("null", taken), (1, 1), (1000 * taken, taken)):
+        settings = bench.settings(f"train.steps={steps}")
+        task = bench.task_class(settings, bench.registry)
+        told = [("plan()", task.plan(Run(folder, bench.name, settings)).total_steps)]
+        task.check(findings := Findings(samples=50))
+        told += [("check()", f.numbers["total_steps"]) for f in findings.found if "total_steps" in f.numbers]
+        for verb, total in told:
+            assert total == expected, (
+                f"{verb} tells {total} steps in all with train.epochs={settings.train.epochs}, train.steps={steps}; "
+                f"training takes {expected}: ask eozoo_core.train.schedule.plan_steps, and give make_scheduler to fit"
+            )
+
+
 def changed_setting_is_refused(bench: Bench, folder: Path) -> None:
     """A finished run refuses another seed and another learning rate, and names the setting."""
     settings = bench.settings().train

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import Sample
+from eozoo_core.settings import ScheduleSettings
 
 from eozoo_barlow_twins.prepare.settings import S2_BANDS
 from eozoo_barlow_twins.prepare.store import write_store
@@ -26,7 +27,6 @@ from eozoo_barlow_twins.settings import (
     LandCoverSettings,
     PixelEval,
     PixelRuntime,
-    PixelSchedule,
     PixelTrain,
     PretrainData,
     PretrainRuntime,
@@ -82,9 +82,13 @@ def pretrain_sample(root: Path) -> Sample:
     settings = BarlowSettings(
         data=PretrainData(dataset="synthetic", block=8, val_samples=256),
         train=PixelTrain(
-            epochs=6, batch_size=128, learning_rate=1e-3, schedule=PixelSchedule(warmup_steps=4), log_every=5
+            epochs=6,
+            batch_size=128,
+            learning_rate=1e-3,
+            schedule=ScheduleSettings(name="cosine", warmup_steps=4),
+            log_every=5,
         ),
-        runtime=PretrainRuntime(base_path=str(root)),
+        runtime=PretrainRuntime(data_dir=str(root)),
         eval=PixelEval(draws=3, bootstrap=100, trees=50, labels=Labels(legend=LEGEND)),
     )
     return Sample(settings, folder / "MGRS-SYN02", _batch(Tile(folder / "MGRS-SYN02")))
@@ -97,7 +101,7 @@ def landcover_sample(root: Path) -> Sample:
         model=LandCoverModel(trainable="all", head="linear"),
         data=LabelledData(dataset="synthetic", block=8, legend=LEGEND),
         train=PixelTrain(epochs=6, batch_size=128, learning_rate=2e-3, log_every=5),
-        runtime=PixelRuntime(base_path=str(root)),
+        runtime=PixelRuntime(data_dir=str(root)),
         eval=PixelEval(draws=3, bootstrap=100, trees=50),
     )
     return Sample(settings, folder / "MGRS-SYN02", _batch(Tile(folder / "MGRS-SYN02")))
