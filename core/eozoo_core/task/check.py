@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eozoo_core.checking import (
-    Channel,
-    Classes,
-    Findings,
-    Item,
-    Place,
-    Split,
-    channel,
-    check_splits,
-    judge_splits,
-    place_of,
-)
+from eozoo_core.checking import Channel, Classes, Findings, channel, check_splits, judge_schedule, judge_splits
 from eozoo_core.checking.preview import panels_of
 from eozoo_core.task.contract import Contract
+from eozoo_core.task.splits import describe_split
 
 if TYPE_CHECKING:
     from eozoo_core.task.data import Data
@@ -34,14 +24,16 @@ def check(task: Contract, findings: Findings) -> None:
             opened[name] = task.data(name)
     if not opened:
         return
-    splits = [described(name, data, task) for name, data in opened.items()]
-    with findings.guard("labels"):
-        label, first = expected_label(task), next(iter(opened.values()))
-        channels = [channel(name, unit) for name, unit in zip(first.bands, first.units, strict=True)]
-        seen = check_splits(findings, splits, channels, label)
-        judge_splits(findings, splits)
-        if shown := next((one for one in seen.values() if one.best), None):
-            findings.picture(shown.shown, lambda: panels_of(shown, channels, label))
+    role = task.ports(task.Survey()).inputs[0].role
+    splits = [describe_split(name, data, role) for name, data in opened.items()]
+    label, first = expected_label(task), next(iter(opened.values()))
+    channels = [channel(name, unit) for name, unit in zip(first.bands, first.units, strict=True)]
+    seen = check_splits(findings, splits, channels, label)
+    judge_splits(findings, splits)
+    if "train" in opened:
+        judge_schedule(findings, task.settings.train, opened["train"].draws)
+    if shown := next((one for one in seen.values() if one.best), None):
+        findings.picture(shown.shown, lambda: panels_of(shown, channels, label))
 
 
 def expected_label(task: Contract) -> Channel | Classes | None:
@@ -51,18 +43,3 @@ def expected_label(task: Contract) -> Channel | Classes | None:
         if port.spread == "class":
             return Classes(dict(port.legend))
     return next((channel("label", port.unit) for port in ports if port.spread == "moments"), None)
-
-
-def described(name: str, data: Data, task: Contract) -> Split:
-    """Return a split as core judges it: names, how to read a sample, files and places."""
-    role = task.ports(task.Survey()).inputs[0].role
-
-    def read(i: int) -> Item:
-        arrays = data.item(i)
-        return Item(arrays[role], arrays.get("target"))
-
-    def place(i: int) -> Place | None:
-        grid = data.grid(i)
-        return None if grid is None else place_of(data.name(i), grid)
-
-    return Split(name, [data.name(i) for i in range(len(data))], read, data.files, place)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.ensemble import draw_count, member_count, member_runs
+from eozoo_core.task.load import read_trained
 from eozoo_core.task.predict import load_survey
 from eozoo_core.task.results import Network
 from eozoo_core.task.spread import output_ports
@@ -22,7 +23,7 @@ def describe(task: Contract, run: Run | None) -> Network:
     survey, pretrained = task.Survey(), None
     if run is not None:
         first = member_runs(run, task.settings)[0]
-        survey, pretrained = load_survey(task, first, first.load("best")), first.info().get("weights")
+        survey, pretrained = load_survey(task, read_trained(first, first.settings)), first.info().get("weights")
     ports, members = task.ports(survey), member_count(task.settings)
     name = task.settings.model.name
     return Network(

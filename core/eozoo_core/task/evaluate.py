@@ -86,7 +86,7 @@ class Evaluation:
 
 def evaluate(task: Contract, run: Run, split: str) -> Scores:
     """Score best.pt on ``split``; see ``Task.evaluate``. Raises ZooError where nothing there is labelled."""
-    draws = open_draws(task, run, task.settings.eval)
+    draws = open_draws(task, run, "eval")
     data = task.data(split)
     evaluation = Evaluation(task, draws.systems, draws.survey, 1.0)
     for i in range(len(data)):

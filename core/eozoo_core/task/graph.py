@@ -40,7 +40,7 @@ def make_graph(task: Contract, run: Run) -> Graph:
     which = getattr(task.settings.infer, "draws", None)
     if which is not None and which.mc_passes:
         raise ZooError(f"{run.path}: passes with dropout cannot be exported; add --set infer.draws.mc_passes=0")
-    draws = open_draws(task, run, task.settings.infer)
+    draws = open_draws(task, run, "infer")
     systems = [system.cpu() for system in draws.systems.values()]
     inputs, outputs = systems[0].inputs, output_ports(systems[0].outputs, len(systems))
     return Graph(

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import Interrupted, ZooError
@@ -17,6 +18,8 @@ from eozoo_core.run.rank import is_first_process
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.ensemble import member_count, member_runs, member_settings
 from eozoo_core.task.train import train
+from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.precision import training_precision
 
 if TYPE_CHECKING:
     from eozoo_core.settings import TaskSettings
@@ -61,10 +64,12 @@ def _train_members(task: Contract, run: Run) -> None:
 
 
 def _children(run: Run, settings: TaskSettings) -> list[Run]:
-    start = run.info().get("init_from")
-    children = []
+    start, children = run.info().get("init_from"), []
+    precision = training_precision(run, resolve_device(settings.runtime.device))
+    run.note("precision", precision)  # of all members, on whichever machine the last of them is trained
     for number in range(member_count(settings)):
         child = run.child(f"member_{number}", member_settings(settings, number))
+        child.note("precision", precision)
         if start is not None:
             child.take_weights_from(Path(start["file"]))
         children.append(child)
@@ -87,8 +92,9 @@ def _train_in_processes(run: Run, children: list[Run]) -> None:
                     done += 1
                 bar.update(done, _where(children))
                 time.sleep(0.2)
-        except KeyboardInterrupt:
-            raise Interrupted(f"stopped, members saved in {run.path}; the same command goes on") from None
+        except KeyboardInterrupt as stop:
+            number = getattr(stop, "number", SIGINT)
+            raise Interrupted(f"stopped, members saved in {run.path}; the same command goes on", number) from None
         finally:
             _stop(working)
 

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from eozoo_core.task.build import build_system
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import member_count
 from eozoo_core.task.results import Plan
-from eozoo_core.task.train import build_system, open_splits
+from eozoo_core.task.splits import open_splits
+from eozoo_core.train.launch import resolve_device
 from eozoo_core.train.loading import Draw
 from eozoo_core.train.memory import step_memory
-from eozoo_core.train.timetable import Timetable
+from eozoo_core.train.schedule import plan_steps
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -26,7 +28,7 @@ def make_plan(task: Contract, run: Run) -> Plan:
     survey = task.survey(train)
     system = build_system(task, survey, fresh=False)
     size = min(settings.train.batch_size, train.draws)
-    times = Timetable(max(1, train.draws // size), settings.train)
+    times = plan_steps(settings.train, train.draws)
     data = {name: f"{len(split)} samples" for name, split in splits.items()}
     if survey.label is not None:
         data["label"] = f"{survey.label.mean:.2f} +- {survey.label.std:.2f} {survey.label.unit}".rstrip()
@@ -40,7 +42,7 @@ def make_plan(task: Contract, run: Run) -> Plan:
         batch = {name: torch.empty(size, *values.shape[1:], dtype=values.dtype) for name, values in one.items()}
         loss(networks[0](networks[0].stage(batch)), batch)["loss"][0].backward()
 
-    memory = step_memory([system], work, settings.train)
+    memory = step_memory([system], work, settings.train, resolve_device(settings.runtime.device))
     return Plan(
         data=data,
         parameters=sum(p.numel() for p in system.parameters()),

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.run.checkpoint import load_module
+from eozoo_core.task.build import build_system
 from eozoo_core.task.contract import Arrays, Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import chosen_members, member_runs, with_dropout
+from eozoo_core.task.load import Trained, load_trained
 from eozoo_core.task.spread import combine, output_ports, present
 from eozoo_core.task.survey import Fitted, Survey
 from eozoo_core.task.system import System, Tensors
-from eozoo_core.train.launch import resolve_device, set_threads
+from eozoo_core.train.launch import resolve_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,39 +35,42 @@ class Draws:
     device: torch.device
 
 
-def load_system(task: Contract, run: Run) -> tuple[System, Survey]:
-    """Return best.pt as a system in evaluation mode on the CPU, every tensor matched, and the survey in it."""
-    content = run.load("best")
-    survey = load_survey(task, run, content)
-    system, ports = task.system(survey, False), task.ports(survey)
-    system.inputs, system.outputs = ports.inputs, ports.outputs
-    load_module(system, content["model"], run.file("best"))
-    return system.eval(), survey
+def load_system(task: Contract, run: Run, scope: str) -> tuple[System, Survey]:
+    """Return best.pt as a system in evaluation mode on ``runtime.device``, every tensor matched, and its survey.
+
+    ``scope``: "eval" or "infer", whose precision it computes in.
+    """
+    kept: list[Survey] = []
+
+    def build(trained: Trained) -> System:
+        kept.append(load_survey(task, trained))
+        return build_system(task, kept[0], fresh=False)
+
+    return load_trained(run, task.settings, build, scope)[0], kept[0]
 
 
-def load_survey(task: Contract, run: Run, content: dict[str, Any]) -> Survey:
+def load_survey(task: Contract, trained: Trained) -> Survey:
     """Return the survey of a checkpoint. Raises ZooError where it has none, or one of another system."""
     try:
-        return task.Survey.model_validate(content["survey"])
+        return task.Survey.model_validate(trained.content["survey"])
     except (KeyError, ValueError) as error:
         raise ZooError(
-            f"{run.file('best')}: what it knows of its training data cannot be read ({type(error).__name__}: "
+            f"{trained.file}: what it knows of its training data cannot be read ({type(error).__name__}: "
             f"{str(error).splitlines()[0]}); train it again with this version"
         ) from None
 
 
-def open_draws(task: Contract, run: Run, how: Any) -> Draws:
-    """Load every draw that ``how`` (``settings.infer`` or ``settings.eval``) asks for, onto ``runtime.device``."""
+def open_draws(task: Contract, run: Run, scope: str) -> Draws:
+    """Load every draw that ``settings.infer`` or ``settings.eval`` (``scope``) asks for, onto ``runtime.device``."""
     settings = task.settings
-    set_threads(settings.runtime)
-    device = torch.device(resolve_device(settings.runtime.device))
-    which = getattr(how, "draws", None)
+    which = getattr(getattr(settings, scope), "draws", None)
     runs, systems, first = member_runs(run, settings), {}, None
     for i in chosen_members(settings, which):
-        system, survey = load_system(task, runs[i])
+        member = type(task)(runs[i].settings, task.registry)
+        system, survey = load_system(member, runs[i], scope)
         first = first or survey
-        systems |= with_dropout(system.to(device), i, which.mc_passes if which else 0)
-    return Draws(systems, first, device)
+        systems |= with_dropout(system, i, which.mc_passes if which else 0)
+    return Draws(systems, first, torch.device(resolve_device(settings.runtime.device)))
 
 
 def variance_factor(run: Run, task: Contract) -> tuple[float, str]:
@@ -88,7 +92,7 @@ class Predictor:
     """All draws of a run as one function; ``quantities`` may be blended over windows, ``present`` shows them."""
 
     def __init__(self, task: Contract, run: Run):
-        self._draws = open_draws(task, run, task.settings.infer)
+        self._draws = open_draws(task, run, "infer")
         self.factor, self.factor_source = variance_factor(run, task)
         first = next(iter(self._draws.systems.values()))
         self.inputs, self.declared = first.inputs, first.outputs

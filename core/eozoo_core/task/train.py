@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.raster.georeference import note_area
+from eozoo_core.task.build import build_system
 from eozoo_core.task.contract import Contract, Loss
 from eozoo_core.task.data import Batched, Data, as_is
 from eozoo_core.task.evaluate import Scorer
+from eozoo_core.task.splits import open_splits, root_of
 from eozoo_core.task.survey import Carried, Survey
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
     from eozoo_core.run.directory import Run
     from eozoo_core.task.system import System
-
-SPLITS = ("train", "val", "test")
 
 
 @dataclass
@@ -82,29 +82,6 @@ def train(task: Contract, run: Run) -> None:
         task.monitor,
         task.derive,
     )
-
-
-def open_splits(task: Contract) -> dict[str, Data]:
-    """Open train, val and, where there is one, test."""
-    found = {name: task.data(name) for name in ("train", "val")}
-    if task.has_split("test"):
-        found["test"] = task.data("test")
-    return found
-
-
-def root_of(data: Data) -> Any:
-    """The folder that the files of a split lie in."""
-    import os
-    from pathlib import Path
-
-    return Path(os.path.commonpath([file.parent for file in data.files]))
-
-
-def build_system(task: Contract, survey: Survey, fresh: bool) -> System:
-    """Build a system and tell it its ports."""
-    system, ports = task.system(survey, fresh), task.ports(survey)
-    system.inputs, system.outputs = ports.inputs, ports.outputs
-    return system
 
 
 def add_model(trainer: Trainer) -> None:
