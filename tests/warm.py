@@ -56,9 +56,9 @@ def _become(words, folder, out):
 
         main()
     elif words[0] == "pytest":
-        from pytest import console_main
+        import pytest
 
-        sys.exit(console_main())
+        sys.exit(pytest.console_main())
     else:
         import runpy
 
