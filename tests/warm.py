@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-HEAVY = ("check", "train", "eval", "infer", "demo", "export", "card", "python")  # import torch anyway
+HEAVY = ("check", "train", "eval", "infer", "demo", "export", "card", "show", "pytest", "python")  # import torch anyway
 IMPORTED = ("eozoo.cli", "torch.utils.data", "rasterio", "matplotlib.figure", "matplotlib.backends.backend_agg")
 
 
@@ -23,7 +23,7 @@ def can_run(command):
 
 
 class Warm:
-    """Runs ``eozoo VERB ...`` and ``python FILE`` with the given interpreter and environment."""
+    """Runs ``eozoo VERB ...``, ``pytest ...`` and ``python FILE`` with the given interpreter and environment."""
 
     def __init__(self, python=sys.executable, environment=None):
         self.process = subprocess.Popen(
@@ -55,6 +55,10 @@ def _become(words, folder, out):
         from eozoo.cli import main
 
         main()
+    elif words[0] == "pytest":
+        import pytest
+
+        sys.exit(pytest.console_main())
     else:
         import runpy
 
