@@ -79,7 +79,7 @@ def check(settings: GediSettings, findings: Findings) -> None:
 
 def require_separate_pairs(splits: Mapping[str, Pairs], settings: GediSettings) -> None:
     """Raise ZooError where two splits share files, ground or pixels; see ``eozoo_core.checking.require_separate``."""
-    grids = patch_grids(Path(settings.runtime.input_dir or "").parent)
+    grids = patch_grids(folders(settings)[0].parent)
     described = [
         _split(name, [p.input for p in found.pairs], lambda i, found=found: found.pairs[i], settings.data, grids)
         for name, found in splits.items()
