@@ -30,6 +30,7 @@ class Port:
            the draws), "class" (the likeliest class of output ``of``); "" where draws cannot be combined.
     of:    the role of the output that a "deviation" or "class" belongs to.
     legend: of an output of classes, (code, name) of each class in the order of ``of``.
+    quantity: of an output, what is measured in words ("canopy height"), for names of bands and tags of maps.
     """
 
     role: str
@@ -42,6 +43,7 @@ class Port:
     spread: str = ""
     of: str = ""
     legend: tuple[tuple[int, str], ...] = ()
+    quantity: str = ""
 
     def __post_init__(self) -> None:
         if self.spread not in ("", "moments", "probabilities", "deviation", "class"):

@@ -7,7 +7,7 @@ A batch goes: ``Data.batch`` -> ``System.stage`` -> ``System.raw`` -> the loss; 
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from eozoo_core.raster.read import RasterInfo
     from eozoo_core.run.directory import Run
     from eozoo_core.task.data import Data
-    from eozoo_core.task.scenes import Scene
     from eozoo_core.task.system import System
 
 Scores = dict[str, dict[str, float]]
@@ -142,11 +142,11 @@ class Contract(ABC):
 
         return training_mean(self.ports(survey).outputs, survey)
 
-    def scenes(self, source: Path, survey: Survey) -> Iterator[Scene]:
-        """Yield what ``infer`` maps; the default: a raster, or every raster of a folder, bands chosen by name."""
-        from eozoo_core.task.scenes import raster_scenes
+    def raster_bands(self, info: RasterInfo, survey: Survey) -> tuple[int, ...]:
+        """Return the numbers (1-based) of the bands of a raster that the network gets; the default: by name."""
+        from eozoo_core.task.scenes import choose_bands
 
-        return raster_scenes(source, survey)
+        return choose_bands(info, survey.names)
 
     def optimizers(self, trainer: Any) -> None:
         """Give modules and optimisers to ``trainer.add``; the default trains the whole system."""

@@ -25,12 +25,17 @@ class Data:
     given one by one; large ones replace ``batch`` and ``items`` with vectorised ones.
 
     files: every file of the split, for the fingerprint of the training data and the search for copies.
+    input_files: one per sample, the file of its first input, for finding copies; () = there are none.
     bands, units: of the first input, as the files name them.
+    what: the word for samples in messages. skipped: a line for every file that was left out.
     """
 
     files: Sequence[Path] = ()
     bands: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    input_files: Sequence[Path] = ()
+    what: str = "samples"
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} has no __len__")
@@ -68,7 +73,7 @@ class Data:
 
     def name(self, index: int) -> str:
         """Say which sample this is, for messages: its file where there is one."""
-        return str(self.files[index]) if len(self.files) == len(self) else f"sample {index}"
+        return str(self.input_files[index]) if self.input_files else f"sample {index}"
 
     def grid(self, index: int) -> Grid | None:
         """Return where a sample lies, None where it is not georeferenced."""

@@ -38,7 +38,7 @@ class Scorer:
             self._losses += [float(total), float(count)]
             found = self._system.hidden(self._system.finish(raw, arrays), arrays)
             shown = present(combine([found], self._system.outputs), self._system.outputs)
-        self._metrics.add(to_arrays(found | shown), batch)
+        self._metrics.add(to_arrays(shown | found), batch)  # not rounded by square and root
         return found
 
     def sums(self) -> np.ndarray:

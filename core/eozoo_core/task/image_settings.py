@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from eozoo_core.settings import Settings, TaskSettings
-from eozoo_core.settings.ensemble import EnsembleEval, EnsembleInfer, EnsembleRuntime, EnsembleTrain
+from eozoo_core.settings.ensemble import EnsembleEval, EnsembleRuntime, EnsembleTrain
+from eozoo_core.settings.maps import MapInfer
 
 
 class ImageDataSettings(Settings):
@@ -24,24 +25,10 @@ class ImageRuntime(EnsembleRuntime):
     )
 
 
-class ImageInfer(EnsembleInfer):
-    """How maps are made."""
-
-    window: int = Field(64, ge=16, description="Side of the square that the network sees at once, px.")
-    stride: int = Field(48, ge=1, description="Distance between windows, px; where they overlap they are blended.")
-    batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
-
-    @model_validator(mode="after")
-    def _covers(self) -> ImageInfer:
-        if self.stride > self.window:
-            raise ValueError(f"stride {self.stride} is larger than window {self.window}: pixels would stay empty")
-        return self
-
-
 class ImageSettings(TaskSettings):
     """All settings of a task of images but for its model and data."""
 
     train: EnsembleTrain = Field(EnsembleTrain(), description="How the model is trained; fixed by a run.")
     runtime: ImageRuntime = Field(ImageRuntime(), description="Where and how it runs; free at any time.")
-    infer: ImageInfer = Field(ImageInfer(), description="How maps are made; free at any time.")
+    infer: MapInfer = Field(MapInfer(), description="How maps are made; free at any time.")
     eval: EnsembleEval = Field(EnsembleEval(), description="How scores are computed; free at any time.")

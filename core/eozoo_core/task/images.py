@@ -41,7 +41,7 @@ class ImageData(Data):
         info = read_info(self.images[0])
         self.bands = tuple(name or f"band {n}" for n, name in zip(info.bands, info.descriptions))
         self.units = tuple(info.units[n - 1] for n in info.bands)
-        self.files = [*self.images, *self.labels]
+        self.input_files, self.files = self.images, [*self.images, *self.labels]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -83,10 +83,6 @@ class ImageData(Data):
         if label.shape[1:] != image.shape[1:]:
             raise ZooError(f"{self.labels[index]}: is {label.shape[1:]} pixels, its image {image.shape[1:]}")
         return image, label
-
-    def name(self, index: int) -> str:
-        """The image's path."""
-        return str(self.images[index])
 
     def grid(self, index: int) -> Grid:
         """Where the image lies."""

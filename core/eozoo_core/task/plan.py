@@ -29,9 +29,10 @@ def make_plan(task: Contract, run: Run) -> Plan:
     system = build_system(task, survey, fresh=False)
     size = min(settings.train.batch_size, train.draws)
     times = plan_steps(settings.train, train.draws)
-    data = {name: f"{len(split)} samples" for name, split in splits.items()}
+    data = {name: f"{len(split)} {split.what}" for name, split in splits.items()}
     if survey.label is not None:
-        data["label"] = f"{survey.label.mean:.2f} +- {survey.label.std:.2f} {survey.label.unit}".rstrip()
+        label = survey.label
+        data["train"] += f", labels {label.mean:.2f} +- {label.std:.2f} {label.unit}".rstrip()
     data["bands"] = ", ".join(survey.names)
     if member_count(settings) > 1:
         data["members"] = f"{member_count(settings)} networks; parameters, steps and memory are those of one"
@@ -51,4 +52,5 @@ def make_plan(task: Contract, run: Run) -> Plan:
         total_steps=times.total,
         memory_bytes=memory.total,
         memory_parts=memory.parts(),
+        notes=tuple(f"left out: {line}" for split in splits.values() for line in split.skipped),
     )

@@ -20,7 +20,7 @@ from eozoo_core.task.system import System, Tensors
 from eozoo_core.train.launch import resolve_device
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from eozoo_core.run.directory import Run
     from eozoo_core.spec import Port
@@ -79,8 +79,8 @@ def variance_factor(run: Run, task: Contract) -> tuple[float, str]:
         return 1.0, "off (infer.scale_variance)"
     fitted = load_fitted(run, task)
     if fitted.variance_factor is None:
-        return 1.0, "not fitted"
-    return fitted.variance_factor, "fitted on validation labels"
+        return 1.0, "not fitted (no variance, too few validation labels, or training has not ended)"
+    return fitted.variance_factor, f"fitted on {fitted.labels} validation labels"
 
 
 def load_fitted(run: Run, task: Contract) -> Fitted:
@@ -100,15 +100,29 @@ class Predictor:
         self.outputs = output_ports(self.declared, len(self.names))
 
     def __call__(self, batch: Arrays) -> Arrays:
-        """Predict for arrays that share their first axis; see ``Task.predict``."""
-        arrays = check_arrays(batch, self.inputs)
-        return to_arrays(present(self.quantities(arrays), self.declared))
+        """Predict for arrays that share their first axis, or for one sample without it; see ``Task.predict``."""
+        single = all(np.ndim(batch.get(port.role)) == len(port.axes.split()) - 1 for port in self.inputs)
+        arrays = check_arrays({n: np.asarray(v)[None] for n, v in batch.items()} if single else batch, self.inputs)
+        found = to_arrays(present(self.quantities(arrays), self.declared))
+        return {name: values[0] for name, values in found.items()} if single else found
 
-    def quantities(self, arrays: Arrays) -> Tensors:
-        """Return what may be averaged: means, variances, probabilities; see `spread.combine`."""
+    def quantities(self, arrays: Arrays, members: str = "") -> Tensors:
+        """Return what may be averaged: means, variances, probabilities; see `spread.combine`.
+
+        ``members``: an output of which every draw's own value is added, as "member 0" and so on.
+        """
+        each: Tensors = {}
         with torch.inference_mode():
             given = tensors(arrays, self._draws.device)
-            return combine((draw.predict(given) for draw in self._draws.systems.values()), self.declared, self.factor)
+
+            def parts() -> Iterator[Tensors]:
+                for name, draw in self._draws.systems.items():
+                    found = draw.predict(given)
+                    if members:
+                        each[name] = found[members]
+                    yield found
+
+            return combine(parts(), self.declared, self.factor) | each
 
 
 def check_arrays(batch: Arrays, ports: Sequence[Port]) -> Arrays:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.read import RasterInfo, open_reader
-
-if TYPE_CHECKING:
-    from eozoo_core.task.survey import Survey
+from eozoo_core.raster.read import RasterInfo
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".npy")
 
@@ -27,18 +22,6 @@ class Scene:
     def name(self) -> str:
         """The beginning of its maps' names."""
         return self.path.stem
-
-
-def raster_scenes(source: Path, survey: Survey) -> Iterator[Scene]:
-    """Yield the scene of a raster, or of every raster of a folder; all are looked at before the first is mapped.
-
-    Raises ZooError for an empty folder, two rasters that would share a map, and bands that do not fit.
-    """
-    scenes = []
-    for path in rasters(source):
-        with open_reader(path) as reader:
-            scenes.append(Scene(path, choose_bands(reader.info, survey.names)))
-    yield from scenes
 
 
 def rasters(source: Path) -> list[Path]:

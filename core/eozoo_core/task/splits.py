@@ -33,7 +33,7 @@ def describe_split(name: str, data: Data, role: str) -> Split:
         return None if grid is None else place_of(data.name(i), grid)
 
     names = [data.name(i) for i in range(len(data))]
-    return Split(name, names, read, data.files, place)
+    return Split(name, names, read, data.input_files, place, what=data.what)
 
 
 def root_of(data: Data) -> Path:

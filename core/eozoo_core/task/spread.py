@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -33,46 +34,67 @@ def output_ports(ports: Sequence[Port], draws: int) -> tuple[Port, ...]:
     return tuple(found)
 
 
+class Moments:
+    """Mean and variances of draws, one at a time: arrays or tensors of one shape.
+
+    Running updates (Welford 1962) keep the variance of close means from cancelling. One draw comes back as it is, with
+    an epistemic variance of 0. aleatoric: None where the draws gave no variance.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.aleatoric, self._spread = 0, None, None, None
+
+    def add(self, value: Any, variance: Any | None = None) -> None:
+        """Take the mean of a draw, and its own variance where it has one."""
+        self.count += 1
+        if self.count == 1:
+            self.mean, self._spread, self.aleatoric = value, 0 * value, variance
+            return
+        step = value - self.mean
+        self.mean = self.mean + step / self.count
+        self._spread = self._spread + step * (value - self.mean)
+        if variance is not None:
+            self.aleatoric = self.aleatoric + (variance - self.aleatoric) / self.count
+
+    @property
+    def epistemic(self) -> Any:
+        """Population variance of the means."""
+        return self._spread / self.count
+
+
+def moments(parts: Iterable[tuple[Any, Any | None]]) -> tuple[Any, Any | None, Any]:
+    """Return mean, aleatoric and epistemic variance of draws that each gave (mean, variance)."""
+    found = Moments()
+    for value, variance in parts:
+        found.add(value, variance)
+    if not found.count:
+        raise ValueError("nothing to combine")
+    return found.mean, found.aleatoric, found.epistemic
+
+
 def combine(parts: Iterable[Tensors], ports: Sequence[Port], factor: float = 1.0) -> Tensors:
     """Average what every draw gave, one draw in memory at a time; ``factor`` multiplies all variances.
 
-    Running updates (Welford 1962) keep the variance of close means from cancelling. One draw comes back as it is.
     Raises ZooError where there are several draws and an output does not say how they combine.
     """
-    mean: Tensors = {}
-    spread: Tensors = {}
-    aleatoric: Tensors = {}
-    count = 0
-    for found in parts:
-        count += 1
-        for port in ports:
-            if port.spread in ("deviation", "class"):
-                continue
-            if count > 1 and not port.spread:
+    averaged = [port for port in ports if port.spread not in ("deviation", "class")]
+    found = {port.role: Moments() for port in averaged}
+    for values in parts:
+        for port in averaged:
+            if found[port.role].count and not port.spread:
                 raise ZooError(f"output {port.role!r} does not say how members combine; predict with one draw")
-            value, deviation = found[port.role], _deviation(ports, port)
-            variance = None if deviation is None else found[deviation.role] ** 2
-            if count == 1:
-                mean[port.role], spread[port.role] = value, 0 * value
-                if variance is not None:
-                    aleatoric[port.role] = variance
-                continue
-            step = value - mean[port.role]
-            mean[port.role] = mean[port.role] + step / count
-            spread[port.role] = spread[port.role] + step * (value - mean[port.role])
-            if variance is not None:
-                aleatoric[port.role] = aleatoric[port.role] + (variance - aleatoric[port.role]) / count
-    if not count:
-        raise ValueError("nothing to combine")
+            deviation = _deviation(ports, port)
+            found[port.role].add(values[port.role], None if deviation is None else values[deviation.role] ** 2)
     quantities: Tensors = {}
-    for port in ports:
-        if port.role not in mean:
-            continue
-        quantities[port.role] = mean[port.role]
-        if port.role in aleatoric:
-            quantities[f"{port.role}.{ALEATORIC}"] = aleatoric[port.role] * factor
-        if port.spread == "moments" and count > 1:
-            quantities[f"{port.role}.{EPISTEMIC}"] = spread[port.role] / count * factor
+    for port in averaged:
+        one = found[port.role]
+        if not one.count:
+            raise ValueError("nothing to combine")
+        quantities[port.role] = one.mean
+        if one.aleatoric is not None:
+            quantities[f"{port.role}.{ALEATORIC}"] = one.aleatoric * factor
+        if port.spread == "moments" and one.count > 1:
+            quantities[f"{port.role}.{EPISTEMIC}"] = one.epistemic * factor
     return quantities
 
 

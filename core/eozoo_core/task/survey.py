@@ -61,6 +61,7 @@ class Fitted(Settings):
 
     best: str = Field("", description="SHA-256 of the weights that the values belong to.")
     variance_factor: float | None = Field(None, gt=0, description="Factor of all variances; null = not fitted.")
+    labels: int = Field(0, description="Validation labels that were fitted on.")
 
 
 def surveyed(statistics: ChannelStatistics, units: tuple[str, ...] = ()) -> tuple[BandSurvey, ...]:

@@ -22,11 +22,13 @@ class System(nn.Module):
     ``predict`` is ``finish(raw(stage(arrays)), arrays)``: maps, scores and exported graphs call it, the loss sees what
     ``raw`` gives. A checkpoint holds the state of this module, so scaling belongs into buffers.
 
+    receipt:         what was loaded of published weights, "" where none were; it is noted in the run.
     inputs, outputs: Ports of ``predict``, set by core from ``Task.ports`` before any call.
     tolerant:        roles of inputs in which single values may be missing (a time series with cloudy dates); where too
                      many are, ``finish`` gives NaN. In all others NaN hides the pixel or sample in every output.
     """
 
+    receipt: str = ""
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
     tolerant: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.raster.georeference import note_area
+from eozoo_core.run.progress import print_message
 from eozoo_core.task.build import build_system
 from eozoo_core.task.contract import Contract, Loss
 from eozoo_core.task.data import Batched, Data, as_is
@@ -63,11 +64,15 @@ def train(task: Contract, run: Run) -> None:
     settings = run.settings
     fabric = launch(run)
     splits = open_splits(task)
-    run.check_data([file for data in splits.values() for file in data.files], root_of(splits["train"]))
+    run.check_data([file for name in ("train", "val") for file in splits[name].files], root_of(splits["train"]))
     survey = task.survey(splits["train"])
     run.note("survey", survey.model_dump(mode="json"))
     note_area(run, filter(None, map(splits["train"].grid, range(len(splits["train"])))))
     system = build_system(task, survey, fresh=not run.has("current"))
+    if system.receipt:
+        run.note("weights", system.receipt)
+        if not settings.runtime.quiet:
+            print_message(system.receipt)
     trainer = Trainer(run, fabric, system, task.loss(survey), survey, splits["val"])
     task.optimizers(trainer)
     batches = Loader(Batched(splits["train"]), settings.train, settings.runtime, fabric, as_is)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from eozoo_core.checking import (
     judge_schedule,
     judge_splits,
     place_of,
-    require_separate,
 )
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
@@ -75,16 +74,6 @@ def check(settings: GediSettings, findings: Findings) -> None:
     _judge_sizes(settings.data, seen, findings)
     if shown := next((one for one in seen.values() if one.best), None):
         findings.picture(shown.shown, lambda: _panels(shown, channels, label))
-
-
-def require_separate_pairs(splits: Mapping[str, Pairs], settings: GediSettings) -> None:
-    """Raise ZooError where two splits share files, ground or pixels; see ``eozoo_core.checking.require_separate``."""
-    grids = patch_grids(folders(settings)[0].parent)
-    described = [
-        _split(name, [p.input for p in found.pairs], lambda i, found=found: found.pairs[i], settings.data, grids)
-        for name, found in splits.items()
-    ]
-    require_separate(described, quiet=settings.runtime.quiet)
 
 
 class _Files:

@@ -98,6 +98,21 @@ def chosen_names(info: RasterInfo, data: DataSettings) -> tuple[str, ...]:
     return tuple(names[b - 1] or f"band {b}" if names else f"band {b}" for b in band_numbers(info, data))
 
 
+def trained_bands(info: RasterInfo, data: DataSettings, trained: list[str]) -> tuple[int, ...]:
+    """The 1-based bands of a raster to map that are those ``trained`` on. Raises ZooError naming the file."""
+    known = [name for name in info.descriptions if name]
+    if data.band_names is None and known and not trained[0].startswith("band "):
+        numbers = info.select(trained)
+    else:
+        numbers = band_numbers(info, data)
+        names = list(chosen_names(info, data))
+        if len(numbers) == len(trained) and names != trained and known:
+            raise ZooError(f"{info.path}: bands are {', '.join(names)}; the run was trained on {', '.join(trained)}")
+    if len(numbers) != len(trained):
+        raise ZooError(f"{info.path}: has {len(info.bands)} bands, the run needs {len(trained)}: {', '.join(trained)}")
+    return numbers
+
+
 def mask_band_number(info: RasterInfo, data: DataSettings) -> int | None:
     """The 1-based band whose zeros mean no data (``data.zero_is_nodata_in``), or None."""
     if data.zero_is_nodata_in is None:

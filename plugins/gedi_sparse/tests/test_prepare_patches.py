@@ -8,6 +8,7 @@ import pytest
 import rasterio
 import torch
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.georeference import apply
 from eozoo_core.raster.read import read_info
 from eozoo_core.raster.tiles import Window
 from eozoo_gedi_sparse.checking import require_separate_pairs
@@ -16,7 +17,6 @@ from eozoo_gedi_sparse.label_predictions import collect
 from eozoo_gedi_sparse.losses import mse
 from eozoo_gedi_sparse.pairs import find_pairs
 from eozoo_gedi_sparse.patch_places import patch_grids
-from eozoo_gedi_sparse.prepare.grids import apply
 from eozoo_gedi_sparse.prepare.patches import make_patches
 from eozoo_gedi_sparse.prepare.scaling import backscatter, reflectance, s2_offset
 from eozoo_gedi_sparse.prepare.settings import PatchesSettings, StackSettings

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.mosaic import Mosaic
 from eozoo_core.raster.read import read_info
 from eozoo_core.raster.tiles import Window
-
-from eozoo_gedi_sparse.prepare.mosaic import Mosaic
-
-if TYPE_CHECKING:
-    from eozoo_gedi_sparse.settings import MaskSettings
+from eozoo_core.settings.maps import MaskSettings
 
 
 class RowMask:

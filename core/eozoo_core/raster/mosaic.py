@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from eozoo_core.errors import ZooError
-from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.read import RasterReader, gdal, read_info
-from eozoo_core.raster.tiles import Window
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
-from eozoo_gedi_sparse.prepare.grids import apply, same_grid
+from eozoo_core.errors import ZooError
+from eozoo_core.raster.georeference import Grid, apply, same_grid
+from eozoo_core.raster.read import RasterReader, gdal, read_info
+from eozoo_core.raster.tiles import Window
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
 Scale = Callable[[np.ndarray], np.ndarray]
