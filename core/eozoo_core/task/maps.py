@@ -105,12 +105,8 @@ def map_scene(task: Contract, predictor: Predictor, scene: Scene, dest: Path) ->
             finish=lambda rows: mask.hide(blended.finish(rows)),
             progress=lambda done, total: bar.update(done, f"of {total}"),
         )
-    written = [file for file, _ in layers]
-    return [
-        *written[: len(maps)],
-        *draw(settings.picture, maps, shown, dest / f"{scene.name}.png"),
-        *written[len(maps) :],
-    ]
+    picture = draw(settings.picture, maps, shown, dest / f"{scene.name}.png")
+    return [*maps, *picture, *(file for file, _ in layers[len(maps) :])]
 
 
 class Blended:
