@@ -77,13 +77,18 @@ def write_image(file, values, where):
 
 
 def gedi(root, places, alike):
-    from eozoo_gedi_sparse.training import open_splits
+    from eozoo_core.task.splits import open_splits
+    from eozoo_gedi_sparse.task import GediSparse
 
     for split, number, values, where in samples(places, alike):
         write_image(root / "input" / split / f"p{number}.tif", values, where)
         write_image(root / "label" / split / f"p{number}.tif", values[:1] * 50, where)
     overrides = [f"runtime.input_dir={root / 'input'}", f"runtime.label_dir={root / 'label'}", "data.crop=16"]
-    return "gedi_sparse", [*overrides, "model.options.width=4"], lambda settings, run: open_splits(settings)
+    return (
+        "gedi_sparse",
+        [*overrides, "model.options.width=4"],
+        lambda settings, run: open_splits(GediSparse(settings, REGISTRY)),
+    )
 
 
 def prithvi(root, places, alike):
@@ -137,13 +142,18 @@ def plugin(tmp_path_factory):
 
 
 def scaffold(root, places, alike):
-    from eozoo_honest_task.training import open_splits
+    from eozoo_core.task.splits import open_splits
+    from eozoo_honest_task.task import HonestTask
 
     for split, number, values, where in samples(places, alike):
         nowhere = (None, (10.0, 0.0, 0.0, 0.0, -10.0, 0.0))
         for kind, array in (("image", values), ("label", values[:1] * 50)):
             write_plain_tif(root / split / kind / f"i{number}.tif", array, where or nowhere)
-    return "honest_task", [f"runtime.data_dir={root}", "data.crop=16"], lambda settings, run: open_splits(settings)
+    return (
+        "honest_task",
+        [f"runtime.data_dir={root}", "data.crop=16"],
+        lambda settings, run: open_splits(HonestTask(settings, REGISTRY)),
+    )
 
 
 def write_plain_tif(file, values, where):

@@ -9,6 +9,7 @@ from eozoo import Registry
 from eozoo_core import Run
 from eozoo_core.settings.config import load_settings
 from eozoo_gedi_sparse.settings import GediSettings
+from eozoo_gedi_sparse.survey import GediSurvey
 from eozoo_gedi_sparse.task import GediSparse
 
 OPTIONS = '{"name": "context_net", "options": {"sizes": [], "hidden": 1, "dropout": 0.0, "noise": 0.0}}'
@@ -45,6 +46,7 @@ def trained(tmp_path):
     def make(*members, factor=None):
         overrides = [f"train.members={len(members)}", "runtime.device=cpu", f"model={OPTIONS}"]
         settings = load_settings(GediSettings, None, overrides)
+        survey = GediSurvey(bands=[{"name": name, "count": 1} for name in ("red", "nir")])
         run = Run.create(tmp_path / "run", "gedi_sparse", settings)
         runs = [run]
         if len(members) > 1:
@@ -52,9 +54,8 @@ def trained(tmp_path):
             singles = [settings.model_copy(update={"train": train}) for train in trains]
             runs = [run.child(f"member_{i}", single) for i, single in enumerate(singles)]
         for one, content in zip(runs, members, strict=True):
-            one.note("bands", ["red", "nir"])
-            one.save("best", content)
-        run.note("variance_scale", {"factor": factor, "labels": 30, "split": "val"})
+            one.save("best", {**content, "survey": survey.model_dump()})
+        run.note("fitted", {"variance_factor": factor, "labels": 30})
         return GediSparse(settings, Registry.discover()), run
 
     return make

@@ -15,8 +15,8 @@ from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.settings.config import load_settings
+from eozoo_core.task.members import check_ended
 from eozoo_gedi_sparse.demo.landscape import write_landscape
-from eozoo_gedi_sparse.members import check_ended
 from eozoo_gedi_sparse.prepare.settings import TotalsSettings
 from eozoo_gedi_sparse.prepare.totals import make_totals
 from eozoo_gedi_sparse.settings import GediSettings
@@ -139,7 +139,7 @@ def test_the_predictive_variance_is_the_sum_of_its_parts_and_of_the_members(ense
     np.testing.assert_allclose(out["aleatoric_std"], np.sqrt((stds**2).mean(axis=0)), rtol=1e-5)
     np.testing.assert_allclose(out["std"] ** 2, out["aleatoric_std"] ** 2 + out["epistemic_std"] ** 2, rtol=1e-5)
     task, run = reopen(ensemble, registry)
-    factor = run.info()["variance_scale"]["factor"]
+    factor = run.info()["fitted"]["variance_factor"]
     np.testing.assert_allclose(task.predict(run, {"image": image})["std"], out["std"] * factor**0.5, rtol=1e-5)
     assert abs(factor - 1) > 0.01
 
@@ -201,7 +201,7 @@ def test_maps_in_one_pass_are_those_of_the_members(world, ensemble, registry, tm
     with rasterio.open(files[0]) as out:
         np.testing.assert_allclose(out.read(1), members.mean(axis=0), rtol=1e-4, atol=1e-4)
         assert float(out.tags()["VARIANCE_FACTOR"].split()[0]) == pytest.approx(
-            run.info()["variance_scale"]["factor"], rel=1e-5
+            run.info()["fitted"]["variance_factor"], rel=1e-5
         )
 
 
@@ -229,7 +229,7 @@ def test_a_loss_without_variance_has_disagreement_and_no_std(world, registry, tm
     task, run = make(world, registry, tmp_path / "mse", "train.members=2", "model.loss.name=mse", "train.epochs=1")
     task.train(run)
     assert set(task.outputs()) == {"mean", "epistemic_std"}
-    assert "variance_scale" not in run.info()
+    assert "fitted" not in run.info()
     files = task.infer(run, world.scene, tmp_path / "maps")
     assert [f.name for f in files] == ["scene_mean.tif", "scene_epistemic_std.tif", "scene.png"]
     with rasterio.open(files[1]) as out:
