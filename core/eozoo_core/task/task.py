@@ -53,6 +53,8 @@ class Task(Contract):
 
     def plan(self, run: Run) -> Plan:
         """Look at data and system without training: what ``train --dry-run`` prints."""
+        if not self._writes("data"):
+            raise ZooError(f"{run.task}: has no dry run")
         from eozoo_core.task.plan import make_plan
 
         return make_plan(self, run)
@@ -60,8 +62,14 @@ class Task(Contract):
     def check(self, findings: Findings) -> None:
         """Look at the data before training, for ``eozoo check``: add to ``findings`` what is there and what is odd.
 
-        Reads at most ``findings.samples`` samples of a split, builds no network, writes nothing.
+        Reads at most ``findings.samples`` samples of a split, builds no network, writes nothing. Of a task that does
+        not write ``data``, the paths in ``runtime`` are looked at, and the GeoTIFF and .npy files below them.
         """
+        if not self._writes("data"):
+            from eozoo_core.checking.folders import check_settings
+
+            check_settings(self.settings, findings)
+            return
         from eozoo_core.task.check import check
 
         check(self, findings)
@@ -97,12 +105,16 @@ class Task(Contract):
 
     def network(self, run: Run | None = None) -> Network:
         """Describe the network for these settings; with a ``run``, as trained: its bands, statistics, first weights."""
+        if not self._writes("ports"):
+            raise ZooError(f"{type(self).__name__} does not describe its network: its author adds Task.network")
         from eozoo_core.task.describe import describe
 
         return describe(self, run)
 
     def graph(self, run: Run) -> Graph:
         """Return the trained run as one torch module on the CPU. Raises ZooError where that cannot be, and why."""
+        if not self._writes("system"):
+            raise ZooError(f"{run.task}: cannot be exported: the task does not offer its network as one graph")
         from eozoo_core.task.graph import make_graph
 
         return make_graph(self, run)
@@ -125,6 +137,10 @@ class Task(Contract):
     def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
         """Draw pictures of a finished demo run into ``out``; return them. The default draws none."""
         return []
+
+    def _writes(self, hook: str) -> bool:
+        """Whether this task writes a hook of `Contract`; one that replaces the verbs need not."""
+        return getattr(type(self), hook) is not getattr(Contract, hook)
 
     # -- defaults of what a system may replace, see `Contract` -----------------------------------------------------
 
