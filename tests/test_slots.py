@@ -197,6 +197,7 @@ def test_show_answers_what_one_would_ask(eozoo):
     assert "\n  problem  needy needs" in eozoo("show", "needy")
 
 
+@pytest.mark.slow
 def test_every_installed_name_can_be_shown(monkeypatch):
     registry = Registry.discover()
     for kind in ("task", "loss", "dataset"):

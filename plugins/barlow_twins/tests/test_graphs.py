@@ -81,6 +81,7 @@ def test_an_encoder_as_onnx(tmp_path):
     np.testing.assert_allclose(found, task.predict(run, {"bands": bands, "doys": doys})["embedding"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_classifier_names_its_classes(tmp_path):
     run, task = new_run(tmp_path / "run", LandCoverTask, 'data.legend={"3": water, "7": forest}')
     model = task._model(INFO)

@@ -177,7 +177,7 @@ def test_tables_of_shots_are_read_by_the_products_names(tmp_path):
 
 
 def test_geoparquet_points_are_read(tmp_path):
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     from pyarrow import parquet
 
     points = [bytes([1]) + np.uint32(1).tobytes() + np.array([99.0 + i, 18.0]).tobytes() for i in range(2)]

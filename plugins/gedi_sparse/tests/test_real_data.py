@@ -26,7 +26,6 @@ def tiles(real):
 
     if not real_gedi_tiles.DATA.is_dir():
         pytest.skip(f"no real tiles at {real_gedi_tiles.DATA}")
-    pytest.importorskip("sklearn", reason="the simple predictors need scikit-learn")
     return real_gedi_tiles
 
 
