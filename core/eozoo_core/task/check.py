@@ -29,9 +29,9 @@ def check(task: Contract, findings: Findings) -> None:
     label, first = expected_label(task), next(iter(opened.values()))
     channels = [channel(name, unit) for name, unit in zip(first.bands, first.units, strict=True)]
     seen = check_splits(findings, splits, channels, label)
-    judge_splits(findings, splits)
     if "train" in opened:
         judge_schedule(findings, task.settings.train, opened["train"].draws)
+    judge_splits(findings, splits)
     if shown := next((one for one in seen.values() if one.best), None):
         findings.picture(shown.shown, lambda: panels_of(shown, channels, label))
 
