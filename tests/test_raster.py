@@ -82,6 +82,16 @@ def test_float_nodata_is_nan(tmp_path, values, nodata):
     np.testing.assert_array_equal(read(write(tmp_path / "a.tif", data, nodata=nodata)), expected)
 
 
+@pytest.mark.parametrize(("steps", "hidden"), [(0, True), (1, True), (2, True), (6, False)])
+def test_float_nodata_may_be_a_rounding_away(tmp_path, steps, hidden):
+    """A value written by a program that rounds otherwise is still nodata; a real value beside it is not."""
+    nodata, value = np.float32(-9999), np.float32(-9999)
+    for _ in range(steps):
+        value = np.nextafter(value, np.float32(0))
+    out = read(write(tmp_path / "a.tif", np.full((1, 2, 2), value), nodata=float(nodata)))
+    assert np.isnan(out).all() == hidden and np.isnan(out).any() == hidden
+
+
 def test_internal_mask_and_nodata_both_hide(tmp_path, values):
     mask = np.full((6, 5), 255, np.uint8)
     mask[2, 3] = 0

@@ -211,6 +211,7 @@ def test_masks_hide_classes_and_clouds_and_nothing_else(world, ensemble, registr
         shape = scene.shape
     classes, clouds = np.full(shape, 10, np.uint8), np.zeros(shape, np.uint8)
     classes[10:20, 30:40], clouds[50:60, :] = 80, 6
+    clouds[:5] = 5  # at the limit: it stays
     for name, values in (("classes", classes), ("clouds", clouds)):
         with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as out:
             out.write(values, 1)
@@ -222,7 +223,7 @@ def test_masks_hide_classes_and_clouds_and_nothing_else(world, ensemble, registr
     hidden = (classes == 80) | (clouds == 6)
     for plain, masked in zip(maps["plain"], maps["masked"]):
         np.testing.assert_array_equal(masked, np.where(hidden, np.nan, plain))
-        assert np.isfinite(plain[hidden]).any()
+        assert np.isfinite(plain[hidden]).any() and np.isfinite(plain[clouds == 5]).any()
 
 
 def test_a_loss_without_variance_has_disagreement_and_no_std(world, registry, tmp_path):
