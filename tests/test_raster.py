@@ -89,7 +89,8 @@ def test_float_nodata_may_be_a_rounding_away(tmp_path, steps, hidden):
     for _ in range(steps):
         value = np.nextafter(value, np.float32(0))
     out = read(write(tmp_path / "a.tif", np.full((1, 2, 2), value), nodata=float(nodata)))
-    assert np.isnan(out).all() == hidden and np.isnan(out).any() == hidden
+    assert np.isnan(out).all() == hidden
+    assert np.isnan(out).any() == hidden
 
 
 def test_internal_mask_and_nodata_both_hide(tmp_path, values):

@@ -14,6 +14,7 @@ import eozoo_core.run.checkpoint
 import eozoo_core.run.log
 import eozoo_core.train.loading
 import eozoo_core.train.step
+import torch
 import toy
 from eozoo_core import Run
 from eozoo_core.errors import Interrupted
@@ -31,6 +32,7 @@ def main(jobs, out):
         except Interrupted:
             record["stopped"] = True
         (Path(out) / f"{number}_{Spy.rank()}.json").write_text(json.dumps(record))
+    torch.distributed.barrier()  # the first process ends the others when it ends
 
 
 class Spy:

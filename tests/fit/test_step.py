@@ -4,7 +4,7 @@ import pytest
 import torch
 from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.schedule import Schedule
-from eozoo_core.train.step import optimizer_step
+from eozoo_core.train.step import optimizer_step, pooled_step
 from test_checkpoint import message
 from toy_runs import settings_of
 
@@ -19,6 +19,26 @@ def test_accumulation_equals_the_large_batch_whatever_the_labels(train):
     for a, b in zip(whole.read_log(), parts.read_log(), strict=True):
         assert a["train"]["loss"] == pytest.approx(b["train"]["loss"], rel=1e-5)
         assert a["step"] == b["step"]
+
+
+def test_a_step_is_the_mean_over_all_labels_by_hand(fabric):
+    """Sum of w * x over 1, 2 and 9 in two micro-batches: the gradient is (1 + 2 + 9) / 3 = 4, times a rate of 0.5."""
+    net = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(net.weight)
+    options = ("train.momentum=0", "train.learning_rate=0.5", "train.clip_norm=null")
+    train = settings_of(".", "train.optimizer=sgd", *options).train
+    model, optimizer = fabric.setup(net, make_optimizer(net.parameters(), train))
+
+    def loss_sum(batch):
+        total = model(torch.tensor(batch["x"])).sum()
+        return total, {"loss": (total, batch["count"])}
+
+    batches = [{"count": 2, "x": [[1.0], [2.0]]}, {"count": 1, "x": [[9.0]]}]
+    logged = pooled_step(fabric, model, optimizer, train, batches, loss_sum)
+    assert net.weight.item() == pytest.approx(1 - 0.5 * 4)
+    assert (logged["loss"][0].item(), logged["loss"][1]) == (12.0, 3)
+    assert pooled_step(fabric, model, optimizer, train, [{"count": 0, "x": [[5.0]]}], loss_sum) is None
+    assert net.weight.item() == pytest.approx(-1)
 
 
 @pytest.mark.parametrize(

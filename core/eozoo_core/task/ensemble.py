@@ -70,11 +70,11 @@ def _passing(system: System, seed: int) -> System:
     """A system that shares all weights with ``system`` and drops the same channels in every call."""
     one = copy(system)
 
-    def raw(staged: Tensors) -> Tensors:
+    def forward(staged: Tensors) -> Tensors:
         with _fixed_dropout(system, seed):
-            return system.raw(staged)
+            return system(staged)  # in the precision that the system was given
 
-    one.raw = raw
+    one.forward = forward
     return one
 
 

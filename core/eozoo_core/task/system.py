@@ -49,12 +49,12 @@ class System(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no finish(raw, arrays)")
 
     def forward(self, staged: Tensors) -> Tensors:
-        """Call ``raw``: what training wraps for mixed precision and several processes."""
+        """Call ``raw``: what training and ``compute_in`` wrap for mixed precision and several processes."""
         return self.raw(staged)
 
     def predict(self, arrays: Tensors) -> Tensors:
         """Return the outputs of ``finish`` as float32, NaN where an input is missing that may not be."""
-        return self.hidden(self.finish(self.raw(self.stage(arrays)), arrays), arrays)
+        return self.hidden(self.finish(self(self.stage(arrays)), arrays), arrays)
 
     def hidden(self, found: Tensors, arrays: Tensors) -> Tensors:
         """Return what ``finish`` gave, NaN where an input is missing that may not be."""
