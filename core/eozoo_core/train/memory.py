@@ -59,27 +59,39 @@ def step_memory(
     work: Callable[[list[torch.nn.Module]], Any],
     train: TrainSettings,
     device: str = "cpu",
-) -> StepMemory:
+) -> StepMemory | None:
     """Return the memory of a step that calls ``work(networks)``, which runs forward and backward of one batch.
 
-    ``networks``: on any device, "meta" too; they are left as they are. ``work`` gets copies in train mode, makes its
-    inputs by itself and must not look at values (``.item()``, ``if tensor``, boolean indexing). With several batches
-    per optimiser step (``accumulate``) gradients are there from the start. ``device``: "cpu", "cuda" or "mps", where
-    the step is to run; the step itself is always followed as one on a CPU.
+    ``networks``: on any device, "meta" too; they are left as they are. ``work`` gets copies in train mode and makes its
+    inputs by itself. With several batches per optimiser step (``accumulate``) gradients are there from the start.
+    ``device``: "cpu", "cuda", "cuda:N" or "mps", where the step is to run; the step itself is always followed as one on
+    a CPU. None where ``work`` looks at values (``.item()``, ``if tensor``, boolean indexing): then nothing is known.
     """
+    from torch._subclasses import fake_tensor as fake
+
     weights = sum(_bytes(t) for network in networks for t in _tensors(network))
     trained = [p for network in networks for p in network.parameters() if p.requires_grad]
     gradients = sum(map(_bytes, trained))
     states = {"adam": 2, "adamw": 2, "sgd": 1 if train.momentum else 0}[train.optimizer]
     # An update holds a copy or two: of one parameter after the other on a CPU, of all together on a GPU.
     update = gradients + 2 * (max(map(_bytes, trained), default=0) if device == "cpu" else gradients)
-    step = max(follow(networks, work, train.precision, train.accumulate > 1)[0], update)
+    try:
+        step = max(follow(networks, work, train.precision, train.accumulate > 1)[0], update)
+    except (
+        fake.DataDependentOutputException,
+        fake.DynamicOutputShapeException,
+        fake.UnsupportedFakeTensorException,
+        fake.UnsupportedOperatorException,
+    ):
+        return None
     heap = round(_CPU_LIBRARIES[train.precision] + _CPU_HEAP * step) if device == "cpu" else 0
     return StepMemory(weights, states * gradients, step, heap)
 
 
-def predict_memory(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], train: TrainSettings) -> StepMemory:
-    """Return the memory of a step of one model on a CPU whose loss is small beside it.
+def predict_memory(
+    model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], train: TrainSettings, device: str = "cpu"
+) -> StepMemory | None:
+    """Return the memory of a step of one model whose loss is small beside it; see `step_memory`.
 
     ``inputs``: example arguments of the right shapes and types on any device; their values are not read.
     """
@@ -91,7 +103,7 @@ def predict_memory(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], tra
         outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
         sum(y.float().sum() for y in outputs if y is not None and y.requires_grad).backward()
 
-    return step_memory([model], work, train)
+    return step_memory([model], work, train, device)
 
 
 def follow(
@@ -135,6 +147,8 @@ def _faked(network: torch.nn.Module) -> torch.nn.Module:
                     needs = tensor.requires_grad
                     made[id(tensor)] = torch.nn.Parameter(fake, needs) if held is module._parameters else fake
                 held[name] = made[id(tensor)]
+        if isinstance(module, torch.nn.RNNBase):  # it has a list of its weights beside them
+            module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
     return network
 
 

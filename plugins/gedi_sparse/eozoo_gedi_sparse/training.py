@@ -12,7 +12,7 @@ from eozoo_core.raster.georeference import note_area
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task import Plan
 from eozoo_core.train.fit import fit
-from eozoo_core.train.launch import all_reduce_sums, launch
+from eozoo_core.train.launch import all_reduce_sums, launch, resolve_device
 from eozoo_core.train.loading import Loader, share_of
 from eozoo_core.train.memory import predict_memory
 from eozoo_core.train.optimizer import make_optimizer
@@ -86,18 +86,10 @@ def plan(run: Run, settings: GediSettings, registry: Registry) -> Plan:
     data["bands"] = ", ".join(splits["train"].band_names)
     if settings.train.members > 1:
         data["members"] = f"{settings.train.members} networks; parameters, steps and memory are those of one"
-    memory = predict_memory(model, (image.expand(batch, *image.shape),), settings.train)
+    device = resolve_device(settings.runtime.device)
+    memory = predict_memory(model, (image.expand(batch, *image.shape),), settings.train, device)
     skipped = [line for found in splits.values() for line in found.skipped]
-    return Plan(
-        data=data,
-        parameters=sum(p.numel() for p in model.parameters()),
-        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        steps_per_epoch=times.per_epoch,
-        total_steps=times.total,
-        memory_bytes=memory.total,
-        memory_parts=memory.parts(),
-        notes=tuple(f"left out: {line}" for line in skipped),
-    )
+    return Plan.of(data, [model], times, memory, [f"left out: {line}" for line in skipped])
 
 
 def open_splits(settings: GediSettings) -> dict[str, Pairs]:

@@ -14,6 +14,7 @@ from eozoo_core.task.describe import count_parameters
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch, resolve_device
 from eozoo_core.train.loading import Loader, share_of
+from eozoo_core.train.memory import predict_memory
 from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.schedule import make_scheduler, plan_steps
 from eozoo_core.train.step import pooled_step
@@ -80,15 +81,11 @@ def plan(settings: MyTaskSettings, registry: Registry) -> Plan:
     """Say what would be trained on what; see ``Task.plan``."""
     tiles, val = open_splits(settings)
     model = make_model(settings, registry, *look(tiles, settings))
-    times = plan_steps(settings.train, len(tiles))
-    return Plan(
-        data={"train": f"{len(tiles)} images", "val": f"{len(val)} images", "bands": ", ".join(tiles.bands)},
-        parameters=sum(p.numel() for p in model.parameters()),
-        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        steps_per_epoch=times.per_epoch,
-        total_steps=times.total,
-        memory_bytes=None,
-    )
+    train, crop = settings.train, settings.data.crop
+    batch = torch.empty(min(train.batch_size, len(tiles)), len(tiles.bands), crop, crop)
+    memory = predict_memory(model, (batch,), train, resolve_device(settings.runtime.device))
+    data = {"train": f"{len(tiles)} images", "val": f"{len(val)} images", "bands": ", ".join(tiles.bands)}
+    return Plan.of(data, [model], plan_steps(train, len(tiles)), memory)
 
 
 def describe(task: MyTask, run: Run | None) -> Network:
