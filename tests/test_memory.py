@@ -104,7 +104,7 @@ def test_parts_add_up():
 
 
 class Recurrent(nn.Module):
-    """Two recurrent layers, which keep a list of their weights; oneDNN would compute them in one piece."""
+    """Two recurrent layers; oneDNN would compute them in one piece."""
 
     def __init__(self):
         super().__init__()

@@ -174,8 +174,6 @@ def _faked(network: torch.nn.Module) -> torch.nn.Module:
                     needs = tensor.requires_grad
                     made[id(tensor)] = torch.nn.Parameter(fake, needs) if held is module._parameters else fake
                 held[name] = made[id(tensor)]
-        if isinstance(module, torch.nn.RNNBase):  # it has a list of its weights beside them
-            module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
     return network
 
 
