@@ -1,5 +1,5 @@
 # make demo: install everything, train a small model on synthetic data, draw a canopy-height map.
-# make test: install everything, lint, run the tests.
+# make test: install everything, lint, run the tests; make test-all: the slow ones too.
 # Needs Python >= 3.11, make and git. PYTHON=python3.12 make test chooses another interpreter.
 
 PYTHON ?= python3
@@ -9,17 +9,22 @@ READY := $(VENV)/.ready
 PROJECTS := $(wildcard pyproject.toml plugins/*/pyproject.toml)
 # One OpenMP thread: two threads on a busy two-core machine can be 20 times slower than one.
 export OMP_NUM_THREADS ?= 1
+# Forty processes of the tests import the zoo: without bytecode each would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # A virtual environment works only where it was made: one from another place or interpreter is stale.
 IDENTITY := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0])')
 
-.PHONY: demo test lint format env real bench clean
+.PHONY: demo test test-all lint format env real bench pins clean
 
 demo: env
 	$(BIN)/eozoo demo gedi_sparse --out demo
 
 test: env lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-all: env lint
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: env
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -32,6 +37,12 @@ real: env
 	$(BIN)/python -m benchmarks.real_gedi
 	$(BIN)/python benchmarks/real_barlow.py
 	$(BIN)/python benchmarks/real_prithvi.py
+
+# Trains every task briefly with the code of OLD and of NEW, and compares all that they compute: tests/pins.py.
+NEW ?= HEAD
+pins: env
+	@[ -n "$(OLD)" ] || { echo "give the commit to compare with: make pins OLD=<commit> [NEW=<commit>]"; exit 2; }
+	$(BIN)/python tests/pins.py both $(OLD) $(NEW)
 
 bench: env
 	$(BIN)/python -m benchmarks

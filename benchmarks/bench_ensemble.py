@@ -43,7 +43,7 @@ def measure(height: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder, registry = Path(name), Registry.discover()
-        sets = ["model.options.width=8", f"train.members={MEMBERS}", "runtime.device=cpu", "infer.quicklook=false"]
+        sets = ["model.options.width=8", f"train.members={MEMBERS}", "runtime.device=cpu", "infer.picture=false"]
         run = Run.create(folder / "run", "gedi_sparse", load_settings(GediSettings, None, sets))
         _write_members(run, registry)
         place = rasterio.Affine(10, 0, 5e5, 0, -10, 2e6)
@@ -71,15 +71,16 @@ def measure(height: int) -> dict[str, float]:
 
 
 def _write_members(run, registry) -> None:
-    from eozoo_gedi_sparse.ensemble import member_settings
-    from eozoo_gedi_sparse.regressor import SparseRegressor
-    from eozoo_gedi_sparse.training import make_loss, make_network
+    from eozoo_core.task.ensemble import member_settings
+    from eozoo_gedi_sparse.survey import GediSurvey
+    from eozoo_gedi_sparse.task import GediSparse
 
+    bands = [{"name": f"band {i + 1}", "mean": 0.5, "std": 0.3, "count": 1} for i in range(BANDS)]
+    survey = GediSurvey(bands=bands)
     for i in range(MEMBERS):
         child = run.child(f"member_{i}", member_settings(run.settings, i))
-        loss = make_loss(run.settings, registry)
-        model = SparseRegressor(make_network(run.settings, registry, loss, BANDS), [0.5] * BANDS, [0.3] * BANDS)
-        child.save("best", {"model": model.state_dict()})
+        system = GediSparse(run.settings, registry).system(survey, fresh=True)
+        child.save("best", {"model": system.state_dict(), "survey": survey.model_dump()})
 
 
 def _peak() -> int:

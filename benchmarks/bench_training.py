@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from eozoo import Registry, create_loss
-from eozoo_gedi_sparse.data import SparseTiles, TrainingWindows
+from eozoo_core.task.data import tensors
+from eozoo_core.train.loading import Draw
 from eozoo_gedi_sparse.demo.landscape import write_landscape
-from eozoo_gedi_sparse.pairs import find_pairs
-from eozoo_gedi_sparse.settings import DataSettings
-from eozoo_gedi_sparse.training import collate
+from eozoo_gedi_sparse.patches import Patches
+from eozoo_gedi_sparse.settings import DataSettings, GediRuntimeSettings, GediSettings
 
 from benchmarks.tools import seconds
 
@@ -23,9 +23,9 @@ def main() -> None:
     """Print samples per second and the ratios loader / training and variant / fp32."""
     print(f"batch {BATCH}, 14 x {CROP} x {CROP} px, {torch.get_num_threads()} thread(s)")
     with tempfile.TemporaryDirectory() as folder:
-        windows = _windows(Path(folder))
-        loader = _loader_rate(windows)
-        batch = _batch(windows)
+        patches = _patches(Path(folder))
+        loader = _loader_rate(patches)
+        batch = _batch(patches)
         for width in (16, 64):
             rates = {name: _training_rate(batch, width, *how) for name, how in _VARIANTS.items()}
             for name, rate in rates.items():
@@ -43,26 +43,22 @@ _VARIANTS = {
 }
 
 
-def _windows(root: Path) -> TrainingWindows:
+def _patches(root: Path) -> Patches:
     made = write_landscape(root, tiles=(16, 2, 2), size=244, scene=(128, 128))
-    data = DataSettings(crop=CROP)
-    return TrainingWindows(SparseTiles(find_pairs(made.input_dir, made.label_dir, "train", data), data), 0)
+    runtime = GediRuntimeSettings(input_dir=made.input_dir, label_dir=made.label_dir)
+    return Patches(GediSettings(data=DataSettings(crop=CROP), runtime=runtime), "train")
 
 
-def _loader_rate(windows: TrainingWindows) -> float:
-    from eozoo_core.train.loading import Draw
-
+def _loader_rate(patches: Patches) -> float:
     def epoch() -> None:
         for first in range(0, 64, BATCH):
-            collate([windows[Draw(first + i, 0)] for i in range(BATCH)])
+            tensors(patches.batch([Draw(first + i, 0) for i in range(BATCH)]))
 
     return 64 / seconds(epoch)
 
 
-def _batch(windows: TrainingWindows) -> dict:
-    from eozoo_core.train.loading import Draw
-
-    return collate([windows[Draw(i, 0)] for i in range(BATCH)])
+def _batch(patches: Patches) -> dict:
+    return tensors(patches.batch([Draw(i, 0) for i in range(BATCH)]))
 
 
 def _training_rate(batch: dict, width: int, bf16: bool, channels_last: bool) -> float:

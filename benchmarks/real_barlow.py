@@ -132,7 +132,7 @@ def pretrain(path: Path, out: Path, epochs: int, seed: int, bands: tuple[str, ..
     names = "[" + ",".join(bands) + "]"
     values = [
         *SETTINGS,
-        f"runtime.base_path={out}",
+        f"runtime.data_dir={out}",
         f"train.epochs={epochs}",
         f"train.seed={seed}",
         f"data.bands={names}",

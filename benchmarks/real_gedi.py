@@ -59,7 +59,7 @@ class Network:
 
     def settings(self, folder: Path, seed: int) -> GediSettings:
         """Settings that train on the patches under ``folder``."""
-        paths = (f"runtime.input_dir={folder / 'input'}", f"runtime.label_dir={folder / 'label'}")
+        paths = (f"runtime.data_dir={folder}",)
         overrides = (*_COMMON, *_QUIET, *paths, f"train.seed={seed}", *self.changes)
         return load_settings(GediSettings, self.file, overrides)
 

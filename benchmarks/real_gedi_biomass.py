@@ -71,7 +71,7 @@ def cut(work: Path, seed: int) -> Path:
 
 def train(work: Path, patches: Path, seed: int, changes: tuple[str, ...] = ()) -> dict:
     """Train one ensemble and return its scores on the test blocks, and what is known of its uncertainty."""
-    paths = (f"runtime.input_dir={patches / 'input'}", f"runtime.label_dir={patches / 'label'}")
+    paths = (f"runtime.data_dir={patches}",)
     settings = load_settings(GediSettings, None, [*TRAINING, *paths, f"train.seed={seed}", *changes])
     registry = Registry.discover()
     run = Run.create(work / f"run_{seed}", "gedi_sparse", settings)

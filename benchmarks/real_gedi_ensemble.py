@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
+from eozoo_core.task.predict import open_draws
+from eozoo_core.task.spread import moments
 from eozoo_gedi_sparse.calibration import FEWEST_PATCHES, Collected, judge
-from eozoo_gedi_sparse.data import SparseTiles
-from eozoo_gedi_sparse.ensemble import combine, load_draws
 from eozoo_gedi_sparse.label_predictions import collect
-from eozoo_gedi_sparse.pairs import find_pairs
+from eozoo_gedi_sparse.patches import Patches
+from eozoo_gedi_sparse.scores import LabelScores
 from eozoo_gedi_sparse.settings import GediSettings
+from eozoo_gedi_sparse.task import GediSparse
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, RESULT = ROOT / "real" / "few_shots", ROOT / "benchmarks" / "results" / "real_gedi_ensemble.json"
@@ -31,9 +33,9 @@ def collect_run(path: Path, registry: Registry) -> Collected:
     run = Run.open(path, GediSettings, "gedi_sparse")
     one = run.settings.train.model_copy(update={"members": 1})
     settings = run.settings.model_copy(update={"train": one})
-    draws, loss, device = load_draws(run, settings, registry, settings.eval.draws)
-    found = find_pairs(settings.runtime.input_dir, settings.runtime.label_dir, "test", settings.data)
-    return collect(draws, loss, device, SparseTiles(found, settings.data), None)[0]
+    task = GediSparse(settings, registry)
+    draws = open_draws(task, run, "eval")
+    return collect(draws, task.loss(draws.survey), Patches(settings, "test"), LabelScores)[0]
 
 
 def measure(runs: Path) -> dict:
@@ -41,7 +43,7 @@ def measure(runs: Path) -> dict:
     registry, tiles = Registry.discover(), {}
     for folder in sorted(runs.glob("tile_*")):
         seeds = [collect_run(path, registry) for path in sorted(folder.glob("seed_*"))]
-        mean, aleatoric, epistemic = combine((s.means[0].astype(float), s.variances[0]) for s in seeds)
+        mean, aleatoric, epistemic = moments((s.means[0].astype(float), s.variances[0]) for s in seeds)
         target = seeds[0].targets.astype(float)
         tiles[folder.name] = {
             "ensemble": (mean - target, np.sqrt(aleatoric + epistemic)),

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import sysconfig
 
+from warm import Warm, can_run
+
 
 class Stranger:
     """A new virtual environment in ``folder``, in which what is installed here can be imported."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder, self.warm = folder, None
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
         site = next((folder / "venv").rglob("site-packages"))
         (site / "layer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_paths()['purelib']!r})\n")
@@ -29,7 +31,23 @@ class Stranger:
 
     def run(self, command):
         """Run a shell command in the folder; return the finished process with its output, both kinds together."""
-        environment = {
+        first, also, rest = command.partition(" && ")
+        if also:
+            done = self.run(first)
+            if done.returncode:
+                return done
+            then = self.run(rest)
+            return subprocess.CompletedProcess(command, then.returncode, done.stdout + then.stdout)
+        if can_run(command):
+            self.warm = self.warm or Warm(f"{self.folder}/venv/bin/python", self._environment())
+            return subprocess.CompletedProcess(command, *self.warm.run(command, self.folder))
+        return subprocess.run(
+            command, shell=True, cwd=self.folder, env=self._environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+
+    def _environment(self):
+        return {
             **os.environ,
             "PATH": f"{self.folder}/venv/bin{os.pathsep}{os.environ['PATH']}",
             "XDG_CONFIG_HOME": str(self.folder / "config"),
@@ -38,10 +56,11 @@ class Stranger:
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_ROOT_USER_ACTION": "ignore",
         }
-        return subprocess.run(
-            command, shell=True, cwd=self.folder, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
+
+    def close(self):
+        """End the warm process, if there is one."""
+        if self.warm:
+            self.warm.close()
 
     def must(self, command):
         """Run a command that must succeed; return its output."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from eozoo_core.checking import (
     Findings,
     Item,
     Place,
+    Separation,
     Split,
     channel,
     check_splits,
-    judge_ground,
     judge_splits,
-    judge_times,
+    require_separate,
 )
 from eozoo_core.checking.findings import percent, to_json
 from eozoo_core.checking.preview import enlarged, label_panel, panels_of
@@ -206,9 +207,9 @@ def test_where_everything_is_missing_nothing_is_within_its_unit():
 
 def test_places_that_cannot_be_laid_over_one_another_are_not_called_apart():
     findings = Findings()
-    wrong = Place("wrong.tif", (float("nan"), 0.0, 1.0, 1.0), "EPSG:32631")
-    judge_ground(findings, {"train": [wrong], "test": [Place("b.tif", (0.0, 0.0, 1.0, 1.0), "EPSG:32631")]})
-    assert [f.level for f in findings.found] == ["unknown"]
+    judge_splits(findings, [grid_of("train", [(float("nan"), 0, 1, 1)]), grid_of("test", [(0, 0, 1, 1)])])
+    assert [f.level for f in findings.found] == ["ok", "unknown"]
+    assert findings.found[1].subject == "leakage train/test: ground"
 
 
 def test_only_some_samples_of_many_are_read_and_that_is_said():
@@ -280,8 +281,8 @@ def test_the_same_ground_under_another_name_is_found():
 
 def grid_of(split, boxes):
     names = [f"{split}/{i}.tif" for i in range(len(boxes))]
-    found = [Place(n, tuple(map(float, b)), "EPSG:32631") if b else None for n, b in zip(names, boxes)]
-    return Split(split, names, lambda i: None, place=lambda i: found[i])
+    found = [Place(n, tuple(map(float, b)), "EPSG:32631", 10.0) if b else None for n, b in zip(names, boxes)]
+    return Split(split, names, None, place=lambda i: found[i])
 
 
 def square(x, y=0):
@@ -301,7 +302,7 @@ def square(x, y=0):
 )
 def test_overlap_neighbours_and_distance(test, apart, level, words):
     findings = Findings()
-    judge_splits(findings, [grid_of("train", [square(0)]), grid_of("test", test)], apart, "gap=5 px")
+    judge_splits(findings, [grid_of("train", [square(0)]), grid_of("test", test)], Separation(apart, "gap=5 px"))
     found = next(f for f in findings.found if "ground" in f.subject)
     assert found.level == level
     assert words in found.measured
@@ -333,7 +334,7 @@ def timed(**times):
 def test_the_same_hour_is_a_leak_where_splits_are_by_time(test, by_time, level, words):
     findings = Findings()
     splits = timed(train=["2022-01-01", "2022-01-02T03:00"], test=test)
-    judge_times(findings, splits, by_time, np.timedelta64(24, "h"))
+    judge_splits(findings, splits, Separation(by_time=by_time, gap=np.timedelta64(24, "h")))
     leaks = [f for f in findings.found if f.subject.startswith("leakage")]
     assert [f.level for f in leaks] == ([level] if level else [])
     assert all(words in f.measured for f in leaks)
@@ -342,7 +343,7 @@ def test_the_same_hour_is_a_leak_where_splits_are_by_time(test, by_time, level, 
 
 def test_no_times_are_unknown():
     findings = Findings()
-    judge_times(findings, timed(train=["NaT"], test=["2022-01-01"])[:1], True)
+    judge_splits(findings, timed(train=["NaT"], test=["2022-01-01"])[:1], Separation(by_time=True))
     assert [f.level for f in findings.found] == ["unknown"]
 
 
@@ -356,7 +357,52 @@ def test_the_same_file_in_two_splits_is_found(tmp_path):
     files["test"] = [tmp_path / "gone"]
     findings = Findings()
     judge_splits(findings, [Split(n, f, lambda i: None, f) for n, f in files.items()])
-    assert "gone: cannot be read" in told(findings)["leakage train/test: files"]
+    assert "gone: cannot be read" in told(findings)["leakage: files"]
+
+
+def test_a_key_in_two_splits_is_found_and_names_what_holds_it():
+    keys = {"train": {"p1": "train/0.npz", "p2": "train/1.npz"}, "test": {"p3": "test/0.npz", "p2": "test/1.npz"}}
+    findings = Findings()
+    judge_splits(findings, [Split(n, list(k.values()), None, keys=k) for n, k in keys.items()])
+    ((subject, text),) = told(findings).items()
+    assert subject == "leakage train/test: places"
+    assert "p2 in test/1.npz and train/1.npz" in text
+    del keys["test"]["p2"]
+    findings = Findings()
+    judge_splits(findings, [Split(n, list(k.values()), None, keys=k) for n, k in keys.items()])
+    assert told(findings, "ok")["leakage: places"].startswith("3 places")
+    findings = Findings()
+    judge_splits(findings, [Split(n, ["a"], None, keys={}) for n in keys])
+    assert "leakage: places" in told(findings, "unknown")
+
+
+def test_samples_that_are_divided_may_not_share_ground_or_files_with_one_another(tmp_path):
+    for name, content in {"a": b"1", "b": b"2", "c": b"1"}.items():
+        (tmp_path / name).write_bytes(content)
+    boxes = [square(0), square(50), square(100)]
+    tiles = replace(grid_of("tiles", boxes), files=[tmp_path / n for n in "abc"])
+    for divided, subjects in ((False, []), (True, ["leakage tiles/tiles: files", "leakage tiles/tiles: ground"])):
+        findings = Findings()
+        judge_splits(findings, [replace(tiles, divided=divided)])
+        assert list(told(findings)) == subjects
+    findings = Findings()
+    judge_splits(findings, [replace(grid_of("tiles", boxes[::2]), divided=True), grid_of("test", [square(200)])])
+    assert told(findings) == {}  # divided by blocks: neighbours touch
+
+
+def test_training_is_refused_with_the_first_error_of_check_and_by_nothing_else():
+    images = {name: list(many) for name, many in world()[0].items()}
+    splits = described(images)
+    require_separate(splits)
+    images["test"][1] = np.rot90(images["train"][4], axes=(1, 2))
+    with pytest.raises(ZooError, match=r"^leakage train/test: pixels: .*test/1\.tif.*train/4\.tif.*eozoo check"):
+        require_separate(splits)
+    images["test"][1] = ZooError("test/1.tif: cannot be read")
+    require_separate(splits)  # said by training itself
+    near = [grid_of("train", [square(0)]), grid_of("test", [square(100)])]
+    require_separate(near)  # a warning
+    with pytest.raises(ZooError, match="leakage train/test: ground"):
+        require_separate([near[0], grid_of("test", [square(90)])])
 
 
 # -- picture, small things --------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from stranger import Stranger
+from warm import Warm, can_run
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
@@ -32,11 +33,19 @@ def commands(body):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def warm():
+    warm = Warm()
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="module")
+def demo(warm, tmp_path_factory):
     """What ``make demo`` leaves behind, made by a much shorter training."""
     folder = tmp_path_factory.mktemp("docs")
     short = "--set train.epochs=1 --set model.options.width=8 --set runtime.tensorboard=false"
-    assert "done in" in run(f"eozoo demo gedi_sparse --out demo {short}", folder)
+    code, printed = warm.run(f"eozoo demo gedi_sparse --out demo {short}", folder)
+    assert code == 0, printed
     return folder
 
 
@@ -49,16 +58,16 @@ def run(command, folder):
     return done.stdout
 
 
-def test_readme(demo):
+def test_readme(demo, warm):
     for kind, body in blocks(ROOT / "README.md"):
         if kind == "python":
             (demo / "block.py").write_text(body)
-            printed = run(f"{sys.executable} block.py", demo)
+            printed = warm.run("python block.py", demo)[1]
             expected = "".join(f"{line.split('# ')[1]}\n" for line in body.splitlines() if line.startswith("print("))
             assert CHECKER.check_output(expected, printed, LOOSE), printed
             continue
         for command, expected in commands(body):
-            printed = run(command, demo)
+            printed = warm.run(command, demo)[1] if can_run(command) else run(command, demo)
             assert CHECKER.check_output(expected, printed, LOOSE), f"$ {command}\n{printed}\nexpected:\n{expected}"
 
 
@@ -73,6 +82,7 @@ def run_here(command, folder):
         return CliRunner().invoke(main, words[1:], catch_exceptions=False).output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["export.md", "mix_and_match.md"])
 def test_pages_that_go_on_from_the_demo(demo, page):
     for kind, body in blocks(ROOT / "docs" / page):
@@ -102,9 +112,15 @@ def repository():
     return {p for p in parts if p.is_file() and "__pycache__" not in p.parts}
 
 
-def test_the_plugin_guide(tmp_path):
+@pytest.fixture
+def stranger(tmp_path):
+    with contextlib.closing(Stranger(tmp_path)) as stranger:
+        yield stranger
+
+
+def test_the_plugin_guide(stranger, tmp_path):
     """Every block, in order, on the machine of somebody who has nothing but an installed eozoo."""
-    stranger, before = Stranger(tmp_path), repository()
+    before = repository()
     for kind, body in blocks(ROOT / "docs" / "write_a_plugin.md"):
         if kind == "python":
             (tmp_path / "block.py").write_text(body)
@@ -143,18 +159,38 @@ def test_every_hook_verb_and_task_method_has_a_place_in_the_docs():
     assert [name for name in wanted if f"{name}" not in text] == []
 
 
+PRECISION = """
+## How precision is chosen
+
+`auto` in `train.precision` is bf16-mixed where the device is fast at it: a CUDA GPU of compute capability 8 or more,
+or a CPU of which `torch.cpu.get_capabilities()` says `avx512_bf16` or `amx_bf16`. Everywhere else, and where torch
+does not say, it is fp32: bf16 on a CPU without bf16 units is 4 to 14 times slower.
+
+What the training computed in stands in `run.json` as `precision`. The same command on another machine goes on in it,
+or is refused with one line where the device does not have it (fp16-mixed on a CPU). `--resume` begins a new run and
+chooses again.
+
+Validation, scores, maps and `predict` compute in the training's precision where their device is fast at it, else in
+fp32. So `eozoo eval` repeats on a machine what training logged on it, whatever the precision, and a run trained in
+bf16 on a GPU makes maps in fp32 on a laptop. `eval.precision` and `infer.precision` choose another one. Arrays enter
+the network in fp32 always, and results leave it in fp32."""
+
+
 def settings_page():
     """docs/schema.md as the code says it should be; ``python tests/test_docs.py`` writes it."""
     from eozoo_core.settings import schema
     from eozoo_core.settings.config import _choices
+    from eozoo_core.settings.fixed import is_free
 
     scopes = {"train": schema.TrainSettings, "train.schedule": schema.ScheduleSettings,
-              "runtime": schema.RuntimeSettings, "model, model.loss ...": schema.Named}  # fmt: skip
+              "runtime": schema.RuntimeSettings, "infer": schema.InferSettings, "eval": schema.EvalSettings,
+              "model, model.loss ...": schema.Named}  # fmt: skip
     lines = [
         "# Settings that all tasks share\n",
         "`eozoo config TASK` prints every setting of a task with its default there, which may differ from the default "
-        "below.\n`train` is fixed by a run, as are `model` and `data`; `runtime`, `infer`, `eval` and `prepare` are "
-        "free at any time.",
+        "below.\nWhat is learned (`model`, `data`, `train`) is fixed by a run. How it is logged, stored and read is "
+        "free: `runtime`,\n`infer`, `eval` and `prepare`, and each field that says so. Free settings may change when a "
+        "run goes on and with `--set` at\n`eval` and `infer`; RUN/changed_settings.jsonl keeps what changed.",
     ]
     for scope, cls in scopes.items():
         lines += [
@@ -168,7 +204,9 @@ def settings_page():
             default = "required" if field.is_required() else field.get_default(call_default_factory=True)
             shown = "see below" if isinstance(default, schema.Settings) else "null" if default is None else default
             text = field.description + (f" One of: {', '.join(choices)}." if choices else "")
+            text += " Free at any time." if is_free(cls, name) else ""
             lines.append(f"| `{name}` | {shown} | {text} |")
+    lines.append(PRECISION)
     return "\n".join(lines) + "\n"
 
 

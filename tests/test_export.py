@@ -6,8 +6,6 @@ import os
 import sys
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 import toy
@@ -112,6 +110,9 @@ def test_torch_export_predicts_the_same_without_eozoo(trained, export):
 
 
 def test_onnx_predicts_the_same_with_onnxruntime_alone(trained, export):
+    import onnx
+    import onnxruntime
+
     output, file = export("onnx")
     assert output.startswith(SUMMARY)
     session = onnxruntime.InferenceSession(file)
@@ -143,8 +144,8 @@ def test_safetensors_holds_every_weight(trained, export):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        ("off", "the exported 'y' differs from predict by 0.01; not written"),
-        ("filled", "the exported 'y' is missing in other places than predict's; not written"),
+        ("off", "'y' differs from predict by 0.01"),
+        ("filled", "'y' is missing in other places"),
         ("untraceable", "torch cannot export this network ("),
     ],
 )
@@ -184,14 +185,16 @@ def test_a_graph_that_cannot_be_compared_is_a_bug_of_its_task(trained, export, m
     monkeypatch.setattr("test_export.Exportable.changes", {})
     nothing = lambda self, run, batch: {"y": np.full((len(batch["x"]), 1), np.nan, "float32")}  # noqa: E731
     monkeypatch.setattr("test_export.Exportable.predict", nothing)
-    with pytest.raises(ValueError, match=r"Graph\.inputs give no value in 'y': nothing could be compared"):
+    with pytest.raises(ValueError, match=r"Graph\.inputs .*'y'"):
         export("safetensors")
 
 
 def test_without_the_onnx_packages_one_line_says_what_to_install(export, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     output, _ = export("onnx", code=1)
-    assert output == "Error: --format onnx needs onnxscript: pip install 'eozoo[onnx]'\n"
+    assert "--format onnx" in output
+    assert output.endswith("pip install 'eozoo[onnx]'\n")
+    assert output.count("\n") == 1
 
 
 def test_weights_beyond_what_one_onnx_file_holds(export, monkeypatch):
@@ -218,9 +221,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(export, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     output, file = export("safetensors", code=1)
-    assert (
-        output == f"Error: {file}: cannot be written (No space left on device); free space or choose another folder\n"
-    )
+    assert output.startswith(f"Error: {file}: ")
+    assert "No space left on device" in output
+    assert output.count("\n") == 1
     assert list(file.parent.iterdir()) == []
 
 
@@ -230,7 +233,7 @@ def test_a_task_without_a_graph_says_so(trained, tmp_path):
     words = ("export", "toy", "--run", run, "--format", "safetensors", "--output")
     from eozoo_core import Run
 
-    with pytest.raises(ZooError, match="cannot be exported: the task does not offer its network as one graph"):
+    with pytest.raises(ZooError, match="cannot be exported"):
         toy.Toy(toy.Toy.Settings()).graph(Run(run, "toy", toy.Toy.Settings()))
     assert "give a file in a folder that exists" in trained(*words, tmp_path / "no" / "x", code=1)
     words = ("export", "ex", "--run", run, "--format", "torch-export", "--output", tmp_path / "x.pt")

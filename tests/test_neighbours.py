@@ -68,14 +68,13 @@ def eozoo(*arguments, code=0):
 
 
 def test_doctor_names_package_version_reason_and_remedy_of_each(zoo, monkeypatch):
-    zoo(*PLUGINS)
-    monkeypatch.setattr(probe, "PATIENCE", 3.0)
+    zoo(*(name for name in PLUGINS if name != "hangs"))
+    monkeypatch.setattr(probe, "PATIENCE", 300.0)  # a busy machine is no reason to fail
     content = json.loads(eozoo("doctor", "--json", code=1).stdout)
     found = {p["plugin"]: p for p in content["problems"]}
     expected = {
         "raises": ("ZeroDivisionError", "eozoo plugins disable raises"),
         "missing": ("No module named 'zz_not_installed_anywhere'", "pip install the package that has the module"),
-        "hangs": ("importing it does not end within 3 s", "eozoo plugins disable hangs"),
         "dies": ("kills the process (signal 6)", "eozoo plugins disable dies"),
         "old": ("it was built for eozoo>=0.7,<0.8, installed is", "pip install --upgrade zz-old"),
         "lost": ("'argparse' has no 'NoSuchThing'", "eozoo plugins disable lost"),
@@ -94,6 +93,14 @@ def test_doctor_names_package_version_reason_and_remedy_of_each(zoo, monkeypatch
     assert "pydantic" in plugins["zz-slow 1.0"]["costly"]
     assert not plugins["zz-good 1.0"]["slow"]
     assert plugins["zz-good 1.0"]["offers"] == ["zz_good"]
+
+
+def test_doctor_waits_for_nobody(zoo, monkeypatch):
+    zoo("hangs")
+    monkeypatch.setattr(probe, "PATIENCE", 1.0)  # others may take longer on a busy machine: only this one surely does
+    found = {p["plugin"]: p for p in json.loads(eozoo("doctor", "--json", code=1).stdout)["problems"]}
+    assert "does not end within 1 s" in found["zz-hangs 1.0"]["reason"]
+    assert "eozoo plugins disable hangs" in found["zz-hangs 1.0"]["remedy"]
 
 
 def test_disable_needs_no_import_and_enable_undoes_it(zoo):

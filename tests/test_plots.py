@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 from eozoo_core.errors import ZooError
 from eozoo_core.score.plots import Panel, density_scatter, quicklook
-from matplotlib.axes import Axes
-from matplotlib.image import imread
 
 GREY = np.array([0xB8] * 3) / 255
+
+
+def imread(path):
+    from matplotlib.image import imread
+
+    return imread(path)
 
 
 def grey_share(path):
@@ -30,6 +34,8 @@ def test_quicklook_shows_missing_in_grey(tmp_path):
 
 
 def test_large_maps_are_thinned(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
     drawn, imshow = [], Axes.imshow
     monkeypatch.setattr(
         Axes, "imshow", lambda axes, shown, **how: drawn.append(shown.shape) or imshow(axes, shown, **how)

@@ -1,5 +1,6 @@
 """A broken plugin is a line in a list that names distribution and version; everything else goes on."""
 
+import re
 import sys
 import textwrap
 from argparse import Namespace
@@ -96,8 +97,10 @@ def test_a_name_claimed_twice_is_listed_and_refused_when_used(install):
     install("first", GOOD.replace("{name}", "zz_net"), "1.0")
     install("second", GOOD.replace("{name}", "zz_net"), "2.0")
     registry = Registry.discover()
-    claim = "model 'zz_net' is claimed by zz-first 1.0 and zz-second 2.0; switch one off: 'eozoo plugins'"
-    assert ours(registry) == {"zz-second 2.0": claim}
+    claim = "'zz_net' .* zz-first 1.0 and zz-second 2.0.*'eozoo plugins'"
+    ((plugin, problem),) = ours(registry).items()
+    assert plugin == "zz-second 2.0"
+    assert re.search(claim, problem)
     with pytest.raises(ZooError, match=claim):
         registry.create("model", "zz_net", {})
     assert [e.plugin for e in registry.entries("model") if e.spec.name == "zz_net"] == ["zz-first 1.0", "zz-second 2.0"]
@@ -161,7 +164,7 @@ def test_create_checks_options(registry):
 
 def test_optional_module_is_asked_for_when_it_is_used(registry):
     assert "heavy" in registry.names("model")
-    with pytest.raises(ZooError, match=r"heavy needs the module 'zz_absent\.part': pip install 'zz-absent>=2'"):
+    with pytest.raises(ZooError, match=r"heavy .*'zz_absent\.part'.* pip install 'zz-absent>=2'"):
         registry.get("model", "heavy")
     assert Spec("x", "math:pi", "Needs what is there.", needs=(("xml.dom", "xml"),)).load() == pytest.approx(
         3.14159, abs=1e-5

@@ -33,7 +33,7 @@ def test_run_json(run):
     run.file("current").touch()  # training has begun
     info = json.loads((run.path / "run.json").read_text())
     assert info == run.info()
-    assert (info["format"], info["task"], info["plugin"], info["seed"]) == (1, "toy", "toy-plugin 1.0", 0)
+    assert (info["format"], info["task"], info["plugin"], info["seed"]) == (2, "toy", "toy-plugin 1.0", 0)
     (first,) = info["history"]
     assert first["argv"] == sys.argv
     assert first["torch"].split("+")[0] == torch.__version__.split("+")[0]
@@ -104,8 +104,8 @@ def test_refuses_another_task_and_foreign_folders(run, tmp_path):
     assert str(tmp_path / "file") in message(Run.create, tmp_path / "file", "toy", settings())
     assert "cannot be made" in message(Run.create, tmp_path / "file" / "run", "toy", settings())
     assert "holds no run" in message(Run.open, tmp_path / "none", ToySettings)
-    (run.path / "run.json").write_text('{"task": "toy", "format": 2}')
-    assert "format 2" in message(Run.open, run.path, ToySettings)
+    (run.path / "run.json").write_text('{"task": "toy", "format": 3}')
+    assert "format 3" in message(Run.open, run.path, ToySettings)
     (run.path / "run.json").write_text("[]")
     assert "holds no run" in message(Run.create, run.path, "toy", settings())
 

@@ -22,6 +22,7 @@ def fresh(tmp_path_factory):
     return Stranger(tmp_path_factory.mktemp("stranger"))
 
 
+@pytest.mark.slow
 def test_the_other_kinds_pass_the_kit(fresh):
     """In one process, and by hand what pip does: importing torch and installing are not what is tested here."""
     made = fresh.folder / "made"

@@ -136,10 +136,9 @@ class Toy(Task):
 
     def predictor(self, run):
         import torch
-        from eozoo_core.run.checkpoint import load_module
+        from eozoo_core.task.load import load_trained
 
-        model = self._model().eval()
-        load_module(model, run.load("best")["model"], run.file("best"))
+        model, _ = load_trained(run, self.settings, lambda _: self._model(), "infer", "cpu")
 
         def predict(batch):
             with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 
 
@@ -24,4 +25,11 @@ def no_split(split: str, where: object, found: Iterable[str]) -> str:
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
-    """Training stopped on Ctrl-C or SIGTERM, after saving. The message is one line that says how to go on."""
+    """Training stopped on a signal, after saving. The message is one line that says how to go on.
+
+    ``number``: the signal, see ``eozoo_core.signals``.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGINT):
+        super().__init__(message)
+        self.number = number

@@ -25,6 +25,12 @@ class Port:
     mean, std: per band, what the values are standardised with: (value - mean) / std. () where nothing is, or where
                it is not known before training. A task does it itself; who calls a bare model does it before.
     dtype: "float32", "int64" ...
+    spread: outputs only, how the draws of an ensemble combine: "moments" (their mean, and the variance between them),
+           "probabilities" (their mean), "deviation" (the standard deviation of output ``of``, from the variances of
+           the draws), "class" (the likeliest class of output ``of``); "" where draws cannot be combined.
+    of:    the role of the output that a "deviation" or "class" belongs to.
+    legend: of an output of classes, (code, name) of each class in the order of ``of``.
+    quantity: of an output, what is measured in words ("canopy height"), for names of bands and tags of maps.
     """
 
     role: str
@@ -34,8 +40,16 @@ class Port:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     dtype: str = "float32"
+    spread: str = ""
+    of: str = ""
+    legend: tuple[tuple[int, str], ...] = ()
+    quantity: str = ""
 
     def __post_init__(self) -> None:
+        if self.spread not in ("", "moments", "probabilities", "deviation", "class"):
+            raise ValueError(f"{self.role}: spread {self.spread!r} is none of moments, probabilities, deviation, class")
+        if bool(self.of) != (self.spread in ("deviation", "class")):
+            raise ValueError(f"{self.role}: a deviation or class names the output that it is of, others name none")
         if len(self.mean) != len(self.std) or (self.bands and self.mean and len(self.bands) != len(self.mean)):
             raise ValueError(
                 f"{self.role}: {len(self.bands)} bands, {len(self.mean)} means, {len(self.std)} deviations"

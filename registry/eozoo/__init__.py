@@ -8,6 +8,13 @@
 Importing it imports neither torch nor numpy.
 """
 
+import os
+import sys
+
+# Under ``python -m eozoo`` the current folder stands first on the path: data lie there, not what eozoo imports.
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109 - light
+    del sys.path[0]
+
 from eozoo.api import (
     LoadedRun,
     create_loss,

@@ -46,7 +46,9 @@ def export(task: Task, run: Run, kind: str, file: Path) -> list[str]:
     otherwise than ``task.predict``, missing values, other sizes and single samples included; nothing is left then.
     """
     write = FORMATS[kind]()
+    task, run, note = _in_fp32(task, run)
     graph = task.graph(run)
+    graph = replace(graph, note="; ".join(filter(None, (graph.note, note))))
     _check_declared(graph, run)
     with _writable(file):
         folder = Path(tempfile.mkdtemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part"))
@@ -85,11 +87,27 @@ def check_graph(task: Task, run: Run) -> float:
     """
     import torch
 
+    task, run, _ = _in_fp32(task, run)
     graph = task.graph(run)
     _check_declared(graph, run)
     with torch.no_grad():
         again = called(graph, graph.module.eval())
         return max(_difference(run, graph, again, _case(task, run, graph, inputs)) for inputs in _inputs(graph))
+
+
+def _in_fp32(task: Task, run: Run) -> tuple[Task, Run, str]:
+    """Return task and run with maps in fp32, as files compute; and a line where the run itself maps in another one."""
+    from eozoo_core import Run
+    from eozoo_core.train.launch import resolve_device
+    from eozoo_core.train.precision import precision_in_use
+
+    used = precision_in_use(run, "infer", resolve_device(run.settings.runtime.device))
+    if used == "fp32":
+        return task, run, ""
+    infer = run.settings.infer.model_copy(update={"precision": "fp32"})
+    settings = run.settings.model_copy(update={"infer": infer})
+    note = f"computes in float32, and is compared with predict in float32; the run itself predicts in {used} here"
+    return type(task)(settings, task.registry), Run(run.path, run.task, settings), note
 
 
 def _first_that_fits(task: Task, run: Run, graph: Graph, write: Callable[[Graph], Reloaded]) -> list[str]:

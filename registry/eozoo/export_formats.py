@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import warnings
@@ -168,12 +169,18 @@ def _traced(graph: Graph) -> Any:
             try:
                 with _quiet(), torch.no_grad():
                     module = graph.module.eval().requires_grad_(False)
-                    return torch.export.export(module, tuple(example), dynamic_shapes=tuple(shapes), strict=False)
+                    given = (tuple(shapes),) if _takes_any_number(module) else tuple(shapes)
+                    return torch.export.export(module, tuple(example), dynamic_shapes=given, strict=False)
             except Exception as error:  # what torch cannot trace it says in many ways
                 reason = reason or error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     raise UntraceableError(f"torch cannot export this network ({_line(reason)}); try --format safetensors") from reason
+
+
+def _takes_any_number(module: Any) -> bool:
+    """Whether ``forward`` takes its inputs as ``*arrays``: torch then counts them as one argument."""
+    return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(module.forward).parameters.values())
 
 
 def called(graph: Graph, module: Any) -> Reloaded:

@@ -51,7 +51,7 @@ class Import:
 
 def time_import(point: EntryPoint) -> Import:
     """Import the module of an entry point in a fresh interpreter. An exception there is no failure here."""
-    command = [sys.executable, "-c", _SCRIPT, point.module, *_COSTLY]
+    command = [sys.executable, "-P", "-c", _SCRIPT, point.module, *_COSTLY]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:

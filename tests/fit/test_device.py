@@ -1,5 +1,7 @@
 """Device, precision and processes."""
 
+import re
+
 import pytest
 import torch
 from eozoo_core.train.launch import resolve_device
@@ -24,7 +26,7 @@ def test_absent_devices(monkeypatch, train):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     assert resolve_device("auto") == "cpu"
-    assert "'cuda' is not on this machine; use 'auto' or one of: cpu" in message(resolve_device, "cuda")
+    assert re.search("'cuda' .*'auto' .*cpu$", message(resolve_device, "cuda"))
     assert "'mps' is not on this machine" in message(resolve_device, "mps")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
@@ -32,7 +34,7 @@ def test_absent_devices(monkeypatch, train):
     assert resolve_device("cuda:1") == "cuda:1"
     assert "'cuda:2' is not on this machine" in message(resolve_device, "cuda:2")
     both = ("runtime.device=cuda:1", "runtime.devices=2")
-    assert "names one device and runtime.devices x nodes is 2; use 'cuda'" in message(lambda: train("x", *both))
+    assert re.search("'cuda:1' .*runtime.devices x .* 2; use 'cuda'", message(lambda: train("x", *both)))
 
 
 def test_processes_that_do_not_fit(train, monkeypatch):
@@ -40,4 +42,4 @@ def test_processes_that_do_not_fit(train, monkeypatch):
     assert "batch_size 9 cannot be shared by 2 processes" in message(lambda: train("a", *uneven))
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert "torchrun started 4 processes and runtime.devices x runtime.nodes is 1" in message(lambda: train("b"))
+    assert re.search("torchrun .* 4 .*runtime.devices x runtime.nodes is 1", message(lambda: train("b")))

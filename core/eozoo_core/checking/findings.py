@@ -50,8 +50,7 @@ class Numbers:
 class Findings:
     """Everything that was found, in the order in which it was looked at, and how much may be read.
 
-    samples: at most about so many samples of each split are read, drawn evenly; 0 = all. ``headers`` is the same for
-             what costs a header only (places, names). quiet: no progress bar.
+    samples: at most about so many samples of each split are read, drawn evenly; 0 = all. quiet: no progress bar.
     preview: what ``picture`` was given.
     """
 
@@ -60,11 +59,6 @@ class Findings:
         self.found: list[Finding] = []
         self.tables: list[Numbers] = []
         self.preview: tuple[str, Callable[[], list[Panel]]] | None = None
-
-    @property
-    def headers(self) -> int:
-        """How many samples of each split may be opened without reading their pixels; 0 = all."""
-        return 50 * self.samples
 
     def ok(self, subject: str, measured: str, numbers: dict[str, Any] | None = None) -> None:
         """Note that something is as it should be."""

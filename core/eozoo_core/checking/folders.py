@@ -14,7 +14,7 @@ from eozoo_core.raster.read import RasterInfo, open_reader
 from eozoo_core.raster.tiles import Window
 
 if TYPE_CHECKING:
-    from eozoo_core.checking.leakage import Place
+    from eozoo_core.checking.places import Place
     from eozoo_core.settings import TaskSettings
 
 SPLITS = ("train", "val", "test")
@@ -62,7 +62,7 @@ def channels_of(info: RasterInfo) -> list[Channel]:
 
 def place_of_file(path: Path) -> Place | None:
     """Return where a raster lies, None where it does not say."""
-    from eozoo_core.checking.leakage import place_of
+    from eozoo_core.checking.places import place_of
 
     with open_reader(path) as reader:
         return place_of(str(path), reader.info.grid)

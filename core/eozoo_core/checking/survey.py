@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from eozoo_core.run.progress import progress_bar
 from eozoo_core.score.statistics import ChannelStatistics
 
 if TYPE_CHECKING:
-    from eozoo_core.checking.leakage import Place
+    from eozoo_core.checking.places import Place
 
 _VALUES = 4096  # of a band in a sample: enough for percentiles
 _LABELS = 2**15  # of a sample, for the histogram
@@ -46,20 +46,27 @@ class Split:
     """One split. Nothing is read before it is asked for.
 
     names: one per sample, for messages: its file where there is one.
-    read:  sample number -> Item. Raises ZooError as training would.
+    read:  sample number -> Item. Raises ZooError as training would. None: pixels are not compared.
     files: files of the samples, for finding copies; () = none.
-    place: sample number -> Place, from a header; None = nothing is georeferenced.
+    place: sample number -> Place, from a header; None = it is not the ground that keeps splits apart.
     times: acquisition time per sample, datetime64, NaT = not known; None = no times.
     what:  the word for samples in messages.
+    keys:  what no two splits may have in common ("station 90 at 2022-01-02", the name of a place) -> where it is, for
+           messages; any number for a sample; None = nothing of the kind.
+    key:   the word for keys in messages.
+    divided: each sample is divided among the splits itself (by blocks): no two of them may share ground or content.
     """
 
     name: str
     names: Sequence[str]
-    read: Callable[[int], Item]
+    read: Callable[[int], Item] | None
     files: Sequence[Path] = ()
     place: Callable[[int], Place | None] | None = None
     times: np.ndarray | None = None
     what: str = "samples"
+    keys: Mapping[Hashable, str] | None = None
+    key: str = "places"
+    divided: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -128,6 +135,27 @@ class Seen:
 def look(split: Split, channels: Sequence[Channel], label: Channel | Classes | None, findings: Findings) -> Seen:
     """Read some samples of ``split`` and keep what is needed to judge them; see `Seen`."""
     seen = Seen(split, ChannelStatistics([c.name for c in channels]))
+    for i, item in drawn(split, findings):
+        try:
+            if isinstance(item, ZooError):
+                raise item
+            _require_channels(item, channels, split.names[i])
+        except ZooError as error:
+            seen.bad.append(str(error))
+            continue
+        seen.read.append(i)
+        _take_image(seen, item.image, channels, split.names[i])
+        _take_label(seen, item.label, label, split.names[i])
+        _keep_best(seen, item, i)
+    return seen
+
+
+def drawn(split: Split, findings: Findings) -> Iterator[tuple[int, Item | ZooError]]:
+    """Read some samples, evenly drawn: yield the number of each and what it holds, or why it cannot be read.
+
+    As many as ``findings`` allows, fewer where samples are very large.
+    """
+    assert split.read is not None
     values = 0
     chosen = findings.draw(len(split))
     with progress_bar(f"reading {split.name}", len(chosen), "samples", findings.quiet) as bar:
@@ -136,17 +164,17 @@ def look(split: Split, channels: Sequence[Channel], label: Channel | Classes | N
                 break
             try:
                 item = split.read(i)
-                _require_channels(item, channels, split.names[i])
             except ZooError as error:
-                seen.bad.append(str(error))
+                yield i, error
                 continue
             values += item.image.size
-            seen.read.append(i)
-            _take_image(seen, item.image, channels, split.names[i])
-            _take_label(seen, item.label, label, split.names[i])
-            _keep_best(seen, item, i)
+            yield i, item
             bar.update(done + 1)
-    return seen
+
+
+def prints_of(image: np.ndarray) -> np.ndarray:
+    """Return `fingerprints` of an image (C, H, W) of more than 15 x 15 pixels, none of anything else."""
+    return fingerprints(image) if image.ndim == 3 and min(image.shape[1:]) > 15 else np.empty(0, np.uint64)
 
 
 def _require_channels(item: Item, channels: Sequence[Channel], name: str) -> None:
@@ -187,10 +215,7 @@ def _take_image(seen: Seen, image: np.ndarray, channels: Sequence[Channel], name
         if (reason := out_of_range(channel, part)) is not None:
             seen.suspects.append(Suspect(name, channel.name, reason, likely_mistake(channel, part)))
     seen.levels.append(levels)
-    if image.ndim == 3 and min(image.shape[1:]) > 15:
-        seen.prints.append(fingerprints(image))
-    else:
-        seen.prints.append(np.empty(0, np.uint64))
+    seen.prints.append(prints_of(image))
 
 
 def _take_label(seen: Seen, label: np.ndarray | None, what: Channel | Classes | None, name: str) -> None:

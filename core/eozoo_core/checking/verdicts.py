@@ -14,8 +14,8 @@ import numpy as np
 
 from eozoo_core.checking.findings import Findings, listed, of_all, percent
 from eozoo_core.checking.labels import judge_labels
-from eozoo_core.checking.leakage import shared_pixels
 from eozoo_core.checking.odd_samples import report_suspects, some
+from eozoo_core.checking.splits import judge_pixels
 from eozoo_core.checking.survey import Classes, Seen, Split, look
 from eozoo_core.checking.units import Channel
 
@@ -50,7 +50,8 @@ def check_splits(
         judge_values(findings, usable, channels, remedies["units"])
         if label is not None:
             judge_labels(findings, usable, label, remedies)
-        judge_pixels(findings, usable)
+        prints = {n: dict(zip([one.split.names[i] for i in one.read], one.prints)) for n, one in usable.items()}
+        judge_pixels(findings, prints)
     return usable
 
 
@@ -118,28 +119,6 @@ def judge_values(findings: Findings, seen: Mapping[str, Seen], channels: Sequenc
             findings.unknown("values", f"no unit says what is plausible in {listed(open_)}",
                              "name bands and units in the files or settings; compare the table above")  # fmt: skip
     _table_of_values(findings, seen, channels)
-
-
-def judge_pixels(findings: Findings, seen: Mapping[str, Seen]) -> None:
-    """Say whether samples of two splits show the same pixels, under whatever name, turned or cut."""
-    if not any(len(p) for one in seen.values() for p in one.prints) or len(seen) < 2:
-        return
-    names, clean = list(seen), True
-    for a, one in enumerate(names):
-        for two in names[a + 1 :]:
-            shared = shared_pixels(seen[one].prints, seen[two].prints)
-            if not shared:
-                continue
-            clean = False
-            i, j, share = shared[0]
-            files = [seen[s].split.names[seen[s].read[k]] for s, k in ((one, i), (two, j))]
-            many = len({j for _, j, _ in shared})
-            text = f"{many} of {len(seen[two].read):,} {two} samples read show ground that {one} samples show too"
-            text += f": {files[1]} has {percent(share)} of its pixels in common with {files[0]}"
-            findings.error(f"leakage {one}/{two}: pixels", text, "split by place; take one of the two out")
-    if clean:
-        read = sum(len(one.read) for one in seen.values())
-        findings.ok("leakage: pixels", f"none of {read:,} samples read shows the same pixels as one of another split")
 
 
 def _judge_levels(findings: Findings, name: str, one: Seen) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import rasterio
+    from rasterio import Affine
     from rasterio.crs import CRS
 
     from eozoo_core.raster.georeference import Grid
@@ -70,3 +71,19 @@ def degrees_of(crs: CRS, box: Box) -> Box | None:
     except (CRSError, CPLE_BaseError):  # of another planet
         return None
     return found if all(map(math.isfinite, found)) else None
+
+
+def same_grid(a: Grid, b: Grid) -> bool:
+    """Whether two grids have the same pixels, to a hundredth of a pixel."""
+    if (a.height, a.width) != (b.height, b.width) or a.crs != b.crs or a.transform is None or b.transform is None:
+        return False
+    for col, row in ((0, 0), (a.width, 0), (0, a.height)):
+        c, r = apply(~a.transform, *apply(b.transform, col, row))
+        if abs(c - col) > 0.01 or abs(r - row) > 0.01:
+            return False
+    return True
+
+
+def apply(t: Affine, x: Any, y: Any) -> tuple[Any, Any]:
+    """Transform numbers or arrays: columns and rows to coordinates, or back with the inverse."""
+    return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f

@@ -215,6 +215,12 @@ def read_info(path: str | Path) -> RasterInfo:
         return reader.info
 
 
+def read_whole(path: str | Path) -> np.ndarray:
+    """Read all data bands (C, H, W) of a raster or ``.npy`` file as float32, NaN = missing. Raises ZooError."""
+    with open_reader(path) as reader:
+        return reader.read(Window(0, 0, reader.info.grid.height, reader.info.grid.width))
+
+
 def _load(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)

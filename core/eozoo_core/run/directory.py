@@ -6,7 +6,6 @@ import json
 import math
 import platform
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -14,15 +13,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eozoo_core.errors import ZooError
-from eozoo_core.run import checkpoint, log
+from eozoo_core.run import checkpoint, continuity, log
+from eozoo_core.run.continuity import now
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.rank import is_first_process
-from eozoo_core.settings import FIXED_SCOPES, TaskSettings
-from eozoo_core.settings.config import build_settings, differences, load_settings, read_yaml, to_dict, to_yaml
+from eozoo_core.settings import TaskSettings
+from eozoo_core.settings.config import build_settings, differences, to_dict, to_yaml
+from eozoo_core.settings.fixed import fixed_part, with_fixed
 
 S = TypeVar("S", bound=TaskSettings)
-FORMAT = 1
-_MAY_GROW = ("train.epochs", "train.steps")
 
 
 class Run:
@@ -54,62 +53,41 @@ class Run:
 
     @classmethod
     def open(cls, path: Path, settings_class: type[S], task: str | None = None, overrides: Iterable[str] = ()) -> Run:
-        """Open an existing run; ``overrides`` (``key=value``) may touch the free scopes only.
+        """Open an existing run; ``overrides`` (``key=value``) may touch free settings only.
 
-        Raises ZooError where there is no run, it belongs to another task, or an override names a fixed setting.
+        Raises ZooError where there is no run, it belongs to another task, an override names a fixed setting, or its
+        settings are those of a version that this one cannot read.
         """
         path = Path(path)
         found = cls.task_of(path)
         if task is not None and found != task:
             raise ZooError(f"{path}: is a run of {found!r}, not of {task!r}")
-        for item in overrides:
-            key = item.partition("=")[0]
-            if key.split(".")[0] in FIXED_SCOPES:
-                raise ZooError(f"--set {item!r}: {key} was fixed by training; train a new run instead")
-        return cls(path, found, load_settings(settings_class, path / "config.yaml", overrides))
+        return cls(path, found, continuity.read_settings(path, settings_class, overrides))
 
     @staticmethod
     def task_of(path: Path) -> str:
         """Return the name of the task that made the run at ``path``. Raises ZooError where there is none."""
-        try:
-            info = json.loads((Path(path) / "run.json").read_text(encoding="utf-8"))
-            task, found = str(info["task"]), info["format"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise ZooError(
-                f"{path}: holds no run (no readable run.json); train one with 'eozoo train TASK --run'"
-            ) from None
-        if found != FORMAT:
-            raise ZooError(f"{path}: is a run of format {found!r}, this eozoo reads {FORMAT}; update eozoo")
-        return task
+        return continuity.task_of(path)
 
     def child(self, name: str, settings: TaskSettings | None = None) -> Run:
         """Return the run of a member in the folder ``name``.
 
         With ``settings`` it is made, or continued, to train it. Without, it is opened with the settings that it was
-        trained with and the free scopes of this run, and nothing is written.
+        trained with and the free ones of this run, and nothing is written.
         """
         path = self.path / name
         if settings is not None:
             return Run.create(path, self.task, settings, self.info().get("plugin", ""))
         member = Run.open(path, type(self.settings), self.task)
-        free = {n: getattr(self.settings, n) for n in type(self.settings).model_fields if n not in FIXED_SCOPES}
-        return Run(path, self.task, member.settings.model_copy(update=free))
+        values = with_fixed(type(self.settings), to_dict(self.settings), to_dict(member.settings))
+        return Run(path, self.task, build_settings(type(self.settings), values, str(path)))
 
     def _check_continues(self) -> None:
         found = self.task_of(self.path)
         if found != self.task:
             raise ZooError(f"{self.path}: is a run of {found!r}, not of {self.task!r}; choose another --run directory")
-        if not self._has_begun():
-            return  # killed, or refused for its data or settings, before anything was learned
-        config = self.path / "config.yaml"
-        old = to_dict(build_settings(type(self.settings), read_yaml(config), str(config)))
-        for key, before, after in differences(_fixed(old), _fixed(to_dict(self.settings))):
-            grows = key in _MAY_GROW and before is not None and (after is None or after >= before)
-            if not grows:
-                raise ZooError(
-                    f"{self.path}: was trained with {key}={before!r}, now {after!r}; "
-                    "use a new --run (with --resume or --init-from to start from this one)"
-                )
+        if self._has_begun():  # else killed, or refused for its data or settings, before anything was learned
+            continuity.check_continues(self.path, self.settings)
 
     def _has_begun(self) -> bool:
         """Whether the run, or a member of it, has a checkpoint."""
@@ -135,9 +113,14 @@ class Run:
         info = self.info() if self._has_begun() else {}
         if not info:
             history = self.info().get("history", [])
-            info = {"format": FORMAT, "task": self.task, "plugin": plugin, "started": _now(), "history": history}
+            info = {"task": self.task, "plugin": plugin, "started": now(), "history": history}
+        else:
+            continuity.note_changes(self.path, self.settings)
+        if "contents" not in info and (contents := continuity.contents(self.settings)):
+            info["contents"] = contents
+        info["format"] = continuity.FORMAT
         info["seed"] = self.settings.train.seed
-        info["history"].append({"when": _now(), "argv": sys.argv, **_versions()})
+        info["history"].append({"when": now(), "argv": sys.argv, **_versions()})
         self.write_json("run.json", info)
         self.write_text("config.yaml", to_yaml(self.settings))
 
@@ -152,6 +135,10 @@ class Run:
         """Record one fact in run.json (device, data fingerprint, weights receipt ...)."""
         if self._writes():
             self.write_json("run.json", {**self.info(), key: value})
+
+    def note_changes(self) -> None:
+        """Write down which settings differ from config.yaml, for a verb that uses the run; see ``continuity``."""
+        continuity.note_changes(self.path, self.settings)
 
     def check_data(self, files: Iterable[Path], root: Path) -> None:
         """Record a fingerprint of the training data, or refuse to go on with other data than before."""
@@ -189,7 +176,7 @@ class Run:
     def write_scores(self, split: str, scores: dict[str, dict[str, float]]) -> Path:
         """Write eval_SPLIT.json: scores, the eval settings used, and when. Returns its path."""
         settings = to_dict(self.settings.eval)
-        content = {"task": self.task, "split": split, "when": _now(), "settings": settings, "scores": scores}
+        content = {"task": self.task, "split": split, "when": now(), "settings": settings, "scores": scores}
         return self.write_json(f"eval_{split}.json", content)
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
@@ -217,10 +204,6 @@ class Run:
             raise ZooError(f"{self.file(which)}: was written by task {content.get('task')!r}, not {self.task!r}")
         return content
 
-    def trained_settings(self, cls: type[S]) -> S:
-        """Return the run's settings as a ``cls``, whatever the free scopes are now."""
-        return build_settings(cls, to_dict(self.settings), str(self.path / "config.yaml"))
-
     def start_from(self, file: Path) -> None:
         """Make ``file``, a checkpoint of the same task, the point from which this new run goes on.
 
@@ -233,7 +216,9 @@ class Run:
         content = checkpoint.load_checkpoint(file)
         if content.get("task") != self.task:
             raise ZooError(f"{file}: was written by task {content.get('task')!r}, not {self.task!r}")
-        changed = [list(d) for d in differences(_fixed(content["config"]), _fixed(to_dict(self.settings)))]
+        cls = type(self.settings)
+        old, new = (to_dict(s) for s in (continuity.checkpoint_settings(file, content, cls), self.settings))
+        changed = [list(d) for d in differences(fixed_part(cls, old), fixed_part(cls, new))]
         if optimizer := next((d for d in changed if d[0] == "train.optimizer"), None):
             raise ZooError(
                 f"{file}: holds the state of optimizer {optimizer[1]!r}, not of {optimizer[2]!r}; "
@@ -274,14 +259,6 @@ class Run:
         """
         if not self.has("current"):
             self.note("init_from", {"file": str(Path(file).resolve()), "sha256": checkpoint.sha256(file)})
-
-
-def _fixed(values: dict) -> dict:
-    return {scope: values.get(scope) or {} for scope in FIXED_SCOPES}
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _versions() -> dict[str, str]:

@@ -72,15 +72,17 @@ def keep_base(run: Run, tensors: dict[str, Tensor]) -> str:
 def load_base(run: Run) -> dict[str, Tensor] | None:
     """Return the run's base, or that of the checkpoint from which the run starts (then linked into it); None = none.
 
-    Raises ZooError where the file is gone or its content is not what its name says.
+    Raises as ``read_base``.
     """
     digest = run.info().get("base") or _inherited(run)
-    if digest is None:
-        return None
-    file = base_file(run.path, digest)
+    return None if digest is None else read_base(base_file(run.path, digest))
+
+
+def read_base(file: Path) -> dict[str, Tensor]:
+    """Read a base of a run directory. Raises ZooError where it is gone or its content is not what its name says."""
     if not file.exists():
         raise ZooError(f"{file}: is missing; the run's checkpoints need it. Copy it back from where the run was made")
-    if sha256(file) != digest:
+    if f"base-{sha256(file)}" != file.stem:
         raise ZooError(f"{file}: is damaged (its content is not what its name says); copy it back from a backup")
     return load_weights(file)
 

@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap, LogNorm, Normalize
-from matplotlib.figure import Figure
 
 from eozoo_core.errors import ZooError
 from eozoo_core.score.metrics import RegressionMetrics
+
+if TYPE_CHECKING:  # matplotlib takes most of a second to import: only who draws waits for it
+    from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
 
 MISSING = "#b8b8b8"
 _INK = "#333333"
@@ -73,6 +74,8 @@ def density_scatter(
     else:
         bins = np.linspace(low, high, 101 if inside.sum() > 5000 else 41)
         counts, _, _ = np.histogram2d(target[inside], pred[inside], bins=(bins, bins))
+        from matplotlib.colors import LogNorm
+
         norm = LogNorm(1, max(counts.max(), 2))
         mesh = axes.pcolormesh(bins, bins, np.where(counts > 0, counts, np.nan).T, norm=norm, cmap="viridis")
         _colour_bar(figure, axes, mesh, "samples per cell")
@@ -99,8 +102,7 @@ def quicklook(panels: Sequence[Panel], path: str | Path, title: str = "", column
     rows = -(-len(panels) // columns)
     shapes = [min(max(np.shape(panel.values)[0] / np.shape(panel.values)[-1], 0.25), 2.0) for panel in panels]
     heights = [3.6 * max(shapes[i : i + columns]) + 0.7 for i in range(0, len(panels), columns)]
-    figure = Figure(figsize=(4.6 * columns, sum(heights) + (0.3 if title else 0)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _canvas(4.6 * columns, sum(heights) + (0.3 if title else 0))
     places = figure.add_gridspec(rows, columns, height_ratios=heights)
     if title:
         figure.suptitle(title, fontsize=12, color=_INK)
@@ -110,6 +112,9 @@ def quicklook(panels: Sequence[Panel], path: str | Path, title: str = "", column
 
 
 def _draw_map(figure: Figure, axes: Axes, panel: Panel) -> None:
+    from matplotlib import colormaps
+    from matplotlib.colors import Normalize
+
     values = np.asarray(panel.values)
     step = -(-max(values.shape) // _MAX_PIXELS)
     shown = values[::step, ::step].astype(np.float32)
@@ -135,6 +140,9 @@ def _draw_map(figure: Figure, axes: Axes, panel: Panel) -> None:
 
 def _class_colours(count: int) -> ListedColormap:
     """Colours that neighbouring classes can be told apart by; they begin anew after twenty."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
     palette = colormaps["tab10" if count <= 10 else "tab20"].colors
     return ListedColormap([palette[i % len(palette)] for i in range(count)]).with_extremes(bad=MISSING)
 
@@ -151,9 +159,17 @@ def _colour_bar(
     bar.outline.set_visible(False)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def _canvas(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = _canvas(width, height)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes

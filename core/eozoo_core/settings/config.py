@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import typing
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from pydantic_core import PydanticUndefined
 
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.settings import Named, Settings, is_group, yamlio
+from eozoo_core.settings.aliases import present_names, present_overrides
+from eozoo_core.settings.fixed import is_free
 
 S = TypeVar("S", bound=Settings)
 
@@ -23,30 +26,40 @@ def load_settings(cls: type[S], file: Path | None = None, overrides: Iterable[st
     """Build ``cls`` from its defaults, then ``base``, then a YAML file, then ``key=value`` strings; later wins.
 
     Groups are merged key by key, with the defaults of the task, which may differ from those of a group's class
-    (``TrainSettings(epochs=3)``). Another name of a ``Named`` part drops the options of the one before.
+    (``TrainSettings(epochs=3)``). Another name of a ``Named`` part drops the options of the one before. Names in
+    ``cls.aliases`` are read as the present ones.
     Raises ZooError, one line naming the file or ``--set``, for an unreadable file, an unknown key or a bad value.
     """
     values = _defaults(cls)
     source = "settings"
     if base is not None:
-        _merge(cls, values, copy.deepcopy(base))
+        _merge(cls, values, present_names(cls, copy.deepcopy(base), source))
     if file is not None:
         source = str(file)
-        _merge(cls, values, read_yaml(file))
+        _merge(cls, values, present_names(cls, read_yaml(file), source))
     # Names first: one given after its options would drop them.
-    for item in sorted(overrides, key=lambda item: not item.partition("=")[0].endswith(".name")):
+    items = sorted(parse_overrides(cls, overrides), key=lambda item: not item[0].endswith(".name"))
+    for key, value in items:
+        _assign(cls, values, key.split("."), value)
+        source = f"{file} with --set" if file is not None else "--set"
+    return build_settings(cls, values, source)
+
+
+def parse_overrides(cls: type[Settings], overrides: Iterable[str]) -> list[tuple[str, Any]]:
+    """Return ``key=value`` strings as (dotted key, value), under the present names. Raises ZooError otherwise."""
+    items = []
+    for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:
             raise ZooError(f"--set {item!r}: write it as key=value, for example train.epochs=10")
-        _assign(cls, values, key.split("."), _parse(text), item)
-        source = f"{file} with --set" if file is not None else "--set"
-    return build_settings(cls, values, source)
+        items.append((key, _parse(text)))
+    return present_overrides(cls, items)
 
 
 def build_settings(cls: type[S], values: dict, source: str = "settings") -> S:
     """Build ``cls`` from a plain dict. Raises ZooError naming ``source`` and the field."""
     try:
-        return cls.model_validate(values)
+        return cls.model_validate(present_names(cls, values, source))
     except ValidationError as error:
         raise ZooError(f"{source}: {_first_problem(cls, error)}") from None
 
@@ -120,13 +133,14 @@ def _merge(cls: type[BaseModel] | None, into: dict, new: dict) -> None:
             into[key] = value
 
 
-def _assign(cls: type[BaseModel], values: dict, keys: list[str], value: Any, item: str) -> None:
+def _assign(cls: type[BaseModel], values: dict, keys: list[str], value: Any) -> None:
+    item = ".".join(keys)
     for key in keys[:-1]:
         if values.get(key) is None:  # not given, or a group whose lines were all deleted
             values[key] = {}
         values = values[key]
         if not isinstance(values, dict):
-            raise ZooError(f"--set {item!r}: {key!r} is a value, not a group of settings")
+            raise ZooError(f"--set {item}: {key!r} is a value, not a group of settings")
     _merge(_owner(cls, tuple(keys[:-1])), values, {keys[-1]: value})
 
 
@@ -157,6 +171,9 @@ def _known(cls: type[BaseModel], path: tuple) -> str:
     elsewhere = [f"{name}.{last}" for name, group in groups.items() if group and last in group.model_fields]
     if elsewhere:
         return f" Did you mean {' or '.join(repr(e) for e in elsewhere)}?"
+    for old, alias in getattr(cls, "aliases", {}).items():
+        if get_close_matches(f"{prefix}{last}", [old], cutoff=0.9):
+            return f" Did you mean {alias.new!r}?"
     return did_you_mean(f"{prefix}{last}", [f"{prefix}{field}" for field in owner.model_fields])
 
 
@@ -174,7 +191,8 @@ def _yaml_lines(settings: BaseModel, depth: int) -> Iterator[str]:
     pad = "  " * depth
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        yield f"{pad}# {_comment(field)}"
+        free = " Free at any time." if is_free(type(settings), name) else ""
+        yield f"{pad}# {_comment(field)}{free}"
         if isinstance(value, BaseModel):
             yield f"{pad}{name}:" + ("" if type(value).model_fields else " {}")
             yield from _yaml_lines(value, depth + 1)

@@ -1,22 +1,54 @@
 """Typed settings: frozen pydantic models with the scopes that every task shares.
 
 ``model``, ``data`` and ``train`` say what is learned: a run fixes them. ``runtime``, ``infer``, ``eval`` and
-``prepare`` say where, how fast and what for: they may be set anew at any call, and the run records them.
+``prepare`` say where, how fast and what for: they may be set anew at any call, and the run records them. So may a
+field of a fixed scope that says how learning is logged, stored or read: it is marked ``FREE`` where it stands.
 Reading YAML, ``--set`` and the commented template is the job of ``eozoo_core.settings.config``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 FIXED_SCOPES = ("model", "data", "train")
+Precision = Literal["auto", "fp32", "bf16-mixed", "fp16-mixed"]
+_IN_USE = "auto = the training's where the device is fast at it, else fp32."
+
+# Marks of a field: Field(..., json_schema_extra=FREE).
+FREE = {"free": True}  # not learned: it may change when a run goes on
+BY_CONTENT = {"by_content": True}  # a path (of a run: its best.pt): a run compares what lies there, not where it lies
+
+# A file of weights; "" in a file or --set means none.
+WeightsFile = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
+OnUnreadable = Literal["stop", "skip"]
+SKIP = {True: "skip", False: "stop", "error": "stop"}  # what the values of its former names are called now
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Another name's present name (dotted), and what its values are called now where they changed."""
+
+    new: str
+    values: Mapping[Any, Any] = field(default_factory=dict)
+
+    def value(self, old: Any) -> Any:
+        """Return the present word for the value ``old``."""
+        return next((now for before, now in self.values.items() if before == old and type(before) is type(old)), old)
 
 
 class Settings(BaseModel):
-    """Base of every settings class: frozen, unknown keys refused, defaults checked like given values."""
+    """Base of every settings class: frozen, unknown keys refused, defaults checked like given values.
+
+    aliases: other names that are read, dotted from here (from the ``TaskSettings`` of a task) -> the present one.
+    """
+
+    aliases: ClassVar[Mapping[str, Alias]] = {}
 
     # "constants": without it an infinity among free options would become None on its way to the file.
     model_config = ConfigDict(
@@ -92,8 +124,10 @@ class TrainSettings(Settings):
     accumulate: int = Field(
         1, ge=1, description="Forward passes per optimiser step; effective batch = batch_size x this."
     )
-    precision: Literal["fp32", "bf16-mixed", "fp16-mixed"] = Field(
-        "fp32", description="Arithmetic of forward and backward; fp16-mixed scales the loss and needs a GPU."
+    precision: Precision = Field(
+        "auto",
+        description="Arithmetic of forward and backward; auto = bf16-mixed where the device is fast at it, else fp32; "
+        "fp16-mixed scales the loss and needs a GPU.",
     )
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="Optimiser.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate; the base rate of a schedule.")
@@ -108,12 +142,20 @@ class TrainSettings(Settings):
         None, ge=1, description="Also validate (and log a line) every so many optimiser steps: for very long epochs."
     )
     checkpoint_every: int | None = Field(
-        None, ge=1, description="Keep checkpoint_epoch_NNN.pt every so many epochs; null = only current.pt and best.pt."
+        None,
+        ge=1,
+        description="Keep checkpoint_epoch_NNN.pt every so many epochs; null = only current.pt and best.pt.",
+        json_schema_extra=FREE,
     )
     save_every_steps: int | None = Field(
-        None, ge=1, description="Also write current.pt every so many optimiser steps, within an epoch."
+        None,
+        ge=1,
+        description="Also write current.pt every so many optimiser steps, within an epoch.",
+        json_schema_extra=FREE,
     )
-    log_every: int = Field(20, ge=1, description="Optimiser steps between points of the step-level curves.")
+    log_every: int = Field(
+        20, ge=1, description="Optimiser steps between points of the step-level curves.", json_schema_extra=FREE
+    )
 
     @model_validator(mode="after")
     def _ends(self) -> TrainSettings:
@@ -140,9 +182,13 @@ class RuntimeSettings(Settings):
 class InferSettings(Settings):
     """How maps are made. Tasks add their own fields."""
 
+    precision: Precision = Field("auto", description=f"Arithmetic of the network; {_IN_USE}")
+
 
 class EvalSettings(Settings):
     """How scores are computed. Tasks add their own fields."""
+
+    precision: Precision = Field("auto", description=f"Arithmetic of the network; {_IN_USE}")
 
 
 class PrepareSettings(Settings):

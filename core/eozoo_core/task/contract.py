@@ -1,34 +1,35 @@
-"""The contract between the command line and a task."""
+"""The contract: what a system writes. Core writes the verbs, see `eozoo_core.task.task`.
+
+A batch goes: ``Data.batch`` -> ``System.stage`` -> ``System.raw`` -> the loss; a raster goes ``System.predict`` ->
+``spread.combine`` over members -> blending of windows -> ``spread.present`` -> files.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.settings import TaskSettings
+from eozoo_core.errors import ZooError
+from eozoo_core.settings import Named, TaskSettings
 from eozoo_core.slots import Slot
-from eozoo_core.task.describe import Network
-from eozoo_core.task.graph import Graph
-from eozoo_core.task.plan import Plan
+from eozoo_core.spec import Port
+from eozoo_core.task.survey import Fitted, Survey
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
-    from eozoo_core.checking import Findings
+    from eozoo_core.raster.read import RasterInfo
     from eozoo_core.run.directory import Run
+    from eozoo_core.task.data import Data
+    from eozoo_core.task.system import System
 
 Scores = dict[str, dict[str, float]]
 Arrays = dict[str, "np.ndarray"]
-
-
-class Predictor(Protocol):
-    """Trained weights ready to use: arrays in, arrays out."""
-
-    def __call__(self, batch: Arrays) -> Arrays:
-        """Predict for one batch."""
+Loss = Callable[[dict[str, "torch.Tensor"], dict[str, "torch.Tensor"]], dict[str, tuple[Any, Any]]]
 
 
 class Registry(Protocol):
@@ -36,6 +37,30 @@ class Registry(Protocol):
 
     def create(self, kind: str, name: str, options: dict[str, Any]) -> Any:
         """Build the ``kind`` ("model", "loss", "dataset") called ``name`` with keyword ``options``."""
+
+
+class Metrics(Protocol):
+    """Scores as sums that add up over samples and processes."""
+
+    def add(self, predicted: Arrays, batch: Arrays) -> None:
+        """Take some samples: outputs in physical units, and the batch with its "target"; NaN = missing."""
+
+    def sums(self) -> np.ndarray:
+        """Return everything as one flat float64 array that may be added to another's."""
+
+    def compute(self, sums: np.ndarray) -> dict[str, float]:
+        """Return metric -> finite value; what is undefined is left out."""
+
+
+Baseline = Callable[[Arrays], Arrays]  # a batch -> the outputs that something simple would give
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The arrays of ``predict``: what goes in and what comes out."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
 
 
 @dataclass(frozen=True)
@@ -51,15 +76,16 @@ class Sample:
     batch: Arrays = field(default_factory=dict)
 
 
-class Task(ABC):
-    """One trainable system. A subclass sets ``Settings`` and writes the verbs.
+class Contract(ABC):
+    """What a system writes: its data, what they hold, its network, its loss and its scores.
 
-    A task is cheap to construct: it keeps settings and registry, and opens no file and builds no network until a verb
-    is called. ``evaluate``, ``predictor`` and ``infer`` need the run directory and their input, nothing else: no
-    training data, no original settings file.
+    A task is cheap to construct: it keeps settings and registry, and opens no file and builds no network until it is
+    asked. ``Settings`` have every default; ``Survey`` and ``Fitted`` are typed and kept in the run.
     """
 
     Settings: ClassVar[type[TaskSettings]]
+    Survey: ClassVar[type[Survey]] = Survey
+    Fitted: ClassVar[type[Fitted]] = Fitted
     monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
     tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
     prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; the method is prepare_<step>()
@@ -68,93 +94,93 @@ class Task(ABC):
     def __init__(self, settings: TaskSettings, registry: Registry | None = None):
         self.settings = settings
         self.registry = registry
-        self._predictor: tuple[Any, Predictor] | None = None
 
-    @abstractmethod
-    def outputs(self) -> dict[str, str]:
-        """Return name -> unit of every array that ``predict`` gives, for these settings ("1" for a plain number)."""
+    # -- what every system writes ---------------------------------------------------------------------------------
 
-    @abstractmethod
-    def train(self, run: Run) -> None:
-        """Train to the configured end, going on from the run's last checkpoint if it has one.
+    def data(self, split: str) -> Data:
+        """Open "train", "val" or "test". Raises ZooError where there is none or a file does not fit."""
+        raise self._unwritten("data(split)")
 
-        Leaves current.pt, best.pt and training_log.jsonl in the run, through ``eozoo_core.train.fit``.
-        Raises ZooError for data that cannot be used.
-        """
+    def has_split(self, split: str) -> bool:
+        """Whether there is data of ``split``; training scores the test split at its end where there is one."""
+        try:
+            self.data(split)
+        except ZooError:
+            return False
+        return True
 
-    @abstractmethod
-    def evaluate(self, run: Run, split: str) -> Scores:
-        """Score best.pt on ``split``; return predictor -> metric -> finite float.
+    def survey(self, train: Data) -> Survey:
+        """Look once through the training split: bands, label, statistics and what else the system is built from."""
+        raise self._unwritten("survey(train)")
 
-        The first predictor is "model"; simple baselines (the training mean at least) stand beside it. Metrics are
-        pooled over all valid elements. Files (pictures, arrays) go to ``run.path / f"eval_{split}"``.
-        """
+    def ports(self, survey: Survey) -> Ports:
+        """Describe the arrays of ``predict`` without building a network; ``Survey()`` stands for data not yet seen."""
+        raise self._unwritten("ports(survey)")
 
-    @abstractmethod
-    def predictor(self, run: Run) -> Predictor:
-        """Load best.pt strictly and return a callable: dict of arrays in, dict of arrays out (see ``outputs``).
+    def system(self, survey: Survey, fresh: bool) -> System:
+        """Build the system. ``fresh`` False: weights will be loaded over it, so published ones are not fetched."""
+        raise self._unwritten("system(survey, fresh)")
 
-        All arrays share their first axis, the sample. Outputs are float arrays, a sample's the same whatever else is
-        in the batch, and the arrays given are left as they are.
-        Missing data in a pixel or sample (NaN) gives NaN in every output there. In the arrays that the class names in
-        ``tolerates_gaps`` (a time series with cloudy dates) single values may be missing; only where all of a pixel or
-        sample is missing must the outputs be NaN.
-        """
+    def loss(self, survey: Survey) -> Loss:
+        """Return f(raw, batch) -> name -> (sum, count); "loss" is what is minimised. See `registered_loss`."""
+        raise self._unwritten("loss(survey)")
 
-    @abstractmethod
-    def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
-        """Predict for ``source`` (a file, or a folder of files) and return the files written.
-
-        Outputs are georeferenced where the input is, name their unit and nodata, and appear complete or not at all.
-        """
+    def metrics(self, survey: Survey) -> Metrics:
+        """Return empty scores."""
+        raise self._unwritten("metrics(survey)")
 
     @classmethod
-    @abstractmethod
     def sample(cls, root: Path) -> Sample:
         """Write a small, physically plausible synthetic data set under ``root``, the same bytes every time."""
+        raise ZooError(f"{cls.__name__} has no sample(root); its author adds one")
 
-    def plan(self, run: Run) -> Plan:
-        """Look at data and model without training: what ``train --dry-run`` prints."""
-        raise ZooError(f"{run.task}: has no dry run")
+    # -- what a system may replace --------------------------------------------------------------------------------
 
-    def network(self, run: Run | None = None) -> Network:
-        """Describe the network for these settings; with a ``run``, as trained: its bands, statistics, first weights.
+    def baselines(self, survey: Survey) -> dict[str, Baseline]:
+        """Return simple predictors that stand beside the model; the default is the mean label where there is one."""
+        from eozoo_core.task.baselines import training_mean
 
-        Gives no weight memory (see ``eozoo_core.task.describe``). Raises ZooError where the task does not say.
+        return training_mean(self.ports(survey).outputs, survey)
+
+    def raster_bands(self, info: RasterInfo, survey: Survey) -> tuple[int, ...]:
+        """Return the numbers (1-based) of the bands of a raster that the network gets; the default: by name."""
+        from eozoo_core.task.scenes import choose_bands
+
+        return choose_bands(info, survey.names)
+
+    def optimizers(self, trainer: Any) -> None:
+        """Give modules and optimisers to ``trainer.add``; the default trains the whole system."""
+        raise self._unwritten("optimizers(trainer)")
+
+    def step(self, trainer: Any) -> Any:
+        """Return f(micro_batches, number) -> sums to log; the default descends the mean of the loss."""
+        raise self._unwritten("step(trainer)")
+
+    def validate(self, trainer: Any) -> dict[str, float]:
+        """Score the validation split, the same on every process; the default sums loss and metrics over samples."""
+        raise self._unwritten("validate(trainer)")
+
+    def derive(self, means: dict[str, float]) -> dict[str, float]:
+        """Return more values for the log from the means of a training interval; the default has none."""
+        return {}
+
+    def fitted(self, run: Run) -> Fitted | None:
+        """Fit what comes after best.pt, on validation data; None = nothing."""
+        return None
+
+    # -- help -----------------------------------------------------------------------------------------------------
+
+    def build(self, kind: str, part: Named, extra: dict[str, Any] | None = None) -> Any:
+        """Build the registered ``kind`` that ``part`` names; ``extra`` are options that follow from the data.
+
+        Raises ZooError for an option that is in both.
         """
-        raise ZooError(f"{type(self).__name__} does not describe its network: its author adds Task.network")
+        for option in extra or {}:
+            if option in part.options:
+                raise ZooError(f"{kind} {part.name}: the option {option!r} follows from the data; take it out")
+        if self.registry is None:
+            raise ValueError("this task was built without a registry")
+        return self.registry.create(kind, part.name, {**part.options, **(extra or {})})
 
-    def check(self, findings: Findings) -> None:
-        """Look at the data before training, for ``eozoo check``: add to ``findings`` what is there and what is odd.
-
-        Reads at most ``findings.samples`` samples of a split, builds no network, writes nothing. What training would
-        stop at is an error; a ZooError that leaves the method becomes one. ``eozoo_core.checking`` judges splits that
-        are described to it. The default looks at the paths in ``runtime``, and at the GeoTIFF and .npy files of the
-        train, val and test that it finds there, by the bands and units that they name themselves.
-        """
-        from eozoo_core.checking.folders import check_settings
-
-        check_settings(self.settings, findings)
-
-    def graph(self, run: Run) -> Graph:
-        """Return the trained run as one torch module on the CPU. Raises ZooError where that cannot be, and why."""
-        raise ZooError(f"{run.task}: cannot be exported: the task does not offer its network as one graph")
-
-    def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
-        """Draw pictures of a finished demo run into ``out``; return them. The default draws none."""
-        return []
-
-    def predict(self, run: Run, batch: Arrays) -> Arrays:
-        """Predict for a dict of arrays; weights are loaded at the first call and kept."""
-        if not isinstance(batch, dict):
-            raise ZooError(f"predict: give a dict of arrays, name -> array, got a {type(batch).__name__}")
-        stamp = (run.path, run.file("best").stat().st_mtime_ns if run.has("best") else None)
-        if self._predictor is None or self._predictor[0] != stamp:
-            self._predictor = (stamp, self.predictor(run))
-        return self._predictor[1](batch)
-
-    def prepare(self, step: str) -> list[Path]:
-        """Run one named preparation step; return the files written. Raises ZooError for an unknown step."""
-        if step not in self.prepare_steps:
-            raise ZooError(f"no prepare step {step!r}.{did_you_mean(step, self.prepare_steps)}")
-        return getattr(self, f"prepare_{step}")()
+    def _unwritten(self, what: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} does not write {what}")

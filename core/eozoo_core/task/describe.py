@@ -1,35 +1,39 @@
-"""What the network of a task is, for ``eozoo show`` and ``eozoo card``."""
+"""What a system is, for ``eozoo show`` and ``eozoo card``; with a run, as trained."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eozoo_core.spec import Port
+from eozoo_core.task.contract import Contract
+from eozoo_core.task.ensemble import draw_count, member_count, member_runs
+from eozoo_core.task.load import read_trained
+from eozoo_core.task.predict import load_survey
+from eozoo_core.task.results import Network
+from eozoo_core.task.spread import output_ports
 
 if TYPE_CHECKING:
     import torch
 
+    from eozoo_core.run.directory import Run
 
-@dataclass(frozen=True)
-class Network:
-    """What the network of a task is, for ``eozoo show`` and ``eozoo card``.
 
-    architecture: its name, with the number of members of an ensemble: "5 x gedi_unet".
-    parameters: numbers in use when it predicts: every member, frozen parts too, nothing that only training needs.
-    inputs, outputs: the arrays of ``predict``, in physical units; bands and statistics where they are known.
-    classes: of an output of classes, code -> name.
-    pretrained: where the weights come from that training began with; None = from random numbers. What --init-from
-                took is known without it.
-    """
-
-    architecture: str
-    parameters: int
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    classes: dict[int, str] = field(default_factory=dict)
-    pretrained: str | None = None
+def describe(task: Contract, run: Run | None) -> Network:
+    """Describe the network for these settings; see ``Task.network``. Member 0 speaks for the bands of all."""
+    survey, pretrained = task.Survey(), None
+    if run is not None:
+        first = member_runs(run, task.settings)[0]
+        survey, pretrained = load_survey(task, read_trained(first, first.settings)), first.info().get("weights")
+    ports, members = task.ports(survey), member_count(task.settings)
+    name = task.settings.model.name
+    return Network(
+        architecture=name if members == 1 else f"{members} x {name}",
+        parameters=members * count_parameters(lambda: task.system(survey, False)),
+        inputs=ports.inputs,
+        outputs=output_ports(ports.outputs, draw_count(task.settings, task.settings.infer)),
+        classes={code: name for port in ports.outputs for code, name in port.legend},
+        pretrained=pretrained,
+    )
 
 
 def count_parameters(build: Callable[[], torch.nn.Module]) -> int:

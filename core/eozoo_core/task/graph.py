@@ -1,31 +1,76 @@
-"""A trained system as one network, for ``eozoo export``."""
+"""A trained run as one network for ``eozoo export``: the same ``predict`` and ``present`` as everywhere."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from eozoo_core.errors import ZooError
+from eozoo_core.task.contract import Contract
+from eozoo_core.task.predict import open_draws, variance_factor
+from eozoo_core.task.results import Graph
+from eozoo_core.task.spread import combine, output_ports, present
+from eozoo_core.task.system import System
 
 if TYPE_CHECKING:
-    import numpy as np
+    from eozoo_core.run.directory import Run
+    from eozoo_core.spec import Port
 
 
-@dataclass(frozen=True)
-class Graph:
-    """A trained system as one network, for ``eozoo export``: what ``predict`` does, normalisation and masking included.
+class Whole(torch.nn.Module):
+    """All members from physical arrays to outputs, in the order of ``output_ports``."""
 
-    module: called with ``inputs`` in order, NaN = missing; returns a tuple in the order ``outputs``.
-    inputs: name -> example array, as ``predict`` takes it; the graph has its type, and its shape but for ``axes``.
-    axes:   name -> a word for each axis of an input, "" where its size is fixed: ("batch", "", "height", "width").
-            One word means one size; "batch" are independent samples.
-    about:  name -> what a stranger must know of an input or output: order of bands, unit, range. It is in the file.
-    tolerance: largest difference from ``predict``, as a share of an output's largest value. Above the default only
-            where the graph computes in another precision than the run; ``note`` then says so.
-    """
+    def __init__(self, systems: list[System], factor: float):
+        super().__init__()
+        self.systems, self._factor = torch.nn.ModuleList(systems), factor
+        self._names = [port.role for port in systems[0].inputs]
+        self._ports = systems[0].outputs
 
-    module: Any
-    inputs: dict[str, np.ndarray]
-    outputs: tuple[str, ...]
-    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    about: dict[str, str] = field(default_factory=dict)
-    tolerance: float = 1e-4
-    note: str = ""
+    def forward(self, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Take the inputs in the order of their ports."""
+        given = dict(zip(self._names, arrays, strict=True))
+        found = combine((system.predict(given) for system in self.systems), self._ports, self._factor)
+        return tuple(present(found, self._ports).values())
+
+
+def make_graph(task: Contract, run: Run) -> Graph:
+    """Return the run as one torch module on the CPU; see ``Task.graph``. Raises ZooError for passes with dropout."""
+    which = getattr(task.settings.infer, "draws", None)
+    if which is not None and which.mc_passes:
+        raise ZooError(f"{run.path}: passes with dropout cannot be exported; add --set infer.draws.mc_passes=0")
+    draws = open_draws(task, run, "infer")
+    systems = [system.cpu() for system in draws.systems.values()]
+    inputs, outputs = systems[0].inputs, output_ports(systems[0].outputs, len(systems))
+    return Graph(
+        Whole(systems, variance_factor(run, task)[0]),
+        {port.role: example(port, getattr(task.settings.infer, "window", 32)) for port in inputs},
+        tuple(port.role for port in outputs),
+        axes={port.role: axes_of(port) for port in inputs},
+        about={port.role: about(port) for port in (*inputs, *outputs) if port.bands or port.legend},
+    )
+
+
+def example(port: Port, side: int) -> np.ndarray:
+    """Return plausible values of the right shape, from the statistics of the bands."""
+    sizes = {"B": 1, "C": max(1, len(port.bands)), "H": side, "W": side}
+    shape = [int(axis) if axis.isdigit() else sizes[axis] for axis in port.axes.split()]
+    noise = np.random.default_rng(0).normal(size=shape).astype("float32")
+    if port.mean:
+        form = (1, -1) + (1,) * (len(shape) - 2)
+        noise = noise * np.reshape(port.std, form) + np.reshape(port.mean, form)
+    return noise.astype(port.dtype)
+
+
+def axes_of(port: Port) -> tuple[str, ...]:
+    """Return a word for each axis whose size is free, "" for the others."""
+    words = {"B": "batch", "H": "height", "W": "width"}
+    return tuple(words.get(axis, "") for axis in port.axes.split())
+
+
+def about(port: Port) -> str:
+    """Say what a stranger must know of an array: order of bands, classes, unit."""
+    bands = f"bands {', '.join(port.bands)}, in this order" if port.bands else ""
+    legend = ", ".join(f"{code} {name}" for code, name in port.legend)
+    return "; ".join(part for part in (bands, legend, port.unit and f"unit {port.unit}", "NaN = missing") if part)

@@ -1,49 +1,48 @@
-"""What ``train --dry-run`` prints."""
+"""``eozoo train --dry-run``: data, size, steps and memory, known before the first step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
+
+from eozoo_core.task.build import build_system
+from eozoo_core.task.contract import Contract
+from eozoo_core.task.data import tensors
+from eozoo_core.task.ensemble import member_count
+from eozoo_core.task.results import Plan
+from eozoo_core.task.splits import open_splits
+from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.loading import Draw
+from eozoo_core.train.memory import step_memory
+from eozoo_core.train.schedule import plan_steps
+
 if TYPE_CHECKING:
-    import torch
-
-    from eozoo_core.train.memory import StepMemory
-    from eozoo_core.train.timetable import Timetable
+    from eozoo_core.run.directory import Run
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What ``train --dry-run`` prints: everything that is known before the first step."""
+def make_plan(task: Contract, run: Run) -> Plan:
+    """Look at data and system without training; see ``Task.plan``."""
+    splits, settings = open_splits(task), task.settings
+    train = splits["train"]
+    survey = task.survey(train)
+    system = build_system(task, survey, fresh=False)
+    size = min(settings.train.batch_size, train.draws)
+    times = plan_steps(settings.train, train.draws)
+    data = {name: f"{len(split)} {split.what}" for name, split in splits.items()}
+    if survey.label is not None:
+        label = survey.label
+        data["train"] += f", labels {label.mean:.2f} +- {label.std:.2f} {label.unit}".rstrip()
+    data["bands"] = ", ".join(survey.names)
+    if member_count(settings) > 1:
+        data["members"] = f"{member_count(settings)} networks; parameters, steps and memory are those of one"
+    one = tensors(train.batch([Draw(0, 0)]))
+    loss = task.loss(survey)
 
-    data: dict[str, str]
-    parameters: int
-    trainable: int
-    steps_per_epoch: int
-    total_steps: int
-    memory_bytes: int | None  # of one step, at its peak; None = not known
-    notes: tuple[str, ...] = field(default=())
-    memory_parts: dict[str, int] = field(default_factory=dict)  # what memory_bytes is made of, where known
+    def work(networks: list[torch.nn.Module]) -> None:
+        batch = {name: torch.empty(size, *values.shape[1:], dtype=values.dtype) for name, values in one.items()}
+        loss(networks[0](networks[0].stage(batch)), batch)["loss"][0].backward()
 
-    @classmethod
-    def of(
-        cls,
-        data: dict[str, str],
-        networks: Iterable[torch.nn.Module],
-        times: Timetable,
-        memory: StepMemory | None,
-        notes: Iterable[str] = (),
-    ) -> Plan:
-        """Return the plan of a training of ``networks``; see ``train.schedule.plan_steps`` and ``train.memory``."""
-        parameters = [p for network in networks for p in network.parameters()]
-        return cls(
-            data=data,
-            parameters=sum(p.numel() for p in parameters),
-            trainable=sum(p.numel() for p in parameters if p.requires_grad),
-            steps_per_epoch=times.per_epoch,
-            total_steps=times.total,
-            memory_bytes=memory.total if memory else None,
-            memory_parts=memory.parts() if memory else {},
-            notes=tuple(notes),
-        )
+    memory = step_memory([system], work, settings.train, resolve_device(settings.runtime.device))
+    notes = [f"left out: {line}" for split in splits.values() for line in split.skipped]
+    return Plan.of(data, [system], times, memory, notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from signal import NSIG
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import Interrupted, ZooError
@@ -12,6 +13,7 @@ from eozoo_core.run.progress import progress_bar
 from eozoo_core.signals import Interrupt
 from eozoo_core.train.loading import Batches
 from eozoo_core.train.loggers import Loggers
+from eozoo_core.train.precision import validating
 from eozoo_core.train.profile import profiler
 from eozoo_core.train.rng import kept_generators
 from eozoo_core.train.state import restore, snapshot
@@ -167,19 +169,22 @@ class _Loop:
 
             from eozoo_core.train.launch import all_reduce_sums
 
-            asked = all_reduce_sums(self.fabric, np.array([float(asked)]))[0] > 0
+            heard = all_reduce_sums(self.fabric, np.eye(NSIG)[asked])[1:]
+            asked = int(np.argmax(heard)) + 1 if heard.any() else 0
         if not asked or self.times.ends(self.position):
             return
         self._finite(self.position.pooled_means(self.fabric))
         self._save("current", self._snapshot())
         self.fabric.barrier()  # a process that ends early makes the launcher kill the one that is still writing
-        raise Interrupted(f"stopped at step {self.position.step}, saved in {self.run.path}; the same command goes on")
+        raise Interrupted(
+            f"stopped at step {self.position.step}, saved in {self.run.path}; the same command goes on", asked
+        )
 
     def _validate(self, validate: Callable[[], dict[str, float]]) -> dict[str, float]:
         import torch
 
         self._mode(training=False)
-        with torch.no_grad(), kept_generators():
+        with torch.no_grad(), kept_generators(), validating(self.fabric):
             values = validate()
         self._mode(training=True)
         for name in [name for name, value in values.items() if getattr(value, "ndim", 0) == 3]:

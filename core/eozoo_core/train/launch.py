@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+from eozoo_core.train.precision import is_fast, step_plugin, training_precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,25 +22,21 @@ if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.settings import RuntimeSettings
 
-_MIXED = {"bf16-mixed": "bf16-mixed", "fp16-mixed": "16-mixed"}
-
 
 def launch(run: Run) -> Fabric:
     """Start ``runtime.devices`` x ``runtime.nodes`` processes, seed them alike, and return this process's Fabric.
 
-    Records the device in the run. Raises ZooError for a device that is not there, a precision that it does not have,
-    a batch that the processes cannot share equally, and a torchrun of another number of processes.
+    Records device and precision in the run. Raises ZooError for a device that is not there, a precision that it does
+    not have, a batch that the processes cannot share equally, and a torchrun of another number of processes.
     """
     with without_torchmetrics():
         from lightning_fabric import Fabric
-        from lightning_fabric.plugins import MixedPrecision
         from lightning_fabric.strategies import DDPStrategy
         from lightning_fabric.utilities.seed import seed_everything
 
     train, runtime = run.settings.train, run.settings.runtime
     device = resolve_device(runtime.device)
     world = runtime.devices * runtime.nodes
-    _check_precision(device, train.precision)
     started = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else world
     if started != world:
         raise ZooError(f"torchrun started {started} processes and runtime.devices x runtime.nodes is {world}; set both")
@@ -51,6 +50,8 @@ def launch(run: Run) -> Fabric:
         raise ZooError(
             f"runtime.device {device!r} names one device and runtime.devices x nodes is {world}; use {kind!r}"
         )
+    precision = training_precision(run, device)
+    plugin = step_plugin(precision, kind)
     # Gloo beside NCCL: sums and counts travel between the CPUs and never make a GPU wait.
     backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
     fabric = Fabric(
@@ -59,13 +60,25 @@ def launch(run: Run) -> Fabric:
         num_nodes=runtime.nodes,
         strategy=DDPStrategy(process_group_backend=backend) if world > 1 else "auto",
         # As an object: by its name Fabric would print a line about it at every start.
-        plugins=[MixedPrecision(_MIXED[train.precision], kind)] if train.precision in _MIXED else [],
+        plugins=[plugin] if plugin else [],
     )
     fabric.launch()
+    atexit.register(_end_others, getattr(fabric.strategy.launcher, "procs", []))
     fabric.barrier()  # what the first process prepared in the run is there for the others
     seed_everything(train.seed, verbose=False)
     run.note("device", f"{fabric.device} x {world}" if world > 1 else str(fabric.device))
+    _agree_on(precision, fabric)
+    run.note("precision", precision)
+    if not is_fast(precision, device) and fabric.is_global_zero and not runtime.quiet:
+        print(f"{precision} is slow on this device, which has no units for it; fp32 is faster", file=sys.stderr)
     return fabric
+
+
+def _end_others(processes: list[subprocess.Popen]) -> None:
+    """End the processes that this one started, where it ends before them: they would wait for it for ever."""
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
 
 
 @contextmanager
@@ -130,13 +143,13 @@ def all_reduce_sums(fabric: Fabric, sums: np.ndarray) -> np.ndarray:
     return total.numpy()
 
 
-def _check_precision(device: str, precision: str) -> None:
-    import torch
+def _agree_on(precision: str, fabric: Fabric) -> None:
+    """Raise ZooError where "auto" became another precision in another process of the job."""
+    import numpy as np
 
-    if precision == "fp16-mixed" and device == "cpu":
-        raise ZooError("train.precision 'fp16-mixed' does not exist on the CPU; use 'bf16-mixed' or 'fp32'")
-    if precision == "bf16-mixed" and device.startswith("cuda") and not torch.cuda.is_bf16_supported(False):
-        raise ZooError("train.precision 'bf16-mixed' is not supported by this GPU; use 'fp16-mixed' or 'fp32'")
+    mixed = all_reduce_sums(fabric, np.array([float(precision != "fp32")]))[0]
+    if mixed not in (0, fabric.world_size):
+        raise ZooError("train.precision 'auto' differs between the devices of this job; set it to fp32 or bf16-mixed")
 
 
 def _present(found: dict[str, bool]) -> str:

@@ -44,7 +44,9 @@ def epoch_order(samples: int, seed: int, epoch: int) -> list[int]:
 
 
 class Loader:
-    """Batches of a map-style dataset whose ``__getitem__`` takes a Draw.
+    """Batches of a map-style dataset whose ``__getitem__`` takes a Draw, or ``__getitems__`` a list of them.
+
+    A dataset may give its own ``order(seed, epoch)``, a permutation; the default is ``epoch_order``.
 
     Every batch holds ``train.batch_size`` samples over all processes, process ``r`` of ``n`` its r-th share. The last,
     smaller batch of an epoch is left out, unless it is the only one (then it is cut to a multiple of the processes).
@@ -59,6 +61,7 @@ class Loader:
         collate: Callable[[list], Any] | None = None,
     ):
         self._dataset, self._seed, self._fabric, self._collate = dataset, train.seed, fabric, collate
+        self._order = getattr(dataset, "order", lambda seed, epoch: epoch_order(len(dataset), seed, epoch))
         samples, processes = len(dataset), fabric.world_size
         self._batch = min(train.batch_size, samples - samples % processes)
         if self._batch < 1:
@@ -70,7 +73,7 @@ class Loader:
 
     def draws(self, epoch: int) -> list[list[Draw]]:
         """Return this process's share of every batch of an epoch."""
-        order = epoch_order(len(self._dataset), self._seed, epoch)
+        order = self._order(self._seed, epoch)
         share = self._batch // self._fabric.world_size
         first = self._fabric.global_rank * share
         return [

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eozoo_core.train.precision import is_fast, resolve_precision
+
 if TYPE_CHECKING:
     import torch
 
@@ -76,8 +78,10 @@ def step_memory(
     states = {"adam": 2, "adamw": 2, "sgd": 1 if train.momentum else 0}[train.optimizer]
     # An update holds a copy or two: of one parameter after the other on a CPU, of all together on a GPU.
     update = gradients + 2 * (max(map(_bytes, trained), default=0) if device == "cpu" else gradients)
+    # What is set is followed on any machine; only "auto" is asked of this one.
+    precision = resolve_precision("auto", device) if train.precision == "auto" else train.precision
     try:
-        step = max(follow(networks, work, train.precision, train.accumulate > 1)[0], update)
+        step = max(follow(networks, work, precision, train.accumulate > 1)[0], update)
     except (
         fake.DataDependentOutputException,
         fake.DynamicOutputShapeException,
@@ -85,7 +89,7 @@ def step_memory(
         fake.UnsupportedOperatorException,
     ):
         return None
-    libraries = _CPU_LIBRARIES_BF16 if train.precision != "fp32" and _has_bf16_units() else _CPU_LIBRARIES
+    libraries = _CPU_LIBRARIES_BF16 if precision != "fp32" and is_fast("bf16-mixed", "cpu") else _CPU_LIBRARIES
     heap = round(libraries + _CPU_HEAP * step) if device == "cpu" else 0
     return StepMemory(weights, states * gradients, step, heap)
 
@@ -93,7 +97,7 @@ def step_memory(
 def predict_memory(
     model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], train: TrainSettings, device: str = "cpu"
 ) -> StepMemory | None:
-    """Return the memory of a step of one model whose loss is small beside it; see `step_memory`.
+    """Return the memory of a step of one model whose loss is small beside it. ``device``: see ``step_memory``.
 
     ``inputs``: example arguments of the right shapes and types on any device; their values are not read.
     """
@@ -150,13 +154,6 @@ def _layers_in_parts() -> Iterator[None]:
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         torch.backends.mkldnn.enabled = onednn
-
-
-def _has_bf16_units() -> bool:
-    import torch
-
-    found = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not say
-    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
 
 
 def _faked(network: torch.nn.Module) -> torch.nn.Module:

@@ -16,7 +16,7 @@ from eozoo_core.raster.tiles import Window
 
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.splits import SPLITS, split_map
-from eozoo_barlow_twins.tile_overlap import judge_ground
+from eozoo_barlow_twins.tile_overlap import judge_tiles
 from eozoo_barlow_twins.tiles import Tile, processed
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def check_tiles(
     _judge_pixels(parts, data, findings)
     _judge_statistics(parts, findings)
     _judge_offset(parts, names, findings)
-    judge_ground(tiles, data, findings)
+    judge_tiles(tiles, data, findings)
     findings.picture(str(parts[0].tile.path), lambda: _panels(parts[0], names, label))
     if len(parts) < len(tiles) or any(part.seen != "whole" for part in parts):
         return None
@@ -144,7 +144,7 @@ class _Part:
 def _open(folder: Path, data: PixelData, findings: Findings) -> list[Tile]:
     """Open what can be opened; a tile that cannot be used is an error finding."""
     if not folder.is_dir():
-        raise ZooError(f"{folder}: no such folder; check runtime.base_path and data.dataset")
+        raise ZooError(f"{folder}: no such folder; check runtime.data_dir and data.dataset")
     found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     wanted = list(dict.fromkeys(data.tiles)) if data.tiles is not None else found
     tiles = []

@@ -48,24 +48,30 @@ def split_number(split: str) -> int:
 
 def evaluate_encoder(run: Run, settings: BarlowSettings, registry: Registry, split: str) -> Scores:
     """See ``BarlowTwinsTask.evaluate``."""
+    from eozoo_core.train.launch import resolve_device
+    from eozoo_core.train.precision import compute_in, precision_in_use
+
     from eozoo_barlow_twins.steps import score_views
     from eozoo_barlow_twins.twins import series_encoder, trained_twins
 
     s, info = run.settings, EncoderInfo.of(run)
     number = split_number(split)
-    pixels = open_pixels(s.runtime.base_path, s.data, info.bands)
+    pixels = open_pixels(s.runtime.data_dir, s.data, info.bands)
     index = PixelIndex(pixels.tiles, s.data, number)
     loss = create(registry, "loss", s.model.loss, {})
     scores: Scores = {}
+    device = resolve_device(s.runtime.device)
+    precision = precision_in_use(run, "eval", device)
     for name in ("model", "random_encoder"):
-        values, _ = score_views(trained_twins(run, settings, registry, name != "model"), loss, index, pixels, s)
+        model = trained_twins(run, settings, registry, name != "model").to(device)
+        values, _ = score_views(compute_in(precision, model, device), loss, index, pixels, s)
         scores[name] = values
     labels = _probe_labels(pixels, s.eval.labels)
     if labels is None or number == TRAIN:
         return scores
     encoders = {
-        "embedding": series_encoder(run, settings, registry),
-        "random": series_encoder(run, settings, registry, random_weights=True),
+        "embedding": series_encoder(run, settings, registry, scope="eval"),
+        "random": series_encoder(run, settings, registry, random_weights=True, scope="eval"),
     }
     parts = [
         labelled_pixels(pixels, s.data, kind, labels, encoders, s.eval.max_pixels) for kind in (TRAIN, number)

@@ -16,6 +16,7 @@ from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.plugin import LANDCOVER_SLOTS
 from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import Augment, LandCoverSettings
+from eozoo_barlow_twins.tile_overlap import require_separate_tiles
 from eozoo_barlow_twins.training import Pixels, memory_of, open_pixels, optimizer_for
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class LandCoverTask(Preparation, Task):
         s = self.settings
         fabric = launch(run)
         info, pixels, labels = self._open(run)
-        run.check_data([f for t in pixels.tiles for f in [*t.files, t.path / s.data.labels]], Path(s.runtime.base_path))
+        require_separate_tiles(pixels.tiles, s.data)
+        run.check_data([f for t in pixels.tiles for f in [*t.files, t.path / s.data.labels]], Path(s.runtime.data_dir))
         info.note(run)
         note_area(run, (tile.grid for tile in pixels.tiles))
         model = self._trained_encoder(run, info, pixels)
@@ -80,7 +82,7 @@ class LandCoverTask(Preparation, Task):
         """
         from eozoo_barlow_twins.landcover_scores import evaluate_landcover
 
-        return evaluate_landcover(run, self._trained(run), *self._open(run), split)
+        return evaluate_landcover(run, self._trained(run, "eval"), *self._open(run), split)
 
     def predictor(self, run: Run) -> Predictor:
         """bands (N, T, C) and doys (N, T) in; probabilities (N, K) and class (N,) out, NaN where too few are clear."""
@@ -114,7 +116,7 @@ class LandCoverTask(Preparation, Task):
         with findings.guard("model.pretrained"):
             info = self._encoder_info()
             bands = info.bands if info else None
-        judge_schedule(findings, s.train, check_tiles(s.runtime.base_path, s.data, bands, s.data, findings))
+        judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, s.data, bands, s.data, findings))
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""
@@ -126,10 +128,11 @@ class LandCoverTask(Preparation, Task):
 
         s = self.settings
         info, pixels, labels = self._open(run)
+        require_separate_tiles(pixels.tiles, s.data)
         model = self._trained_encoder(run, info, pixels)
         counts = {name: len(PixelIndex(pixels.tiles, s.data, kind, labels)) for name, kind in SPLITS.items()}
         if counts["train"] < 2:
-            raise ZooError(f"{s.runtime.base_path}: no usable labelled training pixel; check labels and data.min_valid")
+            raise ZooError(f"{s.runtime.data_dir}: no usable labelled training pixel; check labels and data.min_valid")
         times = plan_steps(s.train, counts["train"])
         samples, device = min(s.train.batch_size, counts["train"]), resolve_device(s.runtime.device)
         memory = memory_of(model, lambda logits: logits.float().square().sum(), info, samples, s.train, device)
@@ -142,7 +145,6 @@ class LandCoverTask(Preparation, Task):
 
     def network(self, run: Run | None = None) -> Network:
         """Encoder and classifier. Untrained: for the encoder's default of 11 bands, or that of ``pretrained``."""
-        from eozoo_core.run.checkpoint import load_module
         from eozoo_core.task.describe import count_parameters
 
         from eozoo_barlow_twins.encoders import series_ports
@@ -151,11 +153,7 @@ class LandCoverTask(Preparation, Task):
         known = EncoderInfo.of(run) if run is not None else self._encoder_info()
         backbone, bands = s.model.backbone or Named(name="btfm_transformer"), s.data.bands or ("band",) * 11
         info = known or EncoderInfo(backbone, bands, s.data.sample_size, s.data.min_valid)
-        standardise = None
-        if run is not None:
-            model = self._model(info)
-            load_module(model, run.load("best")["model"], run.file("best"))
-            standardise = model.encoder.standardise
+        standardise = None if run is None else self._trained(run, None, "cpu").encoder.standardise
         names, codes = class_names(s.data), class_values(s.data)
         return Network(
             architecture=f"{info.backbone.name} with a {s.model.head} classifier",
@@ -177,7 +175,7 @@ class LandCoverTask(Preparation, Task):
         """Series of any length to probabilities and class codes, choice of dates and standardisation included."""
         from eozoo_barlow_twins.graphs import Classified, Probabilities, series_graph, whole_series
 
-        model, data = self._trained(run), run.settings.data
+        model, data = self._trained(run, None, "cpu"), run.settings.data
         codes, series = class_values(data), whole_series(Probabilities(model), run, self.settings.infer)
         legend = ", ".join(f"{code} {name}" for code, name in zip(codes, class_names(data)))
         mean = model.encoder.standardise.mean.numpy()
@@ -187,29 +185,27 @@ class LandCoverTask(Preparation, Task):
     def series_encoder(self, run: Run) -> SeriesEncoder:
         """The trained classifier's probabilities on whole series (best.pt, strictly loaded)."""
         import torch
-        from eozoo_core.train.launch import resolve_device, set_threads
+        from eozoo_core.train.launch import resolve_device
 
-        set_threads(self.settings.runtime)
         device, info = resolve_device(self.settings.runtime.device), EncoderInfo.of(run)
-        model = self._trained(run).to(device)
+        model = self._trained(run, "infer")
         classes = len(class_names(run.settings.data))
         return SeriesEncoder(
             lambda bands, doys: torch.softmax(model(bands, doys).float(), dim=1), classes, info,
             self.settings.infer, device,
         )  # fmt: skip
 
-    def _trained(self, run: Run) -> Any:
-        from eozoo_core.run.checkpoint import load_module
+    def _trained(self, run: Run, scope: str | None, device: str | None = None) -> Any:
+        """The classifier of best.pt; see ``load_trained``."""
+        from eozoo_core.task.load import load_trained
 
-        model = self._model(EncoderInfo.of(run))
-        load_module(model, run.load("best")["model"], run.file("best"))
-        return model.eval()
+        return load_trained(run, self.settings, lambda _: self._model(EncoderInfo.of(run)), scope, device)[0]
 
     def _open(self, run: Run) -> tuple[EncoderInfo, Pixels, list[np.ndarray]]:
         """Encoder, pixels and class layers. What the run knows of its encoder already is not asked of another run."""
         s = self.settings
         info = EncoderInfo.of(run) if "encoder" in run.info() else self._encoder_info()
-        pixels = open_pixels(s.runtime.base_path, s.data, info.bands if info else None)
+        pixels = open_pixels(s.runtime.data_dir, s.data, info.bands if info else None)
         info = info or EncoderInfo(
             s.model.backbone or Named(name="btfm_transformer"), pixels.bands, s.data.sample_size, s.data.min_valid
         )
@@ -249,11 +245,12 @@ class LandCoverTask(Preparation, Task):
             model.encoder.standardise.std.copy_(torch.from_numpy(pixels.std))
             return model
         from eozoo_core.run.checkpoint import load_module
+        from eozoo_core.task.load import read_trained
 
         from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 
         other = Run.open(Path(self.settings.model.pretrained), BarlowTwinsTask.Settings, "barlow_twins")
-        weights = other.load("best")["model"]
+        weights = read_trained(other, other.settings).state
         state = {k.removeprefix("encoder."): v for k, v in weights.items() if k.startswith("encoder.")}
         receipt = load_module(model.encoder, state, other.file("best"))
         if run.path.exists():

@@ -22,6 +22,8 @@ from eozoo_core import ZooError
 from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.precision import precision_in_use
 
 from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder
 from eozoo_barlow_twins.files import publish
@@ -47,10 +49,11 @@ def find_tiles(source: Path) -> list[Tile]:
 
 
 def stamp_of(run: Run, tile: Tile) -> str:
-    """What a map depends on, as one hash: weights, input, and how dates are chosen."""
+    """What a map depends on, as one hash: weights, input, how dates are chosen, and the arithmetic."""
     s = run.settings.infer
+    precision = precision_in_use(run, "infer", resolve_device(run.settings.runtime.device))
     parts = [sha256(run.file("best")), fingerprint([tile.path / "bands.npy", tile.path / "masks.npy"], tile.path)]
-    parts += [s.selection, s.passes, s.seed]
+    parts += [s.selection, s.passes, s.seed, precision]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

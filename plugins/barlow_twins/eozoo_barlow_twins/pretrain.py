@@ -13,6 +13,7 @@ from eozoo_barlow_twins.encoders import EncoderInfo, build_encoder, create, pred
 from eozoo_barlow_twins.plugin import TWINS_SLOTS
 from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import BarlowSettings
+from eozoo_barlow_twins.tile_overlap import require_separate_tiles
 from eozoo_barlow_twins.training import memory_of, open_pixels, optimizer_for
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class BarlowTwinsTask(Preparation, Task):
 
             Tile(Path(s.runtime.test_tile_path))  # a wrong path is found now, not after the training
         fabric = launch(run)
-        pixels = open_pixels(s.runtime.base_path, s.data)
-        run.check_data([f for t in pixels.tiles for f in t.files], Path(s.runtime.base_path))
+        pixels = open_pixels(s.runtime.data_dir, s.data)
+        require_separate_tiles(pixels.tiles, s.data)
+        run.check_data([f for t in pixels.tiles for f in t.files], Path(s.runtime.data_dir))
         info = encoder_info(self.settings, pixels)
         info.note(run)
         note_area(run, (tile.grid for tile in pixels.tiles))
@@ -110,8 +112,8 @@ class BarlowTwinsTask(Preparation, Task):
         from eozoo_barlow_twins.checking import check_tiles, tell_probes
 
         s = self.settings
-        judge_schedule(findings, s.train, check_tiles(s.runtime.base_path, s.data, None, None, findings))
-        tell_probes(s.runtime.base_path, s.data, s.eval.labels, findings)
+        judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, s.data, None, None, findings))
+        tell_probes(s.runtime.data_dir, s.data, s.eval.labels, findings)
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""
@@ -123,14 +125,13 @@ class BarlowTwinsTask(Preparation, Task):
         from eozoo_barlow_twins.twins import encoder_info, make_twins
 
         s = self.settings
-        pixels = open_pixels(s.runtime.base_path, s.data)
+        pixels = open_pixels(s.runtime.data_dir, s.data)
+        require_separate_tiles(pixels.tiles, s.data)
         info = encoder_info(self.settings, pixels)
         model = make_twins(s, self.registry, info, pixels)
         counts = {name: len(PixelIndex(pixels.tiles, s.data, kind)) for name, kind in SPLITS.items()}
         if counts["train"] < 2:
-            raise ZooError(
-                f"{s.runtime.base_path}: no usable training pixel; lower data.min_valid or look at masks.npy"
-            )
+            raise ZooError(f"{s.runtime.data_dir}: no usable training pixel; lower data.min_valid or look at masks.npy")
         times = plan_steps(s.train, counts["train"])
         views = 3 if s.data.augment.mixup else 2
         loss = create(self.registry, "loss", s.model.loss, {})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from eozoo_core import EvalSettings, InferSettings, RuntimeSettings, Settings, TaskSettings, TrainSettings
-from eozoo_core.settings import Named, ScheduleSettings
+from eozoo_core.settings import BY_CONTENT, Alias, Named, ScheduleSettings
 from pydantic import Field, model_validator
 
 from eozoo_barlow_twins.prepare.settings import PixelPrepare
@@ -23,6 +23,9 @@ WORLDCOVER = {
     95: "Mangroves",
     100: "Moss and lichen",
 }
+
+
+_ALIASES = {"runtime.base_path": Alias("runtime.data_dir")}  # the document's name
 
 
 class Projector(Settings):
@@ -59,7 +62,7 @@ class Augment(Settings):
 class PixelData(Settings):
     """Which pixels are seen and how they are divided."""
 
-    dataset: str = Field("sentinel2", description="Folder under BASE/data/ that holds processed/TILE/.")
+    dataset: str = Field("sentinel2", description="Folder under DATA_DIR/data/ that holds processed/TILE/.")
     tiles: tuple[str, ...] | None = Field(None, description="Tiles to use; null = all of the data set.")
     bands: tuple[str, ...] | None = Field(None, description="Bands to use, by name; null = all of the first tile.")
     sample_size: int = Field(16, ge=2, description="Dates in one view.")
@@ -138,7 +141,7 @@ class PixelTrain(TrainSettings):
 class PixelRuntime(RuntimeSettings):
     """Paths and machines."""
 
-    base_path: str = Field(".", description="Folder that holds data/DATASET/processed/TILE/.")
+    data_dir: str = Field(".", description="Folder that holds data/DATASET/processed/TILE/.")
     compile: bool = Field(False, description="Compile the encoder with torch.compile (minutes once, then faster).")
 
 
@@ -199,6 +202,8 @@ class PixelEval(EvalSettings):
 class BarlowSettings(TaskSettings):
     """Settings of the pre-training."""
 
+    aliases: ClassVar = _ALIASES
+
     model: PretrainModel = Field(PretrainModel(), description="What is pre-trained.")
     data: PretrainData = Field(PretrainData(), description="Which pixels are seen.")
     train: PixelTrain = Field(
@@ -218,7 +223,9 @@ class LandCoverModel(Settings):
     """A classifier on an encoder."""
 
     pretrained: str | None = Field(
-        None, description="Run directory of 'barlow_twins' (its best.pt); null = encoder at random, trained from here."
+        None,
+        description="Run directory of 'barlow_twins' (its best.pt); null = encoder at random, trained from here.",
+        json_schema_extra=BY_CONTENT,
     )
     backbone: Named | None = Field(
         None, description="Encoder by name; null = that of 'pretrained' (or btfm_transformer without one)."
@@ -238,6 +245,8 @@ class LandCoverModel(Settings):
 
 class LandCoverSettings(TaskSettings):
     """Settings of the land-cover task."""
+
+    aliases: ClassVar = _ALIASES
 
     model: LandCoverModel = Field(LandCoverModel(), description="Encoder and classifier.")
     data: LabelledData = Field(LabelledData(), description="Which pixels are seen, and their labels.")

@@ -1,6 +1,6 @@
 """The documented tile folder, opened lazily: nothing is read before it is asked for, and never a whole tile.
 
-BASE/data/DATASET/processed/TILE/
+DATA_DIR/data/DATASET/processed/TILE/
     bands.npy      (T, H, W, C) uint16   digital numbers (reflectance x 10000)
     masks.npy      (T, H, W)    uint8    1 = clear, 0 = not
     doys.npy       (T,)         integer  day of year 1..366, in order of acquisition
@@ -217,7 +217,7 @@ def open_tiles(folder: Path, names: tuple[str, ...] | None = None) -> list[Tile]
     Raises ZooError where there are none, or one of ``names`` is missing.
     """
     if not folder.is_dir():
-        raise ZooError(f"{folder}: no such folder; check runtime.base_path and data.dataset")
+        raise ZooError(f"{folder}: no such folder; check runtime.data_dir and data.dataset")
     found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     for name in names or ():
         if name not in found:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from eozoo_core.run.checkpoint import load_module
-from eozoo_core.train.launch import resolve_device, set_threads
+from eozoo_core.task.load import Trained, load_trained
+from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.precision import compute_in, precision_in_use
 
 from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder, build_encoder
 from eozoo_barlow_twins.networks import Twins, projector
@@ -36,9 +37,13 @@ def make_twins(settings: BarlowSettings, registry: Registry, info: EncoderInfo, 
 
 
 def trained_twins(run: Run, settings: BarlowSettings, registry: Registry, random_weights: bool = False) -> Twins:
-    """Encoder and projector of best.pt in eval mode; ``random_weights`` keeps only its statistics of the bands."""
-    model = make_twins(settings, registry, EncoderInfo.of(run), None)
-    load_module(model, run.load("best")["model"], run.file("best"))
+    """Encoder and projector of best.pt in eval mode, on the CPU; ``random_weights`` keeps its statistics of the bands
+    alone."""
+
+    def build(trained: Trained[BarlowSettings]) -> Twins:
+        return make_twins(trained.settings, registry, EncoderInfo.of(run), None)
+
+    model, _ = load_trained(run, settings, build, None, "cpu")
     if random_weights:
         standardise = model.encoder.standardise.state_dict()
         with torch.random.fork_rng(devices=[]):
@@ -49,10 +54,13 @@ def trained_twins(run: Run, settings: BarlowSettings, registry: Registry, random
 
 
 def series_encoder(
-    run: Run, settings: BarlowSettings, registry: Registry, random_weights: bool = False
+    run: Run, settings: BarlowSettings, registry: Registry, random_weights: bool = False, scope: str = "infer"
 ) -> SeriesEncoder:
-    """The trained encoder (best.pt, strictly loaded) on whole series, or one with the seed's initial weights."""
-    set_threads(settings.runtime)
+    """The trained encoder (best.pt, strictly loaded) on whole series, or one with the seed's initial weights.
+
+    ``scope``: "eval" or "infer", whose precision it computes in.
+    """
     device = resolve_device(settings.runtime.device)
     model: Any = trained_twins(run, settings, registry, random_weights).encoder.to(device)
+    model = compute_in(precision_in_use(run, scope, device), model, device)
     return SeriesEncoder(model, model.backbone.latent_dim, EncoderInfo.of(run), settings.infer, device)

@@ -36,7 +36,7 @@ def root(made, tmp_path):
 
 def check(root, *overrides, task=LandCoverTask):
     legend = [f"data.legend={json.dumps(LEGEND)}"] if task is LandCoverTask else []
-    values = load_settings(task.Settings, None, [f"runtime.base_path={root}", *SMALL, *legend, *overrides])
+    values = load_settings(task.Settings, None, [f"runtime.data_dir={root}", *SMALL, *legend, *overrides])
     findings = Findings()
     with findings.guard("data"):
         task(values).check(findings)
@@ -105,8 +105,8 @@ FAULTS = [
     (lambda r: change(r, "T1/masks.npy", lambda a: a * 2), "T1", "masks.npy: holds 2"),
     (
         lambda r: shutil.copytree(r / "data/d/processed/T1", r / "data/d/processed/Z9"),
-        "leakage: tiles",
-        "the same bytes",
+        "leakage tiles/tiles: files",
+        "Z9/bands.npy is ",
     ),
 ]
 
@@ -115,7 +115,7 @@ FAULTS = [
 def test_one_fault_gives_one_finding(root, spoil, subject, words):
     spoil(root)
     found = told(check(root))
-    assert {s for _, s, _ in found} <= {subject, "T1: statistics"}
+    assert {s for _, s, _ in found} <= {subject, "T1: statistics", "leakage tiles/tiles: ground"}
     assert [text for _, s, text in found if s == subject and words in text]
 
 
@@ -129,12 +129,14 @@ def test_tiles_that_overlap_are_told_unless_they_are_in_one_split(root):
     info = [json.loads((folder / name / "tile.json").read_text()) for name in ("T1", "T2")]
     info[1]["transform"][2] = info[0]["transform"][2] + 200  # half a tile to the east
     (folder / "T2/tile.json").write_text(json.dumps(info[1]))
-    assert [s for _, s, _ in told(check(root))] == ["leakage: tiles"]
+    assert [s for _, s, _ in told(check(root))] == ["leakage tiles/tiles: ground"]
     shutil.copytree(folder / "T1", folder / "T3")
     info[0]["transform"][2] += 90_000
     (folder / "T3/tile.json").write_text(json.dumps(info[0]))
     change(root, "T3/bands.npy", lambda a: a + np.uint16(1))
     assert told(check(root, 'data.test_tiles=["T1","T2"]', task=BarlowTwinsTask)) == []
+    whole = ("data.test_share=0", "data.val_share=0", 'data.val_tiles=["T3"]')
+    assert [s for _, s, _ in told(check(root, *whole, task=BarlowTwinsTask))] == ["test: pixels"]  # none
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_tiles_that_overlap_are_told_unless_they_are_in_one_split(root):
         (('data.val_tiles=["X"]',), "tiles", "has no tile 'X'"),
         (("data.min_valid=30",), "train: pixels", "lower data.min_valid"),
         (("model.pretrained=/nowhere",), "model.pretrained", "/nowhere: holds no run"),
-        (("runtime.base_path=/nowhere",), "data", "/nowhere/data/d/processed: no such folder"),
+        (("runtime.data_dir=/nowhere",), "data", "/nowhere/data/d/processed: no such folder"),
         (("data.bands=[B04, B99]",), "T1", "has no band 'B99'"),
     ],
 )

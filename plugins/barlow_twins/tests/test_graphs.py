@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from eozoo.export import export
@@ -62,7 +61,10 @@ def standardised(model):
     model.standardise.std.fill_(500.0)
 
 
+@pytest.mark.slow
 def test_an_encoder_as_onnx(tmp_path):
+    import onnxruntime
+
     torch.manual_seed(0)
     run, task = new_run(tmp_path / "run", BarlowTwinsTask)
     model = make_twins(task.settings, task.registry, INFO, None)
@@ -79,6 +81,7 @@ def test_an_encoder_as_onnx(tmp_path):
     np.testing.assert_allclose(found, task.predict(run, {"bands": bands, "doys": doys})["embedding"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_classifier_names_its_classes(tmp_path):
     run, task = new_run(tmp_path / "run", LandCoverTask, 'data.legend={"3": water, "7": forest}')
     model = task._model(INFO)

@@ -202,8 +202,8 @@ def test_labels_are_placed_by_coordinates_and_gaps_stay_unlabelled(tmp_path):
 
 
 def test_table_becomes_a_tile(tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
     import pyarrow
+    from pyarrow import parquet
 
     random = np.random.default_rng(0)
     columns = {

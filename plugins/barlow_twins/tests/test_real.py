@@ -29,7 +29,7 @@ def test_real_cube_from_prepare_to_map(tmp_path):
     assert (tile.counts.min(), tile.counts.max()) == (35, 64)
     codes, counts = np.unique(tile.layer("labels.npy"), return_counts=True)
     assert dict(zip(codes.tolist(), counts.tolist(), strict=True)) == {11: 1401, 13: 835, 60: 107, 99: 1753}
-    values = ["data.dataset=flanders", f"runtime.base_path={tmp_path}", "train.epochs=1", "runtime.tensorboard=false"]
+    values = ["data.dataset=flanders", f"runtime.data_dir={tmp_path}", "train.epochs=1", "runtime.tensorboard=false"]
     values += ["model.backbone={name: btfm_mlp, options: {latent_dim: 16, hidden_dim: 32}}"]
     values += ["train.schedule.warmup_steps=0", "infer.passes=1", "infer.products=[embedding]", "runtime.quiet=true"]
     settings = load_settings(BarlowTwinsTask.Settings, None, values)

@@ -21,13 +21,14 @@ from eozoo_barlow_twins.settings import PixelEval
 from eozoo_core import Run, ZooError
 from eozoo_core.run.checkpoint import load_checkpoint
 from eozoo_core.settings.config import load_settings, to_dict
-from sklearn.metrics import accuracy_score, f1_score
 
 SMALL = ["runtime.tensorboard=false", "runtime.quiet=true", "train.epochs=1", "train.batch_size=512"]
 MLP = "model.backbone={name: btfm_mlp, options: {latent_dim: 8, hidden_dim: 16}}"
 
 
 def test_scores_agree_with_scikit_learn():
+    from sklearn.metrics import accuracy_score, f1_score
+
     random = np.random.default_rng(0)
     target, predicted = random.integers(0, 4, 300), random.integers(0, 5, 300)  # class 4 is never in the reference
     scores = scores_of(confusion_of(target, predicted, 5))

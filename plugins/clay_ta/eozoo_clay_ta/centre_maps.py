@@ -140,7 +140,7 @@ def _predict(
 
     device = model.ta_mean.device
     out = np.empty(len(rows), np.float64)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+    with torch.inference_mode():
         for start in range(0, len(rows), options.batch_size):
             part = slice(start, start + options.batch_size)
             batch = {name: value.to(device) for name, value in source.batch(cols[part], rows[part]).items()}

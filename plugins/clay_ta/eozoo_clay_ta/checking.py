@@ -17,16 +17,15 @@ from eozoo_core.checking import (
     channel,
     check_splits,
     judge_schedule,
-    judge_times,
+    judge_splits,
 )
-from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
 
 from eozoo_clay_ta.channels import BT
 from eozoo_clay_ta.chunks import Chunk, open_chunk
-from eozoo_clay_ta.grid import WINDOW
 from eozoo_clay_ta.prepare.index import SPLITS
 from eozoo_clay_ta.sample_schema import CHANNELS, DEM, LSMASK, NAMES, SZA, Normalisation, read_json
+from eozoo_clay_ta.splits import samples_of
 
 if TYPE_CHECKING:
     from eozoo_clay_ta.settings import ClaySettings
@@ -38,9 +37,9 @@ _UNITS = f"in the scenes, fields, tables or statistics that they were made of, a
 
 def check(settings: ClaySettings, findings: Findings) -> None:
     """Describe the splits to ``eozoo_core.checking``; see ``Task.check``."""
-    folder, weights = Path(settings.runtime.patch_dir), settings.model.clay_ckpt_path
+    folder, weights = Path(settings.runtime.data_dir), settings.model.weights
     if weights and not Path(weights).exists():
-        findings.error("model.clay_ckpt_path", f"{weights}: no such file", "give the file, or '' for random weights")
+        findings.error("model.weights", f"{weights}: no such file", "give the file, or null for random weights")
     scenes = {}
     for name in SPLITS:
         if name == "test" and not any(folder.glob("test_chunk_*.pt")):
@@ -55,11 +54,14 @@ def check(settings: ClaySettings, findings: Findings) -> None:
     splits = [_split(name, found, norm) for name, found in scenes.items()]
     channels = [_channel(i, norm) for i in range(CHANNELS)]
     seen = check_splits(findings, splits, channels, _TA, {"units": _UNITS})
-    _judge_apart(settings, splits, scenes, findings)
+    stations = {name: len({m[1] for s in found for m in s.chunk.meta}) for name, found in scenes.items()}
+    findings.ok("stations", ", ".join(f"{name} {count}" for name, count in stations.items()), stations)
+    chunks = {name: list({id(s.chunk): s.chunk for s in found}.values()) for name, found in scenes.items()}
+    judge_splits(findings, *samples_of(settings, chunks))
     judge_schedule(findings, settings.train, sum(len(scene.rows) for scene in scenes.get("train", ())))
     if shown := next((one for one in seen.values() if one.best), None):
-        stations = scenes[shown.split.name]
-        findings.picture(shown.shown, lambda: _panels(shown, channels, stations, norm))
+        shown_scenes = scenes[shown.split.name]
+        findings.picture(shown.shown, lambda: _panels(shown, channels, shown_scenes, norm))
 
 
 def _normalisation(file: Path) -> Normalisation:
@@ -97,7 +99,7 @@ def _scenes(folder: Path, name: str, findings: Findings) -> list[_Scene]:
     """Open the chunks of a split; a chunk that cannot be used is an error finding."""
     files = sorted(folder.glob(f"{name}_chunk_*.pt"))
     if not files:
-        raise ZooError(f"{folder}: holds no {name}_chunk_00000.pt; run {_BUILD} or set runtime.patch_dir")
+        raise ZooError(f"{folder}: holds no {name}_chunk_00000.pt; run {_BUILD} or set runtime.data_dir")
     found: list[_Scene] = []
     for file in files:
         with findings.guard(name):
@@ -114,7 +116,7 @@ def _split(name: str, scenes: Sequence[_Scene], norm: Normalisation) -> Split:
         x, ta = scenes[i].arrays(norm)
         return Item(x.swapaxes(0, 1).astype(np.float32), ta)
 
-    return Split(name, [s.name for s in scenes], read, times=np.array([s.time for s in scenes]), what="scenes")
+    return Split(name, [s.name for s in scenes], read, what="scenes")
 
 
 def _channel(i: int, norm: Normalisation) -> Channel:
@@ -126,48 +128,6 @@ def _channel(i: int, norm: Normalisation) -> Channel:
     known = channel(NAMES[i], unit)
     low, high = (0, 180) if i == SZA else (known.low, known.high)
     return Channel(NAMES[i], unit, low, high, None, mean, std)
-
-
-def _judge_apart(
-    settings: ClaySettings, splits: Sequence[Split], scenes: dict[str, list[_Scene]], findings: Findings
-) -> None:
-    """No sample twice; where the index was split by time the scenes lie apart in time, else the stations in space."""
-    how = settings.prepare.build_index
-    stations = {name: {m[1:] for s in found for m in s.chunk.meta} for name, found in scenes.items()}
-    samples = {name: {m[:2] for s in found for m in s.chunk.meta} for name, found in scenes.items()}
-    text = ", ".join(f"{name} {len({s[0] for s in found})}" for name, found in stations.items())
-    findings.ok("stations", text, {name: len({s[0] for s in found}) for name, found in stations.items()})
-    for a, one in enumerate(scenes):
-        for two in list(scenes)[a + 1 :]:
-            if both := samples[one] & samples[two]:
-                stamp, station = min(both)
-                text = f"{len(both):,} samples are in both: station {station} at {stamp}"
-                findings.error(f"leakage {one}/{two}: samples", text, "build the index anew")
-            if how.split_by == "stations":
-                _judge_windows(one, two, stations, findings)
-    by_time = how.split_by != "stations"
-    judge_times(findings, splits, by_time, np.timedelta64(how.gap_hours, "h"))
-
-
-def _judge_windows(one: str, two: str, stations: dict[str, set[tuple]], findings: Findings) -> None:
-    """Windows of stations of two splits must not share a pixel."""
-    places = [np.array(sorted({s[1:] for s in stations[name]})) for name in (one, two)]
-    far = np.abs(places[0][:, None] - places[1][None]).max(axis=2)
-    subject = f"leakage {one}/{two}: ground"
-    if both := sorted({s[0] for s in stations[one]} & {s[0] for s in stations[two]}):
-        text = f"{len(both)} stations are in both, though the split is by station: {listed(both)}"
-        findings.error(subject, text, "build the index anew")
-    elif far.min() < WINDOW:
-        i, j = (int(k) for k in np.unravel_index(far.argmin(), far.shape))
-        names = [_station(stations[name], place) for name, place in ((one, places[0][i]), (two, places[1][j]))]
-        text = f"windows of stations overlap, {int((far < WINDOW).sum())} pairs: {names[0]} and {names[1]}"
-        findings.error(subject, text, "put both stations into one split")
-    else:
-        findings.ok(subject, f"the nearest stations are {int(far.min())} pixels apart, a window is {WINDOW}")
-
-
-def _station(stations: set[tuple], place: np.ndarray) -> str:
-    return next(f"{s[0]}" for s in sorted(stations) if s[1:] == tuple(place.tolist()))
 
 
 def _panels(seen: Seen, channels: Sequence[Channel], scenes: Sequence[_Scene], norm: Normalisation) -> list[Any]:

@@ -101,7 +101,7 @@ class PatchStore:
                 raise ZooError(no_split(split, folder, splits))
             raise ZooError(
                 f"{folder}: holds no {split}_chunk_00000.pt; run 'eozoo prepare clay_ta build_patches' or set "
-                "runtime.patch_dir"
+                "runtime.data_dir"
             )
         self.chunks = [open_chunk(file) for file in self.files]
         self._starts = [0]

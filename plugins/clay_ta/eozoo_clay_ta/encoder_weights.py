@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eozoo_core import ZooError
 from eozoo_core.run.checkpoint import load_module
 from eozoo_core.run.frozen import base_file, keep_base, load_base
 from eozoo_core.run.progress import print_message
@@ -40,28 +39,14 @@ def first_encoder(run: Run, options: ClayModel) -> ClayEncoder | None:
             run.note("encoder", _inherited_note(run, options))
         return encoder
     weights, receipt = RANDOM, None
-    if options.clay_ckpt_path:
-        receipt = load_clay(encoder, options.clay_ckpt_path)
+    if options.weights:
+        receipt = load_clay(encoder, options.weights)
         weights = str(receipt)
     print_message(f"{options.encoder}: {weights}")
     if is_first_process():
         keep_base(run, encoder.state_dict())
         note = {"name": options.encoder, "weights": weights}
         run.note("encoder", note | ({"receipt": receipt.asdict()} if receipt else {}))
-    return encoder
-
-
-def saved_encoder(run: Run, options: ClayModel) -> ClayEncoder | None:
-    """Return the encoder of a trained run as training began with it. Raises ZooError where its file changed."""
-    from eozoo_clay_ta.model import build_encoder
-
-    encoder = build_encoder(options)
-    if encoder is None:
-        return None
-    kept = load_base(run)
-    if kept is None:
-        raise ZooError(f"{run.path}: run.json names no frozen encoder; copy the whole run directory")
-    load_module(encoder, kept, base_file(run.path, run.info()["base"]))
     return encoder
 
 

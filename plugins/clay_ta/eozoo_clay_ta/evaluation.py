@@ -35,8 +35,8 @@ REFERENCES = ("climatology", "persistence")
 
 def evaluate(run: Run, settings: ClaySettings, split: str, registry: Registry | None = None) -> Scores:
     """Score best.pt on the chunks of ``split``; files go to ``run.path / eval_SPLIT``."""
-    store = PatchStore(Path(settings.runtime.patch_dir), split)
-    model = load_model(run, settings, registry)
+    store = PatchStore(Path(settings.runtime.data_dir), split)
+    model = load_model(run, settings, "eval", registry)
     norm = model.normalisation()
     z_scores, labels = predict_all(model, store, settings)
     loss, count = loss_sums(make_loss(settings.model.loss, registry), z_scores, labels)
@@ -159,7 +159,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     values = predicted["model"]
     ta_std = scores["model"]["rmse_K"] / max(scores["model"]["rmse_norm"], 1e-12)
-    base = run.trained_settings(type(settings)).data.landcover_base
+    base = settings.data.landcover_base
     tables = {
         by: {v: score(values[names == v], truth[names == v], ta_std) for v in np.unique(names).tolist()}
         for by, names in strata(store, base).items()

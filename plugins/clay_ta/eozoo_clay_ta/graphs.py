@@ -80,10 +80,10 @@ def calendar(seconds: Tensor, sza_centre: Tensor) -> Tensor:
 
 def make_graph(run: Run, settings: ClaySettings, registry: Registry | None = None) -> Graph:
     """Return best.pt as a graph with four plausible windows as example."""
-    model, rng = load_model(run, settings, registry), np.random.default_rng(0)
+    model, rng = load_model(run, settings, None, registry, "cpu"), np.random.default_rng(0)
     if isinstance(model, ClayRegressor) and model.encoder is not None:
         model.kernel()  # generated once, before anything is traced
-    norm, metres = model.normalisation(), run.trained_settings(type(settings)).data.grid.metres
+    norm, metres = model.normalisation(), settings.data.grid.metres
     noise = rng.normal(size=(4, CHANNELS, WINDOW, WINDOW)) * 0.5
     x = norm.mean[:, None, None] + norm.std[:, None, None] * noise
     x[:, -1] = rng.integers(0, 2, (4, WINDOW, WINDOW))

@@ -10,7 +10,6 @@ import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.run.progress import print_message, progress_bar
-from eozoo_core.train.launch import resolve_device, set_threads
 
 from eozoo_clay_ta.centre_maps import TaMap, predict_map
 from eozoo_clay_ta.encoder_weights import encoder_label
@@ -33,20 +32,18 @@ def infer(run: Run, settings: ClaySettings, source: Path, dest: Path, registry: 
     ``source`` is a folder of scenes, or one file of a scene. All scenes are looked at before the first is predicted.
     """
     scenes = scenes_of(source)
-    fixed = run.trained_settings(type(settings))
-    grid = KoGrid(**fixed.data.grid.model_dump())
-    set_threads(settings.runtime)
-    model = load_model(run, settings, registry).to(resolve_device(settings.runtime.device))
+    grid = KoGrid(**settings.data.grid.model_dump())
+    model = load_model(run, settings, "infer", registry)
     label = encoder_label(run)
-    print_message(f"maps by {fixed.model.type}: {label}")
+    print_message(f"maps by {settings.model.type}: {label}")
     dest.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     for number, (stamp, paths) in enumerate(scenes.items(), 1):
         when = stamp_time(stamp)
         try:
-            scene = read_scene(paths, when, grid, fixed.data.accept_conditional)
+            scene = read_scene(paths, when, grid, settings.data.accept_conditional)
         except ZooError as error:
-            if settings.infer.on_bad_scene == "error":
+            if settings.infer.on_unreadable == "stop":
                 raise
             print_message(f"skipped {stamp}: {error}")
             continue

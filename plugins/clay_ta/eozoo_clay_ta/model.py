@@ -18,6 +18,7 @@ from eozoo_clay_ta.settings import ClayModel
 from eozoo_clay_ta.static import CLASSES
 
 if TYPE_CHECKING:
+    from eozoo_core.score.baselines import Ridge
     from eozoo_core.task import Registry
 
 SPECTRAL = 16  # the first channels of x are what Clay sees: BT10, RF6
@@ -135,16 +136,10 @@ class CentreRidge(TaModel):
         return self.direct(context_of(batch).double())[:, 0].float()
 
     @torch.no_grad()
-    def solve(self, gram: Tensor, moment: Tensor, penalty: float) -> None:
-        """Set the weights from the normal equations of ``[context, 1]``: gram (C+1, C+1), moment (C+1,), float64.
-
-        The penalty is per sample and spares the intercept.
-        """
-        ridge = penalty * gram[-1, -1] * torch.eye(len(gram), dtype=torch.float64)
-        ridge[-1, -1] = 0
-        weights = torch.linalg.solve(gram + ridge, moment)
-        self.direct.weight.copy_(weights[None, :-1])
-        self.direct.bias.copy_(weights[-1:])
+    def take(self, found: Ridge) -> None:
+        """Set the weights to those of a ridge regression on `context_of`."""
+        self.direct.weight.copy_(torch.tensor([found.weights], dtype=torch.float64))
+        self.direct.bias.fill_(found.intercept)
 
 
 class MapNetwork(TaModel):

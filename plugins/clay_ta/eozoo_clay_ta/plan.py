@@ -12,10 +12,10 @@ from eozoo_core.train.launch import resolve_device
 from eozoo_core.train.memory import StepMemory, step_memory
 from eozoo_core.train.schedule import plan_steps
 
-from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.encoder_weights import RANDOM
 from eozoo_clay_ta.model import TaModel, build_encoder, build_model, features_are_fixed
-from eozoo_clay_ta.sample_schema import CHANNELS, NAMES, Normalisation, read_json
+from eozoo_clay_ta.sample_schema import CHANNELS, EMPTY, NAMES, Normalisation, read_json
+from eozoo_clay_ta.splits import open_splits
 from eozoo_clay_ta.static import CLASSES
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ def make_plan(settings: ClaySettings, registry: Registry | None = None) -> Plan:
     """Open the chunks and build the network without weights (on the meta device); raises what training would."""
     import torch
 
-    folder, options, train = Path(settings.runtime.patch_dir), settings.model, settings.train
-    stores = {split: PatchStore(folder, split) for split in ("train", "val")}
+    folder, options, train = Path(settings.runtime.data_dir), settings.model, settings.train
+    stores = open_splits(settings)
     norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
     with nullcontext() if options.network else torch.device("meta"):  # others may look at their values
         model = build_model(options, norm, build_encoder(options), registry)
-    if options.clay_ckpt_path and not Path(options.clay_ckpt_path).exists():
-        raise ZooError(f"model.clay_ckpt_path {options.clay_ckpt_path}: no such file")
+    if options.weights and not Path(options.weights).exists():
+        raise ZooError(f"model.weights {options.weights}: no such file")
     times = plan_steps(train, len(stores["train"]))
-    notes = [f"encoder: {options.clay_ckpt_path or RANDOM}"] if options.type == "clay_transfer" else []
+    notes = [f"encoder: {options.weights or RANDOM}"] if options.type == "clay_transfer" else []
     if features_are_fixed(options):
         notes.append("the frozen encoder's features are computed once and cached; epochs train the head only")
     data = {split: f"{len(store):,} samples in {len(store.files)} chunks" for split, store in stores.items()}
@@ -69,20 +69,21 @@ def memory_of(model: TaModel, options: ClayModel, train: TrainSettings, batch: i
     return step_memory([model], work, train, device)
 
 
-def describe(options: ClayModel, registry: Registry | None, units: dict[str, str], run: Run | None) -> Network:
+def describe(settings: ClaySettings, registry: Registry | None, units: dict[str, str], run: Run | None) -> Network:
     """Return what the network takes and gives, ``units`` of every output; see ``Task.network``."""
-    mean, std, pretrained = (), (), None
+    from eozoo_core.task.load import read_trained
+
+    options, mean, std, pretrained = settings.model, (), (), None
     name = options.network.name if options.network else _NAMES.get(options.type)
     if run is not None:
-        state = run.load("best")["model"]
+        state = read_trained(run, settings).state
         mean, std = (tuple(state[name].tolist()) for name in ("mean", "std"))
         known = run.info().get("encoder", {})
         if known.get("weights", RANDOM) not in (RANDOM, "none"):
             pretrained = known["weights"]
-    empty = Normalisation.from_state({"mean": [0.0] * CHANNELS, "std": [1.0] * CHANNELS, "ta_mean": 0, "ta_std": 1})
     return Network(
         architecture=name or f"{options.encoder} with a regression head",
-        parameters=count_parameters(lambda: build_model(options, empty, build_encoder(options), registry, False)),
+        parameters=count_parameters(lambda: build_model(options, EMPTY, build_encoder(options), registry, False)),
         inputs=(
             Port("x", f"B {CHANNELS} 9 9", _UNITS, NAMES, mean, std),
             Port("time", "B", "seconds since 1970-01-01 UTC", dtype="float64"),

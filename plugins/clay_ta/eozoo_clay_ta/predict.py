@@ -33,14 +33,12 @@ def make_predictor(run: Run, settings: ClaySettings, registry: Registry | None =
     arrays and wrong shapes.
     """
     import torch
-    from eozoo_core.train.launch import resolve_device, set_threads
 
     from eozoo_clay_ta.training import load_model
 
-    set_threads(settings.runtime)
-    device = resolve_device(settings.runtime.device)
-    model = load_model(run, settings, registry).to(device)
-    norm, metres = model.normalisation(), run.trained_settings(type(settings)).data.grid.metres
+    model = load_model(run, settings, "infer", registry)
+    device = next(model.parameters()).device
+    norm, metres = model.normalisation(), settings.data.grid.metres
     offset = KELVIN if settings.infer.unit == "K" else 0.0
 
     def predict(batch: Arrays) -> Arrays:

@@ -58,6 +58,10 @@ def windows(fields: np.ndarray, cols: np.ndarray, rows: np.ndarray) -> np.ndarra
     return np.ascontiguousarray(view[:, rows - HALF, cols - HALF].swapaxes(0, 1))
 
 
+# For a model whose statistics are loaded over it.
+EMPTY = Normalisation(np.zeros(CHANNELS, np.float32), np.ones(CHANNELS, np.float32), 0.0, 1.0)
+
+
 def time7(times: np.ndarray, sza_centre: np.ndarray) -> np.ndarray:
     """``(N, 7)`` float32: sine and cosine of day of year/365.25, UTC hour/24 and month/12, and the centre's SZA.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from eozoo_core import (
     EvalSettings,
@@ -12,7 +12,7 @@ from eozoo_core import (
     TaskSettings,
     TrainSettings,
 )
-from eozoo_core.settings import Named, PrepareSettings
+from eozoo_core.settings import BY_CONTENT, SKIP, Alias, Named, OnUnreadable, PrepareSettings, WeightsFile
 from pydantic import Field, field_validator, model_validator
 
 from eozoo_clay_ta.channels import BT, RF
@@ -39,9 +39,10 @@ class ClayModel(Settings):
     encoder: EncoderName = Field(
         "clay_v1_5_large", description="Size of the Clay encoder; small, tiny and micro have no weights."
     )
-    clay_ckpt_path: str = Field(
-        "",
-        description="Clay checkpoint (.ckpt, .pt, .safetensors); empty = random weights, and every result says so.",
+    weights: WeightsFile = Field(
+        None,
+        description="Clay checkpoint (.ckpt, .pt, .safetensors); null = random weights, and every result says so.",
+        json_schema_extra=BY_CONTENT,
     )
     bt_waves_um: tuple[float, ...] = Field(
         tuple(c.wave_um for c in BT), description="Central wavelengths of the 10 infrared channels, micrometres."
@@ -103,11 +104,11 @@ class ClayRuntime(RuntimeSettings):
     """Where things are. The defaults are the documents' folders."""
 
     index_dir: str = Field("outputs/index", description="Folder of index_train.csv, index_val.csv, index_test.csv.")
-    patch_dir: str = Field("outputs/patch_pt", description="Folder of SPLIT_chunk_00000.pt ... and static_YYYY.tif.")
+    data_dir: str = Field("outputs/patch_pt", description="Folder of SPLIT_chunk_00000.pt ... and static_YYYY.tif.")
     statistics_dir: str = Field(
         "data/statistics", description="Folder of input_statistics_YYYY.json, statistics_YYYY.json."
     )
-    cache_dir: str = Field("", description="Folder of cached encoder features; empty = 'features' in patch_dir.")
+    cache_dir: str = Field("", description="Folder of cached encoder features; empty = 'features' in data_dir.")
 
 
 class IndexSettings(Settings):
@@ -153,15 +154,13 @@ class PatchSettings(Settings):
     index_chunk_rows: int = Field(100_000, ge=1, description="Rows of the index in memory at a time.")
     patch_chunk_rows: int = Field(20_000, ge=1, description="Samples in a chunk file (a scene is never cut in two).")
     workers: int = Field(1, ge=1, description="Processes that read scenes.")
-    on_bad_scene: Literal["error", "skip"] = Field(
-        "error", description="An unreadable scene stops the work, or is counted."
-    )
+    on_unreadable: OnUnreadable = Field("stop", description="An unreadable scene stops the work, or is counted.")
 
 
 class InspectSettings(Settings):
     """Look into one chunk."""
 
-    file: str = Field("", description="Chunk file; empty = the first one in patch_dir.")
+    file: str = Field("", description="Chunk file; empty = the first one in data_dir.")
     idx: int = Field(0, ge=0, description="Sample in it, 0-based.")
 
 
@@ -194,10 +193,7 @@ class ClayInfer(InferSettings):
     stride: int = Field(1, ge=1, description="Predict every so many pixels and interpolate between; 1 = every pixel.")
     land_only: bool = Field(False, description="Leave the sea without value.")
     batch_size: int = Field(512, ge=1, description="Windows per forward pass.")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="Arithmetic; bf16 is about twice as fast, 1 % off.")
-    on_bad_scene: Literal["error", "skip"] = Field(
-        "error", description="An unreadable scene stops the work, or is skipped."
-    )
+    on_unreadable: OnUnreadable = Field("stop", description="An unreadable scene stops the work, or is skipped.")
     picture: bool = Field(True, description="Also write a PNG with the coastline beside each map.")
 
 
@@ -209,6 +205,13 @@ class ClayEval(EvalSettings):
 
 class ClaySettings(TaskSettings):
     """All settings of clay_ta."""
+
+    aliases: ClassVar = {
+        "model.clay_ckpt_path": Alias("model.weights"),  # the document's name
+        "runtime.patch_dir": Alias("runtime.data_dir"),
+        "infer.on_bad_scene": Alias("infer.on_unreadable", SKIP),
+        "prepare.build_patches.on_bad_scene": Alias("prepare.build_patches.on_unreadable", SKIP),
+    }
 
     model: ClayModel = Field(ClayModel(), description="The network.")
     data: DataSettings = Field(DataSettings(), description="How the raw products are read.")

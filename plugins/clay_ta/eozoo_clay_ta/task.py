@@ -79,7 +79,7 @@ class ClayTa(Task):
         """Encoder and head, the auxiliary convolution too."""
         from eozoo_clay_ta.plan import describe
 
-        return describe(self.settings.model, self.registry, self.outputs(), run)
+        return describe(self.settings, self.registry, self.outputs(), run)
 
     def check(self, findings: Findings) -> None:
         """Samples in physical units, their statistics, temperatures, and what splits share."""
@@ -91,7 +91,7 @@ class ClayTa(Task):
         """Return the pictures that evaluation and inference have drawn, and one of a sample."""
         from eozoo_clay_ta.prepare.inspect_chunk import inspect_chunk
 
-        _, picture = inspect_chunk("", 0, Path(self.settings.runtime.patch_dir))
+        _, picture = inspect_chunk("", 0, Path(self.settings.runtime.data_dir))
         return [picture, *sorted((run.path / "eval_test").glob("*.png")), run.path / "eval_test" / "report.html"]
 
     def prepare_build_index(self) -> list[Path]:
@@ -123,7 +123,7 @@ class ClayTa(Task):
         from eozoo_clay_ta.prepare.inspect_chunk import inspect_chunk
 
         options = self.settings.prepare.inspect
-        text, picture = inspect_chunk(options.file, options.idx, Path(self.settings.runtime.patch_dir))
+        text, picture = inspect_chunk(options.file, options.idx, Path(self.settings.runtime.data_dir))
         print(text)
         return [picture]
 

@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from eozoo_core import ZooError
+from eozoo_core.run.checkpoint import load_module
 from eozoo_core.run.frozen import Base
 from eozoo_core.run.progress import print_message
+from eozoo_core.score.baselines import RidgeFit
+from eozoo_core.task.load import Trained, load_trained
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import epoch_order, share_of
 from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.precision import validating
 from eozoo_core.train.schedule import make_scheduler
 from eozoo_core.train.step import pooled_step
 
 from eozoo_clay_ta.chunks import SCHEMA, PatchStore
 from eozoo_clay_ta.climatology import Climatology
-from eozoo_clay_ta.encoder_weights import first_encoder, saved_encoder
+from eozoo_clay_ta.encoder_weights import first_encoder
 from eozoo_clay_ta.features import Features, cached_features
-from eozoo_clay_ta.model import CentreRidge, TaModel, build_model, context_of, features_are_fixed
+from eozoo_clay_ta.model import CentreRidge, TaModel, build_encoder, build_model, context_of, features_are_fixed
 from eozoo_clay_ta.parts import Loss, loss_sums, make_loss
-from eozoo_clay_ta.sample_schema import CHANNELS, Normalisation, read_json
+from eozoo_clay_ta.sample_schema import EMPTY, Normalisation, read_json
+from eozoo_clay_ta.splits import open_splits
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -74,9 +79,8 @@ def take(store: PatchStore, features: Features | None, indices: np.ndarray, fabr
 def train(run: Run, settings: ClaySettings, registry: Registry | None = None) -> None:
     """Train ``settings.model`` into ``run``."""
     fabric = launch(run)
-    folder = Path(settings.runtime.patch_dir)
-    stores = {split: PatchStore(folder, split) for split in ("train", "val")}
-    check_splits(folder, stores)
+    folder = Path(settings.runtime.data_dir)
+    stores = open_splits(settings)
     run.check_data([file for store in stores.values() for file in store.files], folder)
     norm = Normalisation.from_state(read_json(folder / "normalisation.json"))
     keep_beside(run, folder, stores["train"], norm)
@@ -87,7 +91,9 @@ def train(run: Run, settings: ClaySettings, registry: Registry | None = None) ->
     fabric.to_device(model)
     if isinstance(model, CentreRidge):
         solve_ridge(model, stores["train"], settings.model.ridge)
-    features = {split: _features(run, settings, model, store, fabric) for split, store in stores.items()}
+    features = {"train": _features(run, settings, model, stores["train"], fabric)}
+    with validating(fabric):
+        features["val"] = _features(run, settings, model, stores["val"], fabric)
     _fit(run, settings, fabric, model, (stores, features), make_loss(settings.model.loss, registry))
 
 
@@ -144,18 +150,6 @@ def with_rmse(values: dict[str, float], ta_std: float) -> dict[str, float]:
     return {**values, "rmse_norm": rmse, "rmse_K": rmse * ta_std}
 
 
-def check_splits(folder: Path, stores: dict[str, PatchStore]) -> None:
-    """Raise ZooError where a sample (time and station) is in two splits; test is looked at too where it is there."""
-    seen: dict[tuple, str] = {}
-    if any(folder.glob("test_chunk_*.pt")):
-        stores = {**stores, "test": PatchStore(folder, "test")}
-    for split, store in stores.items():
-        for stamp, stn, _, _ in store.meta():
-            other = seen.setdefault((stamp, stn), split)
-            if other != split:
-                raise ZooError(f"{folder}: station {stn} at {stamp} is in {other} and in {split}; build the index anew")
-
-
 def keep_beside(run: Run, folder: Path, store: PatchStore, norm: Normalisation) -> None:
     """Put into the run what maps and scores need beside the weights: static fields and the climatology."""
     from eozoo_core.run.checkpoint import write_atomic
@@ -176,32 +170,28 @@ def keep_beside(run: Run, folder: Path, store: PatchStore, norm: Normalisation) 
 
 def solve_ridge(model: CentreRidge, store: PatchStore, penalty: float) -> None:
     """Fit the baseline exactly, in one pass over the samples and bounded memory."""
-    size = model.direct.in_features + 1
-    gram, moment = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+    fit = RidgeFit(model.direct.in_features)
     for start in range(0, len(store), EVALUATION_BATCH):
         batch = store.batch(np.arange(start, min(start + EVALUATION_BATCH, len(store))))
-        context = context_of(batch).double()
-        rows = torch.cat([context, torch.ones(len(context), 1, dtype=torch.float64)], dim=1)
-        gram += rows.T @ rows
-        moment += rows.T @ batch["y"].double()
-    model.cpu().solve(gram, moment, penalty)
+        fit.update(context_of(batch).numpy().T, batch["y"].numpy())
+    model.cpu().take(fit.solve(penalty, per_sample=True))
 
 
-def load_model(run: Run, settings: ClaySettings, registry: Registry | None = None) -> TaModel:
-    """Return best.pt of a run, whole, in eval mode, on the CPU. Raises ZooError where a tensor does not fit."""
-    from eozoo_core.run.checkpoint import load_module
+def load_model(
+    run: Run, settings: ClaySettings, scope: str | None, registry: Registry | None = None, device: str | None = None
+) -> TaModel:
+    """Return best.pt of a run, whole, in eval mode, on ``device`` (None = ``runtime.device``); see ``load_trained``.
 
-    content = run.load("best")
-    state = content["model"]
-    shapes = {"mean": (CHANNELS,), "std": (CHANNELS,), "ta_mean": (), "ta_std": ()}
-    for name, shape in shapes.items():
-        if name not in state or state[name].shape != shape:
-            raise ZooError(f"{run.file('best')}: has no statistics {name!r} of shape {shape}; it is no such checkpoint")
-    norm = Normalisation.from_state({name: state[name].tolist() for name in shapes})
-    options = run.trained_settings(type(settings)).model
-    model = build_model(options, norm, saved_encoder(run, options), registry, fresh=False)
-    load_module(model, state, run.file("best"))
-    return model.eval()
+    ``scope``: "eval" or "infer", whose precision it computes in; None = fp32.
+    """
+
+    def build(trained: Trained[ClaySettings]) -> TaModel:
+        options = trained.settings.model
+        if (encoder := build_encoder(options)) is not None:
+            load_module(encoder, trained.base(), trained.base_file)
+        return build_model(options, EMPTY, encoder, registry, fresh=False)
+
+    return load_trained(run, settings, build, scope, device)[0]
 
 
 def _features(run: Run, settings: ClaySettings, model: Any, store: PatchStore, fabric: Fabric) -> Features | None:

@@ -51,6 +51,7 @@ def test_gradients_equal_the_reference(encoder, tiny_reference):
     assert relative(generator.fc_weight.weight.grad, arrays["grad_fc_weight"]) < 1e-5
 
 
+@pytest.mark.slow
 def test_large_equals_the_reference(parity):
     """Same seed, same start, same outputs: 311 M parameters, so only the two smaller windows."""
     torch.manual_seed(1234)

@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from eozoo.export import export
@@ -37,7 +36,10 @@ def run(prepared, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_onnx_says_what_predict_says(run, tmp_path):
+    import onnxruntime
+
     task = ClayTa(run.settings, Registry.discover())
     lines = export(task, run, "onnx", tmp_path / "ta.onnx")
     assert "-> ta [K]; largest difference from predict" in lines[0]

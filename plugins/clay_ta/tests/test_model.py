@@ -171,7 +171,7 @@ def test_clay_free_is_the_same_head(batch):
 
 
 def test_ridge_is_the_least_squares_solution(prepared):
-    store = PatchStore(prepared.runtime.patch_dir, "train")
+    store = PatchStore(prepared.runtime.data_dir, "train")
     ridge = CentreRidge(NORM)
     penalty = 1e-2
     solve_ridge(ridge, store, penalty)

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 def elsewhere(settings, folder, **options):
     """The same settings with another folder for the chunks."""
-    runtime = settings.runtime.model_copy(update={"patch_dir": str(folder), "statistics_dir": str(folder / "s")})
+    runtime = settings.runtime.model_copy(update={"data_dir": str(folder), "statistics_dir": str(folder / "s")})
     patches = settings.prepare.build_patches.model_copy(update=options)
     prepare = settings.prepare.model_copy(update={"build_patches": patches})
     return settings.model_copy(update={"runtime": runtime, "prepare": prepare})
@@ -35,7 +35,7 @@ def content(folder):
 
 
 def test_schema_is_the_documented_one(prepared):
-    folder = Path(prepared.runtime.patch_dir)
+    folder = Path(prepared.runtime.data_dir)
     assert (folder / "train_chunk_00000.pt").exists()
     loaded = torch.load(folder / "train_chunk_00000.pt", weights_only=True)
     n = len(loaded["meta"])
@@ -49,7 +49,7 @@ def test_schema_is_the_documented_one(prepared):
 
 def test_one_sample_by_hand(prepared):
     """From the scene to the chunk, computed once more another way."""
-    folder = Path(prepared.runtime.patch_dir)
+    folder = Path(prepared.runtime.data_dir)
     store, k = PatchStore(folder, "train"), 17
     stamp, stn, col, line = store.meta()[k]
     rows = [r for part in read_rows(Path(prepared.runtime.index_dir) / "index_train.csv", 100) for r in part]
@@ -73,7 +73,7 @@ def test_one_sample_by_hand(prepared):
 
 
 def test_statistics_come_from_training(prepared):
-    folder = Path(prepared.runtime.patch_dir)
+    folder = Path(prepared.runtime.data_dir)
     rows = [r.ta for part in read_rows(Path(prepared.runtime.index_dir) / "index_train.csv", 100) for r in part]
     files = [Path(prepared.runtime.statistics_dir) / f"{n}_2022.json" for n in ("input_statistics", "statistics")]
     norm = read_statistics(*files)
@@ -116,7 +116,7 @@ def test_statistics_that_cannot_be_used(change, message, prepared, tmp_path):
 
 def test_checks_and_their_counts(prepared):
     rows = next(iter(PatchBuilder(prepared).jobs(Path(prepared.runtime.index_dir) / "index_train.csv"))).rows
-    grid, static = PatchBuilder(prepared).grid, static_file(prepared.runtime.patch_dir, 2022)
+    grid, static = PatchBuilder(prepared).grid, static_file(prepared.runtime.data_dir, 2022)
     whole = cut_job(Job(rows, grid, static, False, False))
     outside = [replace(rows[0], pixel_x=3), replace(rows[0], pixel_y=grid.height - 4)]
     more = cut_job(Job([*rows, *outside], grid, static, False, False))
@@ -146,9 +146,9 @@ def test_interrupted_and_continued_equals_uninterrupted(prepared, tmp_path, monk
     monkeypatch.undo()
     kept = (tmp_path / "train_chunk_00000.pt").stat().st_mtime_ns
     _, report = PatchBuilder(settings).build()
-    assert content(tmp_path) == content(prepared.runtime.patch_dir)
+    assert content(tmp_path) == content(prepared.runtime.data_dir)
     assert (tmp_path / "train_chunk_00000.pt").stat().st_mtime_ns == kept
-    assert report == json.loads((Path(prepared.runtime.patch_dir) / "build_report.json").read_text())
+    assert report == json.loads((Path(prepared.runtime.data_dir) / "build_report.json").read_text())
     with pytest.raises(ZooError, match=r"holds train chunks of another index or other settings"):
         PatchBuilder(elsewhere(prepared, tmp_path, patch_chunk_rows=50)).build()
 
@@ -225,7 +225,7 @@ def test_no_chunks(tmp_path):
 
 def test_inspect(prepared, tmp_path):
     file = tmp_path / "train_chunk_00000.pt"
-    file.write_bytes((Path(prepared.runtime.patch_dir) / "train_chunk_00000.pt").read_bytes())
+    file.write_bytes((Path(prepared.runtime.data_dir) / "train_chunk_00000.pt").read_bytes())
     text, picture = inspect_chunk(str(file), 5, Path("nowhere"))
     assert "(36, 19, 9, 9)" in text or "19, 9, 9)" in text
     assert "sample 5: timestamp_utc 2022" in text

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.climatology import Climatology
 from eozoo_clay_ta.evaluation import add_skill, persistence, score
 from eozoo_clay_ta.task import ClayTa
-from eozoo_clay_ta.training import check_splits
 from eozoo_core import Run, ZooError
 from eozoo_core.settings.config import load_settings, to_dict
 
@@ -55,7 +53,7 @@ def test_features_are_computed_once(frozen, prepared, tmp_path, monkeypatch):
 
     cache = Path(frozen[0].settings.runtime.cache_dir)
     before = {f.name: f.stat().st_mtime_ns for f in cache.glob("*.npy")}
-    assert len(before) == len(list(Path(prepared.runtime.patch_dir).glob("[tv]*a*_chunk_*.pt")))  # train and val
+    assert len(before) == len(list(Path(prepared.runtime.data_dir).glob("[tv]*a*_chunk_*.pt")))  # train and val
     monkeypatch.setattr(features, "compute", None)  # would fail if it were called
     _, again = trained(prepared, tmp_path / "again", f"runtime.cache_dir={cache}")
     assert {f.name: f.stat().st_mtime_ns for f in cache.glob("*.npy")} == before
@@ -89,7 +87,7 @@ def test_published_weights_leave_a_receipt(prepared, tmp_path, capsys):
     torch.manual_seed(5)
     encoder = clay_micro()
     torch.save({"state_dict": {f"model.encoder.{k}": v for k, v in encoder.state_dict().items()}}, tmp_path / "c.ckpt")
-    task, run = trained(prepared, tmp_path / "run", f"model.clay_ckpt_path={tmp_path / 'c.ckpt'}", "train.epochs=1")
+    task, run = trained(prepared, tmp_path / "run", f"model.weights={tmp_path / 'c.ckpt'}", "train.epochs=1")
     said = capsys.readouterr().err
     assert "c.ckpt: sha256" in said
     assert "all 45 tensors" in said
@@ -184,12 +182,6 @@ def test_climatology_recovers_its_harmonics():
     again = Climatology.from_state(json.loads(json.dumps(found.state())))
     np.testing.assert_array_equal(again(meta), found(meta))
     assert abs(again([(meta[0][0], 99, 0, 0)])[0] - ta[0]) < 1.0  # a station that training did not have
-
-
-def test_a_sample_in_two_splits_is_an_error(prepared):
-    store = PatchStore(prepared.runtime.patch_dir, "train")
-    with pytest.raises(ZooError, match=r"is in train and in val"):
-        check_splits(Path(prepared.runtime.patch_dir), {"train": store, "val": store})
 
 
 def test_plan(prepared):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from eozoo_core.checking import (
     Findings,
     Item,
     Place,
+    Separation,
     Split,
     channel,
     check_splits,
@@ -24,7 +26,7 @@ from eozoo_core.raster.read import RasterInfo, read_info
 from eozoo_core.raster.tiles import Window
 
 from eozoo_gedi_sparse.data import SparseTiles
-from eozoo_gedi_sparse.pairs import Pair, Pairs, chosen_names, files_of, make_pair, unpaired
+from eozoo_gedi_sparse.pairs import Pair, Pairs, chosen_names, files_of, folders, make_pair, unpaired
 from eozoo_gedi_sparse.patch_places import patch_grids
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
 
@@ -47,8 +49,6 @@ _REMEDIES = {
 
 def check(settings: GediSettings, findings: Findings) -> None:
     """Describe the splits to ``eozoo_core.checking``; see ``Task.check``."""
-    from eozoo_gedi_sparse.training import folders
-
     roots = folders(settings)
     splits, channels, grids = [], None, {}
     with findings.guard("patches.csv"):
@@ -60,7 +60,8 @@ def check(settings: GediSettings, findings: Findings) -> None:
         with findings.guard(name):
             files = _Files(settings.data, *roots, name)
             _judge_pairs(files, findings)
-            splits.append(_split(files, grids))
+            names = [files.inputs[n] for n in files.names]
+            splits.append(_split(name, names, files.pair, settings.data, grids))
             if channels is None:
                 channels = [_band(n, u) for n, u in zip(*files.bands())]
     if not splits or channels is None:
@@ -69,7 +70,7 @@ def check(settings: GediSettings, findings: Findings) -> None:
     seen = check_splits(findings, splits, channels, label, _REMEDIES)
     patches = sum(len(split) for split in splits if split.name == "train")
     judge_schedule(findings, settings.train, patches * settings.data.crops_per_patch)
-    judge_splits(findings, splits, *_gap(settings, splits, grids))
+    judge_splits(findings, splits, Separation(*_gap(settings, splits, grids)))
     _judge_sizes(settings.data, seen, findings)
     if shown := next((one for one in seen.values() if one.best), None):
         findings.picture(shown.shown, lambda: _panels(shown, channels, label))
@@ -113,20 +114,19 @@ def _judge_pairs(files: _Files, findings: Findings) -> None:
         level(f"{files.split}: pairs", f"without partner: {len(files.lone)}, first {files.lone[0]}", remedy)
 
 
-def _split(files: _Files, grids: dict[tuple[str, str], Grid]) -> Split:
-    names = [str(files.inputs[name]) for name in files.names]
-
+def _split(
+    name: str, files: Sequence[Path], pair: Callable[[int], Pair], data: DataSettings, grids: dict[Any, Grid]
+) -> Split:
     def read(i: int) -> Item:
-        pair = files.pair(i)
-        tiles = SparseTiles(Pairs(files.split, (pair,), (), ()), files.data)
-        image, target = tiles.read(pair, _window(pair))
+        found = pair(i)
+        image, target = SparseTiles(Pairs(name, (found,), (), ()), data).read(found, _window(found))
         return Item(image, target)
 
     def place(i: int) -> Place | None:
-        grid = read_info(names[i]).grid
-        return place_of(names[i], grid if grid.crs else grids.get((files.split, files.names[i]), grid))
+        grid = read_info(files[i]).grid
+        return place_of(str(files[i]), grid if grid.crs else grids.get((name, files[i].stem), grid))
 
-    return Split(files.split, names, read, [files.inputs[name] for name in files.names], place, what="patches")
+    return Split(name, [str(file) for file in files], read, files, place, what="patches")
 
 
 def _window(pair: Pair) -> Window:

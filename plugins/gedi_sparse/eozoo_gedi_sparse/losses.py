@@ -172,6 +172,18 @@ class MeanLoss(SparseLoss):
         return self._loss(mean, target)
 
 
+def called(loss: SparseLoss) -> Callable[[dict, dict], dict[str, tuple]]:
+    """Return ``loss`` as a task calls it, f(raw, batch) -> sums, with the squared error of the mean beside it."""
+
+    def sums(raw: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> dict[str, tuple]:
+        mean, target = raw["mean"], batch["target"]
+        total, count = loss(mean, raw.get("log_scale"), target)
+        squares = torch.where(torch.isfinite(target), mean.detach() - target.nan_to_num(), 0.0).square().sum()
+        return {"loss": (total, count), "mse": (squares, count)}
+
+    return sums
+
+
 def gaussian_nll(beta: float = 0.0) -> SparseLoss:
     """Gaussian negative log-likelihood with a predicted log-variance (Nix & Weigend 1994).
 

@@ -3,7 +3,7 @@
 Channel 0 is the mean of the target. Channel 1, where ``outputs`` is 2, is the raw log-scale of its distribution: the
 log-variance for the Gaussian loss, log b for the Laplacian one, neither activated nor clamped here. The clamp is
 ``losses.clamp_log_scale`` and everybody who reads the channel calls it (``losses`` explains why).
-Inputs hold no NaN: ``regressor.SparseRegressor`` fills them.
+Inputs hold no NaN: ``system.SparseSystem`` fills them.
 """
 
 from __future__ import annotations

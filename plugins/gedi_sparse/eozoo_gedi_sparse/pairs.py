@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from eozoo_core.errors import ZooError, did_you_mean, no_split
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import RasterInfo, open_reader
 from eozoo_core.raster.tiles import Window
 from rasterio import Affine
 
-from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings
+from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings, GediSettings
 
 SUFFIXES = (".npy", ".tif", ".tiff")
 
@@ -41,13 +40,25 @@ class Pairs:
     skipped: tuple[str, ...]
 
 
+def folders(settings: GediSettings) -> tuple[Path, Path]:
+    """Return the folders of inputs and labels. Raises ZooError where the settings name none."""
+    runtime = settings.runtime
+    if runtime.data_dir is None and None in (runtime.input_dir, runtime.label_dir):
+        raise ZooError(
+            "runtime.data_dir is not set; add --set runtime.data_dir=FOLDER (it holds input/ and label/, each with "
+            "train/, val/ and test/), or give runtime.input_dir and runtime.label_dir"
+        )
+    parent = runtime.data_dir or Path()
+    return runtime.input_dir or parent / "input", runtime.label_dir or parent / "label"
+
+
 def find_pairs(input_dir: Path, label_dir: Path, split: str, data: DataSettings) -> Pairs:
     """Match ``input_dir/split/NAME`` (C, H, W) with ``label_dir/split/NAME`` (1 or more bands, H, W) by name.
 
-    NAME ends in .npy, .tif or .tiff. Reads headers; rasters whole under ``data.skip_unreadable``. Raises ZooError, one
-    line naming the folder or file: no such folder, no pair, two files of one name, partners missing, unreadable, of
-    other size, CRS, transform or band count. What ``data.skip_unpaired`` and ``data.skip_unreadable`` allow is left out
-    instead and listed in ``skipped``.
+    NAME ends in .npy, .tif or .tiff. Reads headers; rasters whole where ``data.on_unreadable`` is skip. Raises
+    ZooError, one line naming the folder or file: no such folder, no pair, two files of one name, partners missing,
+    unreadable, of other size, CRS, transform or band count. What ``data.skip_unpaired`` and ``data.on_unreadable``
+    allow is left out instead and listed in ``skipped``.
     """
     inputs, labels = files_of(input_dir, split, "input_dir"), files_of(label_dir, split, "label_dir")
     skipped = unpaired(inputs, labels, Path(input_dir) / split, Path(label_dir) / split)
@@ -60,7 +71,7 @@ def find_pairs(input_dir: Path, label_dir: Path, split: str, data: DataSettings)
         try:
             infos = _info(inputs[name], data), _info(labels[name], data)
         except ZooError as error:
-            if not data.skip_unreadable:
+            if data.on_unreadable == "stop":
                 raise
             skipped.append(str(error))
             continue
@@ -87,6 +98,21 @@ def chosen_names(info: RasterInfo, data: DataSettings) -> tuple[str, ...]:
     return tuple(names[b - 1] or f"band {b}" if names else f"band {b}" for b in band_numbers(info, data))
 
 
+def trained_bands(info: RasterInfo, data: DataSettings, trained: list[str]) -> tuple[int, ...]:
+    """The 1-based bands of a raster to map that are those ``trained`` on. Raises ZooError naming the file."""
+    known = [name for name in info.descriptions if name]
+    if data.band_names is None and known and not trained[0].startswith("band "):
+        numbers = info.select(trained)
+    else:
+        numbers = band_numbers(info, data)
+        names = list(chosen_names(info, data))
+        if len(numbers) == len(trained) and names != trained and known:
+            raise ZooError(f"{info.path}: bands are {', '.join(names)}; the run was trained on {', '.join(trained)}")
+    if len(numbers) != len(trained):
+        raise ZooError(f"{info.path}: has {len(info.bands)} bands, the run needs {len(trained)}: {', '.join(trained)}")
+    return numbers
+
+
 def mask_band_number(info: RasterInfo, data: DataSettings) -> int | None:
     """The 1-based band whose zeros mean no data (``data.zero_is_nodata_in``), or None."""
     if data.zero_is_nodata_in is None:
@@ -95,23 +121,11 @@ def mask_band_number(info: RasterInfo, data: DataSettings) -> int | None:
     return _number(info, names, data.zero_is_nodata_in, "data.zero_is_nodata_in")
 
 
-def check_disjoint(splits: Iterable[Pairs]) -> None:
-    """Raise ZooError where two splits hold the same place: overlapping georeferenced patches or identical files.
-
-    Patches without georeference can only be compared by name and bytes; the same place under two names passes.
-    """
-    seen: list[Pairs] = []
-    for split in splits:
-        for other in seen:
-            _check_two(other, split)
-        seen.append(split)
-
-
 def _info(path: Path, data: DataSettings) -> RasterInfo:
     """The header; where damaged files are to be skipped, the pixels are read once, too: a raster's header can be whole
     while its pixels are cut off."""
     with open_reader(path) as reader:
-        if data.skip_unreadable and path.suffix.lower() != ".npy":
+        if data.on_unreadable == "skip" and path.suffix.lower() != ".npy":
             reader.read(Window(0, 0, reader.info.grid.height, reader.info.grid.width))
         return reader.info
 
@@ -203,37 +217,5 @@ def _other_count(pair: Pair, first: Pair) -> str:
     return f"{pair.input}: has {len(pair.bands)} bands, {first.input} has {len(first.bands)}; choose with data.bands"
 
 
-def _check_two(a: Pairs, b: Pairs) -> None:
-    others = {pair.name: pair for pair in a.pairs}
-    for pair in b.pairs:
-        twin = others.get(pair.name)
-        if twin is not None and _same_bytes(twin.input, pair.input):
-            raise ZooError(f"{pair.input}: is the same file as {twin.input}; splits must not share a place")
-    for crs in {str(p.grid.crs) for p in a.pairs if p.grid.crs} & {str(p.grid.crs) for p in b.pairs if p.grid.crs}:
-        left, right = ([p for p in s.pairs if str(p.grid.crs) == crs] for s in (a, b))
-        boxes = np.array([_box(p.grid) for p in left])
-        for pair in right:
-            x0, y0, x1, y1 = _box(pair.grid)
-            hit = (boxes[:, 0] < x1) & (boxes[:, 2] > x0) & (boxes[:, 1] < y1) & (boxes[:, 3] > y0)
-            if hit.any():
-                twin = left[int(hit.argmax())]
-                raise ZooError(f"{pair.input}: overlaps {twin.input} on the ground; splits must not share a place")
-
-
 def _apply(t: Affine, x: float, y: float) -> tuple[float, float]:
     return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
-
-
-def _box(grid: Grid) -> tuple[float, float, float, float]:
-    """West, south, east, north of the patch, shrunk by a hundredth of a pixel so that neighbours do not touch."""
-    t = grid.transform
-    assert t is not None
-    corners = [_apply(t, col, row) for col in (0.01, grid.width - 0.01) for row in (0.01, grid.height - 0.01)]
-    xs, ys = zip(*corners, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def _same_bytes(a: Path, b: Path) -> bool:
-    import filecmp
-
-    return filecmp.cmp(a, b, shallow=False)

@@ -1,4 +1,4 @@
-"""Quick-looks of maps, and the demo's picture."""
+"""The demo's picture."""
 
 from __future__ import annotations
 
@@ -8,25 +8,6 @@ import numpy as np
 from eozoo_core.raster.read import open_reader
 from eozoo_core.score.plots import Panel, quicklook
 from eozoo_core.task import Sample
-
-_TITLES = {
-    "mean": "prediction",
-    "std": "its standard deviation",
-    "aleatoric_std": "from the data's noise (aleatoric)",
-    "epistemic_std": "from the members' disagreement (epistemic)",
-}
-
-
-def draw_map(files: list[Path], names: tuple[str, ...], unit: str, path: Path) -> Path:
-    """Draw the maps of one raster side by side into a PNG and return it; large maps are thinned while reading."""
-    panels = []
-    for file, name in zip(files, names, strict=True):
-        with open_reader(file) as reader:
-            panels.append(
-                Panel(reader.thumbnail(1024)[0], _TITLES[name], unit, "viridis" if name == "mean" else "magma")
-            )
-    quicklook(panels, path, title=path.stem, columns=2)
-    return path
 
 
 def draw_demo(sample: Sample, out: Path) -> list[Path]:

@@ -5,18 +5,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from eozoo_core.settings import (
-    EvalSettings,
-    InferSettings,
+    FREE,
+    SKIP,
+    Alias,
     Named,
-    RuntimeSettings,
+    OnUnreadable,
     ScheduleSettings,
     Settings,
     TaskSettings,
-    TrainSettings,
 )
+from eozoo_core.settings.ensemble import EnsembleEval, EnsembleRuntime, EnsembleTrain
+from eozoo_core.settings.maps import MapInfer
 from pydantic import Field, model_validator
 
 from eozoo_gedi_sparse.prepare.settings import GediPrepareSettings
@@ -72,7 +74,11 @@ class DataSettings(Settings):
         description="Band (index or name in the file) whose value 0 marks the whole pixel as no data; null = none.",
     )
     skip_unpaired: bool = Field(False, description="Leave out, and count, inputs without a label file and the reverse.")
-    skip_unreadable: bool = Field(False, description="Leave out, and count, files that cannot be read.")
+    on_unreadable: OnUnreadable = Field(
+        "stop",
+        description="A file that cannot be read stops the work, or is left out and counted.",
+        json_schema_extra=FREE,
+    )
     crop: int | None = Field(
         96, ge=1, description="Side of the random window that training takes from a patch, px; null = the whole patch."
     )
@@ -87,7 +93,7 @@ class DataSettings(Settings):
     )
 
 
-class GediTrainSettings(TrainSettings):
+class GediTrainSettings(EnsembleTrain):
     """How the model is trained."""
 
     members: int = Field(
@@ -109,65 +115,26 @@ class GediTrainSettings(TrainSettings):
     )
 
 
-class GediRuntimeSettings(RuntimeSettings):
+class GediRuntimeSettings(EnsembleRuntime):
     """Where and how the work runs."""
 
-    input_dir: Path | None = Field(None, description="Folder with train/, val/ and test/ of input patches (C, H, W).")
-    label_dir: Path | None = Field(None, description="Folder with train/, val/ and test/ of label patches, same names.")
-    member_processes: int = Field(
-        1, ge=1, description="Members trained at the same time, each in a process of its own; GPUs are given in turn."
+    data_dir: Path | None = Field(None, description="Folder with input/ and label/, each with train/, val/ and test/.")
+    input_dir: Path | None = Field(
+        None, description="Input patches (C, H, W) in train/, val/ and test/; null = input/ in data_dir."
+    )
+    label_dir: Path | None = Field(
+        None, description="Label patches in train/, val/ and test/, same names; null = label/ in data_dir."
     )
 
 
-class DrawSettings(Settings):
-    """Which predictions are drawn and combined."""
-
-    members: tuple[int, ...] | None = Field(None, description="Numbers of the members that predict; null = all.")
-    mc_passes: int = Field(
-        0,
-        ge=0,
-        description="Monte-Carlo dropout: passes per member with dropout on (the network needs dropout); 0 = off.",
-    )
-
-
-class MaskSettings(Settings):
-    """Pixels that get no prediction, beside those without input."""
-
-    classes: Path | None = Field(None, description="Class raster (WorldCover), any CRS; null = none is masked.")
-    excluded: tuple[int, ...] = Field(
-        (0, 50, 70, 80),
-        description="Classes to mask: no data, built-up, snow and ice, water. Outside it all is masked.",
-    )
-    clouds: Path | None = Field(None, description="Raster of cloud probability, percent, any CRS; null = none.")
-    max_cloud: float = Field(5.0, ge=0, description="Mask where the cloud probability is above this, percent.")
-
-
-class GediInferSettings(InferSettings):
+class GediInferSettings(MapInfer):
     """How maps are made."""
 
     window: int = Field(256, ge=16, description="Side of the square that the network sees at once, px.")
     stride: int = Field(192, ge=1, description="Distance between windows, px; where they overlap they are blended.")
-    batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
-    skip_unreadable: bool = Field(False, description="In a folder: leave out, and list, rasters that cannot be read.")
-    quicklook: bool = Field(True, description="Write a PNG of mean and standard deviation beside the maps.")
-    draws: DrawSettings = Field(DrawSettings(), description="Which members predict, and Monte-Carlo dropout.")
-    scale_variance: bool = Field(
-        True, description="Multiply all variances by the factor that training fitted on the validation split."
-    )
-    member_maps: bool = Field(
-        False,
-        description="Also write NAME_members.tif, a band per draw: step totals needs it for the best uncertainty.",
-    )
-    mask: MaskSettings = Field(MaskSettings(), description="Pixels that get no prediction.")
-
-    @model_validator(mode="after")
-    def _covers(self) -> GediInferSettings:
-        if self.stride > self.window:
-            raise ValueError(f"stride {self.stride} is larger than window {self.window}: pixels would stay empty")
-        return self
 
 
-class GediEvalSettings(EvalSettings):
+class GediEvalSettings(EnsembleEval):
     """How scores are computed."""
 
     strata: tuple[float, ...] | None = Field(
@@ -176,7 +143,6 @@ class GediEvalSettings(EvalSettings):
         "0 50 100 200 300 Mg/ha.",
     )
     scatter_max: float | None = Field(None, gt=0, description="End of the scatter's axes, target's unit; null = data.")
-    draws: DrawSettings = Field(DrawSettings(), description="Which members predict, and Monte-Carlo dropout.")
 
     @model_validator(mode="after")
     def _rises(self) -> GediEvalSettings:
@@ -187,6 +153,13 @@ class GediEvalSettings(EvalSettings):
 
 class GediSettings(TaskSettings):
     """All settings of gedi_sparse."""
+
+    aliases: ClassVar = {
+        "data.skip_unreadable": Alias("data.on_unreadable", SKIP),
+        "infer.skip_unreadable": Alias("infer.on_unreadable", SKIP),
+        "infer.quicklook": Alias("infer.picture"),
+        "prepare.shots.skip_unreadable": Alias("prepare.shots.on_unreadable", SKIP),
+    }
 
     model: ModelSettings = Field(ModelSettings(), description="The network and its loss; fixed by a run.")
     data: DataSettings = Field(DataSettings(), description="What the arrays mean; fixed by a run.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core.task import Graph, Network, Plan, Sample, Task
+from eozoo_core import Port, Sample, Task
+from eozoo_core.task import Fitted, Ports
 
 from eozoo_gedi_sparse.plugin import SLOTS
 from eozoo_gedi_sparse.settings import (
@@ -16,17 +17,26 @@ from eozoo_gedi_sparse.settings import (
     GediTrainSettings,
     ModelSettings,
 )
+from eozoo_gedi_sparse.survey import GediSurvey
 
 if TYPE_CHECKING:
     from eozoo_core import Run
     from eozoo_core.checking import Findings
-    from eozoo_core.task import Predictor, Scores
+    from eozoo_core.raster.read import RasterInfo
+    from eozoo_core.task import Scores
+    from eozoo_core.task.contract import Loss
+
+    from eozoo_gedi_sparse.losses import SparseLoss
+    from eozoo_gedi_sparse.patches import Patches
+    from eozoo_gedi_sparse.scores import LabelScores
+    from eozoo_gedi_sparse.system import SparseSystem
 
 
 class GediSparse(Task):
     """Mean and standard deviation of canopy height (m) or biomass density (Mg/ha) for every pixel of a raster."""
 
     Settings: ClassVar = GediSettings
+    Survey: ClassVar = GediSurvey
     slots: ClassVar = SLOTS
     settings: GediSettings
     prepare_steps: ClassVar = {
@@ -81,36 +91,69 @@ class GediSparse(Task):
 
         return make_labels(self.settings.prepare.labels)
 
-    def outputs(self) -> dict[str, str]:
-        """Mean; standard deviation where the loss trains one; with several draws also the parts that it is made of."""
-        from eozoo_gedi_sparse.ensemble import draw_count
-        from eozoo_gedi_sparse.maps import map_names
-        from eozoo_gedi_sparse.training import make_loss
+    def data(self, split: str) -> Patches:
+        """Input and label patches of the same names."""
+        from eozoo_gedi_sparse.patches import Patches
 
-        trains_variance = make_loss(self.settings, self.registry).trains_variance
-        names = map_names(trains_variance, draw_count(self.settings, self.settings.infer.draws))
-        return dict.fromkeys(names, self.settings.data.unit)
+        return Patches(self.settings, split)
 
-    def train(self, run: Run) -> None:
-        """Train every member, fit the factor of their variances, and score the test split where there is one."""
-        from eozoo_core.run.rank import is_first_process
+    def has_split(self, split: str) -> bool:
+        """Whether both folders hold it."""
+        from eozoo_gedi_sparse.pairs import folders
 
-        from eozoo_gedi_sparse.evaluation import fit_variance_scale
-        from eozoo_gedi_sparse.members import train_members
-        from eozoo_gedi_sparse.training import folders
+        return all((folder / split).is_dir() for folder in folders(self.settings))
 
-        train_members(run, self.settings, self.registry)
-        if not is_first_process():
-            return
-        fit_variance_scale(run, self.settings, self.registry)
-        if all((folder / "test").is_dir() for folder in folders(self.settings)):
-            run.write_scores("test", self.evaluate(run, "test"))
+    def survey(self, train: Patches) -> GediSurvey:
+        """Bands, labels and ridge regression, in one pass."""
+        from eozoo_gedi_sparse.patches import survey_patches
 
-    def plan(self, run: Run) -> Plan:
-        """Data found, size of the model, steps and memory."""
-        from eozoo_gedi_sparse.training import plan
+        return survey_patches(train, self.settings.data.unit, self.settings.data.normalise == "standard")
 
-        return plan(run, self.settings, self.registry)
+    def ports(self, survey: GediSurvey) -> Ports:
+        """Bands in; out the mean and, where the loss trains a variance, its standard deviation."""
+        unit = self.settings.data.unit
+        what = "canopy height" if unit == "m" else "above-ground biomass density"
+        statistics = (survey.mean, survey.std) if survey.bands[0].count else ()
+        image = Port("image", "B C H W", "that of the training files", survey.names, *statistics)
+        mean = Port("mean", "B H W", unit, spread="moments", quantity=what)
+        std = Port("std", "B H W", unit, spread="deviation", of="mean", quantity=what)
+        return Ports((image,), (mean, std) if self._loss().trains_variance else (mean,))
+
+    def system(self, survey: GediSurvey, fresh: bool) -> SparseSystem:
+        """The network between the scaling of bands and labels that ``data`` asks for."""
+        from eozoo_gedi_sparse.system import SparseSystem
+
+        loss, data, bands = self._loss(), self.settings.data, len(survey.bands)
+        scaled = data.normalise == "standard"
+        mean, std = (survey.mean, survey.std) if scaled else ((0.0,) * bands, (1.0,) * bands)
+        target = (survey.ridge.mean, survey.ridge.std) if data.standardise_target else (0.0, 1.0)
+        model = self.settings.model
+        if not fresh and "pretrained" in model.options:
+            model = model.model_copy(update={"options": {**model.options, "pretrained": False}})
+        network = self.build("model", model, {"in_channels": bands, "outputs": 2 if loss.trains_variance else 1})
+        return SparseSystem(network, loss, mean, std, *target)
+
+    def loss(self, survey: GediSurvey) -> Loss:
+        """The registered loss, and the squared error of the mean for the log."""
+        from eozoo_gedi_sparse.losses import called
+
+        return called(self._loss())
+
+    def metrics(self, survey: GediSurvey) -> LabelScores:
+        """Scores over labelled pixels."""
+        from eozoo_gedi_sparse.scores import LabelScores
+
+        return LabelScores()
+
+    def derive(self, means: dict[str, float]) -> dict[str, float]:
+        """RMSE from the mean squared error."""
+        return {"rmse": means["mse"] ** 0.5}
+
+    def fitted(self, run: Run) -> Fitted | None:
+        """The factor of all variances that fits the validation labels."""
+        from eozoo_gedi_sparse.evaluation import fit_variance
+
+        return fit_variance(self, run, self._loss().scale_power == 1)
 
     def check(self, findings: Findings) -> None:
         """Pairs, bands, units, labels and what splits share."""
@@ -122,31 +165,19 @@ class GediSparse(Task):
         """Score the ensemble, its members and simple baselines over all labels of the split; write a report."""
         from eozoo_gedi_sparse.evaluation import evaluate
 
-        return evaluate(run, self.settings, self.registry, split)
+        return evaluate(self, run, split, self._loss().scale_power == 1)
 
-    def predictor(self, run: Run) -> Predictor:
-        """``{"image": (C, H, W) or (B, C, H, W)}`` -> see ``outputs``, same leading and spatial axes, float32."""
-        from eozoo_gedi_sparse.maps import make_predictor
+    def raster_bands(self, info: RasterInfo, survey: GediSurvey) -> tuple[int, ...]:
+        """The bands that the network was trained on, by name where the file has names, else as ``data`` says."""
+        from eozoo_gedi_sparse.pairs import trained_bands
 
-        return make_predictor(run, self.settings, self.registry)
+        return trained_bands(info, self.settings.data, list(survey.names))
 
-    def network(self, run: Run | None = None) -> Network:
-        """Every member counted; untrained, with the documented bands."""
-        from eozoo_gedi_sparse.describe import describe
+    def _loss(self) -> SparseLoss:
+        from eozoo_gedi_sparse.losses import MeanLoss, SparseLoss
 
-        return describe(self.settings, self.registry, self.outputs(), run)
-
-    def graph(self, run: Run) -> Graph:
-        """All members as one graph, from raw bands to the maps."""
-        from eozoo_gedi_sparse.graphs import make_graph
-
-        return make_graph(run, self.settings, self.registry)
-
-    def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
-        """Write DEST/NAME_mean.tif, NAME_std.tif and the parts of the latter for a raster or every one of a folder."""
-        from eozoo_gedi_sparse.maps import infer
-
-        return infer(run, self.settings, self.registry, source, dest)
+        loss = self.build("loss", self.settings.model.loss)
+        return loss if isinstance(loss, SparseLoss) else MeanLoss(loss)
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
@@ -160,7 +191,7 @@ class GediSparse(Task):
             model=ModelSettings(options={"width": 16}),
             data=DataSettings(unit="m"),
             train=GediTrainSettings(epochs=40, batch_size=8, learning_rate=3e-3, members=1),
-            runtime=GediRuntimeSettings(input_dir=made.input_dir, label_dir=made.label_dir),
+            runtime=GediRuntimeSettings(data_dir=root),
             infer=GediInferSettings(window=128, stride=96),
         )
         patches = sorted((made.input_dir / "val").glob("*.npy"))[:2]

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from eozoo_core.task.spread import moments
 from eozoo_gedi_sparse.calibration import (
     certain_curve,
     clustered_intervals,
@@ -14,22 +15,21 @@ from eozoo_gedi_sparse.calibration import (
     std_bins,
     variance_scale,
 )
-from eozoo_gedi_sparse.ensemble import combine
 from hypothesis import given
 from hypothesis import strategies as st
 
 
 def test_two_draws_by_hand():
-    mean, aleatoric, epistemic = combine([(1.0, 4.0), (3.0, 2.0)])
+    mean, aleatoric, epistemic = moments([(1.0, 4.0), (3.0, 2.0)])
     assert (mean, aleatoric, epistemic) == (2.0, 3.0, 1.0)
-    assert combine([(1.5, None), (2.5, None)]) == (2.0, None, 0.25)
-    assert combine([(1.5, 0.5)]) == (1.5, 0.5, 0.0)
+    assert moments([(1.5, None), (2.5, None)]) == (2.0, None, 0.25)
+    assert moments([(1.5, 0.5)]) == (1.5, 0.5, 0.0)
 
 
 @given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(0, 1e3)), min_size=1, max_size=8), st.floats(-1e6, 1e6))
 def test_combined_draws_are_numpys_mean_and_population_variance(draws, far):
     means, variances = np.array(draws).T
-    mean, aleatoric, epistemic = combine(zip(means + far, variances))
+    mean, aleatoric, epistemic = moments(zip(means + far, variances))
     np.testing.assert_allclose(mean, means.mean() + far, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(aleatoric, variances.mean(), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(epistemic, means.var(), rtol=1e-4, atol=1e-4)

@@ -127,6 +127,6 @@ def test_patches_without_crs_lie_where_the_step_that_cut_them_says(root):
 
 
 def test_no_folder_is_an_error_that_says_which_setting(tmp_path):
-    with pytest.raises(ZooError, match=r"runtime\.input_dir is not set"):
+    with pytest.raises(ZooError, match=r"runtime\.data_dir is not set"):
         GediSparse(GediSettings()).check(Findings())
     assert "runtime.input_dir holds train/" in told(check(tmp_path))[0][2]

@@ -7,7 +7,7 @@ import torch
 from eozoo_core.errors import ZooError
 from eozoo_core.train.loading import Draw
 from eozoo_gedi_sparse.data import TrainingWindows, labelled_count, sparse_tiles, training_arrays
-from eozoo_gedi_sparse.pairs import check_disjoint, find_pairs
+from eozoo_gedi_sparse.pairs import find_pairs
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -332,7 +332,7 @@ def test_a_broken_array_is_one_line_that_names_it(root, kind, side):
     path = root / side / "train" / "b.npy"
     broken(path, kind)
     assert one_line(root).startswith(str(path))
-    tiles = open_tiles(root, DataSettings(skip_unreadable=True))
+    tiles = open_tiles(root, DataSettings(on_unreadable="skip"))
     assert [p.name for p in tiles.found.pairs] == ["a", "c"]
     assert tiles.found.skipped[0].startswith(str(path))
 
@@ -344,7 +344,7 @@ def test_a_raster_cut_off_after_its_header(tmp_path):
     path = tmp_path / "input" / "train" / "a.tif"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert str(path) in one_line(tmp_path)
-    assert len(open_tiles(tmp_path, DataSettings(skip_unreadable=True))) == 1
+    assert len(open_tiles(tmp_path, DataSettings(on_unreadable="skip"))) == 1
 
 
 def test_a_window_is_no_larger_than_the_largest_patch(root):
@@ -392,26 +392,3 @@ def test_no_label_in_the_whole_split_is_an_error(tmp_path):
     save(tmp_path, "label", "train", "a", label(places=()))
     with pytest.raises(ZooError, match="none of 1 label files"):
         labelled_count(open_tiles(tmp_path))
-
-
-def splits(root, *names):
-    return [find_pairs(root / "input", root / "label", name, WHOLE) for name in names]
-
-
-def test_splits_that_share_a_place_are_refused(tmp_path):
-    for split, east in (("train", 500_000), ("val", 500_160), ("test", 500_150)):
-        place = from_origin(east, 2_000_000, 20, 20)
-        save_tif(tmp_path, "input", split, split, patch(1, 8, 8), transform=place)
-        save_tif(tmp_path, "label", split, split, patch(1, 8, 8), transform=place)
-    check_disjoint(splits(tmp_path, "train", "val"))  # neighbours share an edge, not a pixel
-    with pytest.raises(ZooError, match=r"test\.tif: overlaps .*train\.tif"):
-        check_disjoint(splits(tmp_path, "train", "test"))
-
-
-def test_the_same_array_in_two_splits_is_refused(root):
-    save(root, "input", "val", "a", patch(offset=1))
-    save(root, "label", "val", "a", label())
-    check_disjoint(splits(root, "train", "val"))
-    save(root, "input", "val", "a", patch())
-    with pytest.raises(ZooError, match="is the same file"):
-        check_disjoint(splits(root, "train", "val"))

@@ -15,8 +15,8 @@ from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.settings.config import load_settings
+from eozoo_core.task.members import check_ended
 from eozoo_gedi_sparse.demo.landscape import write_landscape
-from eozoo_gedi_sparse.members import check_ended
 from eozoo_gedi_sparse.prepare.settings import TotalsSettings
 from eozoo_gedi_sparse.prepare.totals import make_totals
 from eozoo_gedi_sparse.settings import GediSettings
@@ -95,7 +95,12 @@ def test_an_ensemble_goes_on_where_it_stopped(world, registry, ensemble, tmp_pat
     assert (path / "member_0" / "current.pt").stat().st_mtime_ns == kept
 
 
-def test_members_in_processes_are_the_same_networks(world, registry, ensemble, tmp_path):
+@pytest.mark.slow
+def test_members_in_processes_are_the_same_networks(world, registry, ensemble, tmp_path, monkeypatch):
+    for name in ("eozoo", "numpy", "torch", "json"):  # a file of this name in the current folder is not code to run
+        (tmp_path / f"{name}.py").write_text("raise ImportError('from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     task, run = make(world, registry, tmp_path / "two", "train.members=2", "runtime.member_processes=2")
     task.train(run)
     for i in range(2):
@@ -134,7 +139,7 @@ def test_the_predictive_variance_is_the_sum_of_its_parts_and_of_the_members(ense
     np.testing.assert_allclose(out["aleatoric_std"], np.sqrt((stds**2).mean(axis=0)), rtol=1e-5)
     np.testing.assert_allclose(out["std"] ** 2, out["aleatoric_std"] ** 2 + out["epistemic_std"] ** 2, rtol=1e-5)
     task, run = reopen(ensemble, registry)
-    factor = run.info()["variance_scale"]["factor"]
+    factor = run.info()["fitted"]["variance_factor"]
     np.testing.assert_allclose(task.predict(run, {"image": image})["std"], out["std"] * factor**0.5, rtol=1e-5)
     assert abs(factor - 1) > 0.01
 
@@ -180,7 +185,7 @@ def test_scores_name_every_member_and_files_agree_with_them(ensemble, registry):
 
 
 def test_maps_in_one_pass_are_those_of_the_members(world, ensemble, registry, tmp_path):
-    task, run = reopen(ensemble, registry, "infer.member_maps=true", "infer.quicklook=false")
+    task, run = reopen(ensemble, registry, "infer.member_maps=true", "infer.picture=false")
     files = task.infer(run, world.scene, tmp_path / "all")
     assert [f.name for f in files] == [
         f"scene_{n}.tif" for n in ("mean", "aleatoric_std", "epistemic_std", "std", "members")
@@ -189,14 +194,14 @@ def test_maps_in_one_pass_are_those_of_the_members(world, ensemble, registry, tm
         members = out.read()
         assert out.descriptions == ("canopy height member 0", "canopy height member 1")
     for i in range(2):
-        task, run = reopen(ensemble, registry, f"infer.draws.members=[{i}]", "infer.quicklook=false")
+        task, run = reopen(ensemble, registry, f"infer.draws.members=[{i}]", "infer.picture=false")
         (alone, _) = task.infer(run, world.scene, tmp_path / str(i))
         with rasterio.open(alone) as out:
             np.testing.assert_allclose(out.read(1), members[i], rtol=1e-4, atol=1e-4)
     with rasterio.open(files[0]) as out:
         np.testing.assert_allclose(out.read(1), members.mean(axis=0), rtol=1e-4, atol=1e-4)
         assert float(out.tags()["VARIANCE_FACTOR"].split()[0]) == pytest.approx(
-            run.info()["variance_scale"]["factor"], rel=1e-5
+            run.info()["fitted"]["variance_factor"], rel=1e-5
         )
 
 
@@ -212,7 +217,7 @@ def test_masks_hide_classes_and_clouds_and_nothing_else(world, ensemble, registr
     masks = [f"infer.mask.{name}={tmp_path / name}.tif" for name in ("classes", "clouds")]
     maps = {}
     for name, overrides in (("plain", ()), ("masked", masks)):
-        task, run = reopen(ensemble, registry, "infer.quicklook=false", *overrides)
+        task, run = reopen(ensemble, registry, "infer.picture=false", *overrides)
         maps[name] = [rasterio.open(f).read(1) for f in task.infer(run, world.scene, tmp_path / name)]
     hidden = (classes == 80) | (clouds == 6)
     for plain, masked in zip(maps["plain"], maps["masked"]):
@@ -224,7 +229,7 @@ def test_a_loss_without_variance_has_disagreement_and_no_std(world, registry, tm
     task, run = make(world, registry, tmp_path / "mse", "train.members=2", "model.loss.name=mse", "train.epochs=1")
     task.train(run)
     assert set(task.outputs()) == {"mean", "epistemic_std"}
-    assert "variance_scale" not in run.info()
+    assert "fitted" not in run.info()
     files = task.infer(run, world.scene, tmp_path / "maps")
     assert [f.name for f in files] == ["scene_mean.tif", "scene_epistemic_std.tif", "scene.png"]
     with rasterio.open(files[1]) as out:

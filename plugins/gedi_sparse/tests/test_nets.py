@@ -1,10 +1,11 @@
 import pytest
 import torch
+from eozoo_core import Port
 from eozoo_core.errors import ZooError
 from eozoo_gedi_sparse.context_net import square_mean
-from eozoo_gedi_sparse.losses import gaussian_nll, laplacian_nll
+from eozoo_gedi_sparse.losses import gaussian_nll, laplacian_nll, mse
 from eozoo_gedi_sparse.networks import context_net, gedi_unet, timm_unet
-from eozoo_gedi_sparse.regressor import SparseRegressor, missing
+from eozoo_gedi_sparse.system import SparseSystem
 
 SIZES = [(1, 1), (1, 40), (17, 33), (61, 30), (64, 64)]
 
@@ -82,7 +83,13 @@ def test_bad_options_are_named(options, field):
 
 
 @pytest.mark.parametrize(
-    "encoder", ["resnet18", "mobilenetv3_small_050", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "vgg11"]
+    "encoder",
+    [
+        "resnet18",
+        "mobilenetv3_small_050",
+        "vit_tiny_patch16_224",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("swin_tiny_patch4_window7_224", "vgg11")),
+    ],
 )
 def test_timm_encoders_of_every_kind(encoder):
     network = timm_unet(in_channels=5, encoder=encoder)
@@ -129,30 +136,41 @@ class Constant(torch.nn.Module):
         return torch.cat([torch.full_like(x[:, :1], v) for v in self.values], dim=1)
 
 
-def test_regressor_scales_both_ways_by_hand():
+def run_on(system, image):
+    """Raw numbers of an image (B, C, H, W): mean and log-scale, None where there is none."""
+    raw = system.raw(system.stage({"image": image}))
+    return raw["mean"], raw.get("log_scale")
+
+
+def test_system_scales_both_ways_by_hand():
     network = Constant(0.5, -1.0)
-    model = SparseRegressor(network, [10.0, 100.0], [2.0, 50.0], target_mean=20.0, target_std=4.0, scale_power=2)
+    model = SparseSystem(network, gaussian_nll(), [10.0, 100.0], [2.0, 50.0], target_mean=20.0, target_std=4.0)
+    model.inputs = (Port("image", "B C H W"),)
+    model.outputs = (Port("mean", "B H W", spread="moments"), Port("std", "B H W", spread="deviation", of="mean"))
     image = torch.tensor([[[[14.0, float("nan")]], [[50.0, float("inf")]]]])
-    mean, log_variance = model(image)
+    mean, log_variance = run_on(model, image)
     assert torch.equal(network.seen, torch.tensor([[[[2.0, 0.0]], [[-1.0, 0.0]]]]))
     torch.testing.assert_close(mean, torch.full((1, 1, 1, 2), 22.0))
     # variance in m2: exp(-1) of a standardised unit times 4^2.
     torch.testing.assert_close(log_variance.exp(), torch.full((1, 1, 1, 2), 16 * 0.36787944))
-    assert missing(image).tolist() == [[[[False, True]]]]
+    # std: sqrt(16 exp(-1)); the pixel that misses a band has neither.
+    found = model.predict({"image": image})
+    torch.testing.assert_close(found["mean"], torch.tensor([[[22.0, float("nan")]]]), equal_nan=True)
+    torch.testing.assert_close(found["std"], torch.tensor([[[2.4261226, float("nan")]]]), equal_nan=True)
 
 
 @pytest.mark.parametrize("loss", [gaussian_nll(), laplacian_nll()])
 def test_standardised_std_becomes_std_in_the_unit(loss):
-    model = SparseRegressor(Constant(0.0, -0.7), [0.0], [1.0], 5.0, 3.0, loss.scale_power)
-    _, log_scale = model(torch.zeros(1, 1, 1, 1))
+    model = SparseSystem(Constant(0.0, -0.7), loss, [0.0], [1.0], 5.0, 3.0)
+    _, log_scale = run_on(model, torch.zeros(1, 1, 1, 1))
     expected = 3.0 * loss.std(torch.tensor(-0.7))
     torch.testing.assert_close(loss.std(log_scale).squeeze(), expected)
 
 
-def test_regressor_identity_and_single_output():
+def test_system_identity_and_single_output():
     network = Constant(7.5)
     image = torch.randn(2, 3, 4, 5)
-    mean, log_scale = SparseRegressor(network, [0.0] * 3, [1.0] * 3)(image)
+    mean, log_scale = run_on(SparseSystem(network, mse(), [0.0] * 3, [1.0] * 3), image)
     assert torch.equal(network.seen, image)
     assert (mean == 7.5).all()
     assert log_scale is None
@@ -160,24 +178,28 @@ def test_regressor_identity_and_single_output():
 
 def test_constant_band_is_centred_and_bad_statistics_refused():
     network = Constant(0.0)
-    SparseRegressor(network, [3.0], [0.0])(torch.full((1, 1, 1, 1), 5.0))
+    run_on(SparseSystem(network, mse(), [3.0], [0.0]), torch.full((1, 1, 1, 1), 5.0))
     assert network.seen.item() == 2
     for mean, std in (([float("nan")], [1.0]), ([0.0], [-1.0]), ([0.0, 1.0], [1.0])):
         with pytest.raises(ValueError, match=r"finite|means"):
-            SparseRegressor(network, mean, std)
+            SparseSystem(network, mse(), mean, std)
 
 
 def test_scaling_travels_in_the_state_dict_and_loads_strictly():
-    def build(*statistics):
-        return SparseRegressor(gedi_unet(in_channels=2, width=2), *statistics).eval()
+    def build(loss, *statistics):
+        return SparseSystem(gedi_unet(in_channels=2, width=2), loss, *statistics).eval()
 
-    trained, fresh = build([1.0, 2.0], [3.0, 4.0], 5.0, 6.0, 1), build([0.0, 0.0], [1.0, 1.0])
+    trained, fresh = (
+        build(laplacian_nll(), [1.0, 2.0], [3.0, 4.0], 5.0, 6.0),
+        build(gaussian_nll(), [0.0] * 2, [1.0] * 2),
+    )
     fresh.load_state_dict(trained.state_dict(), strict=True)
     x = torch.randn(1, 2, 16, 16)
-    for a, b in zip(trained(x), fresh(x)):
+    for a, b in zip(run_on(trained, x), run_on(fresh, x)):
         assert torch.equal(a, b)
+    three = SparseSystem(gedi_unet(in_channels=3, width=2), mse(), [0.0] * 3, [1.0] * 3)
     with pytest.raises(RuntimeError, match="size mismatch"):
-        SparseRegressor(gedi_unet(in_channels=3, width=2), [0.0] * 3, [1.0] * 3).load_state_dict(trained.state_dict())
+        three.load_state_dict(trained.state_dict())
 
 
 def test_square_mean_by_hand_and_at_the_edge():

@@ -78,10 +78,10 @@ def test_samples_come_back_as_they_were(prepare, tmp_path):
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        ([], "prepare.dataset.source.name is not set; 'eozoo show gedi_sparse' lists the datasets that fit"),
+        ([], "prepare.dataset.source.name is not set; 'eozoo show gedi_sparse'"),
         (
             ["source.name=flat_squares"],
-            "'flat_squares' does not fit: it gives target (H, W), the task needs target (1,",
+            "target (H, W), the task needs target (1,",
         ),
         (["source.name=refine_tiles"], "it gives target (4, H, W) [reflectance 0..1]"),
         (["source.name=clay_ta_patches"], "it gives target () [z-score of degC]"),

@@ -177,7 +177,7 @@ def test_tables_of_shots_are_read_by_the_products_names(tmp_path):
 
 
 def test_geoparquet_points_are_read(tmp_path):
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     from pyarrow import parquet
 
     points = [bytes([1]) + np.uint32(1).tobytes() + np.array([99.0 + i, 18.0]).tobytes() for i in range(2)]
@@ -284,7 +284,7 @@ def test_an_unreadable_file_in_the_middle_is_skipped_only_when_asked(tmp_path):
         archive.writestr("readme.txt", "no granule")
     with pytest.raises(ZooError, match=r"g1\.zip: holds 0 HDF5"):
         extract(settings(tmp_path / "in", tmp_path / "out"))
-    files = extract(ShotsSettings(source=tmp_path / "in", dest=tmp_path / "out", skip_unreadable=True))
+    files = extract(ShotsSettings(source=tmp_path / "in", dest=tmp_path / "out", on_unreadable="skip"))
     assert [f.name for f in files] == ["g0.npz", "g2.npz", "filters.csv", "skipped.txt"]
 
 

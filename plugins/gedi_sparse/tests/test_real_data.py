@@ -26,7 +26,6 @@ def tiles(real):
 
     if not real_gedi_tiles.DATA.is_dir():
         pytest.skip(f"no real tiles at {real_gedi_tiles.DATA}")
-    pytest.importorskip("sklearn", reason="the simple predictors need scikit-learn")
     return real_gedi_tiles
 
 
@@ -73,6 +72,7 @@ def test_another_tile_validates_with_every_seed_and_never_the_held_out_one(real)
         assert held_out not in chosen
 
 
+@pytest.mark.slow
 def test_seconds_of_the_real_run(real, tiles, tmp_path):
     some = (1, 3, 4)
     short = real.Network(real.FEW_SHOTS, ("train.epochs=1", "data.crops_per_patch=8"), (0,))

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import rasterio
 from click.testing import CliRunner
 from eozoo.cli import main
@@ -28,6 +29,7 @@ def shape(text):
     return re.sub(r"\s+", " ", re.sub(r"\d[\d,.]*", "N", text)).strip()
 
 
+@pytest.mark.slow
 def test_the_documented_commands_go_from_granules_to_maps_and_totals(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments, expected in commands():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import load_module
 from eozoo_core.run.frozen import keep_base, load_base
 from eozoo_core.run.rank import is_first_process
-from eozoo_core.train.launch import resolve_device, set_threads
+from eozoo_core.task.load import Trained, load_trained
 
 from eozoo_prithvi_refine.adapters import TARGETS, adapt
 from eozoo_prithvi_refine.encoder import PrithviEncoder, build_encoder
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 def model_to_train(run: Run, settings: PrithviSettings, fabric: Fabric) -> tuple[PrithviRefiner, str | None]:
     """Build the model and return it with the hash of its frozen base (None where nothing is frozen).
 
-    The encoder's weights come from the run's base where it has one, else from ``runtime.weights``, else from the seed.
+    The encoder's weights come from the run's base where it has one, else from ``model.weights``, else from the seed.
     Their frozen part is written into the run before it is quantised.
     """
     if settings.model.encoder == "none":
@@ -45,7 +43,7 @@ def model_to_train(run: Run, settings: PrithviSettings, fabric: Fabric) -> tuple
         encoder, origin = _empty_encoder(settings.model.encoder), None
     if first:
         run.note("weights", origin)
-        if settings.runtime.weights is not None and is_first_process() and not settings.runtime.quiet:
+        if settings.model.weights is not None and is_first_process() and not settings.runtime.quiet:
             print(origin)
     else:
         _fill(encoder, settings.model, base)
@@ -61,40 +59,42 @@ def model_to_train(run: Run, settings: PrithviSettings, fabric: Fabric) -> tuple
 
 
 def _beginning(settings: PrithviSettings) -> tuple[PrithviEncoder, str]:
-    """The encoder that a run begins with, from ``runtime.weights`` or at random, and what is to be said of it.
+    """The encoder that a run begins with, from ``model.weights`` or at random, and what is to be said of it.
 
     Random weights have a generator of their own: what is drawn after them (adapters, head) is the same where the run
     takes them from its base instead.
     """
-    if settings.runtime.weights is None:
+    if settings.model.weights is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed((torch.initial_seed() + 1) % 2**63)
-            return build_encoder(settings.model.encoder), "random: runtime.weights was not given"
+            return build_encoder(settings.model.encoder), "random: model.weights was not given"
     encoder = _empty_encoder(settings.model.encoder).to_empty(device="cpu")
     encoder.pos_embed.copy_(position_table(encoder.variant.embed_dim, *encoder.grid))
-    return encoder, str(load_prithvi(encoder, settings.runtime.weights))
+    return encoder, str(load_prithvi(encoder, settings.model.weights))
 
 
-def load_model(run: Run, settings: PrithviSettings) -> tuple[PrithviRefiner, torch.device]:
-    """Build the model of best.pt, every tensor matched, in eval mode, on ``runtime.device``."""
-    set_threads(settings.runtime)
-    content = run.load("best")
-    encoder = None
-    if settings.model.encoder != "none":
-        encoder = _empty_encoder(settings.model.encoder)
-        if settings.model.freeze_base:
-            base, wanted = load_base(run), content.get("base", {}).get("sha256")
-            if base is None or wanted != run.info().get("base"):
-                raise ZooError(f"{run.file('best')}: was trained on base {str(wanted)[:16]}..., which the run has not")
-            _fill(encoder, settings.model, base)
-            del base
-        else:
-            encoder.to_empty(device="cpu")
-        adapt(encoder, settings.model)
-    model = PrithviRefiner(settings.model, encoder)
-    load_module(model, content["model"], run.file("best"))
-    device = torch.device(resolve_device(settings.runtime.device))
-    return model.eval().to(device), device
+def load_model(
+    run: Run, settings: PrithviSettings, scope: str | None, device: str | None = None
+) -> tuple[PrithviRefiner, torch.device]:
+    """Load best.pt, every tensor matched, in eval mode, on ``device`` (None = ``runtime.device``).
+
+    ``scope``: "eval" or "infer", whose precision it computes in; None = fp32.
+    """
+    return load_trained(run, settings, _empty_refiner, scope, device)
+
+
+def _empty_refiner(trained: Trained[PrithviSettings]) -> PrithviRefiner:
+    """The refiner of a checkpoint with its frozen base in it."""
+    options = trained.settings.model
+    if options.encoder == "none":
+        return PrithviRefiner(options, None)
+    encoder = _empty_encoder(options.encoder)
+    if options.freeze_base:
+        _fill(encoder, options, trained.base())
+    else:
+        encoder.to_empty(device="cpu")
+    adapt(encoder, options)
+    return PrithviRefiner(options, encoder)
 
 
 def frozen_names(encoder: PrithviEncoder, settings: ModelSettings) -> list[str]:
@@ -102,14 +102,6 @@ def frozen_names(encoder: PrithviEncoder, settings: ModelSettings) -> list[str]:
     first_free = len(encoder.blocks) - settings.unfreeze_last_n_blocks
     free = tuple(f"blocks.{i}." for i in range(first_free, len(encoder.blocks)))
     return [name for name in encoder.state_dict() if not name.startswith(free)] if free else list(encoder.state_dict())
-
-
-def mixed_precision(settings: PrithviSettings, device: torch.device) -> AbstractContextManager:
-    """The arithmetic that the run was trained in, for scores and maps; fp16 runs are computed in fp32 on a CPU."""
-    precision = settings.train.precision
-    if precision == "fp32" or (precision == "fp16-mixed" and device.type == "cpu"):
-        return torch.autocast(device.type, enabled=False)
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)
 
 
 def _empty_encoder(name: str) -> PrithviEncoder:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from eozoo_core.score.baselines import RidgeFit
 
 from eozoo_prithvi_refine.data import RefineTiles
+from eozoo_prithvi_refine.settings import BANDS
 
 _SIGMAS, _AMOUNTS = (1.0, 2.0), (0.25, 0.5, 1.0)
 MOST_TILES = 500  # tiles looked at; a fit of eight numbers needs no more
@@ -35,21 +37,21 @@ class Baselines:
 def fit_baselines(tiles: RefineTiles) -> Baselines:
     """Look at up to 500 evenly spread tiles: least squares for the affine fit, least squared error for the mask."""
     chosen = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), MOST_TILES)).astype(int))
-    sums, squares = np.zeros((5, 4)), np.zeros((len(_SIGMAS), len(_AMOUNTS)))
+    fits, squares = [RidgeFit(1) for _ in BANDS], np.zeros((len(_SIGMAS), len(_AMOUNTS)))
     for i in chosen:
         sample = tiles[int(i)]
         image, target = sample["image"].numpy().astype(np.float64), sample["target"].numpy().astype(np.float64)
         valid = np.isfinite(image[0])
         x, y = image[:, valid], target[:, valid]
-        sums += np.stack([np.full(4, x.shape[1]), x.sum(1), y.sum(1), (x * x).sum(1), (x * y).sum(1)])
+        for fit, band, wanted in zip(fits, x, y, strict=True):
+            fit.update(band[None], wanted)
         for j, sigma in enumerate(_SIGMAS):
             detail = unsharp_mask(image, sigma, 1.0)[:, valid] - x
             squares[j] += [((x + a * detail - y) ** 2).sum() for a in _AMOUNTS]
-    n, sx, sy, sxx, sxy = sums
-    spread = n * sxx - sx**2
-    gain = np.where(spread > 1e-12, (n * sxy - sx * sy) / np.maximum(spread, 1e-12), 1.0)
+    bands = [fit.solve(penalty=0.0) for fit in fits]
+    gain, offset = [band.weights[0] for band in bands], [band.intercept for band in bands]
     j, k = np.unravel_index(squares.argmin(), squares.shape)
-    return Baselines(gain.tolist(), ((sy - gain * sx) / n).tolist(), _SIGMAS[j], _AMOUNTS[k])
+    return Baselines(gain, offset, _SIGMAS[j], _AMOUNTS[k])
 
 
 def unsharp_mask(image: np.ndarray, sigma: float, amount: float) -> np.ndarray:

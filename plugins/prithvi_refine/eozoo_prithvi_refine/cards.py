@@ -18,7 +18,7 @@ TASK = Card(
     "statistics.",
     outputs="The refined four bands, reflectance 0..model.max_reflectance, and head features for a stage 3; NaN where "
     "a band of the input, month or biome is missing.",
-    weights="Published Prithvi-EO-2.0 encoders (Apache-2.0), given by runtime.weights; without them it begins at "
+    weights="Published Prithvi-EO-2.0 encoders (Apache-2.0), given by model.weights; without them it begins at "
     "random and reports say so.",
     measured="The weights of the 600M encoder take 608 MB in 8 bit, 2,408 MB in fp32. A training step in 8 bit and "
     "bf16 with LoRA at 120 x 120 px, batch 1: 1292 MB on a CPU above the imports, 0.51 samples/s. The tiny encoder "
@@ -51,10 +51,10 @@ def encoder(name: str, published: bool) -> Card:
     patch, coordinates = 14 if "_600" in name else 16, name.endswith("_tl")
     known = " Year and day of year, latitude and longitude may be given." if coordinates else ""
     weights = (
-        "Random here. Published weights (Apache-2.0): 'eozoo weights fetch', then runtime.weights of prithvi_refine, "
+        "Random here. Published weights (Apache-2.0): 'eozoo weights fetch', then model.weights of prithvi_refine, "
         "every tensor matched; hashes are not cited, the first one seen is pinned."
         if published
-        else "Random here. A published file can be given to prithvi_refine (runtime.weights); where it lies and its "
+        else "Random here. A published file can be given to prithvi_refine (model.weights); where it lies and its "
         "licence are not cited: unknown."
     )
     return Card(

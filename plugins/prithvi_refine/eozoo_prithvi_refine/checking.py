@@ -13,17 +13,22 @@ from eozoo_core.checking import (
     Item,
     Place,
     Seen,
+    Separation,
     Split,
     channel,
     check_splits,
     judge_schedule,
     judge_splits,
-    judge_times,
+    place_of,
 )
-from eozoo_core.checking.findings import listed, of_all
+from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.georeference import Grid
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
-from eozoo_prithvi_refine.data import RefineTiles, find_tiles
+from eozoo_prithvi_refine.data import RefineTiles, split_files
 from eozoo_prithvi_refine.prepare.pixels import KM_PER_DEGREE
 from eozoo_prithvi_refine.settings import BANDS
 from eozoo_prithvi_refine.tile_files import KEYS, read_sidecar
@@ -31,31 +36,34 @@ from eozoo_prithvi_refine.tile_files import KEYS, read_sidecar
 if TYPE_CHECKING:
     from eozoo_prithvi_refine.settings import PrithviSettings
 
+SEPARATION = Separation(remedy="tiles made by 'prepare tiles' from GeoTIFFs say where they lie")
 _CHANNELS = [channel(band, "reflectance 0..1") for band in BANDS]
+_DOUBT = 0.006  # of a tile's side: how far a spot, a size in metres and a degree of mean length are off together
 
 
 def check(settings: PrithviSettings, findings: Findings) -> None:
     """Describe the splits to ``eozoo_core.checking``; see ``Task.check``."""
     runtime, codes = settings.runtime, {}
-    if runtime.weights is not None and not runtime.weights.exists():
-        findings.error("runtime.weights", f"{runtime.weights}: no such file", "give the file, or null for random ones")
+    weights = settings.model.weights
+    if weights is not None and not weights.exists():
+        findings.error("model.weights", f"{weights}: no such file", "give the file, or null for random ones")
     splits = []
     for name in ("train", "val", "test"):
         if name == "test" and not _has_tiles(runtime.data_dir, name):
             findings.unknown("test", "there are no test tiles", "without them nothing is scored after training")
             continue
         with findings.guard(name):
-            files = find_tiles(runtime.data_dir, name)
-            codes[name] = Counter()
-            splits.append(_split(name, _stage1(settings, files, name, findings), codes[name]))
+            files = split_files(runtime.data_dir, name, settings.data)
+            codes[name], bad = Counter(), []
+            splits.append(split_of(name, _stage1(settings, files, name, findings), codes[name], bad))
+            if bad:
+                findings.error(f"{name}: sidecars", f"{len(bad):,} of {len(files):,} cannot be read: {bad[0]}")
     if not splits:
         return
     seen = check_splits(findings, splits, _CHANNELS)
     _judge_sides(settings.data.tile_size, seen, findings)
     _tell_codes(codes, findings)
-    judge_splits(findings, splits, remedy="tiles made by 'prepare tiles' from GeoTIFFs say where they lie")
-    _judge_places(splits, findings)
-    judge_times(findings, splits, by_time=False)
+    judge_splits(findings, splits, SEPARATION)
     tiles = sum(len(split) for split in splits if split.name == "train")
     judge_schedule(findings, settings.train, min(tiles, settings.data.max_samples or tiles))
     if runtime.stage1_dir is None:
@@ -76,34 +84,60 @@ def _stage1(settings: PrithviSettings, files: list[Path], name: str, findings: F
     return RefineTiles(files, data, None, seed)
 
 
-def _split(name: str, tiles: RefineTiles, codes: Counter[str]) -> Split:
+def split_of(name: str, tiles: RefineTiles, codes: Counter[str] | None = None, bad: list[str] | None = None) -> Split:
+    """Describe a split: its tiles, the places that their sidecars name, where and when they were taken.
+
+    ``codes`` counts months and biomes of what is read; ``bad`` gets a line for every sidecar that cannot be read,
+    without it that raises.
+    """
+
     def read(i: int) -> Item:
         sample = tiles[i]  # reads stage 1 too, and refuses what training would
-        codes.update((f"month {sample['month']}", f"biome {sample['biome']}"))
+        if codes is not None:
+            codes.update((f"month {sample['month']}", f"biome {sample['biome']}"))
         return Item(sample["target"].numpy())
 
+    keys: dict[Any, str] = {}
+    for file in tiles.files:
+        try:
+            place = read_sidecar(file).get("place")
+        except ZooError as error:
+            if bad is None:
+                raise
+            bad.append(str(error))
+            continue
+        if place is not None:
+            keys.setdefault(str(place), str(file))
     times = np.array([_time(file) for file in tiles.files], "datetime64[s]")
     places = partial(_place, tiles.files)
-    return Split(name, [str(f) for f in tiles.files], read, tiles.files, places, times, "tiles")
+    return Split(name, [str(f) for f in tiles.files], read, tiles.files, places, times, "tiles", keys)
 
 
 def _place(files: list[Path], i: int) -> Place | None:
-    """The ground of a tile in degrees, from its sidecar: ``spot`` is its centre, ``pixel`` the product's transform.
+    """The ground of a tile by its sidecar: ``crs`` and ``transform``, else ``spot``, its centre, and ``pixel``, the
+    transform of the product.
 
-    None where the sidecar says neither.
+    The second is known to a pixel and 0.6 % of the side only: the box is made smaller by that, so that it holds nothing
+    but the tile's own ground. None where the sidecar says neither.
     """
     meta = read_sidecar(files[i])
+    if not ({"crs", "transform"} <= meta.keys() or {"spot", "pixel"} <= meta.keys()):
+        return None
     try:
-        lat, lon = (float(part) for part in str(meta["spot"]).split("_"))
-        step = abs(float(meta["pixel"][0]))
         with np.load(files[i], allow_pickle=False) as content:
             height, width = content[KEYS[0]].shape
-    except (KeyError, ValueError, TypeError, IndexError, OSError):
+        if meta.get("crs") and meta.get("transform"):
+            grid = Grid(height, width, CRS.from_user_input(meta["crs"]), Affine(*map(float, meta["transform"])))
+            return place_of(str(files[i]), grid)
+        lat, lon = (float(part) for part in str(meta["spot"]).split("_"))
+        step = abs(float(meta["pixel"][0]))
+    except (KeyError, ValueError, TypeError, IndexError, OSError, CRSError):
         return None
-    up = (step if step < 0.1 else step / (1000 * KM_PER_DEGREE)) / 2  # half a pixel; products in degrees are rare
+    up = step if step < 0.1 else step / (1000 * KM_PER_DEGREE)  # products in degrees are rare
     across = up if step < 0.1 else up / np.cos(np.radians(lat))
-    box = (lon - width * across, lat - height * up, lon + width * across, lat + height * up)
-    return Place(str(files[i]), box, "EPSG:4326")
+    half = [max(0.0, (side * (1 - _DOUBT) - 1) / 2) for side in (width, height)]
+    box = (lon - half[0] * across, lat - half[1] * up, lon + half[0] * across, lat + half[1] * up)
+    return Place(str(files[i]), box, "EPSG:4326", up)
 
 
 def _time(file: Path) -> np.datetime64:
@@ -146,39 +180,6 @@ def _runs(numbers: list[int]) -> str:
     starts = [n for n in numbers if n - 1 not in numbers]
     ends = [n for n in numbers if n + 1 not in numbers]
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
-
-
-def _judge_places(splits: list[Split], findings: Findings) -> None:
-    """Compare ``place`` in the sidecars, as training does; without one a tile may lie anywhere."""
-    owner: dict[str, tuple[str, str]] = {}
-    shared: dict[str, tuple[str, str]] = {}
-    named, total, bad = 0, 0, []
-    for split in splits:
-        for i in findings.draw(len(split), findings.headers).tolist():
-            total += 1
-            try:
-                place = read_sidecar(split.files[i]).get("place")
-            except ZooError as error:
-                bad.append(str(error))
-                continue
-            if place is None:
-                continue
-            named += 1
-            first = owner.setdefault(str(place), (split.name, split.names[i]))
-            if first[0] != split.name:
-                shared.setdefault(str(place), (first[1], split.names[i]))
-    if bad:
-        findings.error("sidecars", f"{len(bad):,} of {total:,} cannot be read: {bad[0]}")
-    if shared:
-        place, (one, two) = next(iter(shared.items()))
-        findings.error("leakage: places", f"in two splits: {listed(list(shared))}; {two} and {one} lie in {place}",
-                       "split by place", {"places": list(shared)[:1000]})  # fmt: skip
-    elif named == 0:
-        findings.unknown("leakage: places", f"none of {total} tiles names its place",
-                         "write 'place' into the JSON beside each tile; 'prepare tiles' does")  # fmt: skip
-    else:
-        text = f"{len(owner):,} places, none in two splits ({of_all(named, total)} tiles name theirs)"
-        findings.ok("leakage: places", text)
 
 
 def _panels(seen: Seen, settings: PrithviSettings) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from eozoo_core.errors import ZooError, no_split
 from eozoo_prithvi_refine.coordinates import location_in, time_in
 from eozoo_prithvi_refine.degradation import degrade
 from eozoo_prithvi_refine.settings import DataSettings
-from eozoo_prithvi_refine.tile_files import Tile, read_sidecar, read_stage1, read_tile
+from eozoo_prithvi_refine.tile_files import Tile, read_stage1, read_tile
 
 
 class RefineTiles(torch.utils.data.Dataset):
@@ -120,36 +119,19 @@ def find_tiles(data_dir: Path | None, split: str, limit: int | None = None) -> l
     return found[:limit]
 
 
+def split_files(data_dir: Path | None, split: str, data: DataSettings) -> list[Path]:
+    """Return the tiles of a split that training uses: with ``data.max_samples`` the first, of val a quarter as many."""
+    limits = {"train": data.max_samples, "val": data.max_samples and max(1, data.max_samples // 4)}
+    return find_tiles(data_dir, split, limits.get(split))
+
+
 def open_splits(
     data_dir: Path | None, data: DataSettings, stage1_dir: Path | None, seed: int
 ) -> dict[str, RefineTiles]:
-    """Open train, val and, where there is one, test. Raises ZooError where two splits share pixels or a place."""
+    """Open train, val and, where there is one, test."""
     has_test = data_dir is not None and any((Path(data_dir) / "test").rglob("*.npz"))
-    limits = {"train": data.max_samples, "val": data.max_samples and max(1, data.max_samples // 4), "test": None}
-    files = {n: find_tiles(data_dir, n, limits[n]) for n in ("train", "val", *(["test"] if has_test else []))}
-    check_disjoint(files)
+    files = {name: split_files(data_dir, name, data) for name in ("train", "val", *(["test"] if has_test else []))}
     return {name: RefineTiles(found, data, stage1_dir, seed) for name, found in files.items()}
-
-
-def check_disjoint(files: dict[str, list[Path]]) -> None:
-    """Raise ZooError where tiles of two splits have the same bytes or the same place (``place`` in their sidecars)."""
-    seen: dict[str, tuple[str, Path]] = {}
-    for split, paths in files.items():
-        for path in paths:
-            place = read_sidecar(path).get("place")
-            for key in [_digest(path), *([f"place {place}"] if place is not None else [])]:
-                first_split, first = seen.setdefault(key, (split, path))
-                if first_split != split:
-                    what = f"lie in the same {key}" if key.startswith("place") else "have the same content"
-                    raise ZooError(f"{path} ({split}) and {first} ({first_split}) {what}; split by place")
-
-
-def _digest(path: Path) -> str:
-    """Hash the first and last 32 KiB: equal tiles are found, and a large data set is looked through in seconds."""
-    with path.open("rb") as file:
-        head = file.read(32768)
-        file.seek(max(0, path.stat().st_size - 32768))
-        return hashlib.sha256(head + file.read(32768)).hexdigest()
 
 
 def refine_tiles(folder: str, stage1_dir: str | None = None, seed: int = 0) -> RefineTiles:

@@ -8,7 +8,6 @@ import torch
 from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
 from eozoo_core.layers import embed_patches
-from timm.models.vision_transformer import Block
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -39,6 +38,8 @@ class PrithviEncoder(nn.Module):
     """
 
     def __init__(self, variant: Variant):
+        from timm.models.vision_transformer import Block  # 2 s to import
+
         super().__init__()
         dim, self.variant = variant.embed_dim, variant
         side = variant.image // variant.patch

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from eozoo_core.score.report import Picture, Table, Text, write_report
 
-from eozoo_prithvi_refine.assemble import load_model, mixed_precision
+from eozoo_prithvi_refine.assemble import load_model
 from eozoo_prithvi_refine.baselines import Baselines
 from eozoo_prithvi_refine.data import RefineTiles, collate, find_tiles, inputs
 from eozoo_prithvi_refine.pictures import grid, save_png
@@ -35,7 +35,7 @@ def evaluate(run: Run, settings: PrithviSettings, registry: Registry, split: str
     """Score best.pt on ``split``; see ``Task.evaluate``. Writes eval_SPLIT/report.html, groups.json and panels.png."""
     files = find_tiles(settings.runtime.data_dir, split, _limit(settings, split))
     tiles = RefineTiles(files, settings.data, settings.runtime.stage1_dir, settings.train.seed)
-    model, device = load_model(run, settings)
+    model, device = load_model(run, settings, "eval")
     baselines, criterion = Baselines(**run.info()["baselines"]), make_criterion(settings, registry)
     scores: dict[str, RefineScores] = {n: RefineScores() for n in ("model", "input", "affine fit", "unsharp mask")}
     groups: dict[str, dict[str, RefineScores]] = {}
@@ -45,7 +45,7 @@ def evaluate(run: Run, settings: PrithviSettings, registry: Registry, split: str
         sample = tiles[i]
         batch = {k: v.to(device) for k, v in collate([sample]).items() if k != "count"}
         image, target = batch["image"], batch["target"]
-        with torch.no_grad(), mixed_precision(settings, device):
+        with torch.no_grad():
             refined, _ = model(*inputs(batch))
         plain = sample["image"].numpy()
         made = {"model": refined, "input": image}

@@ -15,7 +15,7 @@ from eozoo_core.raster.read import Reader, open_reader
 from eozoo_core.run.progress import progress_bar
 
 from eozoo_prithvi_refine import coordinates
-from eozoo_prithvi_refine.assemble import load_model, mixed_precision
+from eozoo_prithvi_refine.assemble import load_model
 from eozoo_prithvi_refine.predict_inputs import checked
 from eozoo_prithvi_refine.prepare.products import band_numbers, date_in, month_in
 from eozoo_prithvi_refine.settings import BANDS
@@ -32,7 +32,7 @@ SCENES = (".tif", ".tiff", ".vrt", ".jp2")
 
 def make_predictor(run: Run, settings: PrithviSettings) -> Predictor:
     """Load best.pt and return ``predict``; see ``PrithviRefine.predictor``."""
-    model, device = load_model(run, settings)
+    model, device = load_model(run, settings, "infer")
     takes = model.encoder is not None and model.encoder.variant.coordinates
 
     def predict(batch: Arrays) -> Arrays:
@@ -43,7 +43,7 @@ def make_predictor(run: Run, settings: PrithviSettings) -> Predictor:
             part = slice(i, i + settings.infer.batch_size)
             whole = np.nan_to_num(codes[:, part], nan=1).astype(np.int64)  # unknown codes are masked below
             arrays = [image[part], *whole, *(given[name][part].astype(np.float32) for name in ("time", "location"))]
-            with torch.no_grad(), mixed_precision(settings, device):
+            with torch.no_grad():
                 outputs = model(*(torch.from_numpy(a).to(device) for a in arrays))
             for kept, output in zip(made.values(), outputs):
                 kept.append(output.float().cpu().numpy())

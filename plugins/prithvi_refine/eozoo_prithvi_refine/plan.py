@@ -39,7 +39,7 @@ def plan(settings: PrithviSettings, registry: Registry) -> Plan:
     device = resolve_device(settings.runtime.device)
     memory = memory_of(settings, make_criterion(settings, registry), batch, device)
     notes = [
-        f"base: {settings.model.encoder}, {settings.model.quantization}, weights {settings.runtime.weights or 'random'}"
+        f"base: {settings.model.encoder}, {settings.model.quantization}, weights {settings.model.weights or 'random'}"
     ]
     if settings.runtime.stage1_dir is None:
         notes.append("input: the target, degraded (runtime.stage1_dir is not given)")

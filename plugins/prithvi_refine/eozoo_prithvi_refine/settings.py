@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from eozoo_core.settings import (
+    BY_CONTENT,
+    FREE,
+    Alias,
     EvalSettings,
     InferSettings,
     Named,
@@ -18,6 +21,7 @@ from eozoo_core.settings import (
     Settings,
     TaskSettings,
     TrainSettings,
+    WeightsFile,
 )
 from pydantic import Field, model_validator
 
@@ -48,6 +52,11 @@ class ModelSettings(Settings):
         "prithvi_eo_v2_600",
         description="Prithvi variant; _tl also take time and place; nano is unpublished; none = head alone.",
     )
+    weights: WeightsFile = Field(
+        None,
+        description="Published Prithvi weights (.pt, .safetensors), read once and kept in the run; null = random.",
+        json_schema_extra=BY_CONTENT,
+    )
     quantization: Literal["int8", "nf4", "none"] = Field(
         "int8", description="Frozen linear layers of the encoder in 8 bit, 4 bit (nf4) or as they are (none)."
     )
@@ -69,10 +78,14 @@ class ModelSettings(Settings):
         1.5, gt=0, description="Outputs lie in 0..this, reflectance; snow and glint exceed 1."
     )
     gradient_checkpointing: bool = Field(
-        False, description="Recompute encoder blocks in backward: less memory, about a third more time."
+        False,
+        description="Recompute encoder blocks in backward: less memory, about a third more time.",
+        json_schema_extra=FREE,
     )
     cpu_fallback: bool = Field(
-        True, description="On a GPU, run the head on the CPU when memory runs out instead of stopping."
+        True,
+        description="On a GPU, run the head on the CPU when memory runs out instead of stopping.",
+        json_schema_extra=FREE,
     )
 
     @model_validator(mode="after")
@@ -120,10 +133,6 @@ class PrithviTrainSettings(TrainSettings):
     accumulate: int = Field(
         8, ge=1, description="Forward passes per optimiser step; effective batch = batch_size x this."
     )
-    precision: Literal["fp32", "bf16-mixed", "fp16-mixed"] = Field(
-        "bf16-mixed",
-        description="Arithmetic of forward and backward; fp16-mixed scales the loss and needs a GPU.",
-    )
     learning_rate: float = Field(1e-4, gt=0, description="Learning rate; the base rate of a schedule.")
     weight_decay: float = Field(0.01, ge=0, description="L2 penalty (adam, sgd) or decoupled decay (adamw).")
     schedule: ScheduleSettings = Field(ScheduleSettings(name="cosine"), description="Learning-rate schedule.")
@@ -162,10 +171,6 @@ class PrithviRuntimeSettings(RuntimeSettings):
     data_dir: Path | None = Field(None, description="Folder with train/, val/ and test/ of NPZ tiles.")
     stage1_dir: Path | None = Field(
         None, description="Folder of stage-1 outputs NAME.npz with 'opt_v1'; null = degrade the target instead."
-    )
-    weights: Path | None = Field(
-        None,
-        description="Published Prithvi weights (.pt, .safetensors), read once and kept in the run; null = random.",
     )
     pictures: int = Field(4, ge=0, description="Validation tiles drawn to TensorBoard; 0 = none.")
 
@@ -238,6 +243,8 @@ class PrithviPrepareSettings(PrepareSettings):
 
 class PrithviSettings(TaskSettings):
     """All settings of prithvi_refine."""
+
+    aliases: ClassVar = {"runtime.weights": Alias("model.weights")}
 
     model: ModelSettings = Field(ModelSettings(), description="The network; fixed by a run.")
     data: DataSettings = Field(DataSettings(), description="What the tiles are; fixed by a run.")

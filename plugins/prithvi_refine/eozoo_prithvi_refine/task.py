@@ -126,7 +126,6 @@ class PrithviRefine(Task):
                 epochs=40,
                 batch_size=4,
                 accumulate=1,
-                precision="fp32",
                 learning_rate=2e-3,
                 validate_every=10,
                 checkpoint_every=None,

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
+from eozoo_core.checking import require_separate
 from eozoo_core.run.frozen import Base
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
@@ -16,6 +17,7 @@ from eozoo_core.train.step import Sums, pooled_step
 
 from eozoo_prithvi_refine.assemble import model_to_train
 from eozoo_prithvi_refine.baselines import fit_baselines
+from eozoo_prithvi_refine.checking import SEPARATION, split_of
 from eozoo_prithvi_refine.data import RefineTiles, collate, inputs, open_splits
 from eozoo_prithvi_refine.discriminator import PatchDiscriminator, patch_weight
 from eozoo_prithvi_refine.losses import least_squares
@@ -53,9 +55,11 @@ def train(run: Run, settings: PrithviSettings, registry: Registry) -> None:
 
 
 def splits_of(settings: PrithviSettings) -> dict[str, RefineTiles]:
-    """Open the tiles that the settings name."""
+    """Open the tiles that the settings name. Raises ZooError where two splits share a file, place, ground or pixels."""
     runtime = settings.runtime
-    return open_splits(runtime.data_dir, settings.data, runtime.stage1_dir, settings.train.seed)
+    splits = open_splits(runtime.data_dir, settings.data, runtime.stage1_dir, settings.train.seed)
+    require_separate([split_of(name, tiles) for name, tiles in splits.items()], SEPARATION, runtime.quiet)
+    return splits
 
 
 def make_criterion(settings: PrithviSettings, registry: Registry) -> Criterion:

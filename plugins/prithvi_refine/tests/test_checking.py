@@ -60,8 +60,14 @@ def test_good_tiles_give_no_warning_and_input_beside_target(tiles):
 FAULTS = [
     (lambda t: scale(t / "train/tile_0003.npz", 1e4), (), "error", "train", "tile_0003.npz: values up to"),
     (lambda t: scale(t / "train/tile_0003.npz", 1e-4), (), "warning", "values", "tile_0003.npz"),
-    (lambda t: sidecar(t / "test/tile_0001.npz", place="train_3"), (), "error", "leakage: places", "train_3"),
-    (lambda t: None, ("runtime.weights=/nowhere.pt",), "error", "runtime.weights", "/nowhere.pt: no such file"),
+    (
+        lambda t: sidecar(t / "test/tile_0001.npz", place="train_3"),
+        (),
+        "error",
+        "leakage train/test: places",
+        "train_3",
+    ),
+    (lambda t: None, ("model.weights=/nowhere.pt",), "error", "model.weights", "/nowhere.pt: no such file"),
     (lambda t: None, ("data.tile_size=64",), "error", "train: sizes", "32 x 32 px are smaller than data.tile_size=64"),
     (lambda t: shutil.rmtree(t / "val"), (), "error", "val", "has no split 'val'"),
     (lambda t: (t / "train/tile_0003.npz").write_bytes(b"PK no"), (), "error", "train", "cannot be read as an NPZ"),
@@ -95,19 +101,42 @@ def test_missing_stage_1_outputs_are_told_and_the_tiles_looked_at_all_the_same(t
     assert any(f.subject == "values" and f.level == "ok" for f in found.found)
 
 
-def test_tiles_of_prepare_lie_on_the_ground(tiles):
-    """``spot`` is the centre and ``pixel`` the size: tiles of 32 x 10 m beside one another touch, far ones do not."""
-    step = 32 * 10 / 111_195
-    spots = {"train": 0.0, "val": step * 1.0001, "test": 1.0}
-    for split, lat in spots.items():
+def lay(tiles, **where):
+    """Give the tiles of every split, 32 x 10 m, the sidecar that ``where`` makes of their numbers."""
+    for split, of in where.items():
         for i, file in enumerate(sorted((tiles / split).glob("*.npz"))):
-            sidecar(file, spot=f"{lat:.7f}_{i / 10:.7f}", pixel=[10, 0, 0, 0, -10, 0])
+            sidecar(file, **of(i))
+
+
+def test_tiles_of_prepare_lie_on_the_ground(tiles):
+    """By CRS and transform to the pixel: tiles beside one another touch, 6 m into one another they overlap."""
+
+    def at(east, zone):
+        return lambda i: {"crs": f"EPSG:{zone}", "transform": [10, 0, east, 0, -10, 5_600_000 + 5000 * i]}
+
+    lay(tiles, train=at(500_000, 32631), val=at(500_317, 32631), test=at(500_000, 32633))
+    found = check(tiles)
+    assert told(found)[0][:2] == ("warning", "leakage train/val: ground")
+    numbers = next(f.numbers for f in found.found if f.subject == "leakage train/val: ground")
+    assert numbers["nearest_m"] == 0
+    lay(tiles, val=at(500_314, 32631))
+    assert [f[:2] for f in told(check(tiles))] == [("error", "leakage train/val: ground")]
+
+
+def test_tiles_that_know_their_centre_only_overlap_where_that_is_sure(tiles):
+    """``spot`` is the centre and ``pixel`` the size; a degree of latitude is 111.2 km, give or take 0.6 %."""
+    step = 32 * 10 / 111_195
+
+    def at(lat):
+        return lambda i: {"spot": f"{lat:.7f}_{i / 10:.7f}", "pixel": [10, 0, 0, 0, -10, 0]}
+
+    lay(tiles, train=at(0), val=at(step * 0.995), test=at(1))
     found = check(tiles)
     ground = next(f for f in found.found if f.subject == "leakage: ground")
-    assert ground.numbers["nearest_m"]["train/val"] == pytest.approx(320 * 0.0001, abs=0.02)
-    assert ground.numbers["nearest_m"]["train/test"] == pytest.approx(111_195 - 320, rel=1e-4)
-    for file in (tiles / "val").glob("*.npz"):
-        sidecar(file, spot=f"{step / 2:.7f}_0.0000000")
+    side = 320 * 0.994 - 10
+    assert ground.numbers["nearest_m"]["train/val"] == pytest.approx(320 * 0.995 - side, abs=0.02)
+    assert ground.numbers["nearest_m"]["train/test"] == pytest.approx(111_195 - side, rel=1e-4)
+    lay(tiles, val=at(step / 2))
     assert ("error", "leakage train/val: ground") in [f[:2] for f in told(check(tiles))]
 
 
@@ -116,5 +145,5 @@ def test_sidecars_that_cannot_be_read_are_one_finding(tiles):
     for file in damaged:
         file.write_text("{")
     found = told(check(tiles))
-    assert [subject for _, subject, _ in found] == ["train", "month", "sidecars"]
-    assert found[2][2].startswith(f"5 of 18 cannot be read: {damaged[0]}")
+    assert [subject for _, subject, _ in found] == ["train: sidecars", "train", "month"]
+    assert found[0][2].startswith(f"5 of 12 cannot be read: {damaged[0]}")

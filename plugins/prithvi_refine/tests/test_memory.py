@@ -84,6 +84,7 @@ def predicted(model, train=None, size=48):
     return memory_of(settings, make_criterion(settings, Registry.discover()), 1, "cpu")
 
 
+@pytest.mark.slow
 def test_what_makes_it_smaller():
     base = predicted(ModelSettings(**NANO))
     assert base.weights < predicted(ModelSettings(**NANO, quantization="none")).weights

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import rasterio
+import rasterio.warp
 from eozoo_core import ZooError
 from eozoo_core.settings.config import load_settings
 from eozoo_prithvi_refine.prepare.pixels import pixel_metres
@@ -69,6 +70,19 @@ def test_a_patch_becomes_a_tile_in_reflectance(tmp_path):
     assert json.loads((tmp_path / "out" / "prepare.json").read_text())["tiles"] == 1
     with pytest.raises(ZooError, match="has tiles already"):
         prepare(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_tile_says_where_it_lies(tmp_path):
+    """32 px in tiles of 16: what CRS and transform say of a tile is where its centre is."""
+    patch(tmp_path / "in", size=32)
+    files = prepare(tmp_path / "in", tmp_path / "out", "prepare.tile_size=16", "prepare.fractions=[1,0,0]")
+    corners = {tuple(read_tile(file).meta["transform"][2::3]) for file in files}
+    assert corners == {(600_000, 5_600_000), (600_160, 5_600_000), (600_000, 5_599_840), (600_160, 5_599_840)}
+    for meta in (read_tile(file).meta for file in files):
+        (lon,), (lat,) = rasterio.warp.transform(
+            meta["crs"], "EPSG:4326", [meta["transform"][2] + 80], [meta["transform"][5] - 80]
+        )
+        assert (lat, lon) == pytest.approx((meta["lat"], meta["lon"]), abs=2e-6)
 
 
 def test_offset_follows_the_baseline():

@@ -73,6 +73,7 @@ def test_the_filter_that_knows_everything():
     assert sharpened < 0.75 * blurred
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
 def test_real_products_become_plausible_tiles(real, tmp_path):
     from eozoo_prithvi_refine.tile_files import read_tile

@@ -19,7 +19,6 @@ from eozoo_prithvi_refine.settings import PrithviSettings
 from eozoo_prithvi_refine.task import PrithviRefine
 from eozoo_prithvi_refine.tile_files import read_npz, read_sidecar, tile_arrays, write_npz
 from eozoo_prithvi_refine.training import Adversary, train
-from lightning_fabric import Fabric
 
 SMALL = (
     "model.encoder=prithvi_eo_nano",
@@ -145,9 +144,11 @@ def test_another_run_goes_on_from_a_checkpoint_with_its_base(trained, world, tmp
 @pytest.mark.parametrize("published", [False, True])
 def test_a_start_that_is_repeated_begins_with_the_same_weights(world, tmp_path, published):
     """Killed before the first checkpoint: the base is in the run, the blocks that are trained are not."""
+    from lightning_fabric import Fabric
+
     torch.manual_seed(3)
     torch.save(build_encoder("prithvi_eo_nano").state_dict(), tmp_path / "w.pt")
-    overrides = ["model.unfreeze_last_n_blocks=1", *([f"runtime.weights={tmp_path / 'w.pt'}"] if published else [])]
+    overrides = ["model.unfreeze_last_n_blocks=1", *([f"model.weights={tmp_path / 'w.pt'}"] if published else [])]
     settings = settings_of(world, *overrides, "runtime.quiet=true")
     run, models = new_run(tmp_path / "run", settings), []
     for _ in range(2):
@@ -298,7 +299,7 @@ def test_infer_refuses(trained, world, tmp_path):
 
 def test_weights_that_do_not_match_are_one_line(world, tmp_path):
     torch.save({"encoder.norm.weight": torch.zeros(3)}, tmp_path / "w.pt")
-    settings = settings_of(world, f"runtime.weights={tmp_path / 'w.pt'}", "runtime.tensorboard=false")
+    settings = settings_of(world, f"model.weights={tmp_path / 'w.pt'}", "runtime.tensorboard=false")
     with pytest.raises(ZooError, match="weights do not match the model") as error:
         train(new_run(tmp_path / "run", settings), settings, Registry.discover())
     assert "\n" not in str(error.value)

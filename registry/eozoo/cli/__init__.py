@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from signal import SIGINT
+from typing import Any, NoReturn
 
 import click
 from eozoo_core.errors import Interrupted, ZooError, did_you_mean
+from eozoo_core.run.rank import is_first_process
+from eozoo_core.signals import exit_code, name_of, raising_stopped
 
 VERBS = (
     "list",
@@ -51,18 +57,25 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; turn the user's mistakes into one line."""
+        """Run the verb; turn the user's mistakes, and signals, into one line."""
         try:
-            return super().invoke(ctx)
+            with raising_stopped():
+                return super().invoke(ctx)
         except ZooError as error:
             click.secho(f"Error: {error}", fg="red", err=True)
             sys.exit(1)
         except Interrupted as stop:
-            click.echo(str(stop), err=True)
-            sys.exit(130)
-        except KeyboardInterrupt:
-            click.echo("stopped", err=True)
-            sys.exit(130)
+            _end(str(stop), stop.number)
+        except KeyboardInterrupt as stop:
+            number = getattr(stop, "number", SIGINT)
+            _end(f"stopped by {name_of(number)}: nothing half-written is left; the same command begins again", number)
+
+
+def _end(message: str, number: int) -> NoReturn:
+    """Say one line for all processes of a job, and end as ended by signal ``number``."""
+    if is_first_process():
+        click.echo(message, err=True)
+    sys.exit(exit_code(number))
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -70,7 +83,25 @@ class Verbs(click.Group):
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Train, score and run Earth-observation models by name. Every model is a plugin."""
+    ctx.with_resource(_safe_path())
     if ctx.obj is None and ctx.invoked_subcommand not in _BEFORE_PLUGINS:
         from eozoo.registry import Registry
 
         ctx.obj = Registry.discover()
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Let no Python process that a verb starts import files of the current folder: data lie there, not code.
+
+    That are loader and preparation processes, the other processes of ``runtime.devices`` and compilers.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = before or "1"  # Python takes an empty value for unset
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before

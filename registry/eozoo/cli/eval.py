@@ -47,6 +47,7 @@ def command(
 ) -> None:
     """Score a run of TASK on a split; simple baselines stand beside it. Writes RUN/eval_SPLIT.json."""
     built, run = open_task(registry, task, run_dir, [*overrides, *runtime_overrides(**runtime)])
+    run.note_changes()
     with blame(registry, task):
         scores = built.evaluate(run, split)
     file = run.write_scores(split, scores)

@@ -45,6 +45,7 @@ def command(
     if source.is_dir() and source.resolve() == dest.resolve():
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
     built, run = open_task(registry, task, run_dir, [*overrides, *runtime_overrides(**runtime)])
+    run.note_changes()
     with blame(registry, task):
         for path in built.infer(run, source, dest):
             echo(path)

@@ -86,15 +86,16 @@ def _settings(
     """Settings from the file; without one, those of the run that is there already, or of the checkpoint to resume."""
     from eozoo_core import Run
     from eozoo_core.run.checkpoint import load_checkpoint
-    from eozoo_core.settings.config import load_settings, read_yaml
+    from eozoo_core.run.continuity import checkpoint_settings, written_settings
+    from eozoo_core.settings.config import load_settings, to_dict
 
     kept, base = run_dir / "config.yaml", None
     if config_file is None and kept.exists():
         if (run_dir / "run.json").exists() and (found := Run.task_of(run_dir)) != task:
             raise ZooError(f"{run_dir}: is a run of {found!r}, not of {task!r}; choose another --run directory")
-        base = read_yaml(kept)
+        base = to_dict(written_settings(run_dir, cls.Settings))
     elif config_file is None and resume is not None:
-        base = load_checkpoint(resume)["config"]
+        base = to_dict(checkpoint_settings(resume, load_checkpoint(resume), cls.Settings))
     return load_settings(cls.Settings, config_file, overrides, base)
 
 

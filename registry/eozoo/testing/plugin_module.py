@@ -32,7 +32,7 @@ print(" ".join(sorted(set(sys.argv[3:]) & set(sys.modules))))
 
 def listing_is_light(bench: Bench, folder: Path) -> None:
     """Finding the task by name, in a fresh interpreter, imports nothing heavy."""
-    command = [sys.executable, "-c", _SCRIPT, bench.plugin, bench.name, *HEAVY]
+    command = [sys.executable, "-P", "-c", _SCRIPT, bench.plugin, bench.name, *HEAVY]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"{bench.plugin}: {result.stderr.strip()}"
     imported = result.stdout.split()

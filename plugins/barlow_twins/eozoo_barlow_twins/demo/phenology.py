@@ -88,7 +88,7 @@ def pretrain_sample(root: Path) -> Sample:
             schedule=ScheduleSettings(name="cosine", warmup_steps=4),
             log_every=5,
         ),
-        runtime=PretrainRuntime(base_path=str(root)),
+        runtime=PretrainRuntime(data_dir=str(root)),
         eval=PixelEval(draws=3, bootstrap=100, trees=50, labels=Labels(legend=LEGEND)),
     )
     return Sample(settings, folder / "MGRS-SYN02", _batch(Tile(folder / "MGRS-SYN02")))
@@ -101,7 +101,7 @@ def landcover_sample(root: Path) -> Sample:
         model=LandCoverModel(trainable="all", head="linear"),
         data=LabelledData(dataset="synthetic", block=8, legend=LEGEND),
         train=PixelTrain(epochs=6, batch_size=128, learning_rate=2e-3, log_every=5),
-        runtime=PixelRuntime(base_path=str(root)),
+        runtime=PixelRuntime(data_dir=str(root)),
         eval=PixelEval(draws=3, bootstrap=100, trees=50),
     )
     return Sample(settings, folder / "MGRS-SYN02", _batch(Tile(folder / "MGRS-SYN02")))

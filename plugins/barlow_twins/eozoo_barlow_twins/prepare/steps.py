@@ -23,7 +23,7 @@ class Preparation:
     }
 
     def _folder(self) -> Path:
-        return processed(self.settings.runtime.base_path, self.settings.data.dataset)
+        return processed(self.settings.runtime.data_dir, self.settings.data.dataset)
 
     def _tiles(self) -> list[Tile]:
         return open_tiles(self._folder(), self.settings.data.tiles)

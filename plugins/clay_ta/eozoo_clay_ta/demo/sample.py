@@ -46,7 +46,7 @@ def sample_settings(root: Path, grid: GridSettings = GRID) -> ClaySettings:
         patch_chunk_rows=1000,
     )
     runtime = ClayRuntime(
-        index_dir=str(root / "index"), patch_dir=str(root / "patch_pt"), statistics_dir=str(root / "statistics")
+        index_dir=str(root / "index"), data_dir=str(root / "patch_pt"), statistics_dir=str(root / "statistics")
     )
     train = TrainSettings(
         epochs=30, batch_size=128, learning_rate=2e-3, weight_decay=0.1,

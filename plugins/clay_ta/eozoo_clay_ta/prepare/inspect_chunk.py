@@ -19,7 +19,7 @@ def inspect_chunk(file: str, index: int, folder: Path) -> tuple[str, Path]:
     """
     path = Path(file) if file else next(iter(sorted(Path(folder).glob("*_chunk_*.pt"))), None)
     if path is None:
-        raise ZooError(f"{folder}: holds no chunk; run 'eozoo prepare clay_ta build_patches' or set runtime.patch_dir")
+        raise ZooError(f"{folder}: holds no chunk; run 'eozoo prepare clay_ta build_patches' or set runtime.data_dir")
     chunk = open_chunk(path)
     if not index < len(chunk):
         raise ZooError(f"{path}: has samples 0 to {len(chunk) - 1}, there is no {index}")

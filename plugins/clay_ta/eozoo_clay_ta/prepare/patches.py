@@ -15,6 +15,7 @@ import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.workers import worker_processes
 from eozoo_core.score.statistics import ChannelStatistics
 
 from eozoo_clay_ta import chunks
@@ -54,7 +55,7 @@ class PatchBuilder:
     def __init__(self, settings: ClaySettings):
         self.settings, self.options = settings, settings.prepare.build_patches
         runtime = settings.runtime
-        self.index_dir, self.folder = Path(runtime.index_dir), Path(runtime.patch_dir)
+        self.index_dir, self.folder = Path(runtime.index_dir), Path(runtime.data_dir)
         self.statistics_dir = Path(runtime.statistics_dir)
         self.grid = KoGrid(**settings.data.grid.model_dump())
 
@@ -79,7 +80,7 @@ class PatchBuilder:
             part.sort(key=_key)
             for key, rows in groupby(part, key=_key):
                 static = static_file(self.folder, key[3])
-                skip = self.options.on_bad_scene == "skip"
+                skip = self.options.on_unreadable == "skip"
                 yield Job(list(rows), self.grid, static, self.settings.data.accept_conditional, skip)
 
     def _parts(self, index: Path) -> Iterator[list[Row]]:
@@ -145,11 +146,7 @@ class PatchBuilder:
         if self.options.workers == 1:
             yield lambda jobs: map(cut_job, jobs)
             return
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
-
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.options.workers, mp_context=context) as executor:
+        with worker_processes(self.options.workers) as executor:
             yield lambda jobs: in_order(executor, jobs, 2 * self.options.workers)
 
 
@@ -199,7 +196,7 @@ class _Split:
         if any(self.builder.folder.glob(f"{self.split}_chunk_*.pt")) and self.record.exists():
             raise ZooError(
                 f"{self.builder.folder}: holds {self.split} chunks of another index or other settings; delete them or "
-                "set runtime.patch_dir"
+                "set runtime.data_dir"
             )
         return {"scenes": 0, "chunks": 0, "counts": {}}
 

@@ -138,7 +138,7 @@ def _config(dest: Path) -> str:
         "model": {"options": {"width": 16}},
         "train": {"epochs": 40, "batch_size": 8, "learning_rate": 3e-3, "members": 5},
         "data": {"unit": "Mg/ha", "crop": 64, "band_names": list(DOCUMENTED_BANDS)},
-        "runtime": {"input_dir": str(out / "patches" / "input"), "label_dir": str(out / "patches" / "label")},
+        "runtime": {"data_dir": str(out / "patches")},
         "infer": {"window": 128, "stride": 96},
     }
     return yaml.safe_dump(values, sort_keys=False)

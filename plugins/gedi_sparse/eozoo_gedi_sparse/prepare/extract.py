@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.workers import worker_processes
 
 from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied, write_table
 from eozoo_gedi_sparse.prepare.granules import read_granule
@@ -39,7 +38,7 @@ def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
     with progress_bar("shots", len(files), "files", quiet) as bar:
         for done, (file, outcome) in enumerate(_results(todo, settings.workers), 1):
             if isinstance(outcome, ZooError):
-                if not settings.skip_unreadable:
+                if settings.on_unreadable == "stop":
                     raise outcome
                 problems.append(str(outcome))
             else:
@@ -98,7 +97,7 @@ def _results(
     if workers == 1 or len(todo) == 1:
         yield from ((item[0], _one(item)) for item in todo)
         return
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
+    with worker_processes(min(workers, len(todo))) as pool:
         yield from zip((file for file, _ in todo), pool.map(_one, todo))
 
 
@@ -134,7 +133,7 @@ def _target(file: Path, dest: Path) -> Path:
 
 def _stamp(file: Path, settings: ShotsSettings) -> str:
     """Identify the file and everything that decides which of its shots are kept."""
-    decides = settings.model_dump(mode="json", exclude={"source", "dest", "workers", "skip_unreadable"})
+    decides = settings.model_dump(mode="json", exclude={"source", "dest", "workers", "on_unreadable"})
     rasters = [p for p in settings.rasters.model_dump().values() if p is not None]
     stats = [[str(p.name), p.stat().st_size, p.stat().st_mtime_ns] for p in (file, *rasters) if p.exists()]
     return hashlib.sha256(json.dumps([decides, stats]).encode()).hexdigest()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.georeference import Grid, same_grid
 from eozoo_core.raster.read import read_info
-from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.transform import from_origin
@@ -47,22 +45,6 @@ def require_metres(grid: Grid, where: str) -> None:
     unit, factor = ("degree", 0.0) if grid.crs.is_geographic else grid.crs.linear_units_factor
     if factor != 1.0:
         raise ZooError(f"{where}: its CRS is in {unit}, not in metres; reproject it (to UTM, for example)")
-
-
-def same_grid(a: Grid, b: Grid) -> bool:
-    """Whether two grids have the same pixels, to a hundredth of a pixel."""
-    if (a.height, a.width) != (b.height, b.width) or a.crs != b.crs or a.transform is None or b.transform is None:
-        return False
-    for col, row in ((0, 0), (a.width, 0), (0, a.height)):
-        c, r = apply(~a.transform, *apply(b.transform, col, row))
-        if abs(c - col) > 0.01 or abs(r - row) > 0.01:
-            return False
-    return True
-
-
-def apply(t: Affine, x: Any, y: Any) -> tuple[Any, Any]:
-    """Transform numbers or arrays: columns and rows to coordinates, or back with the inverse."""
-    return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
 
 def require_same_grid(a: Grid, b: Grid, a_name: str | Path, b_name: str | Path) -> None:

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, CogWriter
-from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.georeference import Grid, apply
 from eozoo_core.raster.read import Reader, open_reader
 from eozoo_core.raster.tiles import Window
 from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.progress import progress_bar
 from rasterio import Affine
 
-from eozoo_gedi_sparse.prepare.grids import apply, require_same_grid
+from eozoo_gedi_sparse.prepare.grids import require_same_grid
 from eozoo_gedi_sparse.prepare.settings import PatchesSettings
 from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, require_disjoint, tile_block
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.georeference import Grid, apply
 from eozoo_core.raster.read import open_reader
 from eozoo_core.raster.tiles import Window
 from rasterio.warp import transform
 
-from eozoo_gedi_sparse.prepare.grids import apply
 from eozoo_gedi_sparse.prepare.shots import Shots
 
 _ROWS = 512

@@ -6,7 +6,7 @@ import datetime
 from pathlib import Path
 from typing import Literal
 
-from eozoo_core.settings import Named, PrepareSettings, Settings
+from eozoo_core.settings import Named, OnUnreadable, PrepareSettings, Settings
 from pydantic import Field, model_validator
 
 # ESA WorldCover 2021 v200: built-up, bare, snow and ice, water, herbaceous wetland, moss and lichen.
@@ -66,7 +66,9 @@ class ShotsSettings(Settings):
     )
     filters: FilterSettings = Field(FilterSettings(), description="Which shots are kept.")
     rasters: RasterSettings = Field(RasterSettings(), description="Rasters that filters look up.")
-    skip_unreadable: bool = Field(False, description="Leave out, and report, files that cannot be read.")
+    on_unreadable: OnUnreadable = Field(
+        "stop", description="A file that cannot be read stops the work, or is left out and reported."
+    )
     workers: int = Field(1, ge=1, description="Files read at the same time, each in a process of its own.")
 
 

@@ -10,12 +10,12 @@ import numpy as np
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.mosaic import Mosaic, find_tiles, union_grid
 from eozoo_core.raster.read import RasterInfo, gdal, read_info
 from eozoo_core.raster.tiles import Window
 from eozoo_core.run.progress import progress_bar
 
 from eozoo_gedi_sparse.prepare.grids import make_grid
-from eozoo_gedi_sparse.prepare.mosaic import Mosaic, find_tiles, union_grid
 from eozoo_gedi_sparse.prepare.scaling import make_scale
 from eozoo_gedi_sparse.prepare.settings import LayerSettings, StackSettings
 

@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.georeference import Grid, apply
 from eozoo_core.raster.read import RasterReader, gdal
 from eozoo_core.raster.tiles import Window
 from rasterio import Affine
 from rasterio.features import bounds, geometry_mask
 
-from eozoo_gedi_sparse.prepare.grids import apply, require_metres, require_same_grid
+from eozoo_gedi_sparse.prepare.grids import require_metres, require_same_grid
 from eozoo_gedi_sparse.prepare.patches import write_atomic_text
 from eozoo_gedi_sparse.prepare.polygons import Area, read_polygons
 from eozoo_gedi_sparse.prepare.settings import TotalsSettings

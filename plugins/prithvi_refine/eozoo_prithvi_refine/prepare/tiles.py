@@ -6,7 +6,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.tiles import windows
+from eozoo_core.run.workers import worker_processes
+from rasterio import Affine
 
 from eozoo_prithvi_refine.coordinates import known, location_of
 from eozoo_prithvi_refine.places import biome_of, place_of
@@ -60,7 +61,7 @@ def _cut_all(products: list[Product], how: PrithviPrepareSettings, staging: Path
     """Cut products, in processes where asked for, and move the tiles from the staging folder to their splits."""
     jobs, data_dir = [(product, how, staging) for product in products], staging.parent
     if how.workers > 1:
-        with ProcessPoolExecutor(how.workers) as pool:
+        with worker_processes(how.workers) as pool:
             results = list(pool.map(_cut, jobs))
     else:
         results = [_cut(job) for job in jobs]
@@ -155,6 +156,9 @@ def _cut(job: tuple[Product, PrithviPrepareSettings, Path]) -> tuple[list[Found]
             "spot": spot,
             "pixel": list(map(float, grid.transform[:6])) if grid.transform else None,
         }
+        if grid.crs is not None and grid.transform is not None:
+            corner = grid.transform @ Affine.translation(window.col, window.row)
+            meta |= {"crs": grid.crs.to_string(), "transform": list(map(float, corner[:6]))}
         name = f"{product.name}_{window.row:05d}_{window.col:05d}"
         file = write_npz(staging / f"{name}.npz", tile_arrays(part, month, biome), meta)
         found.append(Found(file, place, (month % 12) // 3))

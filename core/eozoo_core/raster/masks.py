@@ -1,0 +1,48 @@
+"""Pixels of a map that get no prediction: classes, clouds. Read strip by strip beside the map's rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from eozoo_core.errors import ZooError
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.mosaic import Mosaic
+from eozoo_core.raster.read import read_info
+from eozoo_core.raster.tiles import Window
+from eozoo_core.settings.maps import MaskSettings
+
+
+class RowMask:
+    """Hides rows of a map as they come, first to last. Mask rasters of another grid are taken by nearest pixel.
+
+    Raises ZooError where a mask is set and the map has no CRS, or the mask lies beside the map.
+    """
+
+    def __init__(self, grid: Grid, settings: MaskSettings, source: str):
+        self._grid, self._settings, self._row = grid, settings, 0
+        self._classes = self._open(settings.classes, source)
+        self._clouds = self._open(settings.clouds, source)
+
+    def hide(self, rows: np.ndarray) -> np.ndarray:
+        """Set masked pixels of the next rows (bands, n, width) to NaN, in place. Unknown class or cloud = masked."""
+        window = Window(self._row, 0, rows.shape[1], self._grid.width)
+        self._row += rows.shape[1]
+        if rows.shape[1] and self._classes is not None:
+            classes = self._classes.read(window, 1)[0]
+            rows[:, np.isnan(classes) | np.isin(classes, self._settings.excluded)] = np.nan
+        if rows.shape[1] and self._clouds is not None:
+            rows[:, ~(self._clouds.read(window, 1)[0] <= self._settings.max_cloud)] = np.nan
+        return rows
+
+    def _open(self, path: Path | None, source: str) -> Mosaic | None:
+        if path is None:
+            return None
+        if self._grid.crs is None or self._grid.transform is None:
+            raise ZooError(f"{source}: has no CRS, so {path} cannot be laid over it; unset infer.mask")
+        mosaic = Mosaic(self._grid, "nearest")
+        mosaic.add(path, read_info(path).bands[:1], lambda values: values)
+        if len(mosaic) == 0:
+            raise ZooError(f"{path}: lies beside {source}; take the mask of that place")
+        return mosaic

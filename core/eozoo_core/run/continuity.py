@@ -1,0 +1,161 @@
+"""Settings of a run through time: read as they were written, compared when it goes on, what changed written down."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from eozoo_core.errors import ZooError
+from eozoo_core.run import checkpoint
+from eozoo_core.run.rank import is_first_process
+from eozoo_core.settings import TaskSettings
+from eozoo_core.settings.config import build_settings, differences, load_settings, parse_overrides, read_yaml, to_dict
+from eozoo_core.settings.fixed import by_content, fixed_key, fixed_part
+
+S = TypeVar("S", bound=TaskSettings)
+FORMAT = 2  # of run.json; 1 had settings under other names, which are read as aliases
+READS = (1, FORMAT)
+CHANGES = "changed_settings.jsonl"
+_MAY_GROW = ("train.epochs", "train.steps")
+
+
+def now() -> str:
+    """The time as runs write it: UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def task_of(path: Path) -> str:
+    """Return the name of the task that made the run at ``path``. Raises ZooError where there is none."""
+    info = _info(path)
+    try:
+        task, found = str(info["task"]), info["format"]
+    except (KeyError, TypeError):
+        raise ZooError(
+            f"{path}: holds no run (no readable run.json); train one with 'eozoo train TASK --run'"
+        ) from None
+    if found not in READS:
+        raise ZooError(f"{path}: is a run of format {found!r}, this eozoo reads {FORMAT}; update eozoo")
+    return task
+
+
+def read_settings(path: Path, cls: type[S], overrides: Iterable[str] = ()) -> S:
+    """Return the settings of the run at ``path``, with free ones changed by ``overrides`` (``key=value``).
+
+    Raises ZooError where an override names a fixed setting, and where config.yaml does not fit this version: then it
+    names the one that wrote it.
+    """
+    written, overrides = written_settings(path, cls), list(overrides)
+    for key, value in parse_overrides(cls, overrides):
+        if (fixed := fixed_key(cls, key, value)) is not None:
+            raise ZooError(f"--set {key}: {fixed} was fixed by training; train a new run instead")
+    return load_settings(cls, None, overrides, to_dict(written))
+
+
+def written_settings(path: Path, cls: type[S]) -> S:
+    """Return what config.yaml says. Raises ZooError naming the version that wrote it where this one cannot read it."""
+    file = Path(path) / "config.yaml"
+    return _build(cls, read_yaml(file), str(file), _info(path))
+
+
+def checkpoint_settings(file: Path, content: dict[str, Any], cls: type[S]) -> S:
+    """Return the settings inside a checkpoint, whatever config.yaml beside it says; raises as ``written_settings``."""
+    return _build(cls, content["config"], str(file), _info(Path(file).parent))
+
+
+def check_continues(path: Path, settings: TaskSettings) -> None:
+    """Raise ZooError where the run at ``path``, which has learned something, cannot go on with ``settings``."""
+    cls, known = type(settings), _info(path).get("contents", {})
+    old, new = to_dict(written_settings(path, cls)), to_dict(settings)
+    paths = by_content(cls)
+    for key, was, now_ in differences(fixed_part(cls, old), fixed_part(cls, new)):
+        grows = key in _MAY_GROW and was is not None and (now_ is None or now_ >= was)
+        if not grows and key not in paths:
+            raise _changed(path, f"{key}={was!r}, now {now_!r}")
+    for key in paths:
+        was, now_ = _leaf(old, key), _leaf(new, key)
+        recorded, found = known.get(key) or _content(was), _content(now_)
+        same = found == recorded if found and recorded else was == now_
+        if not same:
+            hashes = f" (sha256 {recorded[:16]}..., now {found[:16]}...)" if found and recorded else ""
+            raise _changed(path, f"{key}={was!r}, now {now_!r}{hashes}")
+
+
+def check_trained(file: Path, content: dict[str, Any], settings: S) -> S:
+    """Return the settings inside a checkpoint. Raises ZooError where ``settings``, the run's, fix something else."""
+    cls = type(settings)
+    learned, paths = checkpoint_settings(file, content, cls), by_content(cls)
+    for key, was, now_ in differences(fixed_part(cls, to_dict(learned)), fixed_part(cls, to_dict(settings))):
+        if key not in _MAY_GROW and key not in paths:
+            raise ZooError(
+                f"{file}: was trained with {key}={was!r}, {Path(file).parent / 'config.yaml'} says {now_!r}; set it "
+                "back there: what was learned does not change with the file"
+            )
+    return learned
+
+
+def contents(settings: TaskSettings) -> dict[str, str]:
+    """Return the hash of every file of which only the content counts, by the dotted key of its setting."""
+    values = to_dict(settings)
+    hashes = {key: _content(_leaf(values, key)) for key in by_content(type(settings))}
+    return {key: digest for key, digest in hashes.items() if digest is not None}
+
+
+def note_changes(path: Path, settings: TaskSettings) -> None:
+    """Write down which settings this command changes: a line of changed_settings.jsonl with when, argv and changes.
+
+    A run on a read-only disk is used without.
+    """
+    with suppress(ZooError):
+        changed = list(differences(to_dict(written_settings(path, type(settings))), to_dict(settings)))
+        if changed and is_first_process():
+            record = {"when": now(), "argv": sys.argv, "changes": [list(change) for change in changed]}
+            with suppress(OSError), (Path(path) / CHANGES).open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(record) + "\n")
+
+
+def _build(cls: type[S], values: dict, source: str, info: dict) -> S:
+    try:
+        return build_settings(cls, values, source)
+    except ZooError as error:
+        wrote = (info.get("history") or [{}])[-1].get("eozoo")
+        there, here = (wrote, info.get("format")), (version("eozoo"), FORMAT)
+        if wrote is None or there == here:
+            raise
+        raise ZooError(
+            f"{str(error).rstrip('.')}. It was written by eozoo {wrote} (run format {there[1]}), this is {here[0]} "
+            f"(format {FORMAT}): open it with that version, or train again"
+        ) from None
+
+
+def _info(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((Path(path) / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _leaf(values: dict, key: str) -> Any:
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
+
+
+def _content(path: str | None) -> str | None:
+    """The hash of a file, or of a run's best.pt; None where there is none."""
+    if path is None:
+        return None
+    file = Path(path) / "best.pt" if Path(path).is_dir() else Path(path)
+    return checkpoint.sha256(file) if file.is_file() else None
+
+
+def _changed(path: Path, what: str) -> ZooError:
+    return ZooError(
+        f"{path}: was trained with {what}; use a new --run (with --resume or --init-from to start from this one)"
+    )

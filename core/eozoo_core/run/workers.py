@@ -1,0 +1,28 @@
+"""Worker processes for preparation: they end with the process that started them, and say nothing of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+
+from eozoo_core.signals import held_back, ignore_in_worker
+
+
+@contextmanager
+def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of ``count`` fresh processes. Where the block fails or is stopped, their work is dropped at once."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=ignore_in_worker)
+    try:
+        with held_back():  # a worker that is still starting would die of a signal, and say so at length
+            pool.submit(int)
+        yield pool
+    except BaseException:
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        raise
+    pool.shutdown()

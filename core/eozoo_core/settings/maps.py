@@ -1,0 +1,44 @@
+"""Settings of tasks that make maps of rasters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from eozoo_core.settings.ensemble import EnsembleInfer
+from eozoo_core.settings.schema import OnUnreadable, Settings
+
+
+class MaskSettings(Settings):
+    """Pixels that get no prediction, beside those without input."""
+
+    classes: Path | None = Field(None, description="Class raster (WorldCover), any CRS; null = none is masked.")
+    excluded: tuple[int, ...] = Field(
+        (0, 50, 70, 80),
+        description="Classes to mask: no data, built-up, snow and ice, water. Outside it all is masked.",
+    )
+    clouds: Path | None = Field(None, description="Raster of cloud probability, percent, any CRS; null = none.")
+    max_cloud: float = Field(5.0, ge=0, description="Mask where the cloud probability is above this, percent.")
+
+
+class MapInfer(EnsembleInfer):
+    """How maps are made."""
+
+    window: int = Field(64, ge=16, description="Side of the square that the network sees at once, px.")
+    stride: int = Field(48, ge=1, description="Distance between windows, px; where they overlap they are blended.")
+    batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
+    on_unreadable: OnUnreadable = Field(
+        "stop", description="In a folder: a raster that cannot be read stops the work, or is left out and listed."
+    )
+    picture: bool = Field(True, description="Also write a PNG of the maps beside them.")
+    member_maps: bool = Field(
+        False, description="Also write NAME_members.tif, a band per draw: what each member predicts."
+    )
+    mask: MaskSettings = Field(MaskSettings(), description="Pixels that get no prediction.")
+
+    @model_validator(mode="after")
+    def _covers(self) -> MapInfer:
+        if self.stride > self.window:
+            raise ValueError(f"stride {self.stride} is larger than window {self.window}: pixels would stay empty")
+        return self

@@ -1,0 +1,115 @@
+"""One split of a data set, as training, scores and ``check`` read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eozoo_core.train.loading import Draw, epoch_order
+
+if TYPE_CHECKING:
+    import torch
+
+    from eozoo_core.raster.georeference import Grid
+
+Arrays = dict[str, np.ndarray]
+
+
+class Data:
+    """Samples of one split: arrays by name in physical units, NaN = missing.
+
+    A subclass writes ``__len__`` and ``item``. The target is called "target" and lies beside the inputs. Small data are
+    given one by one; large ones replace ``batch`` and ``items`` with vectorised ones.
+
+    files: every file of the split, for the fingerprint of the training data and the search for copies.
+    input_files: one per sample, the file of its first input, for finding copies; () = there are none.
+    bands, units: of the first input, as the files name them.
+    what: the word for samples in messages. skipped: a line for every file that was left out.
+    """
+
+    files: Sequence[Path] = ()
+    bands: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    input_files: Sequence[Path] = ()
+    what: str = "samples"
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} has no __len__")
+
+    def item(self, index: int) -> Arrays:
+        """Return sample ``index`` whole and unchanged, without a batch axis. Raises ZooError naming the file."""
+        raise NotImplementedError(f"{type(self).__name__} has no item(index)")
+
+    def draw(self, draw: Draw) -> Arrays:
+        """Return sample ``draw.index`` as ``draw.epoch`` sees it: cut and turned at random, the same each time."""
+        return self.item(draw.index)
+
+    @property
+    def draws(self) -> int:
+        """How many draws an epoch has."""
+        return len(self)
+
+    def order(self, seed: int, epoch: int) -> Sequence[int]:
+        """Return a permutation of ``range(draws)`` that depends on seed and epoch only."""
+        return epoch_order(self.draws, seed, epoch)
+
+    def batch(self, draws: Sequence[Draw]) -> Arrays:
+        """Return the draws of one forward pass of training, stacked along a new first axis."""
+        return stack([self.draw(draw) for draw in draws])
+
+    def items(self, indices: Sequence[int]) -> Arrays:
+        """Return whole samples, stacked; they must be of one size."""
+        return stack([self.item(index) for index in indices])
+
+    def count(self, batch: Arrays) -> int:
+        """How many elements of a batch the loss counts; the default: values of "target" that are not missing."""
+        if "target" in batch:
+            return int(np.isfinite(batch["target"]).sum())
+        return len(next(iter(batch.values())))
+
+    def name(self, index: int) -> str:
+        """Say which sample this is, for messages: its file where there is one."""
+        return str(self.input_files[index]) if self.input_files else f"sample {index}"
+
+    def grid(self, index: int) -> Grid | None:
+        """Return where a sample lies, None where it is not georeferenced."""
+        return None
+
+
+class Batched:
+    """Training draws of ``data`` as a torch dataset that is asked for whole batches (``__getitems__``)."""
+
+    def __init__(self, data: Data):
+        self.data = data
+
+    def __len__(self) -> int:
+        return self.data.draws
+
+    def order(self, seed: int, epoch: int) -> Sequence[int]:
+        """See `Data.order`."""
+        return self.data.order(seed, epoch)
+
+    def __getitems__(self, draws: list[Draw]) -> dict[str, Any]:
+        batch = self.data.batch(draws)
+        return {**tensors(batch), "count": self.data.count(batch)}
+
+
+def as_is(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch that was collated already."""
+    return batch
+
+
+def stack(samples: Sequence[Arrays]) -> Arrays:
+    """Stack arrays of the same name along a new first axis."""
+    return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def tensors(arrays: Arrays, device: Any = "cpu") -> dict[str, torch.Tensor]:
+    """Return arrays as tensors on ``device``; memory is shared where torch can share it."""
+    import torch
+
+    return {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in arrays.items()}

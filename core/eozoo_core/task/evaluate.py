@@ -1,0 +1,94 @@
+"""``eozoo eval``, and validation during training: the same sums, so that best.pt repeats the logged number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from eozoo_core.errors import ZooError
+from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
+from eozoo_core.task.data import tensors
+from eozoo_core.task.predict import open_draws, to_arrays
+from eozoo_core.task.spread import combine, present
+from eozoo_core.task.system import System, Tensors
+
+if TYPE_CHECKING:
+    from eozoo_core.run.directory import Run
+
+
+class Scorer:
+    """Loss and metrics of one system as sums over samples.
+
+    ``call``: runs the network on staged arrays; the default is the system itself, training gives Fabric's wrapper.
+    """
+
+    def __init__(self, system: System, loss: Loss, metrics: Metrics, call: Callable[[Tensors], Tensors] | None = None):
+        self._system, self._loss, self._metrics, self._call = system, loss, metrics, call or system
+        self._losses = np.zeros(2)
+
+    def add(self, batch: Arrays, device: Any) -> Tensors:
+        """Predict and score whole samples; return what ``System.predict`` gives for them."""
+        arrays = tensors(batch, device)
+        with torch.no_grad():
+            raw = self._call(self._system.stage(arrays))
+            total, count = self._loss(raw, arrays)["loss"]
+            self._losses += [float(total), float(count)]
+            found = self._system.hidden(self._system.finish(raw, arrays), arrays)
+            shown = present(combine([found], self._system.outputs), self._system.outputs)
+        self._metrics.add(to_arrays(shown | found), batch)  # not rounded by square and root
+        return found
+
+    def sums(self) -> np.ndarray:
+        """Return loss and metrics as one flat float64 array."""
+        return np.concatenate([self._losses, self._metrics.sums()])
+
+    def compute(self, sums: np.ndarray) -> dict[str, float]:
+        """Return "loss" and the metrics of ``sums``. Raises ZooError where nothing was labelled."""
+        if not sums[1]:
+            raise ZooError("no label where the input has data: there is nothing to score")
+        return {"loss": float(sums[0] / sums[1]), **self._metrics.compute(sums[2:])}
+
+
+class Evaluation:
+    """All predictors of a run over one split: every draw, all draws combined, and baselines, in one pass."""
+
+    def __init__(self, task: Contract, draws: dict[str, System], survey: Any, factor: float):
+        self._metrics = lambda: task.metrics(survey)
+        self._ports = next(iter(draws.values())).outputs
+        self._draws = {name: Scorer(draw, task.loss(survey), self._metrics()) for name, draw in draws.items()}
+        self._ensemble = self._metrics() if len(draws) > 1 else None
+        self._baselines: dict[str, tuple[Baseline, Metrics]] = {
+            name: (baseline, self._metrics()) for name, baseline in task.baselines(survey).items()
+        }
+        self._factor = factor
+
+    def add(self, batch: Arrays, device: Any) -> Arrays:
+        """Score whole samples; return what the run predicts for them."""
+        found = [scorer.add(batch, device) for scorer in self._draws.values()]
+        shown = to_arrays(present(combine(found, self._ports, self._factor), self._ports))
+        if self._ensemble is not None:
+            self._ensemble.add(shown, batch)
+        for baseline, metrics in self._baselines.values():
+            metrics.add(baseline(batch), batch)
+        return shown
+
+    def compute(self) -> Scores:
+        """Return predictor -> metric -> value: the model, its members where there are several, baselines."""
+        draws = {name: scorer.compute(scorer.sums()) for name, scorer in self._draws.items()}
+        scores = {"model": next(iter(draws.values()))}
+        if self._ensemble is not None:
+            scores = {"model": self._ensemble.compute(self._ensemble.sums()), **draws}
+        return scores | {name: metrics.compute(metrics.sums()) for name, (_, metrics) in self._baselines.items()}
+
+
+def evaluate(task: Contract, run: Run, split: str) -> Scores:
+    """Score best.pt on ``split``; see ``Task.evaluate``. Raises ZooError where nothing there is labelled."""
+    draws = open_draws(task, run, "eval")
+    data = task.data(split)
+    evaluation = Evaluation(task, draws.systems, draws.survey, 1.0)
+    for i in range(len(data)):
+        evaluation.add(data.items([i]), draws.device)
+    return evaluation.compute()

@@ -1,0 +1,34 @@
+"""Settings of tasks of images and maps; see ``images``. A task adds its model and what is special in its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from eozoo_core.settings import Settings, TaskSettings
+from eozoo_core.settings.ensemble import EnsembleEval, EnsembleRuntime, EnsembleTrain
+from eozoo_core.settings.maps import MapInfer
+
+
+class ImageDataSettings(Settings):
+    """Which part of the images is learned from."""
+
+    crop: int = Field(32, ge=1, description="Side of the random window that training takes from an image, px.")
+
+
+class ImageRuntime(EnsembleRuntime):
+    """Where and how the work runs."""
+
+    data_dir: Path | None = Field(
+        None, description="Folder with train/, val/ and test/, in each image/ and label/ with GeoTIFFs of one name."
+    )
+
+
+class ImageSettings(TaskSettings):
+    """All settings of a task of images but for its model and data."""
+
+    train: EnsembleTrain = Field(EnsembleTrain(), description="How the model is trained; fixed by a run.")
+    runtime: ImageRuntime = Field(ImageRuntime(), description="Where and how it runs; free at any time.")
+    infer: MapInfer = Field(MapInfer(), description="How maps are made; free at any time.")
+    eval: EnsembleEval = Field(EnsembleEval(), description="How scores are computed; free at any time.")

@@ -1,0 +1,129 @@
+"""Images and labels of one split in DATA_DIR/SPLIT/image and DATA_DIR/SPLIT/label: the data of most tasks of maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eozoo_core.errors import ZooError
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import read_info, read_whole
+from eozoo_core.score.statistics import ChannelStatistics
+from eozoo_core.spec import Port
+from eozoo_core.task.data import Arrays, Data
+from eozoo_core.task.survey import BandSurvey, Survey, surveyed
+from eozoo_core.train.loading import Draw
+
+
+class ImageData(Data):
+    """The images of a split, each with a label of one band unless ``labelled`` is False.
+
+    ``item`` gives "image" (C, H, W) in the files' units and "target" (1, H, W): the label where all bands are there,
+    float32, NaN = missing. ``draw`` gives a random window of ``crop`` pixels, flipped and turned at random. Raises
+    ZooError where there are no images, or where image and label do not go together.
+    """
+
+    def __init__(self, folder: Path | None, split: str, crop: int, seed: int, labelled: bool = True):
+        if folder is None:
+            raise ZooError(
+                "runtime.data_dir is not set; add --set runtime.data_dir=FOLDER (it holds train/, val/, test/)"
+            )
+        self.folder, self.crop, self._seed = Path(folder) / split, crop, seed
+        self.images = sorted((self.folder / "image").glob("*.tif"))
+        if not self.images:
+            raise ZooError(f"{self.folder / 'image'}: holds no .tif file")
+        self.labels = [self.folder / "label" / file.name for file in self.images] if labelled else []
+        for file in self.labels:
+            if not file.exists():
+                raise ZooError(f"{file}: no label for this image; add it, or take the image away")
+        info = read_info(self.images[0])
+        self.bands = tuple(name or f"band {n}" for n, name in zip(info.bands, info.descriptions))
+        self.units = tuple(info.units[n - 1] for n in info.bands)
+        self.input_files, self.files = self.images, [*self.images, *self.labels]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def example(self, image: np.ndarray, label: np.ndarray | None, random: np.random.Generator) -> Arrays:
+        """Turn an image (C, H, W) and its label (1, H, W) into what is learned from; a subclass may hide pixels."""
+        if label is None:
+            return {"image": image}
+        return {"image": image, "target": np.where(np.isfinite(image).all(axis=0), label, np.float32(np.nan))}
+
+    def item(self, index: int) -> Arrays:
+        """See `Data.item`; random parts are those of the sample's number."""
+        return self.example(*self.arrays(index), np.random.default_rng(index))
+
+    def draw(self, draw: Draw) -> Arrays:
+        """See `Data.draw`."""
+        random = np.random.default_rng((self._seed, draw.epoch, draw.index))
+        image, label = self.arrays(draw.index)
+        if min(image.shape[1:]) < self.crop:
+            raise ZooError(f"{self.images[draw.index]}: is smaller than data.crop={self.crop}; lower it")
+        row, column = (random.integers(side - self.crop + 1) for side in image.shape[1:])
+        turns, flip = random.integers(4), random.integers(2)
+
+        def cut(array: np.ndarray) -> np.ndarray:
+            part = array[:, row : row + self.crop, column : column + self.crop]
+            part = np.rot90(part, turns, axes=(1, 2))
+            return np.ascontiguousarray(part[:, :, ::-1] if flip else part)
+
+        return self.example(cut(image), None if label is None else cut(label), random)
+
+    def arrays(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read image (C, H, W) and label (1, H, W) or None; float32, NaN = missing."""
+        image = read_whole(self.images[index])
+        if len(image) != len(self.bands):
+            raise ZooError(f"{self.images[index]}: has {len(image)} bands, {self.images[0].name} {len(self.bands)}")
+        if not self.labels:
+            return image, None
+        label = read_whole(self.labels[index])[:1]
+        if label.shape[1:] != image.shape[1:]:
+            raise ZooError(f"{self.labels[index]}: is {label.shape[1:]} pixels, its image {image.shape[1:]}")
+        return image, label
+
+    def grid(self, index: int) -> Grid:
+        """Where the image lies."""
+        return read_info(self.images[index]).grid
+
+
+def survey_images(data: ImageData, unit: str = "") -> Survey:
+    """Look once through the images: statistics of every band and of the label, whose unit is ``unit``.
+
+    Raises ZooError for a band that is missing or constant everywhere, and where every label is missing.
+    """
+    inputs, labels = ChannelStatistics(data.bands), ChannelStatistics(["label"])
+    for i in range(len(data)):
+        image, label = data.arrays(i)
+        inputs.update(image)
+        if label is not None:
+            labels.update(label)
+    inputs.require_spread(str(data.folder / "image"))
+    if data.labels and not labels.count.sum():
+        raise ZooError(f"{data.folder / 'label'}: every label is missing")
+    label: BandSurvey | None = surveyed(labels, (unit,))[0] if data.labels else None
+    return Survey(bands=surveyed(inputs, data.units), label=label)
+
+
+def image_port(survey: Survey) -> Port:
+    """Return the Port of "image", with the bands and statistics that were surveyed; the placeholder has none."""
+    units = sorted({band.unit for band in survey.bands})
+    unit = units[0] if len(units) == 1 and units[0] else "that of the training images"
+    if not survey.bands[0].count:
+        return Port("image", "B C H W", "that of the training images")
+    return Port("image", "B C H W", unit, survey.names, survey.mean, survey.std)
+
+
+def count_classes(data: ImageData, codes: Sequence[int]) -> tuple[int, ...]:
+    """Count the labelled pixels of each class. Raises ZooError naming the file of a label that is none."""
+    counts = np.zeros(len(codes), np.int64)
+    for i, file in enumerate(data.labels):
+        label = data.arrays(i)[1]
+        values, found = np.unique(label[np.isfinite(label)], return_counts=True)
+        for value, count in zip(values.tolist(), found.tolist(), strict=True):
+            if value not in codes:
+                raise ZooError(f"{file}: holds {value:g}; data.classes names {len(codes)} classes: {list(codes)}")
+            counts[list(codes).index(value)] += count
+    return tuple(counts.tolist())

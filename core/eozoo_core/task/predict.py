@@ -1,0 +1,158 @@
+"""Trained weights ready to use: every draw of a run on one device, arrays in and arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.task.build import build_system
+from eozoo_core.task.contract import Arrays, Contract
+from eozoo_core.task.data import tensors
+from eozoo_core.task.ensemble import chosen_members, member_runs, with_dropout
+from eozoo_core.task.load import Trained, load_trained
+from eozoo_core.task.spread import combine, output_ports, present
+from eozoo_core.task.survey import Fitted, Survey
+from eozoo_core.task.system import System, Tensors
+from eozoo_core.train.launch import resolve_device
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from eozoo_core.run.directory import Run
+    from eozoo_core.spec import Port
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The draws of a run: members, or passes of members with dropout. ``survey`` is that of the first member."""
+
+    systems: dict[str, System]
+    survey: Any
+    device: torch.device
+
+
+def load_system(task: Contract, run: Run, scope: str) -> tuple[System, Survey]:
+    """Return best.pt as a system in evaluation mode on ``runtime.device``, every tensor matched, and its survey.
+
+    ``scope``: "eval" or "infer", whose precision it computes in.
+    """
+    kept: list[Survey] = []
+
+    def build(trained: Trained) -> System:
+        kept.append(load_survey(task, trained))
+        return build_system(task, kept[0], fresh=False)
+
+    return load_trained(run, task.settings, build, scope)[0], kept[0]
+
+
+def load_survey(task: Contract, trained: Trained) -> Survey:
+    """Return the survey of a checkpoint. Raises ZooError where it has none, or one of another system."""
+    try:
+        return task.Survey.model_validate(trained.content["survey"])
+    except (KeyError, ValueError) as error:
+        raise ZooError(
+            f"{trained.file}: what it knows of its training data cannot be read ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}); train it again with this version"
+        ) from None
+
+
+def open_draws(task: Contract, run: Run, scope: str) -> Draws:
+    """Load every draw that ``settings.infer`` or ``settings.eval`` (``scope``) asks for, onto ``runtime.device``."""
+    settings = task.settings
+    which = getattr(getattr(settings, scope), "draws", None)
+    runs, systems, first = member_runs(run, settings), {}, None
+    for i in chosen_members(settings, which):
+        member = type(task)(runs[i].settings, task.registry)
+        system, survey = load_system(member, runs[i], scope)
+        first = first or survey
+        systems |= with_dropout(system, i, which.mc_passes if which else 0)
+    return Draws(systems, first, torch.device(resolve_device(settings.runtime.device)))
+
+
+def variance_factor(run: Run, task: Contract) -> tuple[float, str]:
+    """Return the factor of all variances, and in words where it comes from."""
+    if not getattr(task.settings.infer, "scale_variance", True):
+        return 1.0, "off (infer.scale_variance)"
+    fitted = load_fitted(run, task)
+    if fitted.variance_factor is None:
+        return 1.0, "not fitted (no variance, too few validation labels, or training has not ended)"
+    return fitted.variance_factor, f"fitted on {fitted.labels} validation labels"
+
+
+def load_fitted(run: Run, task: Contract) -> Fitted:
+    """Return what was fitted after training, with every default where nothing was."""
+    return task.Fitted.model_validate(run.info().get("fitted", {}))
+
+
+class Predictor:
+    """All draws of a run as one function; ``quantities`` may be blended over windows, ``present`` shows them."""
+
+    def __init__(self, task: Contract, run: Run):
+        self._draws = open_draws(task, run, "infer")
+        self.factor, self.factor_source = variance_factor(run, task)
+        first = next(iter(self._draws.systems.values()))
+        self.inputs, self.declared = first.inputs, first.outputs
+        self.names, self.survey = list(self._draws.systems), self._draws.survey
+        self.outputs = output_ports(self.declared, len(self.names))
+
+    def __call__(self, batch: Arrays) -> Arrays:
+        """Predict for arrays that share their first axis, or for one sample without it; see ``Task.predict``."""
+        single = all(np.ndim(batch.get(port.role)) == len(port.axes.split()) - 1 for port in self.inputs)
+        arrays = check_arrays({n: np.asarray(v)[None] for n, v in batch.items()} if single else batch, self.inputs)
+        found = to_arrays(present(self.quantities(arrays), self.declared))
+        return {name: values[0] for name, values in found.items()} if single else found
+
+    def quantities(self, arrays: Arrays, members: str = "") -> Tensors:
+        """Return what may be averaged: means, variances, probabilities; see `spread.combine`.
+
+        ``members``: an output of which every draw's own value is added, as "member 0" and so on.
+        """
+        each: Tensors = {}
+        with torch.inference_mode():
+            given = tensors(arrays, self._draws.device)
+
+            def parts() -> Iterator[Tensors]:
+                for name, draw in self._draws.systems.items():
+                    found = draw.predict(given)
+                    if members:
+                        each[name] = found[members]
+                    yield found
+
+            return combine(parts(), self.declared, self.factor) | each
+
+
+def check_arrays(batch: Arrays, ports: Sequence[Port]) -> Arrays:
+    """Return the arrays that ``ports`` ask for, in their types. Raises ZooError for one that is missing or misfits."""
+    for name in batch:
+        if name not in {port.role for port in ports}:
+            raise ZooError(f"predict: no array {name!r} is asked for.{did_you_mean(name, [p.role for p in ports])}")
+    found: Arrays = {}
+    sizes: dict[str, tuple[int, str]] = {}  # letter of an axis -> its size, and the array that set it
+    for port in ports:
+        if port.role not in batch:
+            raise ZooError(f"predict: the array {port} is missing; give all of {', '.join(p.role for p in ports)}")
+        values, axes = np.asarray(batch[port.role]), port.axes.split()
+        if values.dtype.kind not in "fiub":
+            raise ZooError(f"predict: {port.role} holds {values.dtype}, not numbers")
+        if port.dtype.startswith("int") and values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
+            raise ZooError(f"predict: {port.role} holds whole numbers, got {values.dtype} with fractions or NaN")
+        if values.ndim != len(axes):
+            raise ZooError(f"predict: {port.role} has {values.ndim} axes {values.shape}, not {len(axes)}: {port.axes}")
+        for axis, size in zip(axes, values.shape, strict=True):
+            known = (int(axis), "the network") if axis.isdigit() else sizes.setdefault(axis, (size, port.role))
+            if size != known[0]:
+                raise ZooError(f"predict: axis {axis} of {port.role} is {size}, of {known[1]} {known[0]}")
+            if axis == "C" and port.bands and size != len(port.bands):
+                names = ", ".join(port.bands)
+                raise ZooError(f"predict: {port.role} has {size} bands, the run needs {len(port.bands)}: {names}")
+        found[port.role] = values.astype(port.dtype, copy=False)
+    return found
+
+
+def to_arrays(found: Tensors) -> Arrays:
+    """Return float32 arrays on the CPU."""
+    return {name: values.float().cpu().numpy() for name, values in found.items()}

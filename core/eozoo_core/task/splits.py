@@ -1,0 +1,41 @@
+"""The splits of a task: opened, described to ``eozoo_core.checking``, and refused where they share anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from eozoo_core.checking import Item, Place, Split, place_of, require_separate
+from eozoo_core.task.contract import Contract
+from eozoo_core.task.data import Data
+
+
+def open_splits(task: Contract) -> dict[str, Data]:
+    """Open train, val and, where there is one, test. Raises ZooError where two share ground, files or pixels."""
+    found = {name: task.data(name) for name in ("train", "val")}
+    if task.has_split("test"):
+        found["test"] = task.data("test")
+    role = task.ports(task.Survey()).inputs[0].role
+    described = [describe_split(name, data, role) for name, data in found.items()]
+    require_separate(described, quiet=task.settings.runtime.quiet)
+    return found
+
+
+def describe_split(name: str, data: Data, role: str) -> Split:
+    """Return a split as core judges it: names, how to read input ``role`` of a sample, files and places."""
+
+    def read(i: int) -> Item:
+        arrays = data.item(i)
+        return Item(arrays[role], arrays.get("target"))
+
+    def place(i: int) -> Place | None:
+        grid = data.grid(i)
+        return None if grid is None else place_of(data.name(i), grid)
+
+    names = [data.name(i) for i in range(len(data))]
+    return Split(name, names, read, data.input_files, place, what=data.what)
+
+
+def root_of(data: Data) -> Path:
+    """Return the folder that the files of a split lie in."""
+    return Path(os.path.commonpath([file.parent for file in data.files]))

@@ -1,0 +1,90 @@
+"""A system: the network and what surrounds it, as one module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from eozoo_core.spec import Port
+
+Tensors = dict[str, torch.Tensor]
+_SHARED = ("B", "H", "W")  # axes along which missing input means missing output
+
+
+class System(nn.Module):
+    """From arrays in physical units to outputs in physical units. Everything that was fitted lies in buffers.
+
+    ``predict`` is ``finish(raw(stage(arrays)), arrays)``: maps, scores and exported graphs call it, the loss sees what
+    ``raw`` gives. A checkpoint holds the state of this module, so scaling belongs into buffers.
+
+    receipt:         what was loaded of published weights, "" where none were; it is noted in the run.
+    inputs, outputs: Ports of ``predict``, set by core from ``Task.ports`` before any call.
+    tolerant:        roles of inputs in which single values may be missing (a time series with cloudy dates); where too
+                     many are, ``finish`` gives NaN. In all others NaN hides the pixel or sample in every output.
+    """
+
+    receipt: str = ""
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    tolerant: tuple[str, ...] = ()
+
+    def stage(self, arrays: Tensors) -> Tensors:
+        """Turn physical arrays (NaN = missing) into what the network takes, finite everywhere. The default: as is."""
+        return arrays
+
+    def raw(self, staged: Tensors) -> Tensors:
+        """Run the network: finite numbers such as logits, log-scales or standardised values, by name."""
+        raise NotImplementedError(f"{type(self).__name__} has no raw(staged)")
+
+    def finish(self, raw: Tensors, arrays: Tensors) -> Tensors:
+        """Turn ``raw`` into the outputs that are declared as moments, deviations, probabilities or plain arrays.
+
+        A class is left to core. More arrays may be added for scores alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no finish(raw, arrays)")
+
+    def forward(self, staged: Tensors) -> Tensors:
+        """Call ``raw``: what training wraps for mixed precision and several processes."""
+        return self.raw(staged)
+
+    def predict(self, arrays: Tensors) -> Tensors:
+        """Return the outputs of ``finish`` as float32, NaN where an input is missing that may not be."""
+        return self.hidden(self.finish(self.raw(self.stage(arrays)), arrays), arrays)
+
+    def hidden(self, found: Tensors, arrays: Tensors) -> Tensors:
+        """Return what ``finish`` gave, NaN where an input is missing that may not be."""
+        strict = [port for port in self.inputs if port.role not in self.tolerant and port.dtype.startswith("float")]
+        return hide(found, self.outputs, arrays, strict)
+
+
+def hide(found: Tensors, outputs: Iterable[Port], arrays: Tensors, inputs: Iterable[Port]) -> Tensors:
+    """Set outputs to NaN where any of ``inputs`` is missing: by pixel where both have rows and columns, else by sample.
+
+    What is among ``found`` and no output (values that only scores need) is left as it is.
+    """
+    masks = [_missing(port, arrays[port.role]) for port in inputs]
+    axes = {port.role: port.axes.split() for port in outputs}
+    return {n: _hidden(values.float(), axes[n], masks) if n in axes else values for n, values in found.items()}
+
+
+def _missing(port: Port, values: torch.Tensor) -> tuple[list[str], torch.Tensor]:
+    """The axes of ``_SHARED`` that a port has, and where along them any value is missing."""
+    names = port.axes.split()
+    other = [i for i, name in enumerate(names) if name not in _SHARED]
+    gaps = ~torch.isfinite(values)
+    return [name for name in names if name in _SHARED], gaps.any(dim=other) if other else gaps
+
+
+def _hidden(values: torch.Tensor, axes: list[str], masks: list[tuple[list[str], torch.Tensor]]) -> torch.Tensor:
+    for names, mask in masks:
+        lost = [i for i, name in enumerate(names) if name not in axes]  # pixels of an input, one output per sample
+        mask = mask.any(dim=lost) if lost else mask
+        kept = [name for name in names if name in axes]
+        shape = [mask.shape[kept.index(name)] if name in kept else 1 for name in axes]
+        values = torch.where(mask.reshape(shape), torch.nan, values)
+    return values

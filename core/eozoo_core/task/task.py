@@ -1,0 +1,163 @@
+"""A task with its verbs: what the command, the Python API and the conformance kit call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.task.contract import Arrays, Contract, Registry, Sample, Scores
+from eozoo_core.task.results import Graph, Network, Plan
+
+if TYPE_CHECKING:
+    from eozoo_core.checking import Findings
+    from eozoo_core.run.directory import Run
+    from eozoo_core.settings import TaskSettings
+    from eozoo_core.task.train import Trainer
+
+
+class Predictor(Protocol):
+    """Trained weights ready to use: arrays in, arrays out."""
+
+    def __call__(self, batch: Arrays) -> Arrays:
+        """Predict for one batch."""
+
+
+class Task(Contract):
+    """One trainable system: a subclass writes the hooks of `Contract`, and core's verbs stand here.
+
+    ``evaluate``, ``predictor`` and ``infer`` need the run directory and their input, nothing else: no training data,
+    no original settings file.
+    """
+
+    def __init__(self, settings: TaskSettings, registry: Registry | None = None):
+        super().__init__(settings, registry)
+        self._predictor: tuple[Any, Predictor] | None = None
+
+    # -- verbs ----------------------------------------------------------------------------------------------------
+
+    def outputs(self) -> dict[str, str]:
+        """Return name -> unit of every array that ``predict`` gives, for these settings ("1" for a plain number)."""
+        from eozoo_core.task.describe import describe
+
+        return {port.role: port.unit for port in describe(self, None).outputs}
+
+    def train(self, run: Run) -> None:
+        """Train every member to the configured end, going on from the last checkpoints; then score the test split.
+
+        Leaves current.pt, best.pt and training_log.jsonl in the run. Raises ZooError for data that cannot be used.
+        """
+        from eozoo_core.task.members import train_all
+
+        train_all(self, run)
+
+    def plan(self, run: Run) -> Plan:
+        """Look at data and system without training: what ``train --dry-run`` prints."""
+        if not self._writes("data"):
+            raise ZooError(f"{run.task}: has no dry run")
+        from eozoo_core.task.plan import make_plan
+
+        return make_plan(self, run)
+
+    def check(self, findings: Findings) -> None:
+        """Look at the data before training, for ``eozoo check``: add to ``findings`` what is there and what is odd.
+
+        Reads at most ``findings.samples`` samples of a split, builds no network, writes nothing. Of a task that does
+        not write ``data``, the paths in ``runtime`` are looked at, and the GeoTIFF and .npy files below them.
+        """
+        if not self._writes("data"):
+            from eozoo_core.checking.folders import check_settings
+
+            check_settings(self.settings, findings)
+            return
+        from eozoo_core.task.check import check
+
+        check(self, findings)
+
+    def evaluate(self, run: Run, split: str) -> Scores:
+        """Score best.pt on ``split``; return predictor -> metric -> finite float.
+
+        The first predictor is "model"; simple baselines stand beside it. Metrics are pooled over all valid elements.
+        """
+        from eozoo_core.task.evaluate import evaluate
+
+        return evaluate(self, run, split)
+
+    def predictor(self, run: Run) -> Predictor:
+        """Load best.pt strictly and return a callable: dict of arrays in, dict of arrays out (see ``outputs``).
+
+        All arrays share their first axis, the sample. Outputs are float arrays, a sample's the same whatever else is
+        in the batch, and the arrays given are left as they are. Missing data in a pixel or sample (NaN) gives NaN in
+        every output there; in the arrays of ``tolerates_gaps`` single values may be missing.
+        """
+        from eozoo_core.task.predict import Predictor
+
+        return Predictor(self, run)
+
+    def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
+        """Predict for ``source`` (a file, or a folder of files) and return the files written.
+
+        Outputs are georeferenced where the input is, name their unit and nodata, and appear complete or not at all.
+        """
+        from eozoo_core.task.maps import infer
+
+        return infer(self, run, source, dest)
+
+    def network(self, run: Run | None = None) -> Network:
+        """Describe the network for these settings; with a ``run``, as trained: its bands, statistics, first weights."""
+        if not self._writes("ports"):
+            raise ZooError(f"{type(self).__name__} does not describe its network: its author adds Task.network")
+        from eozoo_core.task.describe import describe
+
+        return describe(self, run)
+
+    def graph(self, run: Run) -> Graph:
+        """Return the trained run as one torch module on the CPU. Raises ZooError where that cannot be, and why."""
+        if not self._writes("system"):
+            raise ZooError(f"{run.task}: cannot be exported: the task does not offer its network as one graph")
+        from eozoo_core.task.graph import make_graph
+
+        return make_graph(self, run)
+
+    def predict(self, run: Run, batch: Arrays) -> Arrays:
+        """Predict for a dict of arrays; weights are loaded at the first call and kept."""
+        if not isinstance(batch, dict):
+            raise ZooError(f"predict: give a dict of arrays, name -> array, got a {type(batch).__name__}")
+        stamp = (run.path, tuple(sorted((str(f), f.stat().st_mtime_ns) for f in run.path.rglob("best.pt"))))
+        if self._predictor is None or self._predictor[0] != stamp:
+            self._predictor = (stamp, self.predictor(run))
+        return self._predictor[1](batch)
+
+    def prepare(self, step: str) -> list[Path]:
+        """Run one named preparation step; return the files written. Raises ZooError for an unknown step."""
+        if step not in self.prepare_steps:
+            raise ZooError(f"no prepare step {step!r}.{did_you_mean(step, self.prepare_steps)}")
+        return getattr(self, f"prepare_{step}")()
+
+    def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
+        """Draw pictures of a finished demo run into ``out``; return them. The default draws none."""
+        return []
+
+    def _writes(self, hook: str) -> bool:
+        """Whether this task writes a hook of `Contract`; one that replaces the verbs need not."""
+        return getattr(type(self), hook) is not getattr(Contract, hook)
+
+    # -- defaults of what a system may replace, see `Contract` -----------------------------------------------------
+
+    def optimizers(self, trainer: Trainer) -> None:
+        """Train the whole system with ``train.optimizer``."""
+        from eozoo_core.task.train import add_model
+
+        add_model(trainer)
+
+    def step(self, trainer: Trainer) -> Any:
+        """Descend the mean of the loss over all labelled elements."""
+        from eozoo_core.task.train import make_step
+
+        return make_step(trainer)
+
+    def validate(self, trainer: Trainer) -> dict[str, float]:
+        """Sum loss and metrics over the samples of the validation split."""
+        from eozoo_core.task.train import validate
+
+        return validate(self, trainer)

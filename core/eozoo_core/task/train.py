@@ -1,0 +1,113 @@
+"""``eozoo train``: from data to best.pt, for every task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from eozoo_core.raster.georeference import note_area
+from eozoo_core.run.progress import print_message
+from eozoo_core.task.build import build_system
+from eozoo_core.task.contract import Contract, Loss
+from eozoo_core.task.data import Batched, Data, as_is
+from eozoo_core.task.evaluate import Scorer
+from eozoo_core.task.splits import open_splits, root_of
+from eozoo_core.task.survey import Carried, Survey
+from eozoo_core.train.fit import fit
+from eozoo_core.train.launch import all_reduce_sums, launch
+from eozoo_core.train.loading import Loader, share_of
+from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.schedule import make_scheduler
+from eozoo_core.train.step import Sums, pooled_step
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from eozoo_core.run.directory import Run
+    from eozoo_core.task.system import System
+
+
+@dataclass
+class Trainer:
+    """What ``Task.optimizers``, ``step`` and ``validate`` work with.
+
+    system:     the module itself, for ``stage``, ``finish`` and buffers.
+    modules:    name -> module that ``add`` set up, called for forward passes; "model" is the system.
+    optimizers: by the same names.
+    """
+
+    run: Run
+    fabric: Fabric
+    system: System
+    loss: Loss
+    survey: Survey
+    val: Data
+    modules: dict[str, Any] = field(default_factory=dict)
+    optimizers: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, name: str, module: Any, optimizer: Any) -> None:
+        """Train ``module`` with ``optimizer``; both go into checkpoints under ``name``. "model" must be the system."""
+        self.modules[name], self.optimizers[name] = self.fabric.setup(module, optimizer)
+
+    def state(self) -> dict[str, Any]:
+        """Return the parts of a checkpoint, but for the schedule."""
+        found: dict[str, Any] = {"survey": Carried(self.survey)}
+        for name, module in self.modules.items():
+            found[name] = module
+            found["optimizer" if name == "model" else f"{name}_optimizer"] = self.optimizers[name]
+        return found
+
+
+def train(task: Contract, run: Run) -> None:
+    """Train one network into ``run``, going on from its last checkpoint; see `eozoo_core.train.fit.fit`."""
+    settings = run.settings
+    fabric = launch(run)
+    splits = open_splits(task)
+    run.check_data([file for name in ("train", "val") for file in splits[name].files], root_of(splits["train"]))
+    survey = task.survey(splits["train"])
+    run.note("survey", survey.model_dump(mode="json"))
+    note_area(run, filter(None, map(splits["train"].grid, range(len(splits["train"])))))
+    system = build_system(task, survey, fresh=not run.has("current"))
+    if system.receipt:
+        run.note("weights", system.receipt)
+        if not settings.runtime.quiet:
+            print_message(system.receipt)
+    trainer = Trainer(run, fabric, system, task.loss(survey), survey, splits["val"])
+    task.optimizers(trainer)
+    batches = Loader(Batched(splits["train"]), settings.train, settings.runtime, fabric, as_is)
+    scheduler = make_scheduler(trainer.optimizers.values(), settings.train, len(batches))
+    fit(
+        run,
+        fabric,
+        {**trainer.state(), "scheduler": scheduler},
+        batches,
+        task.step(trainer),
+        lambda: task.validate(trainer),
+        task.monitor,
+        task.derive,
+    )
+
+
+def add_model(trainer: Trainer) -> None:
+    """Train the whole system with ``train.optimizer``; the default of ``Task.optimizers``."""
+    trainer.add("model", trainer.system, make_optimizer(trainer.system.parameters(), trainer.run.settings.train))
+
+
+def make_step(trainer: Trainer) -> Callable[[list[Any], int], Sums | None]:
+    """Return a step on the mean loss over all labelled elements; the default of ``Task.step``."""
+    model, optimizer, train = trainer.modules["model"], trainer.optimizers["model"], trainer.run.settings.train
+
+    def loss_sum(batch: dict[str, Any]) -> tuple[Any, Sums]:
+        sums = trainer.loss(model(trainer.system.stage(batch)), batch)
+        return sums["loss"][0], sums
+
+    return lambda micro, number: pooled_step(trainer.fabric, model, optimizer, train, micro, loss_sum)
+
+
+def validate(task: Contract, trainer: Trainer) -> dict[str, float]:
+    """Score the validation split over all processes; the default of ``Task.validate``."""
+    scorer = Scorer(trainer.system, trainer.loss, task.metrics(trainer.survey), trainer.modules["model"])
+    for i in share_of(len(trainer.val), trainer.fabric):
+        scorer.add(trainer.val.items([i]), trainer.fabric.device)
+    return scorer.compute(all_reduce_sums(trainer.fabric, scorer.sums()))

@@ -1,0 +1,65 @@
+"""The task ``my_task``: SUMMARY."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eozoo_core import Port, Sample, Slot, Task
+from eozoo_core.task import Ports, Survey
+from eozoo_core.task.image_settings import ImageRuntime
+from eozoo_core.task.images import ImageData, image_port, survey_images
+from eozoo_core.task.loss import called_with
+from eozoo_core.task.scores import RegressionScores
+
+from eozoo_my_task.plugin import FEEDS, LOSS_FEEDS, WANTS
+from eozoo_my_task.settings import MyTaskSettings
+
+if TYPE_CHECKING:
+    from eozoo_my_task.system import MyTaskSystem
+
+
+class MyTask(Task):
+    """SUMMARY. ``eozoo_core.task.contract`` says what each method is for, and what else may be replaced."""
+
+    Settings: ClassVar = MyTaskSettings
+    settings: MyTaskSettings
+    slots: ClassVar = {"model": Slot("model", feeds=FEEDS, wants=WANTS), "model.loss": Slot("loss", feeds=LOSS_FEEDS)}
+
+    def data(self, split: str) -> ImageData:
+        """Images with labels of one value."""
+        return ImageData(self.settings.runtime.data_dir, split, self.settings.data.crop, self.settings.train.seed)
+
+    def survey(self, train: ImageData) -> Survey:
+        """Statistics of every band and of the label."""
+        return survey_images(train, self.settings.data.unit)
+
+    def ports(self, survey: Survey) -> Ports:
+        """Bands in, a height out. "moments": members of an ensemble give its mean and what they disagree about."""
+        return Ports((image_port(survey),), (Port("height", "B 1 H W", self.settings.data.unit, spread="moments"),))
+
+    def system(self, survey: Survey, fresh: bool) -> MyTaskSystem:
+        """The network between the scaling of bands and label."""
+        from eozoo_my_task.system import MyTaskSystem
+
+        network = self.build("model", self.settings.model, {"in_channels": len(survey.bands), "outputs": 1})
+        label = survey.label
+        return MyTaskSystem(network, survey, [label.mean if label else 0.0], [label.std if label else 1.0])
+
+    def loss(self, survey: Survey) -> Any:
+        """The registered loss of what the network gives and the label."""
+        part = self.settings.model.loss
+        return called_with(self.build("loss", part), part.name, "output", "target")
+
+    def metrics(self, survey: Survey) -> RegressionScores:
+        """Scores over labelled pixels, in the unit of the label."""
+        return RegressionScores("height")
+
+    @classmethod
+    def sample(cls, root: Path) -> Sample:
+        """Canopy height at a fifth of the pixels, as if measured there."""
+        from eozoo_my_task.world import landscape, write_world
+
+        batch = write_world(root, landscape()[0], "height", "m")
+        settings = MyTaskSettings(runtime=ImageRuntime(data_dir=root))
+        return Sample(settings, root / "scene.tif", {"image": batch})

@@ -1,0 +1,90 @@
+"""The task ``my_task``: SUMMARY."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from eozoo_core import Port, Sample, Slot, Task
+from eozoo_core.task import Ports, Survey
+from eozoo_core.task.baselines import Baseline, constant
+from eozoo_core.task.image_settings import ImageRuntime
+from eozoo_core.task.images import ImageData, count_classes, image_port, survey_images
+from eozoo_core.task.loss import called_with
+from eozoo_core.task.scores import ClassScores
+from pydantic import Field
+
+from eozoo_my_task.plugin import FEEDS, LOSS_FEEDS, WANTS
+from eozoo_my_task.settings import MyTaskSettings
+
+if TYPE_CHECKING:
+    from eozoo_my_task.system import MyTaskSystem
+
+
+class ClassSurvey(Survey):
+    """What is known of the training images."""
+
+    counts: tuple[int, ...] = Field((), description="Labelled pixels of each class.")
+
+
+class MyTask(Task):
+    """SUMMARY. ``eozoo_core.task.contract`` says what each method is for, and what else may be replaced."""
+
+    Settings: ClassVar = MyTaskSettings
+    Survey: ClassVar = ClassSurvey
+    settings: MyTaskSettings
+    slots: ClassVar = {"model": Slot("model", feeds=FEEDS, wants=WANTS), "model.loss": Slot("loss", feeds=LOSS_FEEDS)}
+
+    def data(self, split: str) -> ImageData:
+        """Images with labels of class indices."""
+        return ImageData(self.settings.runtime.data_dir, split, self.settings.data.crop, self.settings.train.seed)
+
+    def survey(self, train: ImageData) -> ClassSurvey:
+        """Statistics of every band, and how often each class was labelled."""
+        found = survey_images(train, "class index")
+        counts = count_classes(train, range(len(self.settings.data.classes)))
+        return ClassSurvey(bands=found.bands, label=found.label, counts=counts)
+
+    def ports(self, survey: Survey) -> Ports:
+        """Bands in; out the likeliest class, and the probability of each, averaged over members of an ensemble."""
+        names = self.settings.data.classes
+        legend = tuple(enumerate(names))
+        return Ports(
+            (image_port(survey),),
+            (
+                Port("class", "B 1 H W", "class index", spread="class", of="probability", legend=legend),
+                Port("probability", "B K H W", "1", names, spread="probabilities"),
+            ),
+        )
+
+    def system(self, survey: ClassSurvey, fresh: bool) -> MyTaskSystem:
+        """The network with the bands' scaling; logits start at those of the class frequencies (one added each)."""
+        from eozoo_my_task.system import MyTaskSystem
+
+        classes = len(self.settings.data.classes)
+        network = self.build("model", self.settings.model, {"in_channels": len(survey.bands), "outputs": classes})
+        counts = np.array(survey.counts or (0,) * classes) + 1
+        return MyTaskSystem(network, survey, np.log(counts / counts.sum()).tolist(), [1.0] * classes)
+
+    def loss(self, survey: Survey) -> Any:
+        """The registered loss of logits and labels."""
+        part = self.settings.model.loss
+        return called_with(self.build("loss", part), part.name, "output", "target")
+
+    def metrics(self, survey: Survey) -> ClassScores:
+        """Scores over labelled pixels."""
+        return ClassScores("class", range(len(self.settings.data.classes)))
+
+    def baselines(self, survey: ClassSurvey) -> dict[str, Baseline]:
+        """The class that was labelled most."""
+        return {"most frequent class": constant({"class": float(np.argmax(survey.counts))})}
+
+    @classmethod
+    def sample(cls, root: Path) -> Sample:
+        """Bare, shrub or forest by canopy height, labelled at a fifth of the pixels."""
+        from eozoo_my_task.world import landscape, write_world
+
+        batch = write_world(root, np.digitize(landscape()[0], (2.0, 10.0)), "class", "")
+        settings = MyTaskSettings(runtime=ImageRuntime(data_dir=root))
+        return Sample(settings, root / "scene.tif", {"image": batch})
