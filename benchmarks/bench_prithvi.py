@@ -83,6 +83,7 @@ def child(changes: dict) -> None:
     """Measure one configuration and print it as JSON."""
     import torch
     from eozoo.registry import Registry
+    from eozoo.testing.watch import allocated_by
     from eozoo_prithvi_refine.adapters import adapt
     from eozoo_prithvi_refine.encoder import build_encoder
     from eozoo_prithvi_refine.plan import memory_of
@@ -109,7 +110,7 @@ def child(changes: dict) -> None:
     watch.forget()  # the plain weights were passed through; a run does that once
     step, batches = _step(fabric, settings, refiner, batch)
     seconds = _seconds(lambda: step(batches, 0), cuda)
-    peak, allocated = watch.peak(), _allocated(lambda: step(batches, 0)) if not cuda else 0
+    peak, allocated = watch.peak(), allocated_by(lambda: step(batches, 0)) if not cuda else 0
     predicted = memory_of(settings, make_criterion(settings, Registry.discover()), batch, device)
     refiner.eval()
     print(
@@ -150,20 +151,6 @@ def _inference(fabric: Any, refiner: Any, sample: dict, count: int, cuda: bool) 
     given = [x[:1].expand(count, *x.shape[1:]).contiguous() for x in inputs(sample)]
     with torch.no_grad(), fabric.autocast():
         return _seconds(lambda: refiner(*given), cuda)
-
-
-def _allocated(work: Any) -> int:
-    """Return the most that ``work()`` allocates at once on the CPU, by torch's record."""
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        work()
-    now = most = 0
-    events = (e for e in record.profiler.kineto_results.events() if e.name() == "[memory]")
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        now += event.nbytes()
-        most = max(most, now)
-    return most
 
 
 def _step(fabric: Any, settings: Any, refiner: Any, batch: int) -> tuple[Any, list[dict]]:

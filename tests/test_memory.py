@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from eozoo.testing.watch import allocated_by
 from eozoo_core.settings import TrainSettings
 from eozoo_core.train.memory import follow, predict_memory, step_memory
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 
@@ -30,17 +30,13 @@ class Net(nn.Module):
 
 def allocated(net, x, dtype):
     """What a real step takes at its peak beyond what was there before, by torch's own record of allocations."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+
+    def step():
         with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
             y = net(torch.zeros_like(x))
         y.float().sum().backward()
-        del y
-    sizes = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
-    now = most = 0
-    for event in sorted(sizes, key=lambda e: e.start_ns()):
-        now += event.nbytes()
-        most = max(most, now)
-    return most
+
+    return allocated_by(step)
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -105,3 +101,87 @@ def test_parts_add_up():
     on_gpu = step_memory([net], lambda nets: None, TrainSettings(), "cuda")
     assert on_gpu.overhead == 0
     assert on_gpu.step == 3 * 4 * 300  # nothing but an update: gradients and two copies
+
+
+class Recurrent(nn.Module):
+    """Two recurrent layers; oneDNN would compute them in one piece."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers, self.out = nn.LSTM(11, 32, 2, batch_first=True), nn.Linear(32, 3)
+
+    def forward(self, x):
+        return self.out(self.layers(x)[0])
+
+
+class Frozen(nn.Module):
+    """A frozen transformer, whose layers torch computes in one piece, and a trained head."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).requires_grad_(False)
+        self.out = nn.Linear(32, 3)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.layers.eval()
+        return self
+
+    def forward(self, x):
+        return self.out(self.layers(x))
+
+
+def test_recurrent_layers_are_followed_in_parts(monkeypatch):
+    net, x = Recurrent(), torch.zeros(256, 16, 11)
+    predicted = predict_memory(net, (x,), TrainSettings()).step
+    assert torch.backends.mkldnn.enabled
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    assert predicted == pytest.approx(allocated(net, x, None), rel=0.02)
+    monkeypatch.undo()
+    assert 0.45 <= predicted / allocated(net, x, None) <= 1.1
+
+
+def test_frozen_transformers_are_followed_in_parts():
+    net, x = Frozen().train(), torch.zeros(512, 16, 32)
+    predicted = predict_memory(net, (x,), TrainSettings()).step
+    assert 0.95 <= predicted / allocated(net, x, None) <= 1.4
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.parametrize("look", [lambda y: y.sum().item(), lambda y: y[y > 0], lambda y: bool((y > 0).all())])
+def test_a_network_that_looks_at_values_is_not_predicted(look):
+    class Looks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            y = self.layer(x)
+            return y * 2 if look(y) is None else y
+
+    assert predict_memory(Looks(), (torch.zeros(2, 4),), TrainSettings()) is None
+
+
+def test_libraries_take_more_where_the_processor_has_bf16_units(monkeypatch):
+    found = {}
+    for unit in ("amx_bf16", "avx512_bf16", "avx2"):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda unit=unit: {unit: True}, raising=False)
+        for precision in ("fp32", "bf16-mixed"):
+            work = step_memory([nn.Linear(1, 1)], lambda nets: None, TrainSettings(precision=precision))
+            found[unit, precision] = round(work.overhead, -6)
+    assert {k for k, size in found.items() if size == 100e6} == {(u, "bf16-mixed") for u in ("amx_bf16", "avx512_bf16")}
+    assert set(found.values()) == {45e6, 100e6}
+
+
+def test_a_plan_counts_all_networks():
+    from eozoo_core import Plan
+    from eozoo_core.train.timetable import Timetable
+
+    nets = [nn.Linear(3, 2), nn.Linear(2, 1).requires_grad_(False)]
+    times = Timetable(4, TrainSettings(epochs=3))
+    memory = predict_memory(nets[0], (torch.zeros(1, 3),), TrainSettings())
+    plan = Plan.of({"train": "4"}, nets, times, memory, ["a"])
+    assert (plan.parameters, plan.trainable, plan.steps_per_epoch, plan.total_steps) == (11, 8, 4, 12)
+    assert (plan.memory_bytes, plan.memory_parts, plan.notes) == (memory.total, memory.parts(), ("a",))
+    assert (Plan.of({}, nets, times, None).memory_bytes, Plan.of({}, nets, times, None).memory_parts) == (None, {})

@@ -44,13 +44,5 @@ def make_plan(task: Contract, run: Run) -> Plan:
         loss(networks[0](networks[0].stage(batch)), batch)["loss"][0].backward()
 
     memory = step_memory([system], work, settings.train, resolve_device(settings.runtime.device))
-    return Plan(
-        data=data,
-        parameters=sum(p.numel() for p in system.parameters()),
-        trainable=sum(p.numel() for p in system.parameters() if p.requires_grad),
-        steps_per_epoch=times.per_epoch,
-        total_steps=times.total,
-        memory_bytes=memory.total,
-        memory_parts=memory.parts(),
-        notes=tuple(f"left out: {line}" for split in splits.values() for line in split.skipped),
-    )
+    notes = [f"left out: {line}" for split in splits.values() for line in split.skipped]
+    return Plan.of(data, [system], times, memory, notes)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eozoo_core.train.precision import resolve_precision
+from eozoo_core.train.precision import is_fast, resolve_precision
 
 if TYPE_CHECKING:
     import torch
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from eozoo_core.settings import TrainSettings
 
 # Beyond its tensors a process on a CPU holds the libraries' code and workspace, and holes in the heap. Measured as
-# resident memory on x86-64 with glibc's allocator; see benchmarks/bench_prithvi.py, which prints both. In bf16 oneDNN
-# keeps more code and scratch.
-_CPU_LIBRARIES = {"fp32": 45e6, "bf16-mixed": 100e6, "fp16-mixed": 100e6}
+# resident memory on x86-64 with glibc's allocator; see benchmarks/bench_prithvi.py, which prints both. Where the
+# processor has units for bf16, oneDNN keeps more code and scratch for them.
+_CPU_LIBRARIES, _CPU_LIBRARIES_BF16 = 45e6, 100e6
 _CPU_HEAP = 0.55  # of what a step allocates and frees
 
 
@@ -61,14 +62,16 @@ def step_memory(
     work: Callable[[list[torch.nn.Module]], Any],
     train: TrainSettings,
     device: str = "cpu",
-) -> StepMemory:
+) -> StepMemory | None:
     """Return the memory of a step that calls ``work(networks)``, which runs forward and backward of one batch.
 
-    ``networks``: on any device, "meta" too; they are left as they are. ``work`` gets copies in train mode, makes its
-    inputs by itself and must not look at values (``.item()``, ``if tensor``, boolean indexing). With several batches
-    per optimiser step (``accumulate``) gradients are there from the start. ``device``: "cpu", "cuda" or "mps", where
-    the step is to run; the step itself is always followed as one on a CPU.
+    ``networks``: on any device, "meta" too; they are left as they are. ``work`` gets copies in train mode and makes its
+    inputs by itself. With several batches per optimiser step (``accumulate``) gradients are there from the start.
+    ``device``: "cpu", "cuda", "cuda:N" or "mps", where the step is to run; the step itself is always followed as one on
+    a CPU. None where ``work`` looks at values (``.item()``, ``if tensor``, boolean indexing): then nothing is known.
     """
+    from torch._subclasses import fake_tensor as fake
+
     weights = sum(_bytes(t) for network in networks for t in _tensors(network))
     trained = [p for network in networks for p in network.parameters() if p.requires_grad]
     gradients = sum(map(_bytes, trained))
@@ -77,14 +80,23 @@ def step_memory(
     update = gradients + 2 * (max(map(_bytes, trained), default=0) if device == "cpu" else gradients)
     # What is set is followed on any machine; only "auto" is asked of this one.
     precision = resolve_precision("auto", device) if train.precision == "auto" else train.precision
-    step = max(follow(networks, work, precision, train.accumulate > 1)[0], update)
-    heap = round(_CPU_LIBRARIES[precision] + _CPU_HEAP * step) if device == "cpu" else 0
+    try:
+        step = max(follow(networks, work, precision, train.accumulate > 1)[0], update)
+    except (
+        fake.DataDependentOutputException,
+        fake.DynamicOutputShapeException,
+        fake.UnsupportedFakeTensorException,
+        fake.UnsupportedOperatorException,
+    ):
+        return None
+    libraries = _CPU_LIBRARIES_BF16 if precision != "fp32" and is_fast("bf16-mixed", "cpu") else _CPU_LIBRARIES
+    heap = round(libraries + _CPU_HEAP * step) if device == "cpu" else 0
     return StepMemory(weights, states * gradients, step, heap)
 
 
 def predict_memory(
     model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], train: TrainSettings, device: str = "cpu"
-) -> StepMemory:
+) -> StepMemory | None:
     """Return the memory of a step of one model whose loss is small beside it. ``device``: see ``step_memory``.
 
     ``inputs``: example arguments of the right shapes and types on any device; their values are not read.
@@ -119,11 +131,29 @@ def follow(
             for p in (p for network in twins for p in network.parameters() if p.requires_grad):
                 p.grad = torch.empty_like(p)
                 live.see(p.grad)
-        with live, torch.autocast("cpu", dtype, enabled=dtype is not None):
+        with live, _layers_in_parts(), torch.autocast("cpu", dtype, enabled=dtype is not None):
             kept = work(twins)
         left = live.now
         del kept
     return live.most, left
+
+
+@contextmanager
+def _layers_in_parts() -> Iterator[None]:
+    """Switch off the fused layers whose inside cannot be seen: recurrent ones, and those of frozen transformers.
+
+    On a CPU a fused transformer layer takes about a quarter less than its parts, oneDNN's LSTM twice as much.
+    """
+    import torch
+
+    fused, onednn = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.backends.mkldnn.enabled = False  # mkldnn.flags() would set precisions too
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        torch.backends.mkldnn.enabled = onednn
 
 
 def _faked(network: torch.nn.Module) -> torch.nn.Module:

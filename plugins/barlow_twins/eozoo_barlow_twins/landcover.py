@@ -17,7 +17,7 @@ from eozoo_barlow_twins.plugin import LANDCOVER_SLOTS
 from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import Augment, LandCoverSettings
 from eozoo_barlow_twins.tile_overlap import require_separate_tiles
-from eozoo_barlow_twins.training import Pixels, open_pixels, optimizer_for, step_bytes
+from eozoo_barlow_twins.training import Pixels, memory_of, open_pixels, optimizer_for
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
@@ -120,10 +120,10 @@ class LandCoverTask(Preparation, Task):
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""
+        from eozoo_core.train.launch import resolve_device
         from eozoo_core.train.schedule import plan_steps
 
         from eozoo_barlow_twins.batches import PixelIndex
-        from eozoo_barlow_twins.pretrain import example_series
         from eozoo_barlow_twins.splits import SPLITS
 
         s = self.settings
@@ -134,18 +134,14 @@ class LandCoverTask(Preparation, Task):
         if counts["train"] < 2:
             raise ZooError(f"{s.runtime.data_dir}: no usable labelled training pixel; check labels and data.min_valid")
         times = plan_steps(s.train, counts["train"])
-        return Plan(
-            {
-                "tiles": f"{len(pixels.tiles)} in {pixels.tiles[0].path.parent}, bands {' '.join(pixels.bands)}",
-                "labelled pixels": ", ".join(f"{name} {count:,}" for name, count in counts.items()),
-                "classes": ", ".join(class_names(s.data)),
-            },
-            sum(p.numel() for p in model.parameters()),
-            sum(p.numel() for p in model.parameters() if p.requires_grad),
-            times.per_epoch,
-            times.total,
-            step_bytes(lambda: model(*example_series(info)), model.parameters(), s.train.batch_size / 8),
-        )
+        samples, device = min(s.train.batch_size, counts["train"]), resolve_device(s.runtime.device)
+        memory = memory_of(model, lambda logits: logits.float().square().sum(), info, samples, s.train, device)
+        data = {
+            "tiles": f"{len(pixels.tiles)} in {pixels.tiles[0].path.parent}, bands {' '.join(pixels.bands)}",
+            "labelled pixels": ", ".join(f"{name} {count:,}" for name, count in counts.items()),
+            "classes": ", ".join(class_names(s.data)),
+        }
+        return Plan.of(data, [model], times, memory)
 
     def network(self, run: Run | None = None) -> Network:
         """Encoder and classifier. Untrained: for the encoder's default of 11 bands, or that of ``pretrained``."""

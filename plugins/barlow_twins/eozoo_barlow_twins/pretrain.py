@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from eozoo_core import Graph, Network, Plan, Port, Run, Sample, Task, ZooError
 from eozoo_core.raster.georeference import note_area
 from eozoo_core.task import Predictor, Scores
@@ -15,7 +14,7 @@ from eozoo_barlow_twins.plugin import TWINS_SLOTS
 from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import BarlowSettings
 from eozoo_barlow_twins.tile_overlap import require_separate_tiles
-from eozoo_barlow_twins.training import open_pixels, optimizer_for, step_bytes
+from eozoo_barlow_twins.training import memory_of, open_pixels, optimizer_for
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
@@ -118,6 +117,7 @@ class BarlowTwinsTask(Preparation, Task):
 
     def plan(self, run: Run) -> Plan:
         """Look at data and model."""
+        from eozoo_core.train.launch import resolve_device
         from eozoo_core.train.schedule import plan_steps
 
         from eozoo_barlow_twins.batches import PixelIndex
@@ -133,18 +133,17 @@ class BarlowTwinsTask(Preparation, Task):
         if counts["train"] < 2:
             raise ZooError(f"{s.runtime.data_dir}: no usable training pixel; lower data.min_valid or look at masks.npy")
         times = plan_steps(s.train, counts["train"])
-        total = sum(p.numel() for p in model.parameters())
-        return Plan(
-            {
-                "tiles": f"{len(pixels.tiles)} in {pixels.tiles[0].path.parent}, bands {' '.join(pixels.bands)}",
-                "pixels": ", ".join(f"{name} {count:,}" for name, count in counts.items()),
-            },
-            total,
-            total,
-            times.per_epoch,
-            times.total,
-            step_bytes(lambda: model(*example_series(info)), model.parameters(), 2 * s.train.batch_size / 8),
-        )
+        views = 3 if s.data.augment.mixup else 2
+        loss = create(self.registry, "loss", s.model.loss, {})
+        memory = memory_of(
+            model, lambda given: loss.parts(*given[1].chunk(views)[:2]).total, info,
+            views * min(s.train.batch_size, counts["train"]), s.train, resolve_device(s.runtime.device),
+        )  # fmt: skip
+        data = {
+            "tiles": f"{len(pixels.tiles)} in {pixels.tiles[0].path.parent}, bands {' '.join(pixels.bands)}",
+            "pixels": ", ".join(f"{name} {count:,}" for name, count in counts.items()),
+        }
+        return Plan.of(data, [model], times, memory)
 
     def network(self, run: Run | None = None) -> Network:
         """The encoder; its projector is left behind after pre-training. Untrained: for 11 bands, its default."""
@@ -197,11 +196,3 @@ class BarlowTwinsTask(Preparation, Task):
 
             encoder = encoder or series_encoder(run, self.settings, self.registry)
             embedding_maps(run, encoder, [Tile(Path(test))], run.path / "test_tile")
-
-
-def example_series(info: EncoderInfo) -> tuple[Any, Any]:
-    """Eight series, to measure with."""
-    import torch
-
-    days = np.linspace(1, 366, info.sample_size).astype(np.int64)
-    return torch.zeros(8, info.sample_size, len(info.bands)), torch.from_numpy(days).expand(8, -1)

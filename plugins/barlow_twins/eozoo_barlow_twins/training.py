@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ from eozoo_barlow_twins.tiles import Tile, open_tiles, pooled_statistics, proces
 
 if TYPE_CHECKING:
     import torch
+    from eozoo_core.train.memory import StepMemory
+
+    from eozoo_barlow_twins.encoders import EncoderInfo
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,20 @@ def optimizer_for(model: torch.nn.Module, train: PixelTrain) -> torch.optim.Opti
     return optimizer
 
 
-def step_bytes(forward: Callable[[], Any], parameters: Iterable[torch.nn.Parameter], scale: float) -> int:
-    """Estimate the memory of one training step: weights, gradients, two moments, and what ``forward`` keeps for the
-    backward pass times ``scale`` (it is run on fewer samples than a batch holds)."""
+def memory_of(
+    model: torch.nn.Module,
+    loss: Callable[[Any], torch.Tensor],
+    info: EncoderInfo,
+    samples: int,
+    train: PixelTrain,
+    device: str,
+) -> StepMemory | None:
+    """Return the memory of a step that shows ``samples`` series to ``model`` and takes ``loss`` of what it gives."""
     import torch
+    from eozoo_core.train.memory import step_memory
 
-    kept = 0
+    def work(networks: list[Any]) -> None:
+        bands = torch.empty(samples, info.sample_size, len(info.bands))
+        loss(networks[0](bands, torch.empty(samples, info.sample_size, dtype=torch.long))).backward()
 
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        nonlocal kept
-        kept += tensor.numel() * tensor.element_size()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        forward()
-    weights = sum(p.numel() * p.element_size() * (4 if p.requires_grad else 1) for p in parameters)
-    return int(weights + kept * scale)
+    return step_memory([model], work, train, device)

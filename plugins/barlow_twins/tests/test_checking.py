@@ -11,7 +11,7 @@ from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 from eozoo_barlow_twins.settings import LabelledData, PretrainData
 from eozoo_barlow_twins.splits import split_map
 from eozoo_barlow_twins.tiles import Tile
-from eozoo_core import ZooError
+from eozoo_core import Run, ZooError
 from eozoo_core.checking import Findings
 from eozoo_core.raster.tiles import Window
 from eozoo_core.settings.config import load_settings
@@ -68,6 +68,21 @@ def test_good_tiles_give_no_warning_counts_that_training_has_and_a_picture(root)
     panels = found.preview[1]()
     assert [p.title for p in panels[3:]] == ["clear dates", "split", "more than 8 clear dates", "label"]
     assert panels[-1].classes == tuple(LEGEND.values())
+
+
+@pytest.mark.parametrize("task", [LandCoverTask, BarlowTwinsTask])
+def test_steps_are_those_of_the_dry_run(task, root):
+    """Of the pixels without label only pre-training sees any; of 40 x 24 pixels all are read, of more not."""
+    change(root, "T1/labels.npy", lambda a: np.where(np.arange(a.size).reshape(a.shape) % 3, 0, a))
+    few = ("train.batch_size=16", "train.epochs=3", "train.schedule.warmup_steps=5")
+    legend = [f"data.legend={json.dumps(LEGEND)}"] if task is LandCoverTask else []
+    values = load_settings(task.Settings, None, [f"runtime.base_path={root}", *SMALL, *legend, *few])
+    plan = task(values).plan(Run(root / "run", "any", values))
+    found = next(f for f in check(root, *few, task=task).found if f.subject == "schedule")
+    assert found.level == "ok"
+    assert found.numbers["total_steps"] == plan.total_steps == 3 * plan.steps_per_epoch > 30
+    whole = next(f for f in check(root, "train.schedule.hold_steps=5000", task=task).found if f.subject == "schedule")
+    assert (whole.level, "hold_steps 5000" in whole.measured) == ("error", True)
 
 
 def test_pre_training_needs_no_labels(root):

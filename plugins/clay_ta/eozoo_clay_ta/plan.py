@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eozoo_core import Network, Plan, Port, ZooError
 from eozoo_core.task.describe import count_parameters
+from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.memory import StepMemory, step_memory
 from eozoo_core.train.schedule import plan_steps
 
 from eozoo_clay_ta.encoder_weights import RANDOM
-from eozoo_clay_ta.model import build_encoder, build_model, features_are_fixed
+from eozoo_clay_ta.model import TaModel, build_encoder, build_model, features_are_fixed
 from eozoo_clay_ta.sample_schema import CHANNELS, EMPTY, NAMES, Normalisation, read_json
 from eozoo_clay_ta.splits import open_splits
+from eozoo_clay_ta.static import CLASSES
 
 if TYPE_CHECKING:
     from eozoo_core import Run
+    from eozoo_core.settings import TrainSettings
     from eozoo_core.task import Registry
 
-    from eozoo_clay_ta.settings import ClaySettings
+    from eozoo_clay_ta.settings import ClayModel, ClaySettings
 
 _UNITS = "10 brightness temperatures K, 6 albedos, solar zenith angle degrees, elevation m, land 1 and sea 0"
 _NAMES = {"clay_free": "convolution and head, without Clay", "centre_ridge": "ridge regression"}
@@ -36,17 +40,33 @@ def make_plan(settings: ClaySettings, registry: Registry | None = None) -> Plan:
         model = build_model(options, norm, build_encoder(options), registry)
     if options.weights and not Path(options.weights).exists():
         raise ZooError(f"model.weights {options.weights}: no such file")
-    parameters = sum(p.numel() for p in model.parameters())
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     times = plan_steps(train, len(stores["train"]))
-    fixed = features_are_fixed(options)
     notes = [f"encoder: {options.weights or RANDOM}"] if options.type == "clay_transfer" else []
-    if fixed:
+    if features_are_fixed(options):
         notes.append("the frozen encoder's features are computed once and cached; epochs train the head only")
     data = {split: f"{len(store):,} samples in {len(store.files)} chunks" for split, store in stores.items()}
-    # Weights once; of what is trained also gradient and two moments. Activations of a trained encoder are not counted.
-    memory = 4 * (parameters + 3 * trainable) if fixed or options.type != "clay_transfer" else None
-    return Plan(data, parameters, trainable, times.per_epoch, times.total, memory, tuple(notes))
+    batch = min(train.batch_size, len(stores["train"]))
+    memory = memory_of(model, options, train, batch, resolve_device(settings.runtime.device))
+    return Plan.of(data, [model], times, memory, notes)
+
+
+def memory_of(model: TaModel, options: ClayModel, train: TrainSettings, batch: int, device: str) -> StepMemory | None:
+    """Return the memory of a step on ``batch`` samples, with features from the cache where they are."""
+    import torch
+
+    fixed = features_are_fixed(options)
+
+    def work(networks: list[Any]) -> None:
+        network = networks[0]
+        sizes = {"x": (CHANNELS, 9, 9), "time7": (7,), "loc": (3,), "landcover_onehot": (CLASSES,)}
+        given = {name: torch.empty(batch, *size) for name, size in sizes.items()}
+        if fixed:
+            given["features"] = torch.empty(batch, 2 * network.encoder.size.dim)
+        elif network.encoder is not None:
+            given["features"] = network.features_at(given, given["loc"][:1, 2])  # one pixel size, as in real batches
+        network(given).square().sum().backward()
+
+    return step_memory([model], work, train, device)
 
 
 def describe(settings: ClaySettings, registry: Registry | None, units: dict[str, str], run: Run | None) -> Network:

@@ -36,7 +36,6 @@ def plan(settings: PrithviSettings, registry: Registry) -> Plan:
     times = plan_steps(train, len(splits["train"]))
     model = skeleton(settings.model)
     judge = PatchDiscriminator() if train.adversarial_weight > 0 else torch.nn.Identity()
-    both = [*model.parameters(), *judge.parameters()]
     device = resolve_device(settings.runtime.device)
     memory = memory_of(settings, make_criterion(settings, registry), batch, device)
     notes = [
@@ -44,16 +43,8 @@ def plan(settings: PrithviSettings, registry: Registry) -> Plan:
     ]
     if settings.runtime.stage1_dir is None:
         notes.append("input: the target, degraded (runtime.stage1_dir is not given)")
-    return Plan(
-        data={name: f"{len(tiles)} tiles" for name, tiles in splits.items()},
-        parameters=sum(p.numel() for p in both),
-        trainable=sum(p.numel() for p in both if p.requires_grad),
-        steps_per_epoch=times.per_epoch,
-        total_steps=times.total,
-        memory_bytes=memory.total,
-        memory_parts=memory.parts(),
-        notes=tuple(notes),
-    )
+    data = {name: f"{len(tiles)} tiles" for name, tiles in splits.items()}
+    return Plan.of(data, [model, judge], times, memory, notes)
 
 
 def describe(model: ModelSettings, units: dict[str, str], run: Run | None) -> Network:
@@ -83,11 +74,11 @@ def _input_statistics() -> tuple[torch.Tensor, torch.Tensor]:
     return bare.mean, bare.std
 
 
-def memory_of(settings: PrithviSettings, criterion: Criterion, batch: int, device: str) -> StepMemory:
+def memory_of(settings: PrithviSettings, criterion: Criterion, batch: int, device: str) -> StepMemory | None:
     """Return the memory of a step on ``batch`` tiles of ``data.tile_size``: generator, losses and discriminator."""
     size, weight = settings.data.tile_size, settings.train.adversarial_weight
     network = as_stored(skeleton(settings.model), settings.model.quantization)
-    network.head.guards = lambda _: device == "cuda"  # there the head is computed again in backward
+    network.head.guards = lambda _: device.startswith("cuda")  # there the head is computed again in backward
     judge = [PatchDiscriminator().to("meta")] if weight > 0 else []
 
     def work(networks: list[Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,3 +117,17 @@ def _digest(tensor: torch.Tensor) -> tuple:
 
     content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return tuple(tensor.shape), tensor.dtype, hashlib.sha256(content.numpy()).digest()
+
+
+def allocated_by(work: Callable[[], object]) -> int:
+    """Return the most bytes that ``work()`` allocates at once on the CPU, by torch's own record of allocations."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        work()
+    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = most = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        most = max(most, now)
+    return most
