@@ -186,11 +186,11 @@ def test_weights_of_zero_say_the_training_mean(trained, tmp_path):
 
 
 def test_the_head_by_hand(trained, tmp_path):
-    """IR and the mean of the convolved DEM map enter the first hidden unit, two GELUs and the output follow."""
+    """IR and the mean of convolved SZA and DEM maps enter the first hidden unit; two GELUs and the output follow."""
     run = with_weights(
         trained,
         tmp_path,
-        auxiliary__0__weight={(0, 1, 1, 1): 1.0},  # of SZA, DEM, LSMASK the second, its centre
+        auxiliary__0__weight={(0, 0, 1, 1): 0.5, (0, 1, 1, 1): 1.0},  # of SZA, DEM, LSMASK the centres
         auxiliary__2__weight={(0, 0, 1, 1): 1.0},
         context__weight={(0, IR): 1.0, (0, AUXILIARY): 2.0},
         context__bias={0: 0.25},
@@ -199,9 +199,10 @@ def test_the_head_by_hand(trained, tmp_path):
         head__5__bias={0: -0.1},
     )
     given = batch(ir=291.0)  # z 0.5
+    given["x"][:, SZA] = 50.0  # z 1 everywhere
     given["x"][:, DEM] = 150.0  # z 1 everywhere, but for what two 3 x 3 convolutions without border leave out
     given["x"][:, DEM, :2] = given["x"][:, DEM, :, 7:] = 900.0
-    hidden = 0.25 + 0.5 + 2 * gelu(gelu(1.0))
+    hidden = 0.25 + 0.5 + 2 * gelu(gelu(0.5 + 1.0))
     z = 0.5 * gelu(gelu(hidden)) - 0.1
     np.testing.assert_allclose(eozoo.load_run(run).predict(given)["ta"], [12 + 8 * z], atol=2e-5)
 
