@@ -99,9 +99,12 @@ def chosen_names(info: RasterInfo, data: DataSettings) -> tuple[str, ...]:
 
 
 def trained_bands(info: RasterInfo, data: DataSettings, trained: list[str]) -> tuple[int, ...]:
-    """The 1-based bands of a raster to map that are those ``trained`` on. Raises ZooError naming the file."""
+    """The 1-based bands of a raster to map that are those ``trained`` on. Raises ZooError naming the file.
+
+    A raster that names them all is read by its own names, whatever ``data.band_names`` says of the training files.
+    """
     known = [name for name in info.descriptions if name]
-    if data.band_names is None and known and not trained[0].startswith("band "):
+    if set(trained) <= set(known) or (data.band_names is None and known and not trained[0].startswith("band ")):
         numbers = info.select(trained)
     else:
         numbers = band_numbers(info, data)

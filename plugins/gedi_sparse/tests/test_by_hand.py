@@ -221,3 +221,15 @@ def test_a_map_of_a_raster(pair, tmp_path):
             assert (file.crs.to_epsg(), file.units) == (32647, ("m",))
             assert file.transform[:6] == (10, 0, 600_000, 0, -10, 1_900_000)
             assert file.nodata is not None
+
+
+def test_a_raster_that_names_its_bands_is_read_by_name(world, tmp_path):
+    """Also where ``data.band_names`` names those of the training files."""
+    run = tmp_path / "run"
+    train(world, run, "train.members=1", "data.band_names=[B1, B2]")
+    set_weights(run / "best.pt", weights(0, math.log(0.04)))
+    source = tmp_path / "scene.tif"
+    write_raster(source, np.stack([np.full((5, 7), 25), np.full((5, 7), 0.4)]), ("B2", "B1"), left=600_000)
+    eozoo.load_run(run).infer(source, tmp_path / "maps")
+    with rasterio.open(tmp_path / "maps" / "scene_mean.tif") as file:
+        np.testing.assert_allclose(file.read(1), 55, rtol=1e-5)
