@@ -73,10 +73,7 @@ def read_maps(notes: Notes, folder: Path) -> None:
     for file in _files(folder):
         name = file.relative_to(folder).as_posix()
         notes.add("files", "there", f"maps/{name}")
-        if file.suffix in (".tif", ".tiff"):
-            notes.add("map", _raster(file), file=name)
-        else:
-            _read_other(notes, file, name)
+        _read_other(notes, file, name)
 
 
 def read_weights(notes: Notes, file: Path) -> None:
@@ -107,6 +104,8 @@ def _read_checkpoint(notes: Notes, file: Path, name: str) -> None:
 def _read_other(notes: Notes, file: Path, name: str) -> None:
     if file.suffix == ".json":
         notes.add("json", _without_times(json.loads(file.read_text())), file=name)
+    elif file.suffix in (".tif", ".tiff"):
+        notes.add("map", _raster(file), file=name)
     elif file.suffix == ".npy":
         notes.add("arrays", np.load(file, allow_pickle=False), "array", name)
     elif file.suffix == ".npz":
