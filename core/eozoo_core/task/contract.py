@@ -1,7 +1,7 @@
 """The contract: what a system writes. Core writes the verbs, see `eozoo_core.task.task`.
 
-A batch goes: ``Data.batch`` -> ``System.stage`` -> ``System.raw`` -> the loss; a raster goes ``System.predict`` ->
-``spread.combine`` over members -> blending of windows -> ``spread.present`` -> files.
+A batch goes: ``Data.batch`` -> ``System.stage`` (and kept ``features``) -> ``System.raw`` -> the loss; a raster goes
+``System.predict`` -> ``spread.combine`` over members -> blending of windows -> ``spread.present`` -> files.
 """
 
 from __future__ import annotations

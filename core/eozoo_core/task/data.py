@@ -28,6 +28,7 @@ class Data:
     input_files: one per sample, the file of its first input, for finding copies; () = there are none.
     bands, units: of the first input, as the files name them.
     what: the word for samples in messages. skipped: a line for every file that was left out.
+    repeats: whether draw ``i`` is item ``i`` unchanged, in every epoch: only then are features of a frozen part kept.
     """
 
     files: Sequence[Path] = ()
@@ -36,6 +37,7 @@ class Data:
     input_files: Sequence[Path] = ()
     what: str = "samples"
     skipped: tuple[str, ...] = ()
+    repeats: bool = False
 
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} has no __len__")
@@ -64,6 +66,10 @@ class Data:
     def items(self, indices: Sequence[int]) -> Arrays:
         """Return whole samples, stacked; they must be of one size."""
         return stack([self.item(index) for index in indices])
+
+    def parts(self) -> Sequence[tuple[Sequence[Path], range]]:
+        """Return files, and the samples that they hold, in order: features are kept for each part by itself."""
+        return [(self.files, range(len(self)))]
 
     def count(self, batch: Arrays) -> int:
         """How many elements of a batch the loss counts; the default: values of "target" that are not missing."""

@@ -10,10 +10,12 @@ import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
-from eozoo_core.task.data import tensors
-from eozoo_core.task.predict import open_draws, to_arrays
+from eozoo_core.task.data import Data, tensors
+from eozoo_core.task.features import read_features
+from eozoo_core.task.predict import Draws, open_draws, to_arrays
 from eozoo_core.task.spread import combine, present
 from eozoo_core.task.system import System, Tensors
+from eozoo_core.train.precision import precision_in_use
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -33,7 +35,7 @@ class Scorer:
         """Predict and score whole samples; return what ``System.predict`` gives for them."""
         arrays = tensors(batch, device)
         with torch.no_grad():
-            raw = self._call(self._system.stage(arrays))
+            raw = self._call(self._system.staged(arrays))
             total, count = self._loss(raw, arrays)["loss"]
             self._losses += [float(total), float(count)]
             found = self._system.hidden(self._system.finish(raw, arrays), arrays)
@@ -84,10 +86,18 @@ class Evaluation:
         return scores | {name: metrics.compute(metrics.sums()) for name, (_, metrics) in self._baselines.items()}
 
 
+def kept_of(run: Run, draws: Draws, data: Data) -> Data:
+    """Return ``data`` with the features that training kept, where one network alone predicts."""
+    if len(draws.systems) > 1:  # members need not share their frozen part
+        return data
+    (system,) = draws.systems.values()
+    return read_features(run, system, data, precision_in_use(run, "eval", draws.device))
+
+
 def evaluate(task: Contract, run: Run, split: str) -> Scores:
     """Score best.pt on ``split``; see ``Task.evaluate``. Raises ZooError where nothing there is labelled."""
     draws = open_draws(task, run, "eval")
-    data = task.data(split)
+    data = kept_of(run, draws, task.data(split))
     evaluation = Evaluation(task, draws.systems, draws.survey, 1.0)
     for i in range(len(data)):
         evaluation.add(data.items([i]), draws.device)

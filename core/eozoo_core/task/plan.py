@@ -10,6 +10,7 @@ from eozoo_core.task.build import build_system
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import member_count
+from eozoo_core.task.features import feature_shapes
 from eozoo_core.task.results import Plan
 from eozoo_core.task.splits import open_splits
 from eozoo_core.train.launch import resolve_device
@@ -37,12 +38,16 @@ def make_plan(task: Contract, run: Run) -> Plan:
     if member_count(settings) > 1:
         data["members"] = f"{member_count(settings)} networks; parameters, steps and memory are those of one"
     one = tensors(train.batch([Draw(0, 0)]))
+    given = {name: (values.shape, values.dtype) for name, values in one.items()}
+    kept, notes = feature_shapes(system, train, one), []
+    if kept:
+        notes.append("what the frozen part gives is computed once and kept; epochs train the rest only")
     loss = task.loss(survey)
 
     def work(networks: list[torch.nn.Module]) -> None:
-        batch = {name: torch.empty(size, *values.shape[1:], dtype=values.dtype) for name, values in one.items()}
-        loss(networks[0](networks[0].stage(batch)), batch)["loss"][0].backward()
+        batch = {name: torch.empty(size, *shape[1:], dtype=dtype) for name, (shape, dtype) in (given | kept).items()}
+        loss(networks[0](networks[0].staged(batch)), batch)["loss"][0].backward()
 
     memory = step_memory([system], work, settings.train, resolve_device(settings.runtime.device))
-    notes = [f"left out: {line}" for split in splits.values() for line in split.skipped]
+    notes += [f"left out: {line}" for split in splits.values() for line in split.skipped]
     return Plan.of(data, [system], times, memory, notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from eozoo_core.spec import Port
+    from eozoo_core.task.data import Data
 
 Tensors = dict[str, torch.Tensor]
+KEPT = "features."  # core puts it before the names of kept features in a batch
 _SHARED = ("B", "H", "W")  # axes along which missing input means missing output
 
 
@@ -48,13 +50,49 @@ class System(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no finish(raw, arrays)")
 
+    # -- a system that has them -----------------------------------------------------------------------------------
+
+    def features(self, staged: Tensors) -> Tensors:
+        """Return what a frozen part says of the samples, by name, (B, ...), finite, float32.
+
+        Core computes it once for every sample of a split and keeps it on disk, see `eozoo_core.task.features`; ``raw``
+        then finds the arrays among ``staged``, and calls ``features`` where they are not (in maps and exported graphs).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no features(staged)")
+
+    def features_key(self) -> dict[str, Any] | None:
+        """Return what ``features`` depends on beside frozen weights and data, as plain values; None: keep nothing.
+
+        It is None, the default, too where the part is trained (adapters, unfrozen blocks).
+        """
+        return None
+
+    def solve(self, data: Data) -> None:
+        """Find the weights in closed form from the training split, in memory that does not grow with it.
+
+        A system that has this method takes no optimiser steps: training logs what the solution gives. Every process
+        solves for itself and must find the same.
+        """
+
+    @property
+    def solves(self) -> bool:
+        """Whether this system writes ``solve``."""
+        return type(self).solve is not System.solve
+
+    # -- what core calls ------------------------------------------------------------------------------------------
+
+    def staged(self, batch: Tensors) -> Tensors:
+        """Return what ``raw`` takes: ``stage(batch)``, and the kept features where the batch brings them."""
+        kept = {name.removeprefix(KEPT): values for name, values in batch.items() if name.startswith(KEPT)}
+        return self.stage(batch) | kept
+
     def forward(self, staged: Tensors) -> Tensors:
         """Call ``raw``: what training and ``compute_in`` wrap for mixed precision and several processes."""
         return self.raw(staged)
 
     def predict(self, arrays: Tensors) -> Tensors:
         """Return the outputs of ``finish`` as float32, NaN where an input is missing that may not be."""
-        return self.hidden(self.finish(self(self.stage(arrays)), arrays), arrays)
+        return self.hidden(self.finish(self(self.staged(arrays)), arrays), arrays)
 
     def hidden(self, found: Tensors, arrays: Tensors) -> Tensors:
         """Return what ``finish`` gave, NaN where an input is missing that may not be."""

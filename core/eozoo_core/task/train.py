@@ -6,20 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from eozoo_core.raster.georeference import note_area
 from eozoo_core.run.progress import print_message
 from eozoo_core.task.build import build_system
 from eozoo_core.task.contract import Contract, Loss
 from eozoo_core.task.data import Batched, Data, as_is
 from eozoo_core.task.evaluate import Scorer
+from eozoo_core.task.features import with_features
 from eozoo_core.task.splits import open_splits, root_of
 from eozoo_core.task.survey import Carried, Survey
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import Loader, share_of
 from eozoo_core.train.optimizer import make_optimizer
+from eozoo_core.train.precision import validating
 from eozoo_core.train.schedule import make_scheduler
-from eozoo_core.train.step import Sums, pooled_step
+from eozoo_core.train.step import Sums, added, pooled_step
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -73,9 +77,10 @@ def train(task: Contract, run: Run) -> None:
         run.note("weights", system.receipt)
         if not settings.runtime.quiet:
             print_message(system.receipt)
-    trainer = Trainer(run, fabric, system, task.loss(survey), survey, splits["val"])
+    data = prepared(run, fabric, system, splits)
+    trainer = Trainer(run, fabric, system, task.loss(survey), survey, data["val"])
     task.optimizers(trainer)
-    batches = Loader(Batched(splits["train"]), settings.train, settings.runtime, fabric, as_is)
+    batches = Loader(Batched(data["train"]), settings.train, settings.runtime, fabric, as_is)
     scheduler = make_scheduler(trainer.optimizers.values(), settings.train, len(batches))
     fit(
         run,
@@ -89,19 +94,38 @@ def train(task: Contract, run: Run) -> None:
     )
 
 
+def prepared(run: Run, fabric: Fabric, system: System, splits: dict[str, Data]) -> dict[str, Data]:
+    """Solve the system where it does so, and return train and val with the features of its frozen part."""
+    if system.solves:
+        system.solve(splits["train"])
+    fabric.to_device(system)
+    data = {"train": with_features(run, system, splits["train"], fabric)}
+    with validating(fabric):
+        return data | {"val": with_features(run, system, splits["val"], fabric)}
+
+
 def add_model(trainer: Trainer) -> None:
     """Train the whole system with ``train.optimizer``; the default of ``Task.optimizers``."""
     trainer.add("model", trainer.system, make_optimizer(trainer.system.parameters(), trainer.run.settings.train))
 
 
 def make_step(trainer: Trainer) -> Callable[[list[Any], int], Sums | None]:
-    """Return a step on the mean loss over all labelled elements; the default of ``Task.step``."""
+    """Return a step on the mean loss over all labelled elements; the default of ``Task.step``.
+
+    Of a system that solved itself it only says what the loss is.
+    """
     model, optimizer, train = trainer.modules["model"], trainer.optimizers["model"], trainer.run.settings.train
 
     def loss_sum(batch: dict[str, Any]) -> tuple[Any, Sums]:
-        sums = trainer.loss(model(trainer.system.stage(batch)), batch)
+        sums = trainer.loss(model(trainer.system.staged(batch)), batch)
         return sums["loss"][0], sums
 
+    def report(micro: list[Any], number: int) -> Sums:
+        with torch.no_grad():
+            return added(loss_sum(batch)[1] for batch in micro)
+
+    if trainer.system.solves:
+        return report
     return lambda micro, number: pooled_step(trainer.fabric, model, optimizer, train, micro, loss_sum)
 
 

@@ -94,6 +94,22 @@ def step_memory(
     return StepMemory(weights, states * gradients, step, heap)
 
 
+def shapes_of(network: torch.nn.Module, call: Callable[[torch.nn.Module], dict]) -> dict[str, tuple]:
+    """Return name -> (shape, dtype) of the tensors that ``call(network)`` gives, found on fake tensors.
+
+    {} where ``call`` looks at values.
+    """
+    import torch
+    from torch._subclasses import fake_tensor as fake
+
+    twin = copy.deepcopy(network).to("meta")
+    try:
+        with fake.FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            return {name: (tuple(t.shape), t.dtype) for name, t in call(_faked(twin)).items()}
+    except (fake.DataDependentOutputException, fake.DynamicOutputShapeException):
+        return {}
+
+
 def predict_memory(
     model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], train: TrainSettings, device: str = "cpu"
 ) -> StepMemory | None:

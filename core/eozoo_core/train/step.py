@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.train.launch import all_reduce_sums
@@ -49,16 +49,24 @@ def pooled_step(
     total = float(all_reduce_sums(fabric, np.array([sum(b["count"] for b in micro_batches)], dtype=np.float64))[0])
     if total == 0:
         return None
-    logged: Sums = {}
+    logged: list[Sums] = []
     for i, batch in enumerate(micro_batches):
         last = i == len(micro_batches) - 1
         with fabric.no_backward_sync(model, enabled=not last):
             loss, sums = loss_sum(batch)
             # DDP averages the gradients of the processes: times world_size it is their sum.
             fabric.backward(loss * (fabric.world_size / total))
-        for name, (value, count) in sums.items():
-            before = logged.get(name, (0.0, 0))
-            value = value.detach() if hasattr(value, "detach") else value  # or it would keep the graph
-            logged[name] = (before[0] + value, before[1] + count)
+        # Detached, or it would keep the graph.
+        logged.append({n: (v.detach() if hasattr(v, "detach") else v, count) for n, (v, count) in sums.items()})
     optimizer_step(fabric, model, optimizer, train)
-    return logged
+    return added(logged)
+
+
+def added(parts: Iterable[Sums]) -> Sums:
+    """Add sums and counts by their names."""
+    total: Sums = {}
+    for sums in parts:
+        for name, (value, count) in sums.items():
+            before = total.get(name, (0.0, 0))
+            total[name] = (before[0] + value, before[1] + count)
+    return total

@@ -1,0 +1,101 @@
+"""What core does for a system with a frozen part, and for one that is solved instead of trained."""
+
+import numpy as np
+import pytest
+import torch
+from eozoo_core import Run
+from eozoo_core.settings.config import load_settings
+from stranger_systems import FrozenPart, Line, LineSettings, write_rows
+
+BASE = (
+    "train.epochs=2",
+    "train.batch_size=16",
+    "runtime.tensorboard=false",
+    "runtime.quiet=true",
+    "runtime.device=cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows")
+    write_rows(folder)
+    return folder
+
+
+def train(folder, data, *sets):
+    """Return the trained run, its task, and of how many samples features were computed meanwhile."""
+    settings = load_settings(LineSettings, None, [*BASE, f"runtime.data_dir={data}", *sets])
+    task, run, before = Line(settings), Run.create(folder, "line", settings), FrozenPart.seen
+    task.train(run)
+    return run, task, FrozenPart.seen - before
+
+
+@pytest.fixture(scope="module")
+def kept(data, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("kept") / "run", data)
+
+
+def test_features_are_computed_once_and_change_nothing(kept, data, tmp_path):
+    run, task, seen = kept
+    assert seen == 80 + 16 + 8  # train, val, and test where it is scored at the end
+    assert len(list((data / "features").glob("*.npy"))) == 2 * 3  # two arrays of two training files and of val
+    again, _, seen = train(tmp_path / "again", data)
+    assert seen == 8
+    plain, _, seen = train(tmp_path / "plain", data, "model.repeats=false")
+    assert seen == 2 * (80 + 16) + 8  # where draws vary, nothing can be kept
+    for other, tolerance in ((again, 0), (plain, 1e-6)):
+        for a, b in zip(run.read_log(), other.read_log(), strict=True):
+            assert a["val"]["loss"] == pytest.approx(b["val"]["loss"], rel=tolerance)
+    seen = FrozenPart.seen
+    assert task.evaluate(run, "val")["model"]["loss"] == pytest.approx(run.load("best")["best_val"], rel=1e-12)
+    assert FrozenPart.seen == seen  # evaluation reads what training kept
+    found = task.predict(run, {"x": np.zeros((2, 2), "float32")})["y"]
+    assert found.shape == (2, 1)
+    assert FrozenPart.seen == seen + 2
+
+
+def test_the_plan_knows_what_is_kept(kept):
+    run, task, _ = kept
+    plan = task.plan(run)
+    assert plan.notes == ("what the frozen part gives is computed once and kept; epochs train the rest only",)
+    assert plan.trainable == 10
+    assert plan.memory_bytes
+
+
+@pytest.mark.parametrize("change", ["weights", "data", "damage", "part"])
+def test_what_changed_is_computed_again(change, tmp_path):
+    write_rows(tmp_path)
+    train(tmp_path / "first", tmp_path)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "features").glob("*.npy")}
+    sets = ["train.seed=1"] if change == "weights" else []
+    if change == "data":
+        np.save(tmp_path / "train_1.npy", np.load(tmp_path / "train_1.npy") + 1)
+    if change == "damage":
+        for file in (tmp_path / "features").glob("*.npy"):
+            file.write_bytes(file.read_bytes()[:-4])
+    if change == "part":  # stopped between the two arrays of a part
+        min((tmp_path / "features").glob("*_2_sum.npy")).unlink()
+    _, _, seen = train(tmp_path / "second", tmp_path, *sets)
+    after = {file.name: file.read_bytes() for file in (tmp_path / "features").glob("*.npy")}
+    assert {name: after[name] for name in before} == before
+    expected = {"weights": (96, 6), "data": (40, 2), "damage": (96, 0)}
+    if change == "part":
+        assert seen - 8 in (16, 40)
+        assert after == before
+    else:
+        assert (seen - 8, len(after) - len(before)) == expected[change]
+
+
+def test_a_solved_system_takes_no_steps(data, tmp_path):
+    run, task, _ = train(tmp_path / "run", data, "model.way=solved")
+    rows = np.concatenate([np.load(data / f"train_{i}.npy") for i in (0, 1)]).astype("float64")
+    design = np.column_stack([rows[:, :2], np.ones(80)])
+    solution, residual, *_ = np.linalg.lstsq(design, rows[:, 2], rcond=None)
+    content = run.load("best")
+    torch.testing.assert_close(
+        content["model"]["line.weight"][0].double(), torch.tensor(solution[:2]), rtol=1e-5, atol=0
+    )
+    losses = [line["train"]["loss"] for line in run.read_log()]
+    assert losses == pytest.approx([residual[0] / 80] * 2, rel=1e-4)
+    assert task.evaluate(run, "val")["model"]["loss"] == pytest.approx(content["best_val"], rel=1e-12)
