@@ -1,7 +1,8 @@
 """What a frozen part of a system says of every sample: computed once for a split, and kept on disk.
 
 Files lie in ``runtime.cache_dir`` where a task has that setting, else in ``features`` beside the data. Their names are
-hashes of frozen weights, `System.features_key`, data and precision: what changed is computed again, and runs with the same frozen weights share them.
+hashes of frozen weights, `System.features_key`, data and precision: what changed is computed again, and runs with the
+same frozen weights share them.
 """
 
 from __future__ import annotations
