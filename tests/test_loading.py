@@ -45,9 +45,9 @@ def loader(size, batch, rank=0, world=1, workers=0, seed=0):
 )
 def test_processes_share_the_batches_of_one(world, share, size, seed, epoch):
     batch = share * world
-    alone = loader(size, batch, seed=seed).draws(epoch) if size >= batch else None
+    alone = list(loader(size, batch, seed=seed).draws(epoch)) if size >= batch else None
     shares = [loader(size, batch, rank, world, seed=seed) for rank in range(world)]
-    draws = [one.draws(epoch) for one in shares]
+    draws = [list(one.draws(epoch)) for one in shares]
     assert {len(d) for d in draws} == {len(shares[0])} == {max(1, size // batch)}
     joined = [[draw for rank in range(world) for draw in draws[rank][b]] for b in range(len(shares[0]))]
     if alone is not None:
@@ -62,7 +62,7 @@ def test_processes_share_the_batches_of_one(world, share, size, seed, epoch):
 
 def test_a_set_smaller_than_a_batch_is_one_batch():
     assert len(loader(5, 8)) == 1
-    assert len(loader(5, 8).draws(0)[0]) == 5
+    assert len(next(iter(loader(5, 8).draws(0)))) == 5
     with pytest.raises(ZooError, match="1 training samples cannot be shared by 2 processes"):
         loader(1, 8, world=2)
     with pytest.raises(ZooError, match="0 training samples"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -12,19 +13,43 @@ import numpy as np
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 
+Strip = Mapping[str, np.ndarray]  # output -> its values in some rows (..., n, W), NaN = missing
 
-class MapFiles:
-    """A writer like ``CogWriter`` that shares the bands among files: one map, one layer in QGIS.
 
-    A map of classes is uint8 with 255 for missing; all others are float32 with NaN.
+@dataclass(frozen=True)
+class Layer:
+    """One file of a map, and what its bands are made of.
+
+    name:   of the output that it shows, or of what is made of outputs; a part of the file's name.
+    dtype:  of the pixels; None = float32, and uint8 for classes.
+    nodata: what stands for NaN in the file; None = NaN for floats, 255 for classes.
+    values: turns the outputs of a strip into bands (bands, n, W) float32; None = the output called ``name`` as it is.
     """
 
-    def __init__(self, layers: Sequence[tuple[Path, list[Band]]], grid: Grid, tags: Mapping[str, str]):
-        self.grid, self.bands = grid, [band for _, bands in layers for band in bands]
-        self._writers = []
-        for file, own in layers:
-            kind = ("uint8", 255) if own[0].classes else ("float32", None)
-            self._writers.append(CogWriter(file, grid, own, *kind, tags))
+    name: str
+    bands: tuple[Band, ...]
+    dtype: str | None = None
+    nodata: float | None = None
+    values: Callable[[Strip], np.ndarray] | None = None
+
+    def of(self, strip: Strip) -> np.ndarray:
+        """Return the layer's bands (bands, n, W) of a strip."""
+        found = strip[self.name] if self.values is None else self.values(strip)
+        return found.reshape(len(self.bands), *found.shape[-2:])
+
+    def writer(self, path: Path, grid: Grid, tags: Mapping[str, str]) -> CogWriter:
+        """Return a writer of the layer's file."""
+        classes = bool(self.bands[0].classes)
+        nodata = 255 if classes and self.nodata is None else self.nodata
+        return CogWriter(path, grid, self.bands, self.dtype or ("uint8" if classes else "float32"), nodata, tags)
+
+
+class MapFiles:
+    """Writers of all layers of one map, one file each: one layer in QGIS."""
+
+    def __init__(self, layers: Sequence[tuple[Path, Layer]], grid: Grid, tags: Mapping[str, str]):
+        self._layers = [layer for _, layer in layers]
+        self._writers = [layer.writer(path, grid, tags) for path, layer in layers]
 
     def __enter__(self) -> MapFiles:
         with ExitStack() as stack:
@@ -36,10 +61,7 @@ class MapFiles:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         return self._stack.__exit__(kind, error, trace)
 
-    def write_rows(self, row: int, values: np.ndarray) -> None:
-        """Add rows (bands, n, width), each file its bands."""
-        first = 0
-        for writer in self._writers:
-            count = len(writer.bands)
-            writer.write_rows(row, values[first : first + count])
-            first += count
+    def write_rows(self, row: int, strip: Strip, hidden: np.ndarray) -> None:
+        """Add the rows from ``row`` on to every file; ``hidden`` (n, W): pixels that are missing in all of them."""
+        for layer, writer in zip(self._layers, self._writers, strict=True):
+            writer.write_rows(row, np.where(hidden, np.float32(np.nan), layer.of(strip)))

@@ -15,7 +15,7 @@ from eozoo_core.settings.maps import MaskSettings
 
 
 class RowMask:
-    """Hides rows of a map as they come, first to last. Mask rasters of another grid are taken by nearest pixel.
+    """Says which pixels of a map get no prediction, row by row. Mask rasters of another grid go by the nearest pixel.
 
     Raises ZooError where a mask is set and the map has no CRS, or the mask lies beside the map.
     """
@@ -25,16 +25,17 @@ class RowMask:
         self._classes = self._open(settings.classes, source)
         self._clouds = self._open(settings.clouds, source)
 
-    def hide(self, rows: np.ndarray) -> np.ndarray:
-        """Set masked pixels of the next rows (bands, n, width) to NaN, in place. Unknown class or cloud = masked."""
-        window = Window(self._row, 0, rows.shape[1], self._grid.width)
-        self._row += rows.shape[1]
-        if rows.shape[1] and self._classes is not None:
+    def next(self, count: int) -> np.ndarray:
+        """Return which pixels (count, width) of the next rows are masked. Unknown class or cloud = masked."""
+        window = Window(self._row, 0, count, self._grid.width)
+        self._row += count
+        hidden = np.zeros((count, self._grid.width), bool)
+        if count and self._classes is not None:
             classes = self._classes.read(window, 1)[0]
-            rows[:, np.isnan(classes) | np.isin(classes, self._settings.excluded)] = np.nan
-        if rows.shape[1] and self._clouds is not None:
-            rows[:, ~(self._clouds.read(window, 1)[0] <= self._settings.max_cloud)] = np.nan
-        return rows
+            hidden |= np.isnan(classes) | np.isin(classes, self._settings.excluded)
+        if count and self._clouds is not None:
+            hidden |= ~(self._clouds.read(window, 1)[0] <= self._settings.max_cloud)
+        return hidden
 
     def _open(self, path: Path | None, source: str) -> Mosaic | None:
         if path is None:

@@ -1,8 +1,8 @@
-"""From a raster to a map: windows read once, predicted in batches, blended, finished and written strip by strip."""
+"""From a raster to a map: windows read once, predicted in batches and blended, strip by strip."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,16 +24,39 @@ class Tiling:
     batch_size: int = 8
 
 
-@dataclass(frozen=True)
-class MapReport:
-    """What a map covers, in pixels: all, those missing in the input, and those missing in the map (NaN in any band).
+def predicted_rows(
+    reader: Reader,
+    predict: Predict,
+    tiling: Tiling,
+    bands: Sequence[int],
+    outputs: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[np.ndarray]:
+    """Predict every pixel of ``reader``; yield blended rows ``(outputs, n, W)`` from top to bottom, each row once.
 
-    ``missing_output > missing_input`` means that the model itself returned NaN somewhere.
+    Memory is bounded by a strip, however tall the scene. ``predict``: ``(B, C, size, size)`` float32, NaN = missing ->
+    ``(B, outputs, size, size)``; the windows come in row-major order, and one in which everything is missing is not
+    predicted at all. A scene smaller than the window is padded with NaN to the right and below. A pixel with any of its
+    ``bands`` (1-based) missing is NaN in all outputs whatever the model says there. ``progress(done, total)`` counts
+    windows. Raises ZooError for unreadable input and a stride above the window size.
     """
-
-    pixels: int
-    missing_input: int
-    missing_output: int
+    grid = reader.info.grid
+    todo = windows(grid.height, grid.width, tiling.size, tiling.stride)
+    blender = Blender(grid.height, grid.width, outputs, tiling.size, tiling.stride)
+    strip = RowBuffer(reader, bands, tiling.stride)
+    batcher = _Batcher(predict, tiling, outputs)
+    for number, window in enumerate(todo):
+        batcher.put(window, *strip.window(window))
+        if batcher.full or number + 1 == len(todo):
+            for done, prediction in batcher.run():
+                rows = blender.add(done, prediction)
+                if rows.shape[1]:
+                    yield rows
+            if progress is not None:
+                progress(number + 1, len(todo))
+    rows = blender.close()
+    if rows.shape[1]:
+        yield rows
 
 
 def predict_raster(
@@ -45,34 +68,20 @@ def predict_raster(
     outputs: int | None = None,
     finish: Predict | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> MapReport:
-    """Predict every pixel of ``reader`` and write the map; memory is bounded by a strip, however tall the scene.
+) -> None:
+    """Write what `predicted_rows` gives; ``outputs`` is by default the number of the writer's bands.
 
-    ``predict``: ``(B, C, size, size)`` float32, NaN = missing -> ``(B, K, size, size)``; the windows come in row-major
-    order, and one in which everything is missing is not predicted at all. A scene smaller than the window is padded
-    with NaN to the right and below. A pixel with any of its ``bands`` missing is NaN in all outputs whatever the model
-    says there. ``outputs`` is K, by default the writer's bands; ``finish`` turns blended rows ``(K, n, W)`` into those
-    of the map ``(writer's bands, n, W)``, for example variance into standard deviation. ``progress(done, total)``
-    counts windows. Raises ZooError for unreadable input, a disk that is full and a stride above the window size.
+    ``finish`` turns blended rows ``(outputs, n, W)`` into those of the map ``(writer's bands, n, W)``. Raises ZooError
+    also for a disk that is full.
     """
     grid = reader.info.grid
     if (grid.height, grid.width) != (writer.grid.height, writer.grid.width):
         raise ValueError(f"the map is {writer.grid}, the input {grid}")
-    bands = tuple(reader.info.bands if bands is None else bands)
-    todo = windows(grid.height, grid.width, tiling.size, tiling.stride)
-    blender = Blender(grid.height, grid.width, outputs or len(writer.bands), tiling.size, tiling.stride)
-    strip = RowBuffer(reader, bands, tiling.stride)
-    sink = _Sink(writer, finish)
-    batcher = _Batcher(predict, tiling, outputs or len(writer.bands))
-    for number, window in enumerate(todo):
-        batcher.put(window, *strip.window(window))
-        if batcher.full or number + 1 == len(todo):
-            for done, prediction in batcher.run():
-                sink.put(blender.add(done, prediction))
-            if progress is not None:
-                progress(number + 1, len(todo))
-    sink.put(blender.close())
-    return MapReport(grid.height * grid.width, strip.missing, sink.missing)
+    chosen, row = tuple(reader.info.bands if bands is None else bands), 0
+    for rows in predicted_rows(reader, predict, tiling, chosen, outputs or len(writer.bands), progress):
+        rows = finish(rows) if finish is not None else rows
+        writer.write_rows(row, rows)
+        row += rows.shape[1]
 
 
 class RowBuffer:
@@ -89,7 +98,6 @@ class RowBuffer:
         self._rows = np.empty((len(self._bands), 0, self._width), np.float32)
         self._hidden = np.empty((0, self._width), bool)
         self._first = self._next = 0
-        self.missing = 0
 
     @property
     def held(self) -> int:
@@ -122,7 +130,6 @@ class RowBuffer:
         fresh = np.zeros((stop - self._next, self._width), bool)
         for band in rows[:, self._next - first :]:
             fresh |= np.isnan(band)
-        self.missing += int(fresh.sum())
         self._hidden = np.concatenate([self._hidden[kept:], fresh])
         self._first, self._next = first, stop
 
@@ -172,19 +179,3 @@ class _Batcher:
         if predicted.shape != expected:
             raise ValueError(f"the model returned {predicted.shape} for {batch.shape}, expected {expected}")
         return predicted
-
-
-class _Sink:
-    """Finishes blended rows, counts what is missing in them, and writes them in order."""
-
-    def __init__(self, writer: CogWriter, finish: Predict | None):
-        self._writer, self._finish = writer, finish
-        self._row = self.missing = 0
-
-    def put(self, rows: np.ndarray) -> None:
-        if rows.shape[1] == 0:
-            return
-        rows = self._finish(rows) if self._finish is not None else rows
-        self.missing += int(np.isnan(rows).any(axis=0).sum())
-        self._writer.write_rows(self._row, rows)
-        self._row += rows.shape[1]

@@ -22,12 +22,9 @@ class MaskSettings(Settings):
     max_cloud: float = Field(5.0, ge=0, description="Mask where the cloud probability is above this, percent.")
 
 
-class MapInfer(EnsembleInfer):
-    """How maps are made."""
+class SceneInfer(EnsembleInfer):
+    """How maps are made, of whatever."""
 
-    window: int = Field(64, ge=16, description="Side of the square that the network sees at once, px.")
-    stride: int = Field(48, ge=1, description="Distance between windows, px; where they overlap they are blended.")
-    batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
     on_unreadable: OnUnreadable = Field(
         "stop", description="In a folder: a raster that cannot be read stops the work, or is left out and listed."
     )
@@ -36,6 +33,14 @@ class MapInfer(EnsembleInfer):
         False, description="Also write NAME_members.tif, a band per draw: what each member predicts."
     )
     mask: MaskSettings = Field(MaskSettings(), description="Pixels that get no prediction.")
+
+
+class MapInfer(SceneInfer):
+    """How maps are made of rasters."""
+
+    window: int = Field(64, ge=16, description="Side of the square that the network sees at once, px.")
+    stride: int = Field(48, ge=1, description="Distance between windows, px; where they overlap they are blended.")
+    batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
 
     @model_validator(mode="after")
     def _covers(self) -> MapInfer:

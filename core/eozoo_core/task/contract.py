@@ -1,13 +1,13 @@
 """The contract: what a system writes. Core writes the verbs, see `eozoo_core.task.task`.
 
-A batch goes: ``Data.batch`` -> ``System.stage`` (and kept ``features``) -> ``System.raw`` -> the loss; a raster goes
-``System.predict`` -> ``spread.combine`` over members -> blending of windows -> ``spread.present`` -> files.
+A batch goes: ``Data.batch`` -> ``System.stage`` (and kept ``features``) -> ``System.raw`` -> the loss; a scene goes
+``Task.map``, which calls ``System.predict`` and ``spread.combine`` and yields blocks -> ``spread.present`` -> ``Task.layers`` -> files.
 """
 
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from eozoo_core.raster.files import Layer
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.run.directory import Run
     from eozoo_core.task.data import Data
+    from eozoo_core.task.scenes import Block, Scene
     from eozoo_core.task.system import System
 
 Scores = dict[str, dict[str, float]]
@@ -147,6 +149,36 @@ class Contract(ABC):
         from eozoo_core.task.scenes import choose_bands
 
         return choose_bands(info, survey.names)
+
+    def find_scenes(self, source: Path) -> Sequence[Any]:
+        """Return what ``infer`` maps at ``source``, unopened; the default: rasters. Raises ZooError for none."""
+        from eozoo_core.task.scenes import rasters
+
+        return rasters(source)
+
+    def open_scene(self, found: Any, survey: Survey) -> Scene:
+        """Look at one of ``find_scenes`` before any is mapped; the default reads a raster's header.
+
+        Raises ZooError where it does not fit.
+        """
+        from eozoo_core.task.scenes import open_raster
+
+        return open_raster(found, lambda info: self.raster_bands(info, survey))
+
+    def map(self, drawn: Any, scene: Scene) -> Iterator[Block]:
+        """Yield a scene's rows from top to bottom; the default: windows of a raster, blended.
+
+        ``drawn`` (`eozoo_core.task.windows.Drawn`) predicts arrays with all draws of the run. Core masks and writes.
+        """
+        raise self._unwritten("map(drawn, scene)")
+
+    def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
+        """Return the files of a map; the default: one for every output that has rows and columns."""
+        raise self._unwritten("layers(outputs, run)")
+
+    def pictures(self, outputs: Sequence[Port], files: Mapping[str, Path], scene: Scene, dest: Path) -> list[Path]:
+        """Draw what lies beside a scene's maps; ``files``: layer -> its file. The default: ``infer.picture``."""
+        raise self._unwritten("pictures(outputs, files, scene, dest)")
 
     def optimizers(self, trainer: Any) -> None:
         """Give modules and optimisers to ``trainer.add``; the default trains the whole system."""

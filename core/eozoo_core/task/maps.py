@@ -1,60 +1,61 @@
-"""``eozoo infer``: rasters of any size into maps, one file per output; memory is that of a strip."""
+"""``eozoo infer``: scenes of any size into maps, one file per output; memory is that of a strip."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
 import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, Category
-from eozoo_core.raster.files import MapFiles
+from eozoo_core.raster.files import Layer, MapFiles
 from eozoo_core.raster.masks import RowMask
-from eozoo_core.raster.predict import Tiling, predict_raster
 from eozoo_core.raster.read import open_reader
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.score.plots import Panel, quicklook
-from eozoo_core.task.contract import Contract
 from eozoo_core.task.predict import Predictor
-from eozoo_core.task.scenes import Scene, rasters
+from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import present
+from eozoo_core.task.windows import Drawn
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.spec import Port
-    from eozoo_core.task.survey import Survey
+    from eozoo_core.task.contract import Contract
 
+STAMP = "EOZOO_STAMP"  # tag of a map: what it was made from
 _COLOURS = ((34, 102, 51), (204, 187, 68), (187, 85, 51), (68, 119, 170), (170, 170, 170), (170, 51, 119))
 _PARTS = {
     "aleatoric": "from the data's noise (aleatoric)",
     "epistemic": "from the members' disagreement (epistemic)",
 }
-_FAR = 100  # training deviations from the training mean: another unit, not another place
 
 
 def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
-    """Map a raster, or every raster of a folder, into ``dest``; see ``Task.infer``.
+    """Map every scene of ``source`` into ``dest``; see ``Task.infer``.
 
     All headers are checked before the first map is begun. A file that turns out damaged in the middle ends the work
     with its name, or is left out and reported where ``infer.on_unreadable`` says so; maps already written stay.
     """
     predictor, problems = Predictor(task, run), []
-    found, scenes, written = rasters(source), [], []
-    for path in found:
-        with skipping(task, problems), open_reader(path) as reader:
-            scenes.append(Scene(path, task.raster_bands(reader.info, predictor.survey)))
+    found, scenes, written = task.find_scenes(source), [], []
+    for one in found:
+        with skipping(task, problems):
+            scenes.append(task.open_scene(one, predictor.survey))
     for scene in scenes:
         with skipping(task, problems):
-            written += map_scene(task, predictor, scene, dest)
+            written += map_scene(task, run, predictor, scene, dest)
     if problems:
+        dest.mkdir(parents=True, exist_ok=True)
         (dest / "skipped.txt").write_text("\n".join(problems) + "\n")
         written.append(dest / "skipped.txt")
     if not written or len(problems) == len(found):
-        raise ZooError(f"{source}: no raster could be read; first: {problems[0]}")
+        raise ZooError(f"{source}: nothing could be read; first: {problems[0]}")
     return written
 
 
@@ -69,122 +70,82 @@ def skipping(task: Contract, problems: list[str]) -> Iterator[None]:
         problems.append(str(error))
 
 
-def map_scene(task: Contract, predictor: Predictor, scene: Scene, dest: Path) -> list[Path]:
-    """Write DEST/SCENE_OUTPUT.tif for every output that has rows and columns, through windows that are blended."""
+def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest: Path) -> list[Path]:
+    """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``."""
     settings = task.settings.infer
-    shown = [port for port in predictor.outputs if {"H", "W"} <= set(port.axes.split())]
+    layers = {dest / f"{scene.file(layer.name)}.tif": layer for layer in task.layers(predictor.outputs, run)}
     members = next((p for p in predictor.declared if p.spread == "moments"), None) if settings.member_maps else None
-    layers = [(dest / f"{scene.name}_{port.role}.tif", bands_of(port)) for port in shown]
-    maps = [file for file, _ in layers]
     if members is not None:
-        bands = [Band(_named(members, name), members.unit) for name in predictor.names]
-        layers.append((dest / f"{scene.name}_members.tif", bands))
-    tiling = Tiling(settings.window, settings.stride, settings.batch_size)
-    blended = Blended(predictor, [port.role for port in shown], members.role if members else "", tiling.size)
-    first = True
-
-    def forward(windows: np.ndarray) -> np.ndarray:
-        nonlocal first
-        if first:
-            require_training_units(windows, predictor.survey, scene.path)
-        first = False
-        return blended.forward({blended.image: windows})
-
-    with ExitStack() as stack:
-        reader = stack.enter_context(open_reader(scene.path))
-        mask = RowMask(reader.info.grid, settings.mask, str(scene.path))
-        writer = stack.enter_context(MapFiles(layers, reader.info.grid, tags_of(predictor, shown, scene)))
-        bar = stack.enter_context(progress_bar(scene.path.name, None, "windows", task.settings.runtime.quiet))
-        predict_raster(
-            reader,
-            writer,
-            forward,
-            tiling,
-            scene.bands,
-            outputs=sum(blended.channels.values()),
-            finish=lambda rows: mask.hide(blended.finish(rows)),
-            progress=lambda done, total: bar.update(done, f"of {total}"),
-        )
-    picture = draw(settings.picture, maps, shown, dest / f"{scene.name}.png")
-    return [*maps, *picture, *(file for file, _ in layers[len(maps) :])]
+        bands = tuple(Band(_named(members, name), members.unit) for name in predictor.names)
+        layers[dest / f"{scene.file('members')}.tif"] = Layer("members", bands, values=_stacked(predictor.names))
+    shown = {layer.name: file for file, layer in layers.items()}
+    if not are_there(list(layers), scene.stamp):
+        with ExitStack() as stack:
+            mask = RowMask(scene.grid, settings.mask, str(scene.path))
+            files = stack.enter_context(MapFiles(list(layers.items()), scene.grid, tags_of(predictor, scene)))
+            bar = stack.enter_context(progress_bar(scene.path.name, None, "steps", task.settings.runtime.quiet))
+            progress = lambda done, total: bar.update(done, f"of {total}")  # noqa: E731
+            drawn, row = Drawn(predictor, members.role if members else "", progress), 0
+            for block in task.map(drawn, scene):
+                strip = outputs_of(block, predictor.declared)
+                count = next(iter(strip.values())).shape[-2]
+                files.write_rows(row, strip, mask.next(count))
+                row += count
+    return [*layers, *task.pictures(predictor.outputs, shown, scene, dest)]
 
 
-class Blended:
-    """Quantities of a `Predictor` as the channels of one array, which windows blend, and back into outputs.
-
-    channels: quantity -> how many; found by predicting one window of training means.
-    """
-
-    def __init__(self, predictor: Predictor, shown: Sequence[str], members: str, side: int):
-        self._predictor, self._members = predictor, members
-        self._shown = [*shown, *(predictor.names if members else ())]
-        (image,) = predictor.inputs
-        self.image = image.role
-        mean = np.array(predictor.survey.mean, "float32")[None, :, None, None]
-        found = predictor.quantities({self.image: np.broadcast_to(mean, (1, mean.shape[1], side, side))}, members)
-        self._shapes = {name: values.shape[1:-2] for name, values in found.items()}  # before rows and columns
-        self.channels = {name: int(np.prod(shape)) for name, shape in self._shapes.items()}
-
-    def forward(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Windows -> (B, channels, H, W) float32."""
-        found = self._predictor.quantities(dict(arrays), self._members)
-        return torch.cat([v.reshape(len(v), -1, *v.shape[-2:]).float() for v in found.values()], dim=1).cpu().numpy()
-
-    def finish(self, rows: np.ndarray) -> np.ndarray:
-        """Blended channels (channels, n, W) -> bands of all maps (bands, n, W), in the order of the files."""
-        parts = torch.from_numpy(rows).split(list(self.channels.values()))
-        quantities = {
-            name: part.reshape(1, *self._shapes[name], *part.shape[-2:])
-            for name, part in zip(self.channels, parts, strict=True)
-        }
-        found = quantities | present(quantities, self._predictor.declared)
-        return torch.cat([found[name].reshape(-1, *rows.shape[-2:]) for name in self._shown]).float().numpy()
+def outputs_of(block: Block, ports: Sequence[Port]) -> dict[str, np.ndarray]:
+    """Return what a block holds, and the outputs that follow from it, each (..., n, W)."""
+    given = {name: torch.from_numpy(values)[None] for name, values in block.values.items()}
+    known = [port for port in ports if (port.of or port.role) in given]
+    return dict(block.values) | {name: values[0].numpy() for name, values in present(given, known).items()}
 
 
-def require_training_units(windows: np.ndarray, survey: Survey, path: Path) -> None:
-    """Raise ZooError where most bands of windows (B, C, H, W) lie far outside what the run was trained on.
-
-    Reflectance times 10,000 into a network trained on 0..1 would give a map that looks like one and is none.
-    """
-    if not survey.bands[0].count:
-        return
-    mean, std = np.array(survey.mean), np.array(survey.std)
-    valid = np.isfinite(windows).any(axis=(0, 2, 3))
-    median = np.where(valid, np.nanmedian(np.where(valid[:, None, None], windows, 0), axis=(0, 2, 3)), mean)
-    far = np.abs(median - mean) > _FAR * std
-    if 2 * far.sum() > far.size:
-        i = int(far.argmax())
-        raise ZooError(
-            f"{path}: values are not in the units of the training data: input {i + 1} has median {median[i]:.4g}, "
-            f"trained on {mean[i]:.4g} +- {std[i]:.4g}; scale the raster in the same way"
-        )
+def are_there(files: Sequence[Path], stamp: str) -> bool:
+    """Whether all maps are there and were made from what ``stamp`` says; never without a stamp."""
+    if not stamp or not all(file.exists() for file in files):
+        return False
+    for file in files:
+        with rasterio.open(file) as data:
+            if data.tags().get(STAMP) != stamp:
+                return False
+    return True
 
 
-def bands_of(port: Port) -> list[Band]:
+def layers_of(ports: Sequence[Port]) -> list[Layer]:
+    """Return a layer for every output that has rows and columns; the default of ``Task.layers``."""
+    return [Layer(port.role, bands_of(port)) for port in ports if {"H", "W"} <= set(port.axes.split())]
+
+
+def _stacked(names: Sequence[str]) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    return lambda strip: np.stack([strip[name].reshape(strip[name].shape[-2:]) for name in names])
+
+
+def bands_of(port: Port) -> tuple[Band, ...]:
     """Return the bands of an output's map: those that it names, or one; a class map has its classes."""
     classes = {c: Category(name, _COLOURS[i % len(_COLOURS)]) for i, (c, name) in enumerate(port.legend)} or None
     names = [f"{port.role} {band}" for band in port.bands] or [_named(port, port.role)]
-    return [Band(name, port.unit, classes) for name in names]
+    return tuple(Band(name, port.unit, classes) for name in names)
 
 
-def tags_of(predictor: Predictor, shown: Sequence[Port], scene: Scene) -> dict[str, str]:
+def tags_of(predictor: Predictor, scene: Scene) -> dict[str, str]:
     """Return what a map says of itself."""
     tags = {"SOURCE": scene.path.name}
-    if quantity := next((port.quantity for port in shown if port.quantity), ""):
-        tags |= {"QUANTITY": quantity, "UNIT": shown[0].unit}
+    if port := next((port for port in predictor.outputs if port.quantity), None):
+        tags |= {"QUANTITY": port.quantity, "UNIT": port.unit}
     tags["DRAWS"] = str(len(predictor.names))
-    if any(port.spread in ("moments", "deviation") for port in shown):
+    if any(port.spread in ("moments", "deviation") for port in predictor.outputs):
         tags["VARIANCE_FACTOR"] = f"{predictor.factor:.6g} {predictor.factor_source}"
-    return tags
+    return tags | scene.tags | ({STAMP: scene.stamp} if scene.stamp else {})
 
 
-def draw(wanted: bool, files: Sequence[Path], ports: Sequence[Port], path: Path) -> list[Path]:
+def draw_maps(ports: Sequence[Port], files: Mapping[str, Path], path: Path) -> list[Path]:
     """Draw the maps of one band side by side into a PNG; large ones are thinned while reading."""
     panels = []
-    for file, port in zip(files, ports, strict=True):
-        if not wanted or port.bands:
+    for port in ports:
+        if port.bands or port.role not in files:
             continue
-        with open_reader(file) as reader:
+        with open_reader(files[port.role]) as reader:
             values = reader.thumbnail(1024)[0]
         spread = port.spread == "deviation"
         title = next((text for part, text in _PARTS.items() if port.role.startswith(part)), "its standard deviation")

@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.read import RasterInfo
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.read import RasterInfo, open_reader
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".npy")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Something to map: a raster, and the numbers (1-based) of its bands in the network's order."""
+    """Something to map; a task that reads other things than rasters may extend it.
+
+    path:   what is read, for messages and the tag SOURCE.
+    grid:   of its maps.
+    bands:  numbers (1-based) of a raster's bands in the network's order.
+    name:   the beginning of its maps' names, with folders where they are kept ("2024/T31"); "" = the file's.
+    arrays: other inputs of the network, the same for all windows, by role and without the axis B.
+    scale, offset: a band's value = (stored + offset) * scale, in the unit that the network takes.
+    tags:   text that its maps carry, beside core's own.
+    stamp:  what its maps depend on, as a hash; maps of the same stamp are left as they are. "" = always made again.
+    """
 
     path: Path
-    bands: tuple[int, ...]
+    grid: Grid
+    bands: tuple[int, ...] = ()
+    name: str = ""
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    scale: float = 1.0
+    offset: float = 0.0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    stamp: str = ""
 
-    @property
-    def name(self) -> str:
-        """The beginning of its maps' names."""
-        return self.path.stem
+    def file(self, layer: str) -> str:
+        """Return the name of the file of a layer, without its ending."""
+        return f"{self.name or self.path.stem}_{layer}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole rows of a map, from ``row`` on.
+
+    values: quantity (an output's mean, its variances, probabilities; see `spread.combine`) -> (..., n, W) float32,
+            NaN = missing. Extra names are handed to the layers as they are.
+    """
+
+    row: int
+    values: Mapping[str, np.ndarray]
 
 
 def rasters(source: Path) -> list[Path]:
@@ -36,6 +68,12 @@ def rasters(source: Path) -> list[Path]:
         if stems.count(path.stem) > 1:
             raise ZooError(f"{path}: another file in the folder has the same name but for its ending; rename one")
     return found
+
+
+def open_raster(path: Path, choose: Callable[[RasterInfo], tuple[int, ...]]) -> Scene:
+    """Read the header of a raster; ``choose`` gives the numbers of its bands. The default of ``Task.open_scene``."""
+    with open_reader(path) as reader:
+        return Scene(path, reader.info.grid, choose(reader.info))
 
 
 def choose_bands(info: RasterInfo, trained: tuple[str, ...]) -> tuple[int, ...]:

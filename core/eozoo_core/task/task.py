@@ -10,10 +10,16 @@ from eozoo_core.task.contract import Arrays, Contract, Registry, Sample, Scores
 from eozoo_core.task.results import Graph, Network, Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from eozoo_core.checking import Findings
+    from eozoo_core.raster.files import Layer
     from eozoo_core.run.directory import Run
     from eozoo_core.settings import TaskSettings
+    from eozoo_core.spec import Port
+    from eozoo_core.task.scenes import Block, Scene
     from eozoo_core.task.train import Trainer
+    from eozoo_core.task.windows import Drawn
 
 
 class Predictor(Protocol):
@@ -161,3 +167,27 @@ class Task(Contract):
         from eozoo_core.task.train import validate
 
         return validate(self, trainer)
+
+    def map(self, drawn: Drawn, scene: Scene) -> Iterator[Block]:
+        """Predict windows of ``infer.window`` pixels and blend them."""
+        from eozoo_core.raster.predict import Tiling
+        from eozoo_core.task.windows import map_raster
+
+        infer = self.settings.infer
+        return map_raster(drawn, scene, Tiling(infer.window, infer.stride, infer.batch_size))
+
+    def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
+        """Write every output that has rows and columns into a file of its own."""
+        from eozoo_core.task.maps import layers_of
+
+        return layers_of(outputs)
+
+    def pictures(self, outputs: Sequence[Port], files: Mapping[str, Path], scene: Scene, dest: Path) -> list[Path]:
+        """Draw the maps of one band side by side, where ``infer.picture`` says so."""
+        from eozoo_core.task.maps import draw_maps
+
+        return (
+            draw_maps(outputs, files, dest / f"{scene.name or scene.path.stem}.png")
+            if self.settings.infer.picture
+            else []
+        )

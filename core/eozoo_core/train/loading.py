@@ -6,7 +6,7 @@ function of (seed, epoch, position), and random augmentation is keyed by the ``D
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from eozoo_core.errors import ZooError
@@ -43,6 +43,27 @@ def epoch_order(samples: int, seed: int, epoch: int) -> list[int]:
     return np.random.default_rng((seed, epoch)).permutation(samples).tolist()
 
 
+class Shares:
+    """The draws of some batches, made when they are asked for: an order of 100 million samples is never a list.
+
+    order: a permutation that can be sliced. starts: where in it each batch's draws begin; ``count`` of them follow.
+    """
+
+    def __init__(self, order: Sequence[int], epoch: int, starts: range, count: int):
+        self._order, self._epoch, self._starts, self._count = order, epoch, starts, count
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for start in self._starts:
+            yield [Draw(int(index), self._epoch) for index in self._order[start : start + self._count]]
+
+    def after(self, batches: int) -> Shares:
+        """Return them without the first ``batches``."""
+        return Shares(self._order, self._epoch, self._starts[batches:], self._count)
+
+
 class Loader:
     """Batches of a map-style dataset whose ``__getitem__`` takes a Draw, or ``__getitems__`` a list of them.
 
@@ -71,15 +92,11 @@ class Loader:
     def __len__(self) -> int:
         return len(self._dataset) // self._batch
 
-    def draws(self, epoch: int) -> list[list[Draw]]:
+    def draws(self, epoch: int) -> Shares:
         """Return this process's share of every batch of an epoch."""
-        order = self._order(self._seed, epoch)
         share = self._batch // self._fabric.world_size
-        first = self._fabric.global_rank * share
-        return [
-            [Draw(i, epoch) for i in order[b * self._batch + first : b * self._batch + first + share]]
-            for b in range(len(self))
-        ]
+        starts = range(self._fabric.global_rank * share, len(self) * self._batch, self._batch)
+        return Shares(self._order(self._seed, epoch), epoch, starts, share)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
         """Yield batches ``start``, ``start + 1`` ... of epoch ``number``, on the device."""
@@ -88,7 +105,7 @@ class Loader:
 
         loader = DataLoader(
             self._dataset,
-            batch_sampler=self.draws(number)[start:],
+            batch_sampler=self.draws(number).after(start),
             num_workers=self._workers,
             collate_fn=self._collate,
             pin_memory=self._fabric.device.type == "cuda",

@@ -1,0 +1,167 @@
+"""What a task may say about its maps: its own blocks and layers, arrays for all windows, maps that are left alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from eozoo_core import Port, ZooError
+from eozoo_core.raster.cog import Band
+from eozoo_core.raster.files import Layer
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.predict import Tiling
+from eozoo_core.settings.maps import MapInfer, MaskSettings
+from eozoo_core.task import Survey, Task
+from eozoo_core.task.maps import infer, layers_of, map_scene, outputs_of
+from eozoo_core.task.scenes import Block, Scene
+from eozoo_core.task.spread import combine, output_ports
+from eozoo_core.task.windows import Drawn, map_raster
+
+GRID = Grid(3, 4, rasterio.CRS.from_epsg(32616), rasterio.Affine(10, 0, 500000, 0, -10, 1400000))
+HEIGHT = Port("height", "B H W", "m", spread="moments", quantity="canopy height")
+WIDTH = Port("std", "B H W", "m", spread="deviation", of="height")
+SHARES = Port("shares", "B C H W", "1", ("tree", "water"), spread="probabilities")
+KIND = Port("kind", "B H W", spread="class", of="shares", legend=((10, "tree"), (20, "water")))
+
+
+class Two:
+    """Stands for a `Predictor` of two members: what they say follows from the image."""
+
+    def __init__(self, inputs, declared, *says):
+        self.survey, self.inputs, self.declared, self.says, self.seen = Survey(), inputs, declared, says, []
+        self.names = [f"member {i}" for i in range(len(says))]
+        self.outputs, self.factor, self.factor_source = output_ports(declared, len(says)), 1.0, "not fitted"
+
+    def quantities(self, arrays, members=""):
+        self.seen.append(arrays)
+        tensors = {name: torch.from_numpy(np.array(values)) for name, values in arrays.items()}
+        found = [say(tensors) for say in self.says]
+        each = {name: one[members] for name, one in zip(self.names, found, strict=True)} if members else {}
+        return combine(found, self.declared) | each
+
+
+class Heights(Task):
+    """A task whose maps come from nowhere: row r of a scene is r metres, its second member says two more."""
+
+    def __init__(self, **infer):
+        options = {"picture": False, **infer}
+        runtime = type("Runtime", (), {"quiet": True})()
+        self.settings = type("Settings", (), {"infer": MapInfer(**options), "runtime": runtime})()
+
+    def map(self, drawn, scene):
+        for row in range(0, scene.grid.height, 2):
+            count = min(2, scene.grid.height - row)
+            rows = np.arange(row, row + count, dtype="float32")[None, :, None] * np.ones(
+                (1, 1, scene.grid.width), "float32"
+            )
+            found = drawn({"image": rows})
+            yield Block(row, {name: values[0] for name, values in found.items()})
+
+
+def heights():
+    image = Port("image", "B H W", "m")
+    return Two((image,), (HEIGHT,), lambda a: {"height": a["image"]}, lambda a: {"height": a["image"] + 2})
+
+
+def read(file):
+    with rasterio.open(file) as data:
+        return data.read(), data.tags(), data.nodata, data.units
+
+
+def test_blocks_of_a_tasks_own_become_maps_with_spread_members_and_tags(tmp_path):
+    scene = Scene(tmp_path / "x.anything", GRID, name="2024/x", tags={"TIME": "noon"})
+    files = map_scene(Heights(member_maps=True), None, heights(), scene, tmp_path)
+    assert [f.relative_to(tmp_path).as_posix() for f in files] == [
+        "2024/x_height.tif", "2024/x_epistemic_height_std.tif", "2024/x_members.tif",
+    ]  # fmt: skip
+    height, tags, nodata, units = read(files[0])
+    np.testing.assert_array_equal(height[0], np.array([1, 2, 3])[:, None] * np.ones(4))  # means of r and r + 2
+    assert (units, np.isnan(nodata), tags["TIME"], tags["SOURCE"]) == (("m",), True, "noon", "x.anything")
+    assert (tags["QUANTITY"], tags["DRAWS"]) == ("canopy height", "2")
+    np.testing.assert_array_equal(read(files[1])[0], np.ones((1, 3, 4)))
+    np.testing.assert_array_equal(read(files[2])[0][:, :, 0], [[0, 1, 2], [2, 3, 4]])
+
+
+def test_masked_pixels_are_missing_in_every_layer(tmp_path):
+    clouds = np.zeros((1, 3, 4), "float32")
+    clouds[0, 2, 1] = 80
+    options = {"driver": "GTiff", "count": 1, "height": 3, "width": 4, "dtype": "float32"}
+    with rasterio.open(tmp_path / "c.tif", "w", crs=GRID.crs, transform=GRID.transform, **options) as data:
+        data.write(clouds)
+    task = Heights(mask=MaskSettings(clouds=tmp_path / "c.tif"))
+    for file in map_scene(task, None, heights(), Scene(tmp_path / "s.tif", GRID), tmp_path / "out"):
+        assert np.argwhere(np.isnan(read(file)[0])).tolist() == [[0, 2, 1]]
+
+
+def test_layers_of_a_tasks_own_name_type_and_nodata(tmp_path):
+    class Rounded(Heights):
+        def layers(self, outputs, run):
+            code = lambda strip: np.where(strip["height"] > 2, np.float32(np.nan), strip["height"])[None]  # noqa: E731
+            return [Layer("height_int8", (Band("height", "m"),), "int8", -128, code)]
+
+    (file,) = map_scene(Rounded(), None, heights(), Scene(tmp_path / "s.tif", GRID), tmp_path)
+    values, _, nodata, _ = read(file)
+    assert (file.name, values.dtype, nodata) == ("s_height_int8.tif", np.int8, -128)
+    assert values[0, :, 0].tolist() == [1, 2, -128]
+
+
+def test_maps_of_the_same_stamp_are_left_and_of_another_are_made_again(tmp_path):
+    scene = Scene(tmp_path / "s.tif", GRID, stamp="a")
+    (file, other) = map_scene(Heights(), None, heights(), scene, tmp_path)
+    before = file.stat().st_mtime_ns
+    again = heights()
+    assert map_scene(Heights(), None, again, scene, tmp_path) == [file, other]
+    assert (file.stat().st_mtime_ns, again.seen) == (before, [])
+    other.unlink()
+    map_scene(Heights(), None, again, scene, tmp_path)
+    assert other.exists()
+    assert again.seen  # one of them was missing: all are made
+    again.seen.clear()
+    map_scene(Heights(), None, again, dataclasses.replace(scene, stamp="b"), tmp_path)
+    assert again.seen
+    assert read(file)[1]["EOZOO_STAMP"] == "b"
+
+
+def test_classes_follow_from_blended_probabilities():
+    shares = np.array([[[0.2, 0.7, np.nan]], [[0.8, 0.3, np.nan]]], "float32")
+    found = outputs_of(Block(0, {"shares": shares}), (SHARES, KIND))
+    np.testing.assert_array_equal(found["kind"], [[20, 10, np.nan]])
+    layer = next(layer for layer in layers_of((SHARES, KIND)) if layer.name == "kind")
+    assert {value: c.name for value, c in layer.bands[0].classes.items()} == {10: "tree", 20: "water"}
+    assert [band.name for band in layers_of((SHARES,))[0].bands] == ["shares tree", "shares water"]
+
+
+def test_every_window_gets_the_scenes_other_arrays_and_values_in_the_networks_unit(tmp_path):
+    stored = np.arange(2 * 5 * 7).reshape(2, 5, 7).astype("float32") * 100
+    np.save(tmp_path / "s.npy", stored)
+    ports = (Port("image", "B C H W"), Port("month", "B", dtype="int64"))
+    say = lambda a: {"height": a["image"].sum(1) + 10 * a["month"][:, None, None]}  # noqa: E731
+    two = Two(ports, (HEIGHT,), say)
+    two.survey = Survey(bands=Survey().bands[:2])
+    arrays = {"month": np.int64(6)}
+    scene = Scene(tmp_path / "s.npy", Grid(5, 7), (2, 1), arrays=arrays, scale=0.01, offset=-100)
+    blocks = list(map_raster(Drawn(two, "", lambda *_: None), scene, Tiling(4, 2, 3)))
+    found = np.concatenate([block.values["height"] for block in blocks], axis=0)
+    np.testing.assert_allclose(found, ((stored - 100) * 0.01).sum(0) + 60, rtol=1e-6)
+    assert [block.row for block in blocks] == np.cumsum([0, *(len(b.values["height"]) for b in blocks[:-1])]).tolist()
+
+
+def test_one_scene_that_does_not_open_hides_no_other(tmp_path, monkeypatch):
+    class Picky(Heights):
+        def find_scenes(self, source):
+            return ["good", "bad"]
+
+        def open_scene(self, found, survey):
+            if found == "bad":
+                raise ZooError("bad: does not open")
+            return Scene(tmp_path / found, GRID)
+
+    monkeypatch.setattr("eozoo_core.task.maps.Predictor", lambda task, run: heights())
+    with pytest.raises(ZooError, match="bad: does not open"):
+        infer(Picky(), None, tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()  # found out before the first map was begun
+    files = infer(Picky(on_unreadable="skip"), None, tmp_path, tmp_path / "out")
+    assert [file.name for file in files][-1] == "skipped.txt"
+    assert files[-1].read_text() == "bad: does not open\n"
+    assert files[0].name == "good_height.tif"
