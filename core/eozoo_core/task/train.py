@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eozoo_core.raster.georeference import note_area
-from eozoo_core.run.progress import print_message
-from eozoo_core.task.build import build_system
+from eozoo_core.task.build import begin
 from eozoo_core.task.contract import Contract, Loss
 from eozoo_core.task.data import Batched, Data, as_is
 from eozoo_core.task.evaluate import Scorer
@@ -72,11 +71,7 @@ def train(task: Contract, run: Run) -> None:
     survey = task.survey(splits["train"])
     run.note("survey", survey.model_dump(mode="json"))
     note_area(run, filter(None, map(splits["train"].grid, range(len(splits["train"])))))
-    system = build_system(task, survey, fresh=not run.has("current"))
-    if system.receipt:
-        run.note("weights", system.receipt)
-        if not settings.runtime.quiet:
-            print_message(system.receipt)
+    system, base = begin(task, run, survey, fabric)
     data = prepared(run, fabric, system, splits)
     trainer = Trainer(run, fabric, system, task.loss(survey), survey, data["val"])
     task.optimizers(trainer)
@@ -85,7 +80,7 @@ def train(task: Contract, run: Run) -> None:
     fit(
         run,
         fabric,
-        {**trainer.state(), "scheduler": scheduler},
+        {**trainer.state(), **base, "scheduler": scheduler},
         batches,
         task.step(trainer),
         lambda: task.validate(trainer),
