@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from eozoo_core.checking import Expected, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.run.directory import Run
@@ -139,6 +140,18 @@ class Contract(ABC):
 
     # -- what a system may replace --------------------------------------------------------------------------------
 
+    def describe_splits(self, data: Mapping[str, Data]) -> tuple[list[Split], Separation]:
+        """Say what splits (name -> data) may not share; the default: pixels, files and ground."""
+        raise self._unwritten("describe_splits(data)")
+
+    def data_to_check(self, split: str) -> Data:
+        """Open a split for ``check``; a subclass leaves in it what training would stop at: `Data.item` tells it."""
+        return self.data(split)
+
+    def expected(self) -> Expected:
+        """Return what ``check`` compares the data with; the default: labels by the outputs, bands by their units."""
+        raise self._unwritten("expected()")
+
     def baselines(self, survey: Survey) -> dict[str, Baseline]:
         """Return simple predictors that stand beside the model; the default is the mean label where there is one."""
         from eozoo_core.task.baselines import training_mean
@@ -198,8 +211,8 @@ class Contract(ABC):
         return {}
 
     def fitted(self, run: Run) -> Fitted | None:
-        """Fit what comes after best.pt, on validation data; None = nothing."""
-        return None
+        """Fit what comes after best.pt, on validation data; None = nothing. The default: a factor of all variances."""
+        raise self._unwritten("fitted(run)")
 
     # -- help -----------------------------------------------------------------------------------------------------
 
