@@ -1,7 +1,8 @@
 """The contract: what a system writes. Core writes the verbs, see `eozoo_core.task.task`.
 
 A batch goes: ``Data.batch`` -> ``System.stage`` (and kept ``features``) -> ``System.raw`` -> the loss; a scene goes
-``Task.map``, which calls ``System.predict`` and ``spread.combine`` and yields blocks -> ``spread.present`` -> ``Task.layers`` -> files.
+``Task.map``, which calls ``System.predict`` and ``spread.combine`` and yields blocks -> ``spread.present`` ->
+``Task.layers`` -> files.
 """
 
 from __future__ import annotations
