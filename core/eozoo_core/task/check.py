@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from eozoo_core.checking import Channel, Classes, Findings, channel, check_splits, judge_schedule, judge_splits
 from eozoo_core.checking.preview import panels_of
 from eozoo_core.task.contract import Contract
-from eozoo_core.task.splits import describe_split
 
 if TYPE_CHECKING:
     from eozoo_core.task.data import Data
@@ -24,14 +23,13 @@ def check(task: Contract, findings: Findings) -> None:
             opened[name] = task.data(name)
     if not opened:
         return
-    role = task.ports(task.Survey()).inputs[0].role
-    splits = [describe_split(name, data, role) for name, data in opened.items()]
+    splits, apart = task.describe_splits(opened)
     label, first = expected_label(task), next(iter(opened.values()))
     channels = [channel(name, unit) for name, unit in zip(first.bands, first.units, strict=True)]
     seen = check_splits(findings, splits, channels, label)
     if "train" in opened:
         judge_schedule(findings, task.settings.train, opened["train"].draws)
-    judge_splits(findings, splits)
+    judge_splits(findings, splits, apart)
     if shown := next((one for one in seen.values() if one.best), None):
         findings.picture(shown.shown, lambda: panels_of(shown, channels, label))
 
