@@ -82,7 +82,8 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
             mask = RowMask(scene.grid, settings.mask, str(scene.path))
-            files = stack.enter_context(MapFiles(list(layers.items()), scene.grid, tags_of(predictor, scene)))
+            tags = tags_of(predictor, scene) | task.tags(run)
+            files = stack.enter_context(MapFiles(list(layers.items()), scene.grid, tags))
             bar = stack.enter_context(progress_bar(scene.path.name, None, "steps", task.settings.runtime.quiet))
             progress = lambda done, total: bar.update(done, f"of {total}")  # noqa: E731
             drawn, row = Drawn(predictor, members.role if members else "", progress), 0
