@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from eozoo_core.checking import Expected, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.run.directory import Run
@@ -143,6 +144,30 @@ class Contract(ABC):
 
     # -- what a system may replace --------------------------------------------------------------------------------
 
+    def describe_splits(self, data: Mapping[str, Data]) -> tuple[list[Split], Separation]:
+        """Say what splits (name -> data) may not share; the default: pixels, files and ground."""
+        raise self._unwritten("describe_splits(data)")
+
+    def data_to_check(self, split: str) -> Data:
+        """Open a split for ``check``; a subclass leaves in it what training would stop at: `Data.item` tells it."""
+        return self.data(split)
+
+    def expected(self) -> Expected:
+        """Return what ``check`` compares the data with; the default: labels by the outputs, bands by their units."""
+        raise self._unwritten("expected()")
+
+    def beside(self) -> Sequence[Path]:
+        """Return files that maps and scores of a run need: training copies them into it, under their names."""
+        return ()
+
+    def tags(self, run: Run) -> dict[str, str]:
+        """Return what every map of a run says of itself, beside core's tags."""
+        return {}
+
+    def example(self, inputs: Sequence[Port]) -> Arrays:
+        """Return one plausible sample of the inputs of ``predict``, as an exported graph shows it."""
+        raise self._unwritten("example(inputs)")
+
     def baselines(self, survey: Survey) -> dict[str, Baseline]:
         """Return simple predictors that stand beside the model; the default is the mean label where there is one."""
         from eozoo_core.task.baselines import training_mean
@@ -197,13 +222,13 @@ class Contract(ABC):
         """Score the validation split, the same on every process; the default sums loss and metrics over samples."""
         raise self._unwritten("validate(trainer)")
 
-    def derive(self, means: dict[str, float]) -> dict[str, float]:
+    def derive(self, means: dict[str, float], survey: Survey) -> dict[str, float]:
         """Return more values for the log from the means of a training interval; the default has none."""
         return {}
 
     def fitted(self, run: Run) -> Fitted | None:
-        """Fit what comes after best.pt, on validation data; None = nothing."""
-        return None
+        """Fit what comes after best.pt, on validation data; None = nothing. The default: a factor of all variances."""
+        raise self._unwritten("fitted(run)")
 
     # -- help -----------------------------------------------------------------------------------------------------
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from eozoo_core.checking import Item, Place, Split, place_of, require_separate
+from eozoo_core.checking import Item, Place, Separation, Split, place_of, require_separate
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import Data
 
@@ -15,10 +16,14 @@ def open_splits(task: Contract) -> dict[str, Data]:
     found = {name: task.data(name) for name in ("train", "val")}
     if task.has_split("test"):
         found["test"] = task.data("test")
-    role = task.ports(task.Survey()).inputs[0].role
-    described = [describe_split(name, data, role) for name, data in found.items()]
-    require_separate(described, quiet=task.settings.runtime.quiet)
+    require_separate(*task.describe_splits(found), quiet=task.settings.runtime.quiet)
     return found
+
+
+def describe_splits(task: Contract, found: Mapping[str, Data]) -> tuple[list[Split], Separation]:
+    """Describe splits by the pixels of the first input and by their places; the default of ``Task.describe_splits``."""
+    role = task.ports(task.Survey()).inputs[0].role
+    return [describe_split(name, data, role) for name, data in found.items()], Separation()
 
 
 def describe_split(name: str, data: Data, role: str) -> Split:

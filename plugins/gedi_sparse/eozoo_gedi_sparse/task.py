@@ -145,7 +145,7 @@ class GediSparse(Task):
 
         return LabelScores()
 
-    def derive(self, means: dict[str, float]) -> dict[str, float]:
+    def derive(self, means: dict[str, float], survey: GediSurvey) -> dict[str, float]:
         """RMSE from the mean squared error."""
         return {"rmse": means["mse"] ** 0.5}
 
