@@ -227,12 +227,12 @@ class Contract(ABC):
         """
         raise self._unwritten("map(drawn, scene)")
 
-    def write(self, drawn: Any, scene: Scene, dest: Path) -> list[Path] | None:
-        """Write into ``dest`` what becomes of a scene that is no raster, and return the files.
+    def write(self, drawn: Any, scene: Scene, dest: Path) -> list[Path]:
+        """Write into ``dest`` what becomes of a scene that is ``whole``, and return the files.
 
-        None, the default: core writes the maps of `layers` from the blocks of `map`.
+        Of all other scenes core writes the maps of `layers` from the blocks of `map`.
         """
-        return None
+        raise self._unwritten("write(drawn, scene, dest)")
 
     def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
         """Return the files of a map; the default: one for every output that has rows and columns."""
