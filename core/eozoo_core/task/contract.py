@@ -122,7 +122,11 @@ class Contract(ABC):
         raise self._unwritten("ports(survey)")
 
     def system(self, survey: Survey, fresh: bool) -> System:
-        """Build the system. ``fresh`` False: weights will be loaded over it, so published ones are not fetched."""
+        """Build the system, plain: core calls its ``adapt`` when its frozen tensors are in it.
+
+        ``fresh`` False: weights will be loaded over it. Published ones are not fetched, and a large part may be built
+        on the meta device, as shapes alone, where it has no buffer outside its state.
+        """
         raise self._unwritten("system(survey, fresh)")
 
     def loss(self, survey: Survey) -> Loss:

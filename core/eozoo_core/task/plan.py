@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from eozoo_core.task.build import build_shapes
+from eozoo_core.task.build import sketch
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import member_count
@@ -27,7 +28,7 @@ def make_plan(task: Contract, run: Run) -> Plan:
     splits, settings = open_splits(task), task.settings
     train = splits["train"]
     survey = task.survey(train)
-    system = build_shapes(task, survey)
+    system, parameters = sketch(task, survey)
     size = min(settings.train.batch_size, train.draws)
     times = plan_steps(settings.train, train.draws)
     data = {name: f"{len(split)} {split.what}" for name, split in splits.items()}
@@ -50,4 +51,4 @@ def make_plan(task: Contract, run: Run) -> Plan:
 
     memory = step_memory([system], work, settings.train, resolve_device(settings.runtime.device))
     notes += [f"left out: {line}" for split in splits.values() for line in split.skipped]
-    return Plan.of(data, [system], times, memory, notes)
+    return replace(Plan.of(data, [system], times, memory, notes), parameters=parameters)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.task.build import build_system
+from eozoo_core.task.build import rebuild
 from eozoo_core.task.contract import Arrays, Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import chosen_members, member_runs, with_dropout
@@ -46,7 +46,7 @@ def load_system(task: Contract, run: Run, scope: str) -> tuple[System, Survey]:
 
     def build(trained: Trained) -> System:
         kept.append(load_survey(task, trained))
-        return build_system(task, kept[0], fresh=False)
+        return rebuild(task, kept[0], trained)
 
     return load_trained(run, task.settings, build, scope)[0], kept[0]
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eozoo_core.run.progress import print_message
 from eozoo_core.task.beside import keep_beside
-from eozoo_core.task.build import build_system
+from eozoo_core.task.build import begin
 from eozoo_core.task.contract import Contract, Loss
 from eozoo_core.task.data import Batched, Data, as_is, in_groups
 from eozoo_core.task.evaluate import Scorer
@@ -74,11 +73,7 @@ def train(task: Contract, run: Run) -> None:
     if (area := splits["train"].area()) is not None:
         run.note("area", area)
     keep_beside(run, task.beside())
-    system = build_system(task, survey, fresh=not run.has("current"))
-    if system.receipt:
-        run.note("weights", system.receipt)
-        if not settings.runtime.quiet:
-            print_message(system.receipt)
+    system, base = begin(task, run, survey, fabric)
     data = prepared(run, fabric, system, splits)
     trainer = Trainer(run, fabric, system, task.loss(survey), survey, data["val"])
     task.optimizers(trainer)
@@ -87,7 +82,7 @@ def train(task: Contract, run: Run) -> None:
     fit(
         run,
         fabric,
-        {**trainer.state(), "scheduler": scheduler},
+        {**trainer.state(), **base, "scheduler": scheduler},
         batches,
         task.step(trainer),
         lambda: task.validate(trainer),
