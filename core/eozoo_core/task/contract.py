@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from eozoo_core.checking import Separation, Split
+    from eozoo_core.checking import Expected, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.run.directory import Run
@@ -148,6 +148,14 @@ class Contract(ABC):
         """Say what splits (name -> data) may not share; the default: pixels, files and ground."""
         raise self._unwritten("describe_splits(data)")
 
+    def data_to_check(self, split: str) -> Data:
+        """Open a split for ``check``; a subclass leaves in it what training would stop at: `Data.item` tells it."""
+        return self.data(split)
+
+    def expected(self) -> Expected:
+        """Return what ``check`` compares the data with; the default: labels by the outputs, bands by their units."""
+        raise self._unwritten("expected()")
+
     def beside(self) -> Sequence[Path]:
         """Return files that maps and scores of a run need: training copies them into it, under their names."""
         return ()
@@ -219,8 +227,8 @@ class Contract(ABC):
         return {}
 
     def fitted(self, run: Run) -> Fitted | None:
-        """Fit what comes after best.pt, on validation data; None = nothing."""
-        return None
+        """Fit what comes after best.pt, on validation data; None = nothing. The default: a factor of all variances."""
+        raise self._unwritten("fitted(run)")
 
     # -- help -----------------------------------------------------------------------------------------------------
 

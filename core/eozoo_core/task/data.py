@@ -13,6 +13,7 @@ from eozoo_core.train.loading import Draw, epoch_order
 if TYPE_CHECKING:
     import torch
 
+    from eozoo_core.checking import Findings
     from eozoo_core.raster.georeference import Grid
 
 Arrays = dict[str, np.ndarray]
@@ -21,8 +22,9 @@ Arrays = dict[str, np.ndarray]
 class Data:
     """Samples of one split: arrays by name in physical units, NaN = missing.
 
-    A subclass writes ``__len__`` and ``item``. The target is called "target" and lies beside the inputs. Small data are
-    given one by one; large ones replace ``batch`` and ``items`` with vectorised ones.
+    A subclass writes ``__len__`` and ``item``; ``data[i]`` is item i, as torch's loaders ask for it. The target is
+    called "target" and lies beside the inputs. Small data are given one by one; large ones replace ``batch`` and
+    ``items`` with vectorised ones.
 
     files: every file of the split, for the fingerprint of the training data and the search for copies.
     input_files: one per sample, the file of its first input, for finding copies; () = there are none.
@@ -47,6 +49,11 @@ class Data:
     def item(self, index: int) -> Arrays:
         """Return sample ``index`` whole and unchanged, without a batch axis. Raises ZooError naming the file."""
         raise NotImplementedError(f"{type(self).__name__} has no item(index)")
+
+    def __getitem__(self, index: int) -> Arrays:
+        if not 0 <= index < len(self):  # what ends a loop over it, in Python and in torch
+            raise IndexError(f"{self.what} are numbered from 0 to {len(self) - 1}, not {index}")
+        return self.item(index)
 
     def draw(self, draw: Draw) -> Arrays:
         """Return sample ``draw.index`` as ``draw.epoch`` sees it: cut and turned at random, the same each time."""
@@ -86,6 +93,9 @@ class Data:
     def grid(self, index: int) -> Grid | None:
         """Return where a sample lies, None where it is not georeferenced."""
         return None
+
+    def problems(self, findings: Findings, split: str) -> None:
+        """Tell ``check`` what is wrong with the files of ``split`` beyond what core looks at; the default: nothing."""
 
     def area(self) -> list[float] | None:
         """Return [west, south, east, north] in degrees around all samples, None where none is georeferenced."""

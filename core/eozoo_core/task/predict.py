@@ -62,10 +62,13 @@ def load_survey(task: Contract, trained: Trained) -> Survey:
         ) from None
 
 
-def open_draws(task: Contract, run: Run, scope: str) -> Draws:
-    """Load every draw that ``settings.infer`` or ``settings.eval`` (``scope``) asks for, onto ``runtime.device``."""
+def open_draws(task: Contract, run: Run, scope: str, every: bool = False) -> Draws:
+    """Load every draw that ``settings.infer`` or ``settings.eval`` (``scope``) asks for, onto ``runtime.device``.
+
+    ``every``: all members, whatever the settings ask for, without passes of dropout.
+    """
     settings = task.settings
-    which = getattr(getattr(settings, scope), "draws", None)
+    which = None if every else getattr(getattr(settings, scope), "draws", None)
     runs, systems, first = member_runs(run, settings), {}, None
     members = chosen_members(settings, which)
     for i in members:

@@ -12,13 +12,14 @@ from eozoo_core.task.results import Graph, Network, Plan
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from eozoo_core.checking import Findings, Separation, Split
+    from eozoo_core.checking import Expected, Findings, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.run.directory import Run
     from eozoo_core.settings import TaskSettings
     from eozoo_core.spec import Port
     from eozoo_core.task.data import Data
     from eozoo_core.task.scenes import Block, Scene
+    from eozoo_core.task.survey import Fitted
     from eozoo_core.task.train import Trainer
     from eozoo_core.task.windows import Drawn
 
@@ -156,6 +157,18 @@ class Task(Contract):
         from eozoo_core.task.splits import describe_splits
 
         return describe_splits(self, data)
+
+    def expected(self) -> Expected:
+        """Compare labels with the unit or the classes of what is predicted."""
+        from eozoo_core.task.check import expected_of
+
+        return expected_of(self)
+
+    def fitted(self, run: Run) -> Fitted | None:
+        """Fit the factor of all variances where an output is a deviation."""
+        from eozoo_core.task.fitted import fit_variance
+
+        return fit_variance(self, run)
 
     def example(self, inputs: Sequence[Port]) -> Arrays:
         """Draw values from the statistics of the bands."""
