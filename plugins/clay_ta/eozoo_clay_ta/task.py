@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,7 +17,7 @@ from eozoo_clay_ta.survey import ClaySurvey
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from eozoo_core import Graph, Run
+    from eozoo_core import Graph, Plan, Run
     from eozoo_core.checking import Findings, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.task import Arrays, Scores
@@ -129,6 +130,14 @@ class ClayTa(Task):
         from eozoo_clay_ta.scores import rmse
 
         return rmse(means["mse"], survey.normalisation().ta_std)
+
+    def plan(self, run: Run) -> Plan:
+        """Say too which weights the encoder begins with."""
+        from eozoo_clay_ta.encoder import RANDOM
+
+        made, options = super().plan(run), self.settings.model
+        first = [f"encoder: {options.weights or RANDOM}"] if options.type == "clay_transfer" else []
+        return replace(made, notes=(*first, *made.notes))
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
