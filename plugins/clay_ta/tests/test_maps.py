@@ -78,7 +78,9 @@ def test_every_centre_by_hand(scene, static, model):
     assert np.isfinite(found[4:-4, 4:-4]).all()
     row, col = 9, 13
     fields = np.concatenate([scene.bt, scene.rf, scene.sza[None], static.dem[None], static.lsmask[None]])
-    x = Normalisation.of(model.mean.tolist(), model.std.tolist(), 12.0, 10.0).inputs(windows(fields, np.array([col]), np.array([row])))
+    x = Normalisation.of(model.mean.tolist(), model.std.tolist(), 12.0, 10.0).inputs(
+        windows(fields, np.array([col]), np.array([row]))
+    )
     lat, lon = GRID.place_of(col, row)
     inputs = {
         "x": x,
