@@ -28,6 +28,8 @@ KIND = Port("kind", "B H W", spread="class", of="shares", legend=((10, "tree"), 
 class Two:
     """Stands for a `Predictor` of two members: what they say follows from the image."""
 
+    folder = None
+
     def __init__(self, inputs, declared, *says):
         self.survey, self.inputs, self.declared, self.says, self.seen = Survey(), inputs, declared, says, []
         self.names = [f"member {i}" for i in range(len(says))]
@@ -104,6 +106,19 @@ def test_layers_of_a_tasks_own_name_type_and_nodata(tmp_path):
     values, _, nodata, _ = read(file)
     assert (file.name, values.dtype, nodata) == ("s_height_int8.tif", np.int8, -128)
     assert values[0, :, 0].tolist() == [1, 2, -128]
+
+
+def test_an_output_that_does_not_say_how_many_bands_it_has_gets_them_from_the_first_block(tmp_path):
+    class Features(Heights):
+        def map(self, drawn, scene):
+            yield Block(0, {"features": np.arange(3, dtype="float32")[:, None, None] * np.ones((3, 4), "float32")})
+
+    two = Two((Port("image", "B H W"),), (Port("features", "B D H W", "1"),), None)
+    task = Features(picture=True)
+    (file,) = map_scene(task, None, two, Scene(tmp_path / "s.tif", GRID), tmp_path)  # and no picture of one of them
+    with rasterio.open(file) as data:
+        assert data.descriptions == ("features 0", "features 1", "features 2")
+        assert data.read()[:, 0, 0].tolist() == [0, 1, 2]
 
 
 def test_maps_of_the_same_stamp_are_left_and_of_another_are_made_again(tmp_path):

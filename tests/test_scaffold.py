@@ -1,5 +1,6 @@
 """``eozoo new``: what it writes, what it refuses. That it installs and runs is shown by the guide (test_docs)."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,9 @@ def test_what_is_written_is_whole_and_clean(tmp_path, kind):
     assert (made / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     low, high = core_range()
     assert f'"eozoo>={low},<{high}"' in text
-    assert max(len(p.read_text().splitlines()) for p in files if p.suffix == ".py") < 200
+    assert sum(len(p.read_text().splitlines()) for p in files if p.suffix == ".py") <= 300
+    places = {p.name for p in files}
+    assert set(re.findall(r"`(\w+\.py)`", (made / "README.md").read_text())) <= places  # "where to change what"
     ruff = Path(sys.executable).with_name("ruff")
     checked = subprocess.run([ruff, "check", "--isolated", "--line-length=120", made], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout

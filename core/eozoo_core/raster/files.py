@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -31,6 +32,17 @@ class Layer:
     dtype: str | None = None
     nodata: float | None = None
     values: Callable[[Strip], np.ndarray] | None = None
+
+    def sized(self, strip: Strip) -> Layer:
+        """Return the layer with a band for every channel of an output that does not say how many it has."""
+        if self.values is not None or len(self.bands) > 1:
+            return self
+        (band,), count = self.bands, math.prod(strip[self.name].shape[:-2])
+        return (
+            self
+            if count == 1
+            else replace(self, bands=tuple(Band(f"{band.name} {i}", band.unit) for i in range(count)))
+        )
 
     def of(self, strip: Strip) -> np.ndarray:
         """Return the layer's bands (bands, n, W) of a strip."""

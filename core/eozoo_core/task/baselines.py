@@ -21,6 +21,13 @@ def training_mean(outputs: Sequence[Port], survey: Survey) -> dict[str, Baseline
     return {"training mean": constant(dict.fromkeys(roles, survey.label.mean))}
 
 
-def constant(values: dict[str, float]) -> Baseline:
-    """Return a predictor of the same number for every element of the target, by output."""
-    return lambda batch: {role: np.full_like(batch["target"], np.float32(value)) for role, value in values.items()}
+def most_frequent(counts: Sequence[int], role: str = "class") -> dict[str, Baseline]:
+    """Return "most frequent class": in every pixel the index of the largest of ``counts``."""
+    return {"most frequent class": constant({role: float(np.argmax(counts))})}
+
+
+def constant(values: dict[str, float | np.ndarray]) -> Baseline:
+    """Return a predictor of the same for every sample, by output: a number, or an array that fits the target."""
+    return lambda batch: {
+        role: np.broadcast_to(np.asarray(value, np.float32), batch["target"].shape) for role, value in values.items()
+    }

@@ -152,6 +152,18 @@ class Contract(ABC):
         """Return what ``check`` compares the data with; the default: labels by the outputs, bands by their units."""
         raise self._unwritten("expected()")
 
+    def beside(self) -> Sequence[Path]:
+        """Return files that maps and scores of a run need: training copies them into it, under their names."""
+        return ()
+
+    def tags(self, run: Run) -> dict[str, str]:
+        """Return what every map of a run says of itself, beside core's tags."""
+        return {}
+
+    def example(self, inputs: Sequence[Port]) -> Arrays:
+        """Return one plausible sample of the inputs of ``predict``, as an exported graph shows it."""
+        raise self._unwritten("example(inputs)")
+
     def baselines(self, survey: Survey) -> dict[str, Baseline]:
         """Return simple predictors that stand beside the model; the default is the mean label where there is one."""
         from eozoo_core.task.baselines import training_mean
@@ -206,7 +218,7 @@ class Contract(ABC):
         """Score the validation split, the same on every process; the default sums loss and metrics over samples."""
         raise self._unwritten("validate(trainer)")
 
-    def derive(self, means: dict[str, float]) -> dict[str, float]:
+    def derive(self, means: dict[str, float], survey: Survey) -> dict[str, float]:
         """Return more values for the log from the means of a training interval; the default has none."""
         return {}
 

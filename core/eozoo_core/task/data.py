@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ class Data:
     input_files: one per sample, the file of its first input, for finding copies; () = there are none.
     bands, units: of the first input, as the files name them.
     what: the word for samples in messages. skipped: a line for every file that was left out.
+    together: how many whole samples scores take at once; more than 1 where all are of one size.
     repeats: whether draw ``i`` is item ``i`` unchanged, in every epoch: only then are features of a frozen part kept.
     """
 
@@ -39,6 +40,7 @@ class Data:
     input_files: Sequence[Path] = ()
     what: str = "samples"
     skipped: tuple[str, ...] = ()
+    together: int = 1
     repeats: bool = False
 
     def __len__(self) -> int:
@@ -95,6 +97,12 @@ class Data:
     def problems(self, findings: Findings, split: str) -> None:
         """Tell ``check`` what is wrong with the files of ``split`` beyond what core looks at; the default: nothing."""
 
+    def area(self) -> list[float] | None:
+        """Return [west, south, east, north] in degrees around all samples, None where none is georeferenced."""
+        from eozoo_core.raster.georeference import area_of
+
+        return area_of(filter(None, map(self.grid, range(len(self)))))
+
 
 class Batched:
     """Training draws of ``data`` as a torch dataset that is asked for whole batches (``__getitems__``)."""
@@ -112,6 +120,12 @@ class Batched:
     def __getitems__(self, draws: list[Draw]) -> dict[str, Any]:
         batch = self.data.batch(draws)
         return {**tensors(batch), "count": self.data.count(batch)}
+
+
+def in_groups(data: Data, indices: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield ``indices`` in their order, as many at a time as ``data`` lets scores take at once."""
+    for start in range(0, len(indices), data.together):
+        yield indices[start : start + data.together]
 
 
 def as_is(batch: dict[str, Any]) -> dict[str, Any]:

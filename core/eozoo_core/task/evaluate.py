@@ -10,7 +10,7 @@ import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
-from eozoo_core.task.data import Data, tensors
+from eozoo_core.task.data import Data, in_groups, tensors
 from eozoo_core.task.features import read_features
 from eozoo_core.task.predict import Draws, open_draws, to_arrays
 from eozoo_core.task.spread import combine, present
@@ -113,6 +113,6 @@ def evaluate(task: Contract, run: Run, split: str) -> Scores:
     draws = open_draws(task, run, "eval")
     data = kept_of(run, draws, task.data(split))
     evaluation = Evaluation(task, draws.systems, draws.survey)
-    for i in range(len(data)):
-        evaluation.add(data.items([i]), draws.device)
+    for group in in_groups(data, range(len(data))):
+        evaluation.add(data.items(group), draws.device)
     return evaluation.compute()

@@ -45,7 +45,7 @@ def make_graph(task: Contract, run: Run) -> Graph:
     inputs, outputs = systems[0].inputs, output_ports(systems[0].outputs, len(systems))
     return Graph(
         Whole(systems, variance_factor(run, task)[0]),
-        {port.role: example(port, getattr(task.settings.infer, "window", 32)) for port in inputs},
+        task.example(inputs),
         tuple(port.role for port in outputs),
         axes={port.role: axes_of(port) for port in inputs},
         about={port.role: about(port) for port in (*inputs, *outputs) if port.bands or port.legend},

@@ -1,4 +1,4 @@
-"""Settings of tasks of images and maps; see ``images``. A task adds its model and what is special in its data."""
+"""Settings of tasks of images and maps; see ``images``. A task adds its model and what else it has to set."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from eozoo_core.settings import Settings, TaskSettings
+from eozoo_core.settings import ScheduleSettings, Settings, TaskSettings
 from eozoo_core.settings.ensemble import EnsembleEval, EnsembleRuntime, EnsembleTrain
 from eozoo_core.settings.maps import MapInfer
+
+SCHEDULE = ScheduleSettings(name="cosine", warmup_steps=5)
+TRAIN = EnsembleTrain(epochs=20, batch_size=4, learning_rate=1e-2, schedule=SCHEDULE)  # for a small network
 
 
 class ImageDataSettings(Settings):
@@ -26,9 +29,10 @@ class ImageRuntime(EnsembleRuntime):
 
 
 class ImageSettings(TaskSettings):
-    """All settings of a task of images but for its model and data."""
+    """All settings of a task of images but for its model."""
 
-    train: EnsembleTrain = Field(EnsembleTrain(), description="How the model is trained; fixed by a run.")
+    data: ImageDataSettings = Field(ImageDataSettings(), description="What the arrays mean; fixed by a run.")
+    train: EnsembleTrain = Field(TRAIN, description="How the model is trained; fixed by a run.")
     runtime: ImageRuntime = Field(ImageRuntime(), description="Where and how it runs; free at any time.")
     infer: MapInfer = Field(MapInfer(), description="How maps are made; free at any time.")
     eval: EnsembleEval = Field(EnsembleEval(), description="How scores are computed; free at any time.")

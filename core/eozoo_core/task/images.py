@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
@@ -107,6 +108,28 @@ def survey_images(data: ImageData, unit: str = "") -> Survey:
     return Survey(bands=surveyed(inputs, data.units), label=label)
 
 
+class ClassSurvey(Survey):
+    """What is known of training images with labels of classes."""
+
+    counts: tuple[int, ...] = Field((), description="Labelled pixels of each class.")
+
+
+def survey_classes(data: ImageData, classes: Sequence[str]) -> ClassSurvey:
+    """Survey images whose labels hold the indices of ``classes``, from 0; raises as `survey_images`.
+
+    Raises ZooError too, naming the file, for a label that is no index.
+    """
+    found, counts = survey_images(data, "class index"), np.zeros(len(classes), np.int64)
+    for i, file in enumerate(data.labels):
+        label = data.arrays(i)[1]
+        values, times = np.unique(label[np.isfinite(label)], return_counts=True)
+        strange = values[~np.isin(values, range(len(classes)))]
+        if strange.size:
+            raise ZooError(f"{file}: holds {strange[0]:g}; data.classes names {len(classes)}, from 0: {list(classes)}")
+        counts[values.astype(int)] += times
+    return ClassSurvey(bands=found.bands, label=found.label, counts=tuple(counts.tolist()))
+
+
 def image_port(survey: Survey) -> Port:
     """Return the Port of "image", with the bands and statistics that were surveyed; the placeholder has none."""
     units = sorted({band.unit for band in survey.bands})
@@ -114,16 +137,3 @@ def image_port(survey: Survey) -> Port:
     if not survey.bands[0].count:
         return Port("image", "B C H W", "that of the training images")
     return Port("image", "B C H W", unit, survey.names, survey.mean, survey.std)
-
-
-def count_classes(data: ImageData, codes: Sequence[int]) -> tuple[int, ...]:
-    """Count the labelled pixels of each class. Raises ZooError naming the file of a label that is none."""
-    counts = np.zeros(len(codes), np.int64)
-    for i, file in enumerate(data.labels):
-        label = data.arrays(i)[1]
-        values, found = np.unique(label[np.isfinite(label)], return_counts=True)
-        for value, count in zip(values.tolist(), found.tolist(), strict=True):
-            if value not in codes:
-                raise ZooError(f"{file}: holds {value:g}; data.classes names {len(codes)} classes: {list(codes)}")
-            counts[list(codes).index(value)] += count
-    return tuple(counts.tolist())

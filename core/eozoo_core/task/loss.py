@@ -10,7 +10,15 @@ from eozoo_core.errors import ZooError
 if TYPE_CHECKING:
     import torch
 
+    from eozoo_core.task.contract import Contract
+
 Tensors = dict[str, "torch.Tensor"]
+
+
+def registered_loss(task: Contract, *roles: str) -> Callable[[Tensors, Tensors], dict[str, tuple]]:
+    """Return the loss that ``model.loss`` of the settings names, as ``called_with`` calls it."""
+    part = task.settings.model.loss
+    return called_with(task.build("loss", part), part.name, *roles)
 
 
 def called_with(function: Callable[..., Any], name: str, *roles: str) -> Callable[[Tensors, Tensors], dict[str, tuple]]:

@@ -81,12 +81,15 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
             mask = RowMask(scene.grid, settings.mask, str(scene.path))
-            files = stack.enter_context(MapFiles(list(layers.items()), scene.grid, tags_of(predictor, scene)))
+            tags = tags_of(predictor, scene) | task.tags(run)
             bar = stack.enter_context(progress_bar(scene.path.name, None, "steps", task.settings.runtime.quiet))
             progress = lambda done, total: bar.update(done, f"of {total}")  # noqa: E731
-            drawn, row = Drawn(predictor, members.role if members else "", progress), 0
+            drawn, row, files = Drawn(predictor, members.role if members else "", progress), 0, None
             for block in task.map(drawn, scene):
                 strip = outputs_of(block, predictor.declared)
+                if files is None:
+                    sized = [(file, layer.sized(strip)) for file, layer in layers.items()]
+                    files = stack.enter_context(MapFiles(sized, scene.grid, tags))
                 count = next(iter(strip.values())).shape[-2]
                 files.write_rows(row, strip, mask.next(count))
                 row += count
@@ -138,9 +141,11 @@ def draw_maps(ports: Sequence[Port], files: Mapping[str, Path], path: Path) -> l
     """Draw the maps of one band side by side into a PNG; large ones are thinned while reading."""
     panels = []
     for port in ports:
-        if port.bands or port.role not in files:
+        if port.role not in files:
             continue
         with open_reader(files[port.role]) as reader:
+            if len(reader.info.bands) > 1:
+                continue
             values = reader.thumbnail(1024)[0]
         spread = port.spread == "deviation"
         title = next((text for part, text in _PARTS.items() if port.role.startswith(part)), "its standard deviation")

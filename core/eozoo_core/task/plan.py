@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from eozoo_core.task.build import build_system
+from eozoo_core.task.build import build_shapes
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import member_count
@@ -27,7 +27,7 @@ def make_plan(task: Contract, run: Run) -> Plan:
     splits, settings = open_splits(task), task.settings
     train = splits["train"]
     survey = task.survey(train)
-    system = build_system(task, survey, fresh=False)
+    system = build_shapes(task, survey)
     size = min(settings.train.batch_size, train.draws)
     times = plan_steps(settings.train, train.draws)
     data = {name: f"{len(split)} {split.what}" for name, split in splits.items()}

@@ -21,6 +21,7 @@ from eozoo_core.train.launch import resolve_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from eozoo_core.run.directory import Run
     from eozoo_core.spec import Port
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Draws:
-    """The draws of a run: members, or passes of members with dropout. ``survey`` is that of the first member."""
+    """The draws of a run: members, or passes of members with dropout. ``survey``, ``folder``: of the first member."""
 
     systems: dict[str, System]
     survey: Any
     device: torch.device
+    folder: Path
 
 
 def load_system(task: Contract, run: Run, scope: str) -> tuple[System, Survey]:
@@ -68,12 +70,13 @@ def open_draws(task: Contract, run: Run, scope: str, every: bool = False) -> Dra
     settings = task.settings
     which = None if every else getattr(getattr(settings, scope), "draws", None)
     runs, systems, first = member_runs(run, settings), {}, None
-    for i in chosen_members(settings, which):
+    members = chosen_members(settings, which)
+    for i in members:
         member = type(task)(runs[i].settings, task.registry)
         system, survey = load_system(member, runs[i], scope)
         first = first or survey
         systems |= with_dropout(system, i, which.mc_passes if which else 0)
-    return Draws(systems, first, torch.device(resolve_device(settings.runtime.device)))
+    return Draws(systems, first, torch.device(resolve_device(settings.runtime.device)), runs[members[0]].path)
 
 
 def variance_factor(run: Run, task: Contract) -> tuple[float, str]:
@@ -99,7 +102,7 @@ class Predictor:
         self.factor, self.factor_source = variance_factor(run, task)
         first = next(iter(self._draws.systems.values()))
         self.inputs, self.declared = first.inputs, first.outputs
-        self.names, self.survey = list(self._draws.systems), self._draws.survey
+        self.names, self.survey, self.folder = list(self._draws.systems), self._draws.survey, self._draws.folder
         self.outputs = output_ports(self.declared, len(self.names))
 
     def __call__(self, batch: Arrays) -> Arrays:

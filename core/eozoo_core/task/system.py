@@ -95,8 +95,12 @@ class System(nn.Module):
         return self.hidden(self.finish(self(self.staged(arrays)), arrays), arrays)
 
     def hidden(self, found: Tensors, arrays: Tensors) -> Tensors:
-        """Return what ``finish`` gave, NaN where an input is missing that may not be."""
-        strict = [port for port in self.inputs if port.role not in self.tolerant and port.dtype.startswith("float")]
+        """Return what ``finish`` gave, NaN where an input is missing that may not be.
+
+        Inputs that are not among ``arrays`` are not looked at: data that come staged are complete.
+        """
+        known = [port for port in self.inputs if port.role in arrays and port.role not in self.tolerant]
+        strict = [port for port in known if port.dtype.startswith("float")]
         return hide(found, self.outputs, arrays, strict)
 
 

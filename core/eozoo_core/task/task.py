@@ -170,6 +170,12 @@ class Task(Contract):
 
         return fit_variance(self, run)
 
+    def example(self, inputs: Sequence[Port]) -> Arrays:
+        """Draw values from the statistics of the bands."""
+        from eozoo_core.task.graph import example
+
+        return {port.role: example(port, getattr(self.settings.infer, "window", 32)) for port in inputs}
+
     def optimizers(self, trainer: Trainer) -> None:
         """Train the whole system with ``train.optimizer``."""
         from eozoo_core.task.train import add_model

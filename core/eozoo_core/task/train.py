@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eozoo_core.raster.georeference import note_area
 from eozoo_core.run.progress import print_message
+from eozoo_core.task.beside import keep_beside
 from eozoo_core.task.build import build_system
 from eozoo_core.task.contract import Contract, Loss
-from eozoo_core.task.data import Batched, Data, as_is
+from eozoo_core.task.data import Batched, Data, as_is, in_groups
 from eozoo_core.task.evaluate import Scorer
 from eozoo_core.task.features import with_features
 from eozoo_core.task.splits import open_splits, root_of
@@ -71,7 +71,9 @@ def train(task: Contract, run: Run) -> None:
     run.check_data([file for name in ("train", "val") for file in splits[name].files], root_of(splits["train"]))
     survey = task.survey(splits["train"])
     run.note("survey", survey.model_dump(mode="json"))
-    note_area(run, filter(None, map(splits["train"].grid, range(len(splits["train"])))))
+    if (area := splits["train"].area()) is not None:
+        run.note("area", area)
+    keep_beside(run, task.beside())
     system = build_system(task, survey, fresh=not run.has("current"))
     if system.receipt:
         run.note("weights", system.receipt)
@@ -90,7 +92,7 @@ def train(task: Contract, run: Run) -> None:
         task.step(trainer),
         lambda: task.validate(trainer),
         task.monitor,
-        task.derive,
+        lambda means: task.derive(means, survey),
     )
 
 
@@ -132,6 +134,6 @@ def make_step(trainer: Trainer) -> Callable[[list[Any], int], Sums | None]:
 def validate(task: Contract, trainer: Trainer) -> dict[str, float]:
     """Score the validation split over all processes; the default of ``Task.validate``."""
     scorer = Scorer(trainer.system, trainer.loss, task.metrics(trainer.survey), trainer.modules["model"])
-    for i in share_of(len(trainer.val), trainer.fabric):
-        scorer.add(trainer.val.items([i]), trainer.fabric.device)
+    for group in in_groups(trainer.val, share_of(len(trainer.val), trainer.fabric)):
+        scorer.add(trainer.val.items(group), trainer.fabric.device)
     return scorer.compute(all_reduce_sums(trainer.fabric, scorer.sums()))

@@ -25,6 +25,7 @@ class Drawn:
     """All draws of a run as ``Task.map`` calls them: arrays in, quantities out; see `spread.combine`.
 
     survey:   of the training data. inputs, outputs: the ports of ``predict``.
+    folder:   of the run, of an ensemble that of its first member: the files of ``Task.beside`` are there.
     members:  output of which every draw's own value is asked for too, as "member 0" and so on; "" = none.
     progress: call it with (done, total) of whatever the work is counted in.
     """
@@ -32,6 +33,7 @@ class Drawn:
     def __init__(self, predictor: Predictor, members: str, progress: Callable[[int, int], None]):
         self._predictor, self.members, self.progress = predictor, members, progress
         self.survey, self.inputs, self.outputs = predictor.survey, predictor.inputs, predictor.declared
+        self.folder = predictor.folder
 
     def __call__(self, arrays: Arrays) -> Arrays:
         """Predict for arrays of the inputs' types that share their first axis; NaN = missing, before and after."""

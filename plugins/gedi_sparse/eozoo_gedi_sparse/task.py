@@ -150,7 +150,7 @@ class GediSparse(Task):
 
         return baselines_of(survey.ridge)
 
-    def derive(self, means: dict[str, float]) -> dict[str, float]:
+    def derive(self, means: dict[str, float], survey: GediSurvey) -> dict[str, float]:
         """RMSE from the mean squared error."""
         return {"rmse": means["mse"] ** 0.5}
 

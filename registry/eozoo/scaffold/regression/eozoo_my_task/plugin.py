@@ -6,13 +6,12 @@ from eozoo_core import Card, Port, Spec, hookimpl
 CITATION = "none: not published yet"  # the paper, document or repository that your method comes from
 FEEDS = (Port("image", "B C H W"),)  # what the task gives to a network: standardised bands without gaps
 WANTS = (Port("mean", "B 1 H W"),)  # what it needs from one
-GIVES = (*WANTS, Port("log_scale", "B 1 H W"))  # what its own can give: channels 0 and 1, as many as asked for
 LOSS_FEEDS = (*WANTS, Port("target", "B 1 H W"))  # what it gives to a loss
 TASK_CARD = Card(
     purpose="Maps of a value, where images are and some of it was measured.",
-    inputs="GeoTIFFs of float bands, any number and resolution, nodata or NaN = missing; labels, "
-    "one float band, nodata or NaN = no label. Statistics of each "
-    "band come from the training images and travel in the checkpoint.",
+    inputs="GeoTIFFs of float bands, any number and resolution, nodata or NaN = missing; labels, one "
+    "float band, nodata or NaN = no label. Statistics of each band come from the training images and travel in the "
+    "checkpoint.",
     outputs="The value in every pixel, in the unit of the labels; nodata or NaN where a band is missing.",
     weights="None are published: it begins at random and is trained on your images.",
     measured="Not measured.",
@@ -49,17 +48,8 @@ def eozoo_tasks() -> list[Spec]:
 def eozoo_models() -> list[Spec]:
     """The network, for this task and for everybody whose slot it fits."""
     target = "eozoo_my_task.nets:my_task_net"
-    return [
-        Spec(
-            "my_task_net",
-            target,
-            "Small convolutional network for one value per pixel, any bands and size",
-            takes=FEEDS,
-            gives=WANTS,
-            citation=CITATION,
-            card=NET_CARD,
-        )
-    ]
+    summary = "Small convolutional network for one value per pixel, any bands and size"
+    return [Spec("my_task_net", target, summary, takes=FEEDS, gives=WANTS, citation=CITATION, card=NET_CARD)]
 
 
 @hookimpl

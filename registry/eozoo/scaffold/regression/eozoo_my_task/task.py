@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from eozoo_core import Port, Sample, Slot, Task
 from eozoo_core.task import Ports, Survey
-from eozoo_core.task.image_settings import ImageRuntime
 from eozoo_core.task.images import ImageData, image_port, survey_images
-from eozoo_core.task.loss import called_with
+from eozoo_core.task.loss import registered_loss
 from eozoo_core.task.scores import RegressionScores
 
 from eozoo_my_task.plugin import FEEDS, LOSS_FEEDS, WANTS
@@ -48,8 +47,7 @@ class MyTask(Task):
 
     def loss(self, survey: Survey) -> Any:
         """The registered loss of what the network gives and the label."""
-        part = self.settings.model.loss
-        return called_with(self.build("loss", part), part.name, "output", "target")
+        return registered_loss(self, "output", "target")
 
     def metrics(self, survey: Survey) -> RegressionScores:
         """Scores over labelled pixels, in the unit of the label."""
@@ -58,8 +56,10 @@ class MyTask(Task):
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Canopy height at a fifth of the pixels, as if measured there."""
-        from eozoo_my_task.world import landscape, write_world
+        from eozoo_core.task.image_sample import Band, write_world
 
-        batch = write_world(root, landscape()[0], "height", "m")
-        settings = MyTaskSettings(runtime=ImageRuntime(data_dir=root))
-        return Sample(settings, root / "scene.tif", {"image": batch})
+        from eozoo_my_task.world import BANDS, landscape
+
+        height, bands = landscape()
+        scene, batch = write_world(root, bands, BANDS, height, Band("height", "m"))
+        return Sample(MyTaskSettings(runtime={"data_dir": root}), scene, batch)

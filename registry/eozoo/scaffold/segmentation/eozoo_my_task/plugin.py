@@ -9,9 +9,9 @@ WANTS = (Port("logits", "B K H W", "1"),)  # what it needs from one
 LOSS_FEEDS = (*WANTS, Port("target", "B 1 H W", "class index"))  # what it gives to a loss
 TASK_CARD = Card(
     purpose="Maps of classes, where images are and some pixels are labelled.",
-    inputs="GeoTIFFs of float bands, any number and resolution, nodata or NaN = missing; labels, "
-    "one band of class indices, nodata or NaN = no label. Statistics of each "
-    "band come from the training images and travel in the checkpoint.",
+    inputs="GeoTIFFs of float bands, any number and resolution, nodata or NaN = missing; labels, one band "
+    "of class indices, nodata or NaN = no label. Statistics of each band come from the training images and travel in "
+    "the checkpoint.",
     outputs="Class index of every pixel and its probability; nodata or NaN where a band is missing.",
     weights="None are published: it begins at random and is trained on your images.",
     measured="Not measured.",
@@ -48,17 +48,8 @@ def eozoo_tasks() -> list[Spec]:
 def eozoo_models() -> list[Spec]:
     """The network, for this task and for everybody whose slot it fits."""
     target = "eozoo_my_task.nets:my_task_net"
-    return [
-        Spec(
-            "my_task_net",
-            target,
-            "Small convolutional network for classes, any bands and size",
-            takes=FEEDS,
-            gives=WANTS,
-            citation=CITATION,
-            card=NET_CARD,
-        )
-    ]
+    summary = "Small convolutional network for classes, any bands and size"
+    return [Spec("my_task_net", target, summary, takes=FEEDS, gives=WANTS, citation=CITATION, card=NET_CARD)]
 
 
 @hookimpl

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from eozoo_core.settings import Named, ScheduleSettings
-from eozoo_core.settings.ensemble import EnsembleTrain
+from eozoo_core.settings import Named
 from eozoo_core.task.image_settings import ImageDataSettings, ImageSettings
 from pydantic import Field
-
-SCHEDULE = ScheduleSettings(name="cosine", warmup_steps=5)
-TRAIN = EnsembleTrain(epochs=20, batch_size=4, learning_rate=1e-2, schedule=SCHEDULE)
 
 
 class ModelSettings(Named):
@@ -31,4 +27,3 @@ class MyTaskSettings(ImageSettings):
 
     model: ModelSettings = Field(ModelSettings(), description="The network and its loss; fixed by a run.")
     data: DataSettings = Field(DataSettings(), description="What the arrays mean; fixed by a run.")
-    train: EnsembleTrain = Field(TRAIN, description="How the model is trained; fixed by a run.")

@@ -8,24 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from eozoo_core import Port, Sample, Slot, Task
 from eozoo_core.task import Ports, Survey
-from eozoo_core.task.baselines import Baseline, constant
-from eozoo_core.task.image_settings import ImageRuntime
-from eozoo_core.task.images import ImageData, count_classes, image_port, survey_images
-from eozoo_core.task.loss import called_with
+from eozoo_core.task.baselines import Baseline, most_frequent
+from eozoo_core.task.images import ClassSurvey, ImageData, image_port, survey_classes
+from eozoo_core.task.loss import registered_loss
 from eozoo_core.task.scores import ClassScores
-from pydantic import Field
 
 from eozoo_my_task.plugin import FEEDS, LOSS_FEEDS, WANTS
 from eozoo_my_task.settings import MyTaskSettings
 
 if TYPE_CHECKING:
     from eozoo_my_task.system import MyTaskSystem
-
-
-class ClassSurvey(Survey):
-    """What is known of the training images."""
-
-    counts: tuple[int, ...] = Field((), description="Labelled pixels of each class.")
 
 
 class MyTask(Task):
@@ -42,21 +34,14 @@ class MyTask(Task):
 
     def survey(self, train: ImageData) -> ClassSurvey:
         """Statistics of every band, and how often each class was labelled."""
-        found = survey_images(train, "class index")
-        counts = count_classes(train, range(len(self.settings.data.classes)))
-        return ClassSurvey(bands=found.bands, label=found.label, counts=counts)
+        return survey_classes(train, self.settings.data.classes)
 
     def ports(self, survey: Survey) -> Ports:
         """Bands in; out the likeliest class, and the probability of each, averaged over members of an ensemble."""
         names = self.settings.data.classes
-        legend = tuple(enumerate(names))
-        return Ports(
-            (image_port(survey),),
-            (
-                Port("class", "B 1 H W", "class index", spread="class", of="probability", legend=legend),
-                Port("probability", "B K H W", "1", names, spread="probabilities"),
-            ),
-        )
+        code = Port("class", "B 1 H W", "class index", spread="class", of="probability", legend=tuple(enumerate(names)))
+        probability = Port("probability", "B K H W", "1", names, spread="probabilities")
+        return Ports((image_port(survey),), (code, probability))
 
     def system(self, survey: ClassSurvey, fresh: bool) -> MyTaskSystem:
         """The network with the bands' scaling; logits start at those of the class frequencies (one added each)."""
@@ -69,8 +54,7 @@ class MyTask(Task):
 
     def loss(self, survey: Survey) -> Any:
         """The registered loss of logits and labels."""
-        part = self.settings.model.loss
-        return called_with(self.build("loss", part), part.name, "output", "target")
+        return registered_loss(self, "output", "target")
 
     def metrics(self, survey: Survey) -> ClassScores:
         """Scores over labelled pixels."""
@@ -78,13 +62,15 @@ class MyTask(Task):
 
     def baselines(self, survey: ClassSurvey) -> dict[str, Baseline]:
         """The class that was labelled most."""
-        return {"most frequent class": constant({"class": float(np.argmax(survey.counts))})}
+        return most_frequent(survey.counts)
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Bare, shrub or forest by canopy height, labelled at a fifth of the pixels."""
-        from eozoo_my_task.world import landscape, write_world
+        from eozoo_core.task.image_sample import Band, write_world
 
-        batch = write_world(root, np.digitize(landscape()[0], (2.0, 10.0)), "class", "")
-        settings = MyTaskSettings(runtime=ImageRuntime(data_dir=root))
-        return Sample(settings, root / "scene.tif", {"image": batch})
+        from eozoo_my_task.world import BANDS, landscape
+
+        height, bands = landscape()
+        scene, batch = write_world(root, bands, BANDS, np.digitize(height, (2.0, 10.0)), Band("class"))
+        return Sample(MyTaskSettings(runtime={"data_dir": root}), scene, batch)

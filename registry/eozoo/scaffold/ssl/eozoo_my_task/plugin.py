@@ -6,10 +6,7 @@ from eozoo_core import Card, Port, Spec, hookimpl
 CITATION = "none: not published yet"  # the paper, document or repository that your method comes from
 FEEDS = (Port("image", "B C H W"),)  # what the task gives to a network: standardised bands without gaps
 WANTS = (Port("features", "B D H W"),)  # what it needs from one
-LOSS_FEEDS = (
-    Port("mean", "B C H W"),
-    Port("target", "B C H W"),
-)  # hidden values, as predicted and true
+LOSS_FEEDS = (Port("mean", "B C H W"), Port("target", "B C H W"))  # hidden values, as predicted and true
 TASK_CARD = Card(
     purpose="Features of every pixel, where images are and no labels.",
     inputs="GeoTIFFs of float bands, any number and resolution, nodata or NaN = missing; no labels. Statistics of "

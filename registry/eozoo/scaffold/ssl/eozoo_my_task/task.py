@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from eozoo_core import Port, Sample, Slot, Task
 from eozoo_core.task import Arrays, Ports, Survey
-from eozoo_core.task.baselines import Baseline
-from eozoo_core.task.image_settings import ImageRuntime
+from eozoo_core.task.baselines import Baseline, constant
 from eozoo_core.task.images import ImageData, image_port, survey_images
-from eozoo_core.task.loss import called_with
+from eozoo_core.task.loss import registered_loss
 from eozoo_core.task.scores import RegressionScores
 
 from eozoo_my_task.plugin import FEEDS, LOSS_FEEDS, WANTS
@@ -61,8 +60,7 @@ class MyTask(Task):
 
     def loss(self, survey: Survey) -> Any:
         """The registered loss of guessed and true values."""
-        part = self.settings.model.loss
-        return called_with(self.build("loss", part), part.name, "output", "target")
+        return registered_loss(self, "output", "target")
 
     def metrics(self, survey: Survey) -> RegressionScores:
         """Scores over hidden values, in the unit of the bands."""
@@ -70,14 +68,14 @@ class MyTask(Task):
 
     def baselines(self, survey: Survey) -> dict[str, Baseline]:
         """The mean of every band."""
-        mean = np.array(survey.mean, "float32")[:, None, None]
-        return {"training mean": lambda batch: {"values": np.broadcast_to(mean, batch["target"].shape)}}
+        return {"training mean": constant({"values": np.array(survey.mean)[:, None, None]})}
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Images only."""
-        from eozoo_my_task.world import write_world
+        from eozoo_core.task.image_sample import write_world
 
-        batch = write_world(root, None, "", "")
-        settings = MyTaskSettings(runtime=ImageRuntime(data_dir=root))
-        return Sample(settings, root / "scene.tif", {"image": batch})
+        from eozoo_my_task.world import BANDS, landscape
+
+        scene, batch = write_world(root, landscape()[1], BANDS)
+        return Sample(MyTaskSettings(runtime={"data_dir": root}), scene, batch)
