@@ -268,17 +268,19 @@ class Contract(ABC):
 
     # -- help -----------------------------------------------------------------------------------------------------
 
-    def build(self, kind: str, part: Named, extra: dict[str, Any] | None = None) -> Any:
+    def build(self, kind: str, part: Named, extra: dict[str, Any] | None = None, fresh: bool = True) -> Any:
         """Build the registered ``kind`` that ``part`` names; ``extra`` are options that follow from the data.
 
-        Raises ZooError for an option that is in both.
+        ``fresh`` False: weights will be loaded over it, so published ones ("pretrained") are not fetched. Raises
+        ZooError for an option that is in both.
         """
         for option in extra or {}:
             if option in part.options:
                 raise ZooError(f"{kind} {part.name}: the option {option!r} follows from the data; take it out")
         if self.registry is None:
             raise ValueError("this task was built without a registry")
-        return self.registry.create(kind, part.name, {**part.options, **(extra or {})})
+        known = {} if fresh or "pretrained" not in part.options else {"pretrained": False}
+        return self.registry.create(kind, part.name, {**part.options, **known, **(extra or {})})
 
     def _unwritten(self, what: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} does not write {what}")

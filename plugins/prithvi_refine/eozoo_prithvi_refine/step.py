@@ -15,6 +15,7 @@ from eozoo_core.train.step import Sums, pooled_step
 
 from eozoo_prithvi_refine.discriminator import PatchDiscriminator, patch_weight
 from eozoo_prithvi_refine.losses import least_squares
+from eozoo_prithvi_refine.scoring import RefineLoss
 
 if TYPE_CHECKING:
     from eozoo_core.task.train import Trainer
@@ -41,8 +42,9 @@ class Step:
     the generator's step: with fp16 both then see the scale of their own backward.
     """
 
-    def __init__(self, trainer: Trainer):
+    def __init__(self, trainer: Trainer, loss: RefineLoss):
         self._trainer, self._train, self._fabric = trainer, trainer.run.settings.train, trainer.fabric
+        self._loss = loss
         self._judge = trainer.modules.get(JUDGE)
         self._head = trainer.system.head
         self._head.runs_on(trainer.fabric.device)
@@ -65,7 +67,7 @@ class Step:
     def _generator(self, batch: dict[str, Any]) -> tuple[torch.Tensor, Sums]:
         target, count = batch["target"], batch["count"]
         raw = self._trainer.modules["model"](self._trainer.system.staged(batch))
-        per_tile, parts, valid = self._trainer.loss.per_tile(raw, batch)
+        per_tile, parts, valid = self._loss.per_tile(raw, batch)
         if self._judge is not None:
             parts["adversarial_loss"] = self.judge(raw["refined"], valid)
             per_tile = per_tile + self._train.adversarial_weight * parts["adversarial_loss"]

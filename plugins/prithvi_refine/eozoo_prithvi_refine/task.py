@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from eozoo_core import Run
-    from eozoo_core.checking import Findings, Separation, Split
+    from eozoo_core.checking import Expected, Findings, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.task import Arrays, Scores
     from eozoo_core.task.contract import Baseline, Target
@@ -151,7 +151,7 @@ class PrithviRefine(Task):
         """Generator and discriminator on the same images; see `Step`."""
         from eozoo_prithvi_refine.step import Step
 
-        return Step(trainer)
+        return Step(trainer, self.loss(trainer.survey))
 
     def validate(self, trainer: Trainer) -> dict[str, Any]:
         """Score the validation tiles, and draw a few of them for TensorBoard."""
@@ -165,6 +165,12 @@ class PrithviRefine(Task):
         base = f"base: {model.encoder}, {model.quantization}, weights {model.weights or 'random'}"
         degraded = "input: the target, degraded (runtime.stage1_dir is not given)"
         return [base] + ([degraded] if runtime.stage1_dir is None else [])
+
+    def expected(self) -> Expected:
+        """Tiles have no labels: an image is compared with an image."""
+        from eozoo_core.checking import Expected
+
+        return Expected()
 
     def check(self, findings: Findings) -> None:
         """Tiles, months and biomes, stage-1 outputs, and what splits share."""
