@@ -98,7 +98,7 @@ class Predictor:
     """All draws of a run as one function; ``quantities`` may be blended over windows, ``present`` shows them."""
 
     def __init__(self, task: Contract, run: Run):
-        self._draws = open_draws(task, run, "infer")
+        self._draws, self._settings = open_draws(task, run, "infer"), task.settings.infer
         self.factor, self.factor_source = variance_factor(run, task)
         first = next(iter(self._draws.systems.values()))
         self.inputs, self.declared = first.inputs, first.outputs
@@ -109,8 +109,16 @@ class Predictor:
         """Predict for arrays that share their first axis, or for one sample without it; see ``Task.predict``."""
         single = all(np.ndim(batch.get(port.role)) == len(port.axes.split()) - 1 for port in self.inputs)
         arrays = check_arrays({n: np.asarray(v)[None] for n, v in batch.items()} if single else batch, self.inputs)
-        found = to_arrays(present(self.quantities(arrays), self.declared))
+        parts = [to_arrays(present(self.quantities(part), self.declared)) for part in self._in_parts(arrays)]
+        found = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         return {name: values[0] for name, values in found.items()} if single else found
+
+    def _in_parts(self, arrays: Arrays) -> Iterator[Arrays]:
+        """Yield at most ``infer.batch_size`` samples at a time: memory does not grow with what is asked for."""
+        count = len(next(iter(arrays.values())))
+        size = getattr(self._settings, "batch_size", count) or 1
+        for start in range(0, max(count, 1), size):
+            yield {name: values[start : start + size] for name, values in arrays.items()}
 
     def quantities(self, arrays: Arrays, members: str = "") -> Tensors:
         """Return what may be averaged: means, variances, probabilities; see `spread.combine`.
