@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rasterio import Affine
     from rasterio.crs import CRS
 
-    from eozoo_core.raster.georeference import Grid
+    from eozoo_core.raster.tiles import Window
     from eozoo_core.run.directory import Run
 
 Box = tuple[float, float, float, float]
@@ -82,6 +82,15 @@ def same_grid(a: Grid, b: Grid) -> bool:
         if abs(c - col) > 0.01 or abs(r - row) > 0.01:
             return False
     return True
+
+
+def part_of(grid: Grid, window: Window) -> Grid:
+    """Return the grid of a window of a raster; not georeferenced where the raster is not."""
+    t = grid.transform
+    if t is not None:
+        x, y = apply(t, window.col, window.row)
+        t = type(t)(t.a, t.b, x, t.d, t.e, y)
+    return Grid(window.height, window.width, grid.crs, t)
 
 
 def apply(t: Affine, x: Any, y: Any) -> tuple[Any, Any]:

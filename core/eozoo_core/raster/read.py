@@ -8,9 +8,9 @@ used, not where names are listed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ class RasterInfo:
 
     Per band of the file: ``dtypes``, ``nodata`` (None = not declared), ``descriptions`` and ``units`` (both "" where
     the file says nothing). ``bands`` are the 1-based numbers of the bands that hold data, that is all but alpha.
+    ``tags`` are those of the file.
     """
 
     path: str
@@ -41,6 +42,7 @@ class RasterInfo:
     nodata: tuple[float | None, ...]
     descriptions: tuple[str, ...]
     units: tuple[str, ...]
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def select(self, names: Sequence[str | int] | None) -> tuple[int, ...]:
         """Band numbers (1-based) of ``names``: numbers stay, strings are found by description; None = all data.
@@ -245,6 +247,7 @@ def _info(path: str, dataset: rasterio.DatasetReader) -> RasterInfo:
         tuple(dataset.nodatavals),
         tuple(text or "" for text in dataset.descriptions),
         tuple(text or "" for text in dataset.units),
+        dataset.tags(),
     )
 
 

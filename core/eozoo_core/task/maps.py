@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rasterio
 import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, MapFiles
 from eozoo_core.raster.masks import RowMask
-from eozoo_core.raster.read import open_reader
+from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.score.plots import Panel, quicklook
 from eozoo_core.task.predict import Predictor
@@ -108,11 +107,7 @@ def are_there(files: Sequence[Path], stamp: str) -> bool:
     """Whether all maps are there and were made from what ``stamp`` says; never without a stamp."""
     if not stamp or not all(file.exists() for file in files):
         return False
-    for file in files:
-        with rasterio.open(file) as data:
-            if data.tags().get(STAMP) != stamp:
-                return False
-    return True
+    return all(read_info(file).tags.get(STAMP) == stamp for file in files)
 
 
 def layers_of(ports: Sequence[Port]) -> list[Layer]:

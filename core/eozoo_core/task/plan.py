@@ -12,6 +12,8 @@ from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import member_count
 from eozoo_core.task.features import feature_shapes
+from eozoo_core.task.first import check_shapes
+from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.results import Plan
 from eozoo_core.task.splits import open_splits
 from eozoo_core.train.launch import resolve_device
@@ -43,7 +45,8 @@ def make_plan(task: Contract, run: Run) -> Plan:
     kept, notes = feature_shapes(system, train, one), []
     if kept:
         notes.append("what the frozen part gives is computed once and kept; epochs train the rest only")
-    loss = task.loss(survey)
+    loss = checked_loss(task, survey)
+    check_shapes(task, system, loss, one)
 
     def work(networks: list[torch.nn.Module]) -> None:
         batch = {name: torch.empty(size, *shape[1:], dtype=dtype) for name, (shape, dtype) in (given | kept).items()}

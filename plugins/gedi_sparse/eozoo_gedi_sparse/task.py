@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core import Port, Sample, Task
-from eozoo_core.task import Fitted, Ports
+from eozoo_core.task import Ports
 
 from eozoo_gedi_sparse.plugin import SLOTS
 from eozoo_gedi_sparse.settings import (
@@ -21,14 +22,14 @@ from eozoo_gedi_sparse.survey import GediSurvey
 
 if TYPE_CHECKING:
     from eozoo_core import Run
-    from eozoo_core.checking import Findings
+    from eozoo_core.checking import Expected, Separation, Split
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.task import Scores
-    from eozoo_core.task.contract import Loss
+    from eozoo_core.task.contract import Baseline, Loss
 
+    from eozoo_gedi_sparse.data import Patches
+    from eozoo_gedi_sparse.labels import LabelScores
     from eozoo_gedi_sparse.losses import SparseLoss
-    from eozoo_gedi_sparse.patches import Patches
-    from eozoo_gedi_sparse.scores import LabelScores
     from eozoo_gedi_sparse.system import SparseSystem
 
 
@@ -93,9 +94,7 @@ class GediSparse(Task):
 
     def data(self, split: str) -> Patches:
         """Input and label patches of the same names."""
-        from eozoo_gedi_sparse.patches import Patches
-
-        return Patches(self.settings, split)
+        return self._patches(split, lenient=False)
 
     def has_split(self, split: str) -> bool:
         """Whether both folders hold it."""
@@ -105,7 +104,7 @@ class GediSparse(Task):
 
     def survey(self, train: Patches) -> GediSurvey:
         """Bands, labels and ridge regression, in one pass."""
-        from eozoo_gedi_sparse.patches import survey_patches
+        from eozoo_gedi_sparse.survey import survey_patches
 
         return survey_patches(train, self.settings.data.unit, self.settings.data.normalise == "standard")
 
@@ -139,25 +138,37 @@ class GediSparse(Task):
 
     def metrics(self, survey: GediSurvey) -> LabelScores:
         """Scores over labelled pixels."""
-        from eozoo_gedi_sparse.scores import LabelScores
+        from eozoo_gedi_sparse.labels import LabelScores
 
-        return LabelScores()
+        return LabelScores("mean", "std", (*self.settings.strata, float("inf")))
+
+    def baselines(self, survey: GediSurvey) -> dict[str, Baseline]:
+        """The training mean and ridge regression on the pixel's bands."""
+        from eozoo_gedi_sparse.evaluation import baselines_of
+
+        return baselines_of(survey.ridge)
 
     def derive(self, means: dict[str, float], survey: GediSurvey) -> dict[str, float]:
         """RMSE from the mean squared error."""
         return {"rmse": means["mse"] ** 0.5}
 
-    def fitted(self, run: Run) -> Fitted | None:
-        """The factor of all variances that fits the validation labels."""
-        from eozoo_gedi_sparse.evaluation import fit_variance
+    def data_to_check(self, split: str) -> Patches:
+        """The same with the patches that do not fit."""
+        return self._patches(split, lenient=True)
 
-        return fit_variance(self, run, self._loss().scale_power == 1)
+    def expected(self) -> Expected:
+        """Labels of ``data.unit``, the documented bands, and which settings put them right."""
+        from eozoo_gedi_sparse.checking import expected_of
 
-    def check(self, findings: Findings) -> None:
-        """Pairs, bands, units, labels and what splits share."""
-        from eozoo_gedi_sparse.checking import check
+        return expected_of(self.settings.data.unit)
 
-        check(self.settings, findings)
+    def describe_splits(self, data: Mapping[str, Patches]) -> tuple[list[Split], Separation]:
+        """As core does, with the gap that step ``patches`` left."""
+        from eozoo_gedi_sparse.checking import gap_between
+
+        return super().describe_splits(data)[0], gap_between(
+            next(iter(data.values())), self.settings.prepare.patches.gap
+        )
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score the ensemble, its members and simple baselines over all labels of the split; write a report."""
@@ -170,6 +181,12 @@ class GediSparse(Task):
         from eozoo_gedi_sparse.pairs import trained_bands
 
         return trained_bands(info, self.settings.data, list(survey.names))
+
+    def _patches(self, split: str, lenient: bool) -> Patches:
+        from eozoo_gedi_sparse.data import Patches
+        from eozoo_gedi_sparse.pairs import folders
+
+        return Patches(*folders(self.settings), split, self.settings.data, self.settings.train.seed, lenient)
 
     def _loss(self) -> SparseLoss:
         from eozoo_gedi_sparse.losses import MeanLoss, SparseLoss

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import yaml
+from eozoo_core.run.written import write_text
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from eozoo_gedi_sparse.demo.landscape import CRS, ORIGIN, clouds, make_world, shots
 from eozoo_gedi_sparse.demo.spectra import bands_of
 from eozoo_gedi_sparse.demo.world import World
-from eozoo_gedi_sparse.prepare.patches import write_atomic_text
 from eozoo_gedi_sparse.prepare.settings import ExampleSettings
 from eozoo_gedi_sparse.prepare.synthetic_granule import Beam, beam_name, write_granule
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
@@ -42,8 +42,8 @@ def make_example(settings: ExampleSettings) -> list[Path]:
     _write(dest / "worldcover.tif", worldcover(world)[None], ("class",), nodata=0)
     _write(dest / "truth.tif", biomass(world.height)[None].astype(np.float32), ("agbd",))
     _write_granules(dest / "granules", world, rng)
-    write_atomic_text(dest / "areas.geojson", json.dumps(_areas(shape), indent=1) + "\n")
-    write_atomic_text(dest / "gedi.yaml", "# Synthetic example, made by eozoo, not observed.\n" + _config(dest))
+    write_text(dest / "areas.geojson", json.dumps(_areas(shape), indent=1) + "\n")
+    write_text(dest / "gedi.yaml", "# Synthetic example, made by eozoo, not observed.\n" + _config(dest))
     names = ("granules", "s2", "s1.tif", "worldcover.tif", "slope.tif", "truth.tif", "areas.geojson", "gedi.yaml")
     return [dest / name for name in names]
 

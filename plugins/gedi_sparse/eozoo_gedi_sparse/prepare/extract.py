@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.run.workers import worker_processes
+from eozoo_core.run.written import stamp_of, write_table, write_text
 
-from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied, write_table
+from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied
 from eozoo_gedi_sparse.prepare.granules import read_granule
 from eozoo_gedi_sparse.prepare.point_values import sample_raster
 from eozoo_gedi_sparse.prepare.settings import ShotsSettings
@@ -48,12 +46,11 @@ def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
     if not tables:
         raise ZooError(f"{settings.source}: no file could be read; first: {problems[0]}")
     rows = add_tables(tables)
-    settings.dest.mkdir(parents=True, exist_ok=True)
-    written.append(write_table(settings.dest / "filters.csv", rows))
+    cells = ([r.name, r.before, r.removed, r.after, r.alone] for r in rows)
+    columns = ["filter", "before", "removed", "left", "removes_alone"]
+    written.append(write_table(settings.dest / "filters.csv", columns, cells))
     if problems:
-        lines = "\n".join(problems) + "\n"
-        write_atomic(settings.dest / "skipped.txt", lambda file: file.write(lines.encode()))
-        written.append(settings.dest / "skipped.txt")
+        written.append(write_text(settings.dest / "skipped.txt", "\n".join(problems) + "\n"))
     print(format_table(rows))
     for name in not_applied(settings):
         print(f"not applied: the filter by {name} (prepare.shots.rasters.{name} is not set)")
@@ -135,5 +132,4 @@ def _stamp(file: Path, settings: ShotsSettings) -> str:
     """Identify the file and everything that decides which of its shots are kept."""
     decides = settings.model_dump(mode="json", exclude={"source", "dest", "workers", "on_unreadable"})
     rasters = [p for p in settings.rasters.model_dump().values() if p is not None]
-    stats = [[str(p.name), p.stat().st_size, p.stat().st_mtime_ns] for p in (file, *rasters) if p.exists()]
-    return hashlib.sha256(json.dumps([decides, stats]).encode()).hexdigest()
+    return stamp_of(decides, (p for p in (file, *rasters) if p.exists()))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.read import RasterReader, gdal
+from eozoo_core.raster.read import read_info
 
 from eozoo_gedi_sparse.prepare.settings import LayerSettings
 
@@ -49,12 +49,7 @@ def s2_offset(file: Path) -> float:
 
     Raises ZooError where neither says it: a wrong guess would shift every reflectance by 0.1.
     """
-    with RasterReader(file):
-        pass  # a file that cannot be read complains here in one line
-    import rasterio
-
-    with gdal(file, "cannot be read"), rasterio.open(file) as dataset:
-        baseline = str(dataset.tags().get("PROCESSING_BASELINE", ""))
+    baseline = read_info(file).tags.get("PROCESSING_BASELINE", "")
     if not baseline:
         found = re.findall(r"_N(\d{4})_", "_".join([*file.resolve().parts, ""]))
         baseline = found[-1] if found else ""
