@@ -39,6 +39,7 @@ def test_log_and_checkpoints(frozen):
     ta_std = run.load("best")["model"]["ta_std"].item()
     for part in ("train", "val"):
         values = lines[-1][part]
+        assert list(values)[:3] == ["loss", "rmse_norm", "rmse_K"]  # these are shown while it trains
         assert values["rmse_norm"] == pytest.approx(math.sqrt(values["loss"]))
         assert values["rmse_K"] == pytest.approx(values["rmse_norm"] * ta_std)
     for which in ("current", "best"):
