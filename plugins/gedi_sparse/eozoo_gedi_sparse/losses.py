@@ -125,7 +125,13 @@ class LaplacianNLL(SparseLoss):
 
 
 class MeanOnly(SparseLoss):
-    """A loss of the mean alone: called as (mean, target), which is what its Ports say, or like all others here."""
+    """A loss of the mean alone: called as (mean, target), which is what its Ports say, or like all others here.
+
+    ``of_error``: turns errors into the loss of every pixel.
+    """
+
+    def __init__(self, of_error: Callable[[torch.Tensor], torch.Tensor]):
+        self._of_error = of_error
 
     def __call__(
         self, mean: torch.Tensor, log_scale: torch.Tensor | None, target: torch.Tensor | None = None
@@ -133,21 +139,9 @@ class MeanOnly(SparseLoss):
         """Return (sum, count) over the labelled pixels."""
         return super().__call__(mean, None, log_scale if target is None else target)
 
-
-class MSE(MeanOnly):
-    """Squared error, unit^2."""
-
     def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
-        """error^2 of every pixel."""
-        return error.square()
-
-
-class MAE(MeanOnly):
-    """Absolute error, unit."""
-
-    def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
-        """|error| of every pixel."""
-        return error.abs()
+        """Loss of every pixel."""
+        return self._of_error(error)
 
 
 class MeanLoss(SparseLoss):
@@ -203,10 +197,10 @@ def laplacian_nll() -> SparseLoss:
 
 
 def mse() -> SparseLoss:
-    """Squared error; trains no variance."""
-    return MSE()
+    """Squared error, unit^2; trains no variance."""
+    return MeanOnly(torch.square)
 
 
 def mae() -> SparseLoss:
-    """Absolute error; trains no variance."""
-    return MAE()
+    """Absolute error, unit; trains no variance."""
+    return MeanOnly(torch.abs)

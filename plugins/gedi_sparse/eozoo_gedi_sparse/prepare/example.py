@@ -16,8 +16,7 @@ from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from eozoo_gedi_sparse.demo.landscape import CRS, ORIGIN, clouds, make_world, shots
-from eozoo_gedi_sparse.demo.spectra import bands_of
-from eozoo_gedi_sparse.demo.world import World
+from eozoo_gedi_sparse.demo.spectra import World, bands_of
 from eozoo_gedi_sparse.prepare.settings import ExampleSettings
 from eozoo_gedi_sparse.prepare.synthetic_granule import Beam, beam_name, write_granule
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS

@@ -14,7 +14,7 @@ from eozoo_core.run.written import stamp_of, write_table, write_text
 
 from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied
 from eozoo_gedi_sparse.prepare.granules import read_granule
-from eozoo_gedi_sparse.prepare.point_values import sample_raster
+from eozoo_gedi_sparse.prepare.grids import sample_raster
 from eozoo_gedi_sparse.prepare.settings import ShotsSettings
 from eozoo_gedi_sparse.prepare.shot_tables import read_table
 from eozoo_gedi_sparse.prepare.shots import load_facts, save
