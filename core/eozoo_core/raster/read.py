@@ -217,6 +217,17 @@ def read_info(path: str | Path) -> RasterInfo:
         return reader.info
 
 
+def first_readable(paths: Sequence[Path]) -> RasterInfo:
+    """Return what the first file says that can be read; raise what the first one said where none of 50 can."""
+    problem = None
+    for path in paths[:50]:
+        try:
+            return read_info(path)
+        except ZooError as error:
+            problem = problem or error
+    raise problem or ValueError("no file was given")
+
+
 def read_whole(path: str | Path) -> np.ndarray:
     """Read all data bands (C, H, W) of a raster or ``.npy`` file as float32, NaN = missing. Raises ZooError."""
     with open_reader(path) as reader:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.run.progress import progress_bar
-from eozoo_core.run.workers import worker_processes
+from eozoo_core.run.workers import map_in_workers
 from eozoo_core.run.written import stamp_of, write_table, write_text
 
 from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied
@@ -31,10 +31,10 @@ def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
     """
     files = find_files(settings.source)
     _refuse_strangers(files, settings.dest)
-    todo = [(file, settings) for file in files]
+    outcomes = map_in_workers(_one, [(file, settings) for file in files], settings.workers)
     written, tables, problems = [], [], []
     with progress_bar("shots", len(files), "files", quiet) as bar:
-        for done, (file, outcome) in enumerate(_results(todo, settings.workers), 1):
+        for done, (file, outcome) in enumerate(zip(files, outcomes, strict=True), 1):
             if isinstance(outcome, ZooError):
                 if settings.on_unreadable == "stop":
                     raise outcome
@@ -86,16 +86,6 @@ def _refuse_strangers(files: Sequence[Path], dest: Path) -> None:
     stranger = next((p for p in sorted(dest.glob("*.npz")) if p not in expected), None) if dest.is_dir() else None
     if stranger is not None:
         raise ZooError(f"{stranger}: is not of prepare.shots.source; delete it, or choose another prepare.shots.dest")
-
-
-def _results(
-    todo: Sequence[tuple[Path, ShotsSettings]], workers: int
-) -> Iterator[tuple[Path, list[Removed] | ZooError]]:
-    if workers == 1 or len(todo) == 1:
-        yield from ((item[0], _one(item)) for item in todo)
-        return
-    with worker_processes(min(workers, len(todo))) as pool:
-        yield from zip((file for file, _ in todo), pool.map(_one, todo))
 
 
 def _one(item: tuple[Path, ShotsSettings]) -> list[Removed] | ZooError:
