@@ -122,7 +122,11 @@ class Contract(ABC):
         raise self._unwritten("ports(survey)")
 
     def system(self, survey: Survey, fresh: bool) -> System:
-        """Build the system. ``fresh`` False: weights will be loaded over it, so published ones are not fetched."""
+        """Build the system, plain: core calls its ``adapt`` when its frozen tensors are in it.
+
+        ``fresh`` False: weights will be loaded over it. Published ones are not fetched, and a large part may be built
+        on the meta device, as shapes alone, where it has no buffer outside its state.
+        """
         raise self._unwritten("system(survey, fresh)")
 
     def loss(self, survey: Survey) -> Loss:
@@ -232,17 +236,19 @@ class Contract(ABC):
 
     # -- help -----------------------------------------------------------------------------------------------------
 
-    def build(self, kind: str, part: Named, extra: dict[str, Any] | None = None) -> Any:
+    def build(self, kind: str, part: Named, extra: dict[str, Any] | None = None, fresh: bool = True) -> Any:
         """Build the registered ``kind`` that ``part`` names; ``extra`` are options that follow from the data.
 
-        Raises ZooError for an option that is in both.
+        ``fresh`` False: weights will be loaded over it, so published ones ("pretrained") are not fetched. Raises
+        ZooError for an option that is in both.
         """
         for option in extra or {}:
             if option in part.options:
                 raise ZooError(f"{kind} {part.name}: the option {option!r} follows from the data; take it out")
         if self.registry is None:
             raise ValueError("this task was built without a registry")
-        return self.registry.create(kind, part.name, {**part.options, **(extra or {})})
+        known = {} if fresh or "pretrained" not in part.options else {"pretrained": False}
+        return self.registry.create(kind, part.name, {**part.options, **known, **(extra or {})})
 
     def _unwritten(self, what: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} does not write {what}")

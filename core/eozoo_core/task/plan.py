@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from eozoo_core.task.build import build_shapes
+from eozoo_core.task.build import sketch
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import member_count
 from eozoo_core.task.features import feature_shapes
+from eozoo_core.task.first import check_shapes
+from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.results import Plan
 from eozoo_core.task.splits import open_splits
 from eozoo_core.train.launch import resolve_device
@@ -27,7 +30,7 @@ def make_plan(task: Contract, run: Run) -> Plan:
     splits, settings = open_splits(task), task.settings
     train = splits["train"]
     survey = task.survey(train)
-    system = build_shapes(task, survey)
+    system, parameters = sketch(task, survey)
     size = min(settings.train.batch_size, train.draws)
     times = plan_steps(settings.train, train.draws)
     data = {name: f"{len(split)} {split.what}" for name, split in splits.items()}
@@ -42,7 +45,8 @@ def make_plan(task: Contract, run: Run) -> Plan:
     kept, notes = feature_shapes(system, train, one), []
     if kept:
         notes.append("what the frozen part gives is computed once and kept; epochs train the rest only")
-    loss = task.loss(survey)
+    loss = checked_loss(task, survey)
+    check_shapes(task, system, loss, one)
 
     def work(networks: list[torch.nn.Module]) -> None:
         batch = {name: torch.empty(size, *shape[1:], dtype=dtype) for name, (shape, dtype) in (given | kept).items()}
@@ -50,4 +54,4 @@ def make_plan(task: Contract, run: Run) -> Plan:
 
     memory = step_memory([system], work, settings.train, resolve_device(settings.runtime.device))
     notes += [f"left out: {line}" for split in splits.values() for line in split.skipped]
-    return Plan.of(data, [system], times, memory, notes)
+    return replace(Plan.of(data, [system], times, memory, notes), parameters=parameters)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.task.build import build_system
+from eozoo_core.task.build import rebuild
 from eozoo_core.task.contract import Arrays, Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import chosen_members, member_runs, with_dropout
@@ -46,7 +46,7 @@ def load_system(task: Contract, run: Run, scope: str) -> tuple[System, Survey]:
 
     def build(trained: Trained) -> System:
         kept.append(load_survey(task, trained))
-        return build_system(task, kept[0], fresh=False)
+        return rebuild(task, kept[0], trained)
 
     return load_trained(run, task.settings, build, scope)[0], kept[0]
 
@@ -131,30 +131,33 @@ class Predictor:
             return combine(parts(), self.declared, self.factor) | each
 
 
-def check_arrays(batch: Arrays, ports: Sequence[Port]) -> Arrays:
-    """Return the arrays that ``ports`` ask for, in their types. Raises ZooError for one that is missing or misfits."""
+def check_arrays(batch: Arrays, ports: Sequence[Port], who: str = "predict") -> Arrays:
+    """Return the arrays that ``ports`` ask for, in their types. Raises ZooError for one that is missing or misfits.
+
+    ``who`` is told about it, for messages.
+    """
     for name in batch:
         if name not in {port.role for port in ports}:
-            raise ZooError(f"predict: no array {name!r} is asked for.{did_you_mean(name, [p.role for p in ports])}")
+            raise ZooError(f"{who}: no array {name!r} is asked for.{did_you_mean(name, [p.role for p in ports])}")
     found: Arrays = {}
     sizes: dict[str, tuple[int, str]] = {}  # letter of an axis -> its size, and the array that set it
     for port in ports:
         if port.role not in batch:
-            raise ZooError(f"predict: the array {port} is missing; give all of {', '.join(p.role for p in ports)}")
+            raise ZooError(f"{who}: the array {port} is missing; give all of {', '.join(p.role for p in ports)}")
         values, axes = np.asarray(batch[port.role]), port.axes.split()
         if values.dtype.kind not in "fiub":
-            raise ZooError(f"predict: {port.role} holds {values.dtype}, not numbers")
+            raise ZooError(f"{who}: {port.role} holds {values.dtype}, not numbers")
         if port.dtype.startswith("int") and values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
-            raise ZooError(f"predict: {port.role} holds whole numbers, got {values.dtype} with fractions or NaN")
+            raise ZooError(f"{who}: {port.role} holds whole numbers, got {values.dtype} with fractions or NaN")
         if values.ndim != len(axes):
-            raise ZooError(f"predict: {port.role} has {values.ndim} axes {values.shape}, not {len(axes)}: {port.axes}")
+            raise ZooError(f"{who}: {port.role} has {values.ndim} axes {values.shape}, not {len(axes)}: {port.axes}")
         for axis, size in zip(axes, values.shape, strict=True):
             known = (int(axis), "the network") if axis.isdigit() else sizes.setdefault(axis, (size, port.role))
             if size != known[0]:
-                raise ZooError(f"predict: axis {axis} of {port.role} is {size}, of {known[1]} {known[0]}")
+                raise ZooError(f"{who}: axis {axis} of {port.role} is {size}, of {known[1]} {known[0]}")
             if axis == "C" and port.bands and size != len(port.bands):
                 names = ", ".join(port.bands)
-                raise ZooError(f"predict: {port.role} has {size} bands, the run needs {len(port.bands)}: {names}")
+                raise ZooError(f"{who}: {port.role} has {size} bands, the run needs {len(port.bands)}: {names}")
         found[port.role] = values.astype(port.dtype, copy=False)
     return found
 

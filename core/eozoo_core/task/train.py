@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eozoo_core.run.progress import print_message
 from eozoo_core.task.beside import keep_beside
-from eozoo_core.task.build import build_system
+from eozoo_core.task.build import begin
 from eozoo_core.task.contract import Contract, Loss
 from eozoo_core.task.data import Batched, Data, as_is, in_groups
 from eozoo_core.task.evaluate import Scorer
 from eozoo_core.task.features import with_features
+from eozoo_core.task.first import check_first
+from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.splits import open_splits, root_of
 from eozoo_core.task.survey import Carried, Survey
 from eozoo_core.train.fit import fit
@@ -74,20 +75,17 @@ def train(task: Contract, run: Run) -> None:
     if (area := splits["train"].area()) is not None:
         run.note("area", area)
     keep_beside(run, task.beside())
-    system = build_system(task, survey, fresh=not run.has("current"))
-    if system.receipt:
-        run.note("weights", system.receipt)
-        if not settings.runtime.quiet:
-            print_message(system.receipt)
-    data = prepared(run, fabric, system, splits)
-    trainer = Trainer(run, fabric, system, task.loss(survey), survey, data["val"])
+    system, base = begin(task, run, survey, fabric)
+    loss = checked_loss(task, survey)
+    data = prepared(run, fabric, system, splits, lambda: check_first(task, system, loss, splits["train"], fabric))
+    trainer = Trainer(run, fabric, system, loss, survey, data["val"])
     task.optimizers(trainer)
     batches = Loader(Batched(data["train"]), settings.train, settings.runtime, fabric, as_is)
     scheduler = make_scheduler(trainer.optimizers.values(), settings.train, len(batches))
     fit(
         run,
         fabric,
-        {**trainer.state(), "scheduler": scheduler},
+        {**trainer.state(), **base, "scheduler": scheduler},
         batches,
         task.step(trainer),
         lambda: task.validate(trainer),
@@ -96,11 +94,14 @@ def train(task: Contract, run: Run) -> None:
     )
 
 
-def prepared(run: Run, fabric: Fabric, system: System, splits: dict[str, Data]) -> dict[str, Data]:
-    """Solve the system where it does so, and return train and val with the features of its frozen part."""
+def prepared(
+    run: Run, fabric: Fabric, system: System, splits: dict[str, Data], check: Callable[[], None]
+) -> dict[str, Data]:
+    """Solve the system where it does so, ``check`` it, and return train and val with features of its frozen part."""
     if system.solves:
         system.solve(splits["train"])
     fabric.to_device(system)
+    check()
     data = {"train": with_features(run, system, splits["train"], fabric)}
     with validating(fabric):
         return data | {"val": with_features(run, system, splits["val"], fabric)}

@@ -70,8 +70,6 @@ def step_memory(
     ``device``: "cpu", "cuda", "cuda:N" or "mps", where the step is to run; the step itself is always followed as one on
     a CPU. None where ``work`` looks at values (``.item()``, ``if tensor``, boolean indexing): then nothing is known.
     """
-    from torch._subclasses import fake_tensor as fake
-
     weights = sum(_bytes(t) for network in networks for t in _tensors(network))
     trained = [p for network in networks for p in network.parameters() if p.requires_grad]
     gradients = sum(map(_bytes, trained))
@@ -82,16 +80,23 @@ def step_memory(
     precision = resolve_precision("auto", device) if train.precision == "auto" else train.precision
     try:
         step = max(follow(networks, work, precision, train.accumulate > 1)[0], update)
-    except (
-        fake.DataDependentOutputException,
-        fake.DynamicOutputShapeException,
-        fake.UnsupportedFakeTensorException,
-        fake.UnsupportedOperatorException,
-    ):
+    except needs_values():
         return None
     libraries = _CPU_LIBRARIES_BF16 if precision != "fp32" and is_fast("bf16-mixed", "cpu") else _CPU_LIBRARIES
     heap = round(libraries + _CPU_HEAP * step) if device == "cpu" else 0
     return StepMemory(weights, states * gradients, step, heap)
+
+
+def needs_values() -> tuple[type[Exception], ...]:
+    """Return what torch raises on fake tensors where code looks at values, or cannot be followed without them."""
+    from torch._subclasses import fake_tensor as fake
+
+    return (
+        fake.DataDependentOutputException,
+        fake.DynamicOutputShapeException,
+        fake.UnsupportedFakeTensorException,
+        fake.UnsupportedOperatorException,
+    )
 
 
 def shapes_of(network: torch.nn.Module, call: Callable[[torch.nn.Module], dict]) -> dict[str, tuple]:
@@ -106,7 +111,7 @@ def shapes_of(network: torch.nn.Module, call: Callable[[torch.nn.Module], dict])
     try:
         with fake.FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
             return {name: (tuple(t.shape), t.dtype) for name, t in call(_faked(twin)).items()}
-    except (fake.DataDependentOutputException, fake.DynamicOutputShapeException):
+    except needs_values():
         return {}
 
 

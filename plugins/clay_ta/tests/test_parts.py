@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from eozoo.registry import Registry
-from eozoo_clay_ta.model import CONTEXT, MapNetwork
-from eozoo_clay_ta.parts import loss_sums, make_network, squared_error
+from eozoo_clay_ta.losses import squared_error
 from eozoo_clay_ta.sample_schema import Normalisation
 from eozoo_clay_ta.settings import ClaySettings
+from eozoo_clay_ta.survey import ClaySurvey
+from eozoo_clay_ta.system import CONTEXT, MapNetwork
 from eozoo_clay_ta.task import ClayTa
 from eozoo_core import Port, Run, Spec, ZooError, hookimpl
-from eozoo_core.settings import Named
 from eozoo_core.settings.config import load_settings, to_dict
 
 NORM = Normalisation(np.zeros(19, np.float32), np.ones(19, np.float32), 12.0, 10.0)
@@ -51,7 +51,7 @@ class Plugin:
 
 
 def test_squared_error_counts_labels_only():
-    total, count = loss_sums(squared_error(), np.array([1.0, 2.0, 9.0]), np.array([0.0, 4.0, np.nan]))
+    total, count = squared_error()(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.0, 4.0, np.nan]))
     assert (float(total), int(count)) == (5.0, 2)
     mean = torch.tensor([1.0, 9.0], requires_grad=True)
     squared_error()(mean, torch.tensor([3.0, float("nan")]))[0].backward()
@@ -69,7 +69,7 @@ def test_a_network_gets_all_inputs_as_planes_and_its_centre_counts(channel, expe
         "landcover_onehot": torch.eye(17)[-1:],
     }
     batch["x"][0, 18, 4, 4] = 7.0
-    assert MapNetwork(NORM, Last(CONTEXT, 1, channel))(batch).item() == pytest.approx(expected, rel=1e-6)
+    assert MapNetwork(NORM, Last(CONTEXT, 1, channel))(batch)["z"].item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_training_follows_the_loss_of_another_plugin(prepared, tmp_path, monkeypatch):
@@ -94,7 +94,7 @@ def test_training_follows_the_loss_of_another_plugin(prepared, tmp_path, monkeyp
     best = min(line["val"]["loss"] for line in run.read_log())
     described = task.network(run)
     assert described.architecture == "context_net"
-    built = make_network(settings.model.network, CONTEXT, registry)
+    built = registry.create("model", "context_net", {**settings.model.network.options, "in_channels": 47, "outputs": 1})
     assert described.parameters == sum(p.numel() for p in built.parameters())
     again = ClayTa(settings, registry)
     assert again.evaluate(run, "val")["model"]["loss"] == pytest.approx(best, rel=1e-5)
@@ -119,8 +119,10 @@ def test_what_does_not_fit_is_one_line(overrides, message):
 
 
 def test_options_that_follow_from_the_data():
-    with pytest.raises(ZooError, match=r"options\.in_channels: follows from the data"):
-        make_network(Named(name="context_net", options={"in_channels": 3}), 47, Registry.discover())
+    overrides = ["model.type=network", "model.network={name: context_net, options: {in_channels: 3}}"]
+    task = ClayTa(load_settings(ClaySettings, None, overrides), Registry.discover())
+    with pytest.raises(ZooError, match=r"context_net: the option 'in_channels' follows from the data; take it out"):
+        task.system(ClaySurvey(), True)
 
 
 def test_a_trained_run_needs_the_published_weights_no_more(prepared, tmp_path):

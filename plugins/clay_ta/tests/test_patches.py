@@ -54,7 +54,7 @@ def test_one_sample_by_hand(prepared):
     stamp, stn, col, line = store.meta()[k]
     rows = [r for part in read_rows(Path(prepared.runtime.index_dir) / "index_train.csv", 100) for r in part]
     row = next(r for r in rows if (r.timestamp_utc, r.stn) == (stamp, stn))
-    norm = Normalisation.from_state(json.loads((folder / "normalisation.json").read_text()))
+    norm = Normalisation.read(folder / "normalisation.json")
     grid = PatchBuilder(prepared).grid
     when = stamp_time("".join(c for c in stamp if c.isdigit()))
     scene = read_scene(ScenePaths(row.path_bt, row.path_rf), when, grid)
@@ -79,7 +79,7 @@ def test_statistics_come_from_training(prepared):
     norm = read_statistics(*files)
     assert norm.ta_mean == pytest.approx(np.mean(rows))
     assert norm.ta_std == pytest.approx(np.std(rows))
-    assert norm.state() == Normalisation.from_state(json.loads((folder / "normalisation.json").read_text())).state()
+    assert norm.state() == Normalisation.read(folder / "normalisation.json").state()
     x = torch.cat([c.tensors["x"] for c in PatchStore(folder, "train").chunks])[:, :18]
     assert x.mean(dim=(0, 2, 3)).abs().max() < 1e-3
     assert (x.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-3

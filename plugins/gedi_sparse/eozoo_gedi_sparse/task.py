@@ -99,10 +99,8 @@ class GediSparse(Task):
         scaled = data.normalise == "standard"
         mean, std = (survey.mean, survey.std) if scaled else ((0.0,) * bands, (1.0,) * bands)
         target = (survey.ridge.mean, survey.ridge.std) if data.standardise_target else (0.0, 1.0)
-        model = self.settings.model
-        if not fresh and "pretrained" in model.options:
-            model = model.model_copy(update={"options": {**model.options, "pretrained": False}})
-        network = self.build("model", model, {"in_channels": bands, "outputs": 2 if loss.trains_variance else 1})
+        sizes = {"in_channels": bands, "outputs": 2 if loss.trains_variance else 1}
+        network = self.build("model", self.settings.model, sizes, fresh)
         return SparseSystem(network, loss, mean, std, *target)
 
     def loss(self, survey: GediSurvey) -> Loss:
