@@ -10,7 +10,7 @@ import numpy as np
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.read import RasterInfo, first_readable, open_reader, read_info
+from eozoo_core.raster.read import first_readable, open_reader, read_info, read_whole
 from eozoo_core.raster.tiles import Window
 from eozoo_core.task import Arrays
 from eozoo_core.task.data import Data
@@ -164,7 +164,10 @@ class Patches(Data):
         left_out, first = [], None
         for image, label in list(self._labels.items()):
             try:
-                infos = _info(image, self.settings), _info(label, self.settings)
+                infos = read_info(image), read_info(label)
+                for file in (image, label) if self.settings.on_unreadable == "skip" else ():
+                    if file.suffix.lower() != ".npy":  # a raster's header can be whole while its pixels are cut off
+                        read_whole(file)
             except ZooError as error:
                 if self.settings.on_unreadable == "stop":
                     raise
@@ -218,15 +221,6 @@ class Patches(Data):
         if labelled.size == 0:
             return None, None
         return divmod(int(labelled[rng.integers(labelled.size)]), pair.grid.width)
-
-
-def _info(path: Path, data: DataSettings) -> RasterInfo:
-    """The header; where damaged files are to be skipped, the pixels are read once, too: a raster's header can be whole
-    while its pixels are cut off."""
-    with open_reader(path) as reader:
-        if data.on_unreadable == "skip" and path.suffix.lower() != ".npy":
-            reader.read(Window(0, 0, reader.info.grid.height, reader.info.grid.width))
-        return reader.info
 
 
 def _whole(pair: Pair) -> Window:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.georeference import Grid, apply, same_grid
+from eozoo_core.raster.georeference import Grid, apply, misfit, same_grid
 from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.raster.tiles import Window
 from rasterio.crs import CRS
@@ -54,12 +54,9 @@ def require_metres(grid: Grid, where: str) -> None:
 
 
 def require_same_grid(a: Grid, b: Grid, a_name: str | Path, b_name: str | Path) -> None:
-    """Raise ZooError unless both grids have the same pixels."""
+    """Raise ZooError unless both grids are georeferenced and have the same pixels."""
     if not same_grid(a, b):
-        raise ZooError(
-            f"{a_name}: {a.height} x {a.width} px, CRS {a.crs}, is not on the grid of {b_name} "
-            f"({b.height} x {b.width} px, CRS {b.crs}); resample it"
-        )
+        raise ZooError(f"{a_name}: is not on the grid of {b_name}: {misfit(a, b, 'that') or 'it has no place'}")
 
 
 def to_pixels(grid: Grid, lon: np.ndarray, lat: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
