@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from eozoo_core.errors import ZooError
 
 # Bounds of a log-variance, in log unit^2. exp(-5) = 0.0067 m or Mg/ha: no GEDI product is that exact, and a smaller
 # variance lets a single pixel's 1 / variance outweigh thousands. exp(7) = 1097: above the largest biomass density in
@@ -154,8 +155,6 @@ class MeanLoss(SparseLoss):
         try:
             inspect.signature(loss).bind(None, None)
         except TypeError:
-            from eozoo_core.errors import ZooError
-
             raise ZooError("model.loss.name: a loss of another plugin must take mean and target, no more") from None
         self._loss = loss
 
@@ -185,8 +184,6 @@ def gaussian_nll(beta: float = 0.0) -> SparseLoss:
     pixels that look hard early in training (Seitzer et al. 2022); the value is then no likelihood any more.
     """
     if not 0 <= beta <= 1:
-        from eozoo_core.errors import ZooError
-
         raise ZooError(f"model.loss.options.beta: {beta} is not between 0 and 1")
     return GaussianNLL(beta)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from eozoo_core.errors import ZooError, did_you_mean, no_split
 from eozoo_core.raster.georeference import Grid, misfit, part_of
-from eozoo_core.raster.read import RasterInfo
+from eozoo_core.raster.read import RasterInfo, by_stem
 from eozoo_core.raster.tiles import Window
 from rasterio import Affine
 from rasterio.crs import CRS
@@ -52,14 +52,8 @@ def files_of(root: Path, split: str, field: str) -> dict[str, Path]:
         if splits := [f.name for f in root.glob("[!.]*/")]:
             raise ZooError(no_split(split, root, splits))
         raise ZooError(f"{folder}: is no folder; runtime.{field} holds train/, val/ and test/ with one file per patch")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise ZooError(f"{folder}: {found[path.stem].name} and {path.name} share a name; keep one of them")
-        found[path.stem] = path
-    return found
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    return by_stem(file for file in files if not file.name.startswith("."))
 
 
 def make_pair(image: RasterInfo, label: RasterInfo, data: DataSettings) -> Pair:

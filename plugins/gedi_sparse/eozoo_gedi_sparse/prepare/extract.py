@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.read import by_stem
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.run.workers import map_in_workers
 from eozoo_core.run.written import stamp_of, write_table, write_text
@@ -73,11 +74,7 @@ def find_files(source: Path | None) -> list[Path]:
     files = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.suffix.lower() in known)
     if not files or any(f.suffix.lower() not in known for f in files):
         raise ZooError(f"{source}: holds no granule or table of shots ({', '.join(known)})")
-    stems = [f.stem for f in files]
-    twin = next((f for f in files if stems.count(f.stem) > 1), None)
-    if twin is not None:
-        raise ZooError(f"{twin}: another file in the folder has the same name but for its ending; keep one of them")
-    return files
+    return list(by_stem(files).values())
 
 
 def _refuse_strangers(files: Sequence[Path], dest: Path) -> None:
