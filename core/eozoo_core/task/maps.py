@@ -72,6 +72,11 @@ def skipping(task: Contract, problems: list[str]) -> Iterator[None]:
 def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest: Path) -> list[Path]:
     """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``."""
     settings = task.settings.infer
+    with progress_bar(scene.path.name, None, "steps", task.settings.runtime.quiet) as bar:
+        progress = lambda done, total: bar.update(done, f"of {total}")  # noqa: E731
+        written = task.write(Drawn(predictor, "", progress), scene, dest)
+    if written is not None:
+        return written
     layers = {dest / f"{scene.file(layer.name)}.tif": layer for layer in task.layers(predictor.outputs, run)}
     members = next((p for p in predictor.declared if p.spread == "moments"), None) if settings.member_maps else None
     if members is not None:

@@ -65,7 +65,7 @@ class Task(Contract):
             raise ZooError(f"{run.task}: has no dry run")
         from eozoo_core.task.plan import make_plan
 
-        return make_plan(self, run)
+        return make_plan(self, run, type(self).step is not Task.step)
 
     def check(self, findings: Findings) -> None:
         """Look at the data before training, for ``eozoo check``: add to ``findings`` what is there and what is odd.
