@@ -193,13 +193,13 @@ class Run:
         """Write checkpoint ``which``, with task and settings in it."""
         checkpoint.save_checkpoint(self.file(which), {"task": self.task, "config": to_dict(self.settings), **content})
 
-    def load(self, which: str = "best", device: str = "cpu") -> dict[str, Any]:
+    def load(self, which: str = "best") -> dict[str, Any]:
         """Read checkpoint ``which``. Raises ZooError where it is missing, damaged or of another task."""
         if not self.has(which):
             raise ZooError(
                 f"{self.path}: has no {which}.pt; train it first with 'eozoo train {self.task} --run {self.path}'"
             )
-        content = checkpoint.load_checkpoint(self.file(which), device)
+        content = checkpoint.load_checkpoint(self.file(which))
         if content.get("task") != self.task:
             raise ZooError(f"{self.file(which)}: was written by task {content.get('task')!r}, not {self.task!r}")
         return content
