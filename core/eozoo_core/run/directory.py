@@ -128,8 +128,7 @@ class Run:
 
     def info(self) -> dict[str, Any]:
         """Return the content of run.json, {} where there is none yet."""
-        file = self.path / "run.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return continuity.run_info(self.path)
 
     def note(self, key: str, value: Any) -> None:
         """Record one fact in run.json (device, data fingerprint, weights receipt ...)."""
