@@ -67,17 +67,22 @@ def checkpoint_settings(file: Path, content: dict[str, Any], cls: type[S]) -> S:
     return _build(cls, content["config"], str(file), run_info(Path(file).parent))
 
 
+def fixed_changes(old: TaskSettings, new: TaskSettings) -> list[tuple[str, Any, Any]]:
+    """Return (dotted key, old value, new value) of every setting that a run fixes and that differs."""
+    one, two = (fixed_part(type(new), config.to_dict(settings)) for settings in (old, new))
+    return list(config.differences(one, two))
+
+
 def check_continues(path: Path, settings: TaskSettings) -> None:
     """Raise ZooError where the run at ``path``, which has learned something, cannot go on with ``settings``."""
-    cls, known = type(settings), run_info(path).get("contents", {})
-    old, new = config.to_dict(written_settings(path, cls)), config.to_dict(settings)
-    paths = by_content(cls)
-    for key, was, now_ in config.differences(fixed_part(cls, old), fixed_part(cls, new)):
+    known, written = run_info(path).get("contents", {}), written_settings(path, type(settings))
+    paths = by_content(type(settings))
+    for key, was, now_ in fixed_changes(written, settings):
         grows = key in _MAY_GROW and was is not None and (now_ is None or now_ >= was)
         if not grows and key not in paths:
             raise _changed(path, f"{key}={was!r}, now {now_!r}")
     for key in paths:
-        was, now_ = config.leaf(old, key), config.leaf(new, key)
+        was, now_ = (config.leaf(config.to_dict(s), key) for s in (written, settings))
         recorded, found = known.get(key) or _content(was), _content(now_)
         same = found == recorded if found and recorded else was == now_
         if not same:
@@ -87,11 +92,8 @@ def check_continues(path: Path, settings: TaskSettings) -> None:
 
 def check_trained(file: Path, content: dict[str, Any], settings: S) -> S:
     """Return the settings inside a checkpoint. Raises ZooError where ``settings``, the run's, fix something else."""
-    cls = type(settings)
-    learned, paths = checkpoint_settings(file, content, cls), by_content(cls)
-    for key, was, now_ in config.differences(
-        fixed_part(cls, config.to_dict(learned)), fixed_part(cls, config.to_dict(settings))
-    ):
+    learned, paths = checkpoint_settings(file, content, type(settings)), by_content(type(settings))
+    for key, was, now_ in fixed_changes(learned, settings):
         if key not in _MAY_GROW and key not in paths:
             raise ZooError(
                 f"{file}: was trained with {key}={was!r}, {Path(file).parent / 'config.yaml'} says {now_!r}; set it "
@@ -113,9 +115,8 @@ def note_changes(path: Path, settings: TaskSettings) -> None:
     A run on a read-only disk is used without.
     """
     with suppress(ZooError):
-        changed = list(
-            config.differences(config.to_dict(written_settings(path, type(settings))), config.to_dict(settings))
-        )
+        written = written_settings(path, type(settings))
+        changed = list(config.differences(config.to_dict(written), config.to_dict(settings)))
         if changed and is_first_process():
             record = {"when": now(), "argv": sys.argv, "changes": [list(change) for change in changed]}
             with suppress(OSError), (Path(path) / CHANGES).open("a", encoding="utf-8") as lines:

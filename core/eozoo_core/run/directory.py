@@ -18,8 +18,8 @@ from eozoo_core.run.continuity import now
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.rank import is_first_process
 from eozoo_core.settings import TaskSettings
-from eozoo_core.settings.config import build_settings, differences, to_dict, to_yaml
-from eozoo_core.settings.fixed import fixed_part, with_fixed
+from eozoo_core.settings.config import build_settings, to_dict, to_yaml
+from eozoo_core.settings.fixed import with_fixed
 
 S = TypeVar("S", bound=TaskSettings)
 
@@ -215,9 +215,8 @@ class Run:
         content = checkpoint.load_checkpoint(file)
         if content.get("task") != self.task:
             raise ZooError(f"{file}: was written by task {content.get('task')!r}, not {self.task!r}")
-        cls = type(self.settings)
-        old, new = (to_dict(s) for s in (continuity.checkpoint_settings(file, content, cls), self.settings))
-        changed = [list(d) for d in differences(fixed_part(cls, old), fixed_part(cls, new))]
+        learned = continuity.checkpoint_settings(file, content, type(self.settings))
+        changed = [list(change) for change in continuity.fixed_changes(learned, self.settings)]
         if optimizer := next((d for d in changed if d[0] == "train.optimizer"), None):
             raise ZooError(
                 f"{file}: holds the state of optimizer {optimizer[1]!r}, not of {optimizer[2]!r}; "
