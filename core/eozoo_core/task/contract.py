@@ -104,7 +104,7 @@ class Contract(ABC):
     Fitted: ClassVar[type[Fitted]] = Fitted
     monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
     tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
-    prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; the method is prepare_<step>()
+    prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; `steps` says what runs it
     slots: ClassVar[dict[str, Slot]] = {}  # settings path of a Named part ("model", "model.loss") -> what fits there
 
     def __init__(self, settings: TaskSettings, registry: Registry | None = None):
@@ -123,6 +123,11 @@ class Contract(ABC):
             self.data(split)
         except ZooError:
             return False
+        return True
+
+    @property
+    def validates(self) -> bool:
+        """Whether these settings keep data for validation; without any best.pt follows the training loss."""
         return True
 
     def survey(self, train: Data) -> Survey:
@@ -192,6 +197,10 @@ class Contract(ABC):
     def example(self, inputs: Sequence[Port]) -> Arrays:
         """Return one plausible sample of the inputs of ``predict``, as an exported graph shows it."""
         raise self._unwritten("example(inputs)")
+
+    def steps(self) -> Mapping[str, Callable[[], list[Path]]]:
+        """Return what runs each of ``prepare_steps``; the default: the methods called prepare_STEP."""
+        return {step: getattr(self, f"prepare_{step}") for step in self.prepare_steps}
 
     def baselines(self, survey: Survey) -> dict[str, Baseline]:
         """Return simple predictors that stand beside the model; the default is the mean label where there is one."""

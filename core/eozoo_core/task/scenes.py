@@ -10,7 +10,7 @@ import numpy as np
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.read import RasterInfo, open_reader
+from eozoo_core.raster.read import RasterInfo, by_stem, open_reader
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".npy")
 
@@ -65,11 +65,7 @@ def rasters(source: Path) -> list[Path]:
     found = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:
         raise ZooError(f"{source}: holds no raster ({', '.join(SUFFIXES)})")
-    stems = [path.stem for path in found]
-    for path in found:
-        if stems.count(path.stem) > 1:
-            raise ZooError(f"{path}: another file in the folder has the same name but for its ending; rename one")
-    return found
+    return list(by_stem(found).values())
 
 
 def open_raster(path: Path, choose: Callable[[RasterInfo], tuple[int, ...]]) -> Scene:
