@@ -19,6 +19,7 @@ from eozoo_core.settings.schema import (
     TrainSettings,
     WeightsFile,
     is_group,
+    like,
 )
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     "TrainSettings",
     "WeightsFile",
     "is_group",
+    "like",
 ]
