@@ -27,6 +27,7 @@ class Scene:
     scale, offset: a band's value = (stored + offset) * scale, in the unit that the network takes.
     tags:   text that its maps carry, beside core's own.
     stamp:  what its maps depend on, as a hash; maps of the same stamp are left as they are. "" = always made again.
+    whole:  it is no raster: ``Task.write`` says what becomes of it, and core maps nothing.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Scene:
     offset: float = 0.0
     tags: Mapping[str, str] = field(default_factory=dict)
     stamp: str = ""
+    whole: bool = False
 
     def file(self, layer: str) -> str:
         """Return the name of the file of a layer, without its ending."""

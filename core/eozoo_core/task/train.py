@@ -25,6 +25,7 @@ from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.precision import validating
 from eozoo_core.train.schedule import make_scheduler
 from eozoo_core.train.step import Sums, added, pooled_step
+from eozoo_core.train.timetable import Timetable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -40,6 +41,7 @@ class Trainer:
     system:     the module itself, for ``stage``, ``finish`` and buffers.
     modules:    name -> module that ``add`` set up, called for forward passes; "model" is the system.
     optimizers: by the same names.
+    steps:      optimiser steps of an epoch, known when ``Task.step`` is called.
     """
 
     run: Run
@@ -50,6 +52,7 @@ class Trainer:
     val: Data
     modules: dict[str, Any] = field(default_factory=dict)
     optimizers: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
 
     def add(self, name: str, module: Any, optimizer: Any) -> None:
         """Train ``module`` with ``optimizer``; both go into checkpoints under ``name``. "model" must be the system."""
@@ -82,6 +85,7 @@ def train(task: Contract, run: Run) -> None:
     task.optimizers(trainer)
     batches = Loader(Batched(data["train"]), settings.train, settings.runtime, fabric, as_is)
     scheduler = make_scheduler(trainer.optimizers.values(), settings.train, len(batches))
+    trainer.steps = Timetable(len(batches), settings.train).per_epoch
     fit(
         run,
         fabric,
