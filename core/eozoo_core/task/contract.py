@@ -125,6 +125,11 @@ class Contract(ABC):
             return False
         return True
 
+    @property
+    def validates(self) -> bool:
+        """Whether these settings keep data for validation; without any best.pt follows the training loss."""
+        return True
+
     def survey(self, train: Data) -> Survey:
         """Look once through the training split: bands, label, statistics and what else the system is built from."""
         raise self._unwritten("survey(train)")

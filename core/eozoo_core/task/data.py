@@ -66,6 +66,11 @@ class Data:
         """How many draws an epoch has."""
         return len(self)
 
+    @property
+    def told(self) -> str:
+        """Say how much there is, for plans."""
+        return f"{len(self)} {self.what}"
+
     def order(self, seed: int, epoch: int) -> Sequence[int]:
         """Return a permutation of ``range(draws)`` that depends on seed and epoch only."""
         return epoch_order(self.draws, seed, epoch)
@@ -114,6 +119,11 @@ class Batched:
 
     def __len__(self) -> int:
         return self.data.draws
+
+    @property
+    def told(self) -> str:
+        """Say how much there is, for plans."""
+        return f"{len(self)} {self.what}"
 
     def order(self, seed: int, epoch: int) -> Sequence[int]:
         """See `Data.order`."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from eozoo_core.spec import Port
 
 
+_WORDS = {"B": "batch", "H": "height", "W": "width", "T": "dates"}  # axes of any size
+
+
 class Whole(torch.nn.Module):
     """All members from physical arrays to outputs, in the order of ``output_ports``."""
 
@@ -69,7 +72,7 @@ def example(port: Port, side: int) -> np.ndarray:
 
 def axes_of(port: Port, fixed: Iterable[str] = ()) -> tuple[str, ...]:
     """Return a word for each axis whose size is free, "" for the others and those that are ``fixed``."""
-    words = {axis: word for axis, word in (("B", "batch"), ("H", "height"), ("W", "width")) if axis not in fixed}
+    words = {axis: word for axis, word in _WORDS.items() if axis not in fixed}
     return tuple(words.get(axis, "") for axis in port.axes.split())
 
 

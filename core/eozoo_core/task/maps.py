@@ -89,7 +89,8 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
     """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``."""
     settings = task.settings.infer
     layers = {dest / f"{scene.file(layer.name)}.tif": layer for layer in task.layers(predictor.outputs, run)}
-    members = next((p for p in predictor.declared if p.spread == "moments"), None) if settings.member_maps else None
+    wanted = getattr(settings, "member_maps", False)
+    members = next((p for p in predictor.declared if p.spread == "moments"), None) if wanted else None
     if members is not None:
         each = [f"{name} {band}" for name in predictor.names for band in members.bands] or predictor.names
         bands = tuple(Band(_named(members, name), members.unit) for name in each)
@@ -101,7 +102,7 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
             tags = tags_of(predictor, scene) | task.tags(run)
             bar = stack.enter_context(progress_bar(scene.path.name, None, "steps", task.settings.runtime.quiet))
             progress = lambda done, total: bar.update(done, f"of {total}")  # noqa: E731
-            drawn, row, files = Drawn(predictor, members.role if members else "", progress), 0, None
+            drawn, row, files = Drawn(predictor, members.role if members else "", progress, dest), 0, None
             for block in task.map(drawn, scene):
                 strip = outputs_of(block, predictor.declared)
                 if files is None:

@@ -85,7 +85,7 @@ def make_plan(task: Contract, run: Run) -> Plan:
         notes.append("what the frozen part gives is computed once and kept; epochs train the rest only")
     loss = checked_loss(task, survey)
     check_shapes(task, system, loss, one)
-    trainer = Trainer(run, OneProcess(device), system, loss, survey, splits["val"], steps=times.per_epoch)
+    trainer = Trainer(run, OneProcess(device), system, loss, survey, splits.get("val"), steps=times.per_epoch)
     if own_step := not plain_step(task):
         task.optimizers(trainer)
     names, networks = list(trainer.modules), list(trainer.modules.values()) or [system]
@@ -108,7 +108,7 @@ def make_plan(task: Contract, run: Run) -> Plan:
 
 def described(task: Contract, splits: Mapping[str, Data], survey: Survey) -> dict[str, str]:
     """Say in words what there is to train on."""
-    data = {name: f"{len(split)} {split.what}" for name, split in splits.items()}
+    data = {name: split.told for name, split in splits.items()}
     if survey.label is not None:
         label = survey.label
         data["train"] += f", labels {label.mean:.2f} +- {label.std:.2f} {label.unit}".rstrip()

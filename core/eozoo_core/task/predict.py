@@ -111,7 +111,8 @@ class Predictor:
         given = [port for port in self.inputs if port.role in batch or not port.optional]
         single = all(np.ndim(batch.get(port.role)) == len(port.axes.split()) - 1 for port in given)
         arrays = check_arrays({n: np.asarray(v)[None] for n, v in batch.items()} if single else batch, self.inputs)
-        parts = [to_arrays(present(self.quantities(part), self.declared)) for part in self._in_parts(self._check(arrays))]
+        asked = self._in_parts(self._check(arrays))
+        parts = [to_arrays(present(self.quantities(part), self.declared)) for part in asked]
         found = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         return {name: values[0] for name, values in found.items()} if single else found
 

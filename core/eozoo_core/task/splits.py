@@ -12,8 +12,11 @@ from eozoo_core.task.data import Data
 
 
 def open_splits(task: Contract) -> dict[str, Data]:
-    """Open train, val and, where there is one, test. Raises ZooError where two share ground, files or pixels."""
-    found = {name: task.data(name) for name in ("train", "val")}
+    """Open train, val (see ``Task.validates``) and, where there is one, test.
+
+    Raises ZooError where two share ground, files or pixels.
+    """
+    found = {name: task.data(name) for name in (("train", "val") if task.validates else ("train",))}
     if task.has_split("test"):
         found["test"] = task.data("test")
     require_separate(*task.describe_splits(found), quiet=task.settings.runtime.quiet)

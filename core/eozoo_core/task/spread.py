@@ -20,6 +20,7 @@ from eozoo_core.spec import Port
 from eozoo_core.task.system import Tensors
 
 ALEATORIC, EPISTEMIC = "aleatoric", "epistemic"
+_AVERAGED = ("moments", "probabilities")  # of these the variance between draws is told too
 
 
 def output_ports(ports: Sequence[Port], draws: int) -> tuple[Port, ...]:
@@ -32,7 +33,7 @@ def output_ports(ports: Sequence[Port], draws: int) -> tuple[Port, ...]:
         if port.spread == "deviation" and draws > 1:
             found += [replace(port, role=f"{part}_{port.role}") for part in (ALEATORIC, EPISTEMIC)]
         found.append(port)
-        if port.spread == "moments" and draws > 1 and _deviation(ports, port) is None:
+        if port.spread in _AVERAGED and draws > 1 and _deviation(ports, port) is None:
             found.append(replace(port, role=f"{EPISTEMIC}_{_deviation_name(port)}", spread="deviation", of=port.role))
     return tuple(found)
 
@@ -97,7 +98,7 @@ def combine(parts: Iterable[Tensors], ports: Sequence[Port], factor: float = 1.0
         quantities[port.role] = one.mean
         if one.aleatoric is not None:
             quantities[f"{port.role}.{ALEATORIC}"] = one.aleatoric * factor
-        if port.spread == "moments" and one.count > 1:
+        if port.spread in _AVERAGED and one.count > 1:
             quantities[f"{port.role}.{EPISTEMIC}"] = one.epistemic * factor
     return quantities
 

@@ -49,7 +49,7 @@ class Trainer:
     system: System
     loss: Loss
     survey: Survey
-    val: Data
+    val: Data | None
     modules: dict[str, Any] = field(default_factory=dict)
     optimizers: dict[str, Any] = field(default_factory=dict)
     steps: int = 0
@@ -72,7 +72,8 @@ def train(task: Contract, run: Run) -> None:
     settings = run.settings
     fabric = launch(run)
     splits = open_splits(task)
-    run.check_data([file for name in ("train", "val") for file in splits[name].files], root_of(splits["train"]))
+    learned = {file: None for name, data in splits.items() if name != "test" for file in data.files}
+    run.check_data(learned, root_of(splits["train"]))
     survey = task.survey(splits["train"])
     run.note("survey", survey.model_dump(mode="json"))
     if (area := splits["train"].area()) is not None:
@@ -81,7 +82,7 @@ def train(task: Contract, run: Run) -> None:
     system, base = begin(task, run, survey, fabric)
     loss = checked_loss(task, survey)
     data = prepared(run, fabric, system, splits, lambda: check_first(task, system, loss, splits["train"], fabric))
-    trainer = Trainer(run, fabric, system, loss, survey, data["val"])
+    trainer = Trainer(run, fabric, system, loss, survey, data.get("val"))
     task.optimizers(trainer)
     batches = Loader(Batched(data["train"]), settings.train, settings.runtime, fabric, as_is)
     scheduler = make_scheduler(trainer.optimizers.values(), settings.train, len(batches))
@@ -92,7 +93,7 @@ def train(task: Contract, run: Run) -> None:
         {**trainer.state(), **base, "scheduler": scheduler},
         batches,
         task.step(trainer),
-        lambda: task.validate(trainer),
+        (lambda: task.validate(trainer)) if task.validates else None,
         task.monitor,
         lambda means: task.derive(means, survey),
     )
@@ -107,6 +108,8 @@ def prepared(
     fabric.to_device(system)
     check()
     data = {"train": with_features(run, system, splits["train"], fabric)}
+    if "val" not in splits:
+        return data
     with validating(fabric):
         return data | {"val": with_features(run, system, splits["val"], fabric)}
 

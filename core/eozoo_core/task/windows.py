@@ -28,12 +28,13 @@ class Drawn:
     folder:   of the run, of an ensemble that of its first member: the files of ``Task.beside`` are there.
     members:  output of which every draw's own value is asked for too, as "member 0" and so on; "" = none.
     progress: call it with (done, total) of whatever the work is counted in.
+    dest:     the folder of the maps; what a stopped `Task.map` goes on from may lie in it, hidden, until they are done.
     """
 
-    def __init__(self, predictor: Predictor, members: str, progress: Callable[[int, int], None]):
+    def __init__(self, predictor: Predictor, members: str, progress: Callable[[int, int], None], dest: Path = Path()):
         self._predictor, self.members, self.progress = predictor, members, progress
         self.survey, self.inputs, self.outputs = predictor.survey, predictor.inputs, predictor.declared
-        self.folder = predictor.folder
+        self.folder, self.dest = predictor.folder, dest
 
     def __call__(self, arrays: Arrays) -> Arrays:
         """Predict for arrays of the inputs' types that share their first axis; NaN = missing, before and after."""
