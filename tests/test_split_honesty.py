@@ -92,8 +92,9 @@ def gedi(root, places, alike):
 
 
 def prithvi(root, places, alike):
+    from eozoo_core.task.splits import open_splits
+    from eozoo_prithvi_refine.task import PrithviRefine
     from eozoo_prithvi_refine.tile_files import tile_arrays, write_npz
-    from eozoo_prithvi_refine.training import splits_of
 
     for split, number, values, where in samples(places, alike):
         meta = {"place": f"p{number}"}
@@ -101,7 +102,7 @@ def prithvi(root, places, alike):
             meta |= {"crs": f"EPSG:{where[0]}", "transform": where[1]}
         write_npz(root / split / f"t{number}.npz", tile_arrays(values, 6, 4), meta)
     overrides = [f"runtime.data_dir={root}", "data.tile_size=16", "model.encoder=none"]
-    return "prithvi_refine", overrides, lambda settings, run: splits_of(settings)
+    return "prithvi_refine", overrides, lambda settings, run: open_splits(PrithviRefine(settings, REGISTRY))
 
 
 def barlow(task):
