@@ -10,6 +10,7 @@ import numpy as np
 from eozoo_core import ZooError
 
 from eozoo_barlow_twins.files import publish
+from eozoo_barlow_twins.survey import ColourFit
 
 COLOURS = "false_colour.json"
 SPREAD = 2.5  # standard deviations from the middle grey to the end of the scale
@@ -54,12 +55,19 @@ def save_colours(file: Path, colours: Colours) -> Path:
     return publish(file, json.dumps(asdict(colours)).encode())
 
 
-def load_colours(file: Path, dimensions: int) -> Colours:
-    """Read them. Raises ZooError where the file is missing, damaged, or of another embedding size."""
+def load_colours(source: Path, dimensions: int) -> Colours:
+    """Read those of a run directory, or of a false_colour.json beside maps.
+
+    Raises ZooError where they are missing, damaged, or of another embedding size.
+    """
     try:
-        colours = Colours(**json.loads(Path(file).read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise ZooError(f"{file}: cannot be read as false colours ({error}); training writes it at its end") from None
-    if len(colours.mean) != dimensions:
-        raise ZooError(f"{file}: is for {len(colours.mean)} dimensions, the embedding has {dimensions}")
+        if source.is_dir():
+            colours = ColourFit.model_validate(json.loads((source / "run.json").read_text())["fitted"]).colours
+        else:
+            colours = Colours(**json.loads(source.read_text()))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ZooError(f"{source}: cannot be read as false colours ({error}); training fits them at its end") from None
+    if colours is None or len(colours.mean) != dimensions:
+        known = 0 if colours is None else len(colours.mean)
+        raise ZooError(f"{source}: is for {known} dimensions, the embedding has {dimensions}")
     return colours
