@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from eozoo_core import ZooError
 from eozoo_core.score.report import Picture, Table, Text, write_report
 from eozoo_core.task import Scores
 from eozoo_core.task.data import in_groups, tensors
@@ -57,43 +59,53 @@ def encode(
     return np.concatenate(found)
 
 
-def evaluate_encoder(task: BarlowTwinsTask, run: Run, split: str) -> Scores:
-    """See ``BarlowTwinsTask.evaluate``."""
-    e, s = task.settings.eval, run.settings
+def evaluate_encoder(task: BarlowTwinsTask, run: Run, split: str, strict: bool) -> Scores:
+    """See ``BarlowTwinsTask.evaluate``. Without ``strict`` labels that probes cannot use are told and left out."""
     draws = open_draws(task, run, "eval", every=True)
     (trained,) = draws.systems.values()
-    random = _random_system(task, run, draws)
+    both = {"model": trained, "random_encoder": random_system(task, run, draws)}
     data, loss = task.data(split), checked_loss(task, draws.survey)
-    scores: Scores = {
-        name: score_views(system, system, loss, data, s)[0]
-        for name, system in (("model", trained), ("random_encoder", random))
-    }
-    labels = _probe_labels(task.tiles, e.labels)
-    if labels is None or split == "train":
+    scores: Scores = {n: score_views(system, system, loss, data, run.settings)[0] for n, system in both.items()}
+    if split == "train":
         return scores
+    try:
+        table = probed(task, split, draws, both)
+    except ZooError as error:
+        if strict:
+            raise
+        print(f"scored without probes: {error}", file=sys.stderr)
+        table = None
+    if table is None:
+        return scores
+    for name, values in table.scores().items():
+        scores[name] = scores.get(name, {}) | values
+    table.write(run.path / f"eval_{split}", f"Embeddings of {run.path.name}: probes on the {split} split")
+    return scores
+
+
+def probed(task: BarlowTwinsTask, split: str, draws: Draws, systems: Mapping[str, PixelSystem]) -> Comparison | None:
+    """Compare classifiers on embeddings and on raw bands, on the labels of the tiles; None where there are none."""
+    e, select, survey = task.settings.eval, task.settings.infer, draws.survey
+    labels = _probe_labels(task.tiles, e.labels)
+    if labels is None:
+        return None
     encoders = {
-        name: lambda index, numbers, system=system: encode(
-            system, draws.device, index, numbers, draws.survey, task.settings.infer
-        )
-        for name, system in (("embedding", trained), ("random", random))
+        name: lambda index, numbers, system=system: encode(system, draws.device, index, numbers, survey, select)
+        for name, system in systems.items()
     }
     parts = []
     for kind in ("train", split):
         index = PixelIndex(task.tiles, task.usable, split_number(kind), labels)
         require_pixels(index, kind, task.tiles[0].path.parent)
-        parts.append(labelled_pixels(index, draws.survey, s.data.block, encoders, e.max_pixels))
+        parts.append(labelled_pixels(index, survey, task.settings.data.block, encoders, e.max_pixels))
     probes = {
-        "model": Probe("embedding", "logistic"),
-        "knn": Probe("embedding", "knn", neighbours=e.neighbours),
-        "random_encoder": Probe("random", "logistic"),
+        "model": Probe("model", "logistic"),
+        "knn": Probe("model", "knn", neighbours=e.neighbours),
+        "random_encoder": Probe("random_encoder", "logistic"),
         "raw_logistic": Probe("raw", "logistic"),
         "raw_forest": Probe("raw", "forest", trees=e.trees),
     }
-    table = compare(probes, *parts, class_names(e.labels), e)
-    for name, values in table.scores().items():
-        scores[name] = scores.get(name, {}) | values
-    table.write(run.path / f"eval_{split}", f"Embeddings of {run.path.name}: probes on the {split} split")
-    return scores
+    return compare(probes, *parts, class_names(e.labels), e)
 
 
 def evaluate_classes(task: LandCoverTask, run: Run, split: str) -> Scores:
@@ -123,7 +135,7 @@ def evaluate_classes(task: LandCoverTask, run: Run, split: str) -> Scores:
     return scores | others.scores()
 
 
-def _random_system(task: BarlowTwinsTask, run: Run, draws: Draws) -> PixelSystem:
+def random_system(task: BarlowTwinsTask, run: Run, draws: Draws) -> PixelSystem:
     """An encoder with the seed's initial weights and the statistics of the trained one, in the same precision."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.settings.train.seed)

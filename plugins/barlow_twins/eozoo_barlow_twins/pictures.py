@@ -30,7 +30,7 @@ def colour_picture(colours: np.ndarray, file: Path, title: str) -> Path:
 
 
 def map_picture(file: Path, out: Path | None = None) -> Path:
-    """Draw a saved map as PNG (``out``; None = beside it): classes and legend, three byte bands as colours, or bands."""
+    """Draw a saved map as PNG (``out``; None = beside it): classes and legend, three byte bands as colours, bands."""
     import rasterio
     from eozoo_core.raster.read import gdal
 

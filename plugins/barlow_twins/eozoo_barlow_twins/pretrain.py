@@ -41,6 +41,7 @@ class BarlowTwinsTask(PixelTask):
     slots: ClassVar = TWINS_SLOTS
     settings: BarlowSettings
     colours: Colours | None = None  # of the maps being made
+    _training = False  # which needs no labels: those that do not fit are no reason to stop
 
     @property
     def architecture(self) -> str:
@@ -123,7 +124,9 @@ class BarlowTwinsTask(PixelTask):
         test = self.settings.runtime.test_tile_path
         if test is not None:
             Tile(Path(test))  # a wrong path is found now, not after the training
+        self._training = True
         super().train(run)
+        self._training = False
         if test is not None and is_first_process():
             self.infer(run, Path(test), run.path / "test_tile")
 
@@ -147,7 +150,7 @@ class BarlowTwinsTask(PixelTask):
         from eozoo_barlow_twins.evaluation import evaluate_encoder
 
         self.remember(run)
-        return evaluate_encoder(self, run, split)
+        return evaluate_encoder(self, run, split, strict=not self._training)
 
     def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
         """Embeddings as float32, as bytes with their scale, and as false colours: those that ``infer`` asks for."""

@@ -20,14 +20,14 @@ class PixelSystem(System):
 
     Inputs are "bands" (B, T, C) digital numbers, NaN = not clear, and "doys" (B, T); or (B, P, L, C) and (B, P, L)
     where the dates of P passes are chosen already; or "views" (B, V, L, C) and "days" of training, which go through the
-    network together. A subclass says what becomes of one selection.
+    network together. A subclass says what becomes of one selection. least: as many clear dates are too few.
     """
 
     tolerant = ("bands",)
 
     def __init__(self, encoder: Encoder, survey: PixelSurvey, select: SelectDates):
         super().__init__()
-        self.encoder, self._least, self._dates = encoder, survey.min_valid, Dates(survey.sample_size, select)
+        self.encoder, self.least, self._dates = encoder, survey.min_valid, Dates(survey.sample_size, select)
         encoder.standardise.mean.copy_(torch.tensor(survey.mean, dtype=torch.float64))
         encoder.standardise.std.copy_(torch.tensor(survey.std, dtype=torch.float64))
 
@@ -62,7 +62,7 @@ class PixelSystem(System):
         mean = sum(passes) / len(passes)
         if "bands" not in arrays or arrays["bands"].ndim == 4:
             return mean
-        return torch.where(self._clear(arrays["bands"]).sum(dim=1, keepdim=True) > self._least, mean, torch.nan)
+        return torch.where(self._clear(arrays["bands"]).sum(dim=1, keepdim=True) > self.least, mean, torch.nan)
 
     @staticmethod
     def _clear(bands: torch.Tensor) -> torch.Tensor:
