@@ -40,8 +40,7 @@ from eozoo_barlow_twins.views import Dates
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
 
-    from eozoo_barlow_twins.landcover import LandCoverTask
-    from eozoo_barlow_twins.pretrain import BarlowTwinsTask
+    from eozoo_barlow_twins.pixel_task import PixelTask
     from eozoo_barlow_twins.survey import PixelSurvey
     from eozoo_barlow_twins.system import PixelSystem
     from eozoo_barlow_twins.tiles import Tile
@@ -59,7 +58,7 @@ def encode(
     return np.concatenate(found)
 
 
-def evaluate_encoder(task: BarlowTwinsTask, run: Run, split: str, strict: bool) -> Scores:
+def evaluate_encoder(task: PixelTask, run: Run, split: str, strict: bool) -> Scores:
     """See ``BarlowTwinsTask.evaluate``. Without ``strict`` labels that probes cannot use are told and left out."""
     draws = open_draws(task, run, "eval", every=True)
     (trained,) = draws.systems.values()
@@ -83,7 +82,7 @@ def evaluate_encoder(task: BarlowTwinsTask, run: Run, split: str, strict: bool) 
     return scores
 
 
-def probed(task: BarlowTwinsTask, split: str, draws: Draws, systems: Mapping[str, PixelSystem]) -> Comparison | None:
+def probed(task: PixelTask, split: str, draws: Draws, systems: Mapping[str, PixelSystem]) -> Comparison | None:
     """Compare classifiers on embeddings and on raw bands, on the labels of the tiles; None where there are none."""
     e, select, survey = task.settings.eval, task.settings.infer, draws.survey
     labels = _probe_labels(task.tiles, e.labels)
@@ -108,7 +107,7 @@ def probed(task: BarlowTwinsTask, split: str, draws: Draws, systems: Mapping[str
     return compare(probes, *parts, class_names(e.labels), e)
 
 
-def evaluate_classes(task: LandCoverTask, run: Run, split: str) -> Scores:
+def evaluate_classes(task: PixelTask, run: Run, split: str) -> Scores:
     """See ``LandCoverTask.evaluate``."""
     e, draws = task.settings.eval, open_draws(task, run, "eval", every=True)
     data, survey = task.data(split), draws.survey
@@ -135,7 +134,7 @@ def evaluate_classes(task: LandCoverTask, run: Run, split: str) -> Scores:
     return scores | others.scores()
 
 
-def random_system(task: BarlowTwinsTask, run: Run, draws: Draws) -> PixelSystem:
+def random_system(task: PixelTask, run: Run, draws: Draws) -> PixelSystem:
     """An encoder with the seed's initial weights and the statistics of the trained one, in the same precision."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.settings.train.seed)

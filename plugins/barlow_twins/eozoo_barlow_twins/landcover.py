@@ -13,7 +13,7 @@ from eozoo_core.task import Ports, Scores
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.pixel_task import PixelTask
 from eozoo_barlow_twins.plugin import LANDCOVER_SLOTS
-from eozoo_barlow_twins.settings import Augment, LandCoverSettings
+from eozoo_barlow_twins.settings import Augment, BarlowSettings, LandCoverSettings
 from eozoo_barlow_twins.survey import ClassSurvey, PixelSurvey
 
 if TYPE_CHECKING:
@@ -98,10 +98,8 @@ class LandCoverTask(PixelTask):
 
     def survey(self, train: PixelSeries) -> ClassSurvey:
         """Bands and their statistics, those of the pre-trained encoder where there is one; labels of each class."""
-        from eozoo_barlow_twins.survey import surveyed_bands
-
         counts = train.index.class_counts(len(train.survey.legend))
-        bands = train.survey.bands if self.settings.model.pretrained is not None else surveyed_bands(train)
+        bands = train.survey.bands if self.settings.model.pretrained is not None else train.surveyed()
         return train.survey.model_copy(update={"bands": bands, "counts": tuple(counts.tolist())})
 
     def ports(self, survey: ClassSurvey) -> Ports:
@@ -209,6 +207,4 @@ class LandCoverTask(PixelTask):
         return landcover_sample(root)
 
     def _pretrained_run(self) -> Run:
-        from eozoo_barlow_twins.pretrain import BarlowTwinsTask
-
-        return Run.open(Path(self.settings.model.pretrained), BarlowTwinsTask.Settings, "barlow_twins")
+        return Run.open(Path(self.settings.model.pretrained), BarlowSettings, "barlow_twins")

@@ -6,23 +6,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.raster.georeference import area_of
 from eozoo_core.task import Arrays
 from eozoo_core.task.data import Data
+from eozoo_core.task.survey import BandSurvey
 from eozoo_core.train.loading import Draw
 
 from eozoo_barlow_twins.permutation import key32, permute
 from eozoo_barlow_twins.settings import Augment, PixelData, SelectDates
 from eozoo_barlow_twins.splits import SPLITS, block_numbers, split_map
+from eozoo_barlow_twins.survey import UNIT, PixelSurvey
 from eozoo_barlow_twins.tiles import Tile, open_tiles, pooled_statistics, processed
 from eozoo_barlow_twins.views import Dates, augment, gather, random_dates
-
-if TYPE_CHECKING:
-    from eozoo_barlow_twins.survey import PixelSurvey
 
 _EPOCH, _VIEW, _AUGMENT = 11, 12, 13  # purposes, so that keys never coincide
 _CHUNK = 32  # slices of an order that are computed at once: small arrays cost more than their numbers
@@ -159,6 +157,13 @@ class PixelSeries(Data):
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation ``(C,)`` of the bands."""
         return pooled_statistics(self.tiles, self.survey.names)
+
+    def surveyed(self) -> tuple[BandSurvey, ...]:
+        """Return the bands with their statistics over clear dates."""
+        mean, std = self.statistics
+        count = sum(int(tile.counts.sum(dtype=np.int64)) for tile in self.tiles)
+        rows = zip(self.survey.names, mean.tolist(), std.tolist(), strict=True)
+        return tuple(BandSurvey(name=name, unit=UNIT, mean=m, std=s, count=count) for name, m, s in rows)
 
     def area(self) -> list[float] | None:
         """See `Data.area`."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from eozoo_core import Network, Port, Run, Sample
 from eozoo_core.task import Ports, Scores
 
+from eozoo_barlow_twins.colours import Colours, load_colours
 from eozoo_barlow_twins.pixel_task import PixelTask
 from eozoo_barlow_twins.plugin import TWINS_SLOTS
 from eozoo_barlow_twins.settings import BarlowSettings
-from eozoo_barlow_twins.survey import ColourFit, PixelSurvey
+from eozoo_barlow_twins.survey import PixelSurvey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from eozoo_core.task.train import Trainer
     from eozoo_core.task.windows import Drawn
 
-    from eozoo_barlow_twins.colours import Colours
     from eozoo_barlow_twins.maps import TileScene
     from eozoo_barlow_twins.pixels import PixelIndex, PixelSeries
     from eozoo_barlow_twins.step import TwinStep
@@ -37,10 +37,10 @@ class BarlowTwinsTask(PixelTask):
 
     Settings: ClassVar = BarlowSettings
     Survey: ClassVar = PixelSurvey
-    Fitted: ClassVar = ColourFit
+    Fitted: ClassVar = Colours
     slots: ClassVar = TWINS_SLOTS
     settings: BarlowSettings
-    colours: Colours | None = None  # of the maps being made
+    colours = Colours()  # of the maps being made
     _training = False  # which needs no labels: those that do not fit are no reason to stop
 
     @property
@@ -72,9 +72,7 @@ class BarlowTwinsTask(PixelTask):
 
     def survey(self, train: PixelSeries) -> PixelSurvey:
         """Bands with their statistics, and the encoder of the settings."""
-        from eozoo_barlow_twins.survey import surveyed_bands
-
-        return self.expects().model_copy(update={"bands": surveyed_bands(train)})
+        return self.expects().model_copy(update={"bands": train.surveyed()})
 
     def ports(self, survey: PixelSurvey) -> Ports:
         """A series in, its embedding out; embeddings of two trainings cannot be averaged."""
@@ -130,7 +128,7 @@ class BarlowTwinsTask(PixelTask):
         if test is not None and is_first_process():
             self.infer(run, Path(test), run.path / "test_tile")
 
-    def fitted(self, run: Run) -> ColourFit:
+    def fitted(self, run: Run) -> Colours:
         """False colours from training pixels, so that all maps of the run share them."""
         from eozoo_core.task.predict import open_draws
 
@@ -139,8 +137,7 @@ class BarlowTwinsTask(PixelTask):
 
         draws, index = open_draws(self, run, "infer"), self.index("train")
         (system,) = draws.systems.values()
-        found = fit_colours(encode(system, draws.device, index, index.spread(4096), draws.survey, self.settings.infer))
-        return ColourFit(mean=found.mean, components=found.components, std=found.std)
+        return fit_colours(encode(system, draws.device, index, index.spread(4096), draws.survey, self.settings.infer))
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score best.pt: loss and ranks of the views; where the tiles have labels, probes and raw-band baselines too.
@@ -156,12 +153,11 @@ class BarlowTwinsTask(PixelTask):
         """Embeddings as float32, as bytes with their scale, and as false colours: those that ``infer`` asks for."""
         from eozoo_core.task.predict import load_fitted
 
-        from eozoo_barlow_twins.colours import load_colours
         from eozoo_barlow_twins.products import embedding_layers
 
         infer, length = self.settings.infer, int(outputs[0].axes.split()[1])
         named = infer.colours
-        self.colours = load_fitted(run, self).colours if named is None else load_colours(Path(named), length)
+        self.colours = load_fitted(run, self) if named is None else load_colours(Path(named), length)
         return embedding_layers(infer.products, length, lambda: self.colours)
 
     def map(self, drawn: Drawn, scene: TileScene) -> Iterator[Block]:
@@ -169,7 +165,7 @@ class BarlowTwinsTask(PixelTask):
         from eozoo_barlow_twins.products import colours_of_maps
 
         for block in super().map(drawn, scene):
-            if self.colours is None and "false_colour" in self.settings.infer.products:
+            if not self.colours.mean and "false_colour" in self.settings.infer.products:
                 self.colours = colours_of_maps(scene, drawn.dest)
             yield block
 

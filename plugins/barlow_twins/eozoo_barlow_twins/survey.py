@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from eozoo_core.settings import Named
-from eozoo_core.task.survey import BandSurvey, Fitted, Survey
+from eozoo_core.task.survey import BandSurvey, Survey
 from pydantic import Field
-
-if TYPE_CHECKING:
-    from eozoo_barlow_twins.colours import Colours
-    from eozoo_barlow_twins.pixels import PixelSeries
 
 UNIT = "reflectance x 10000"
 
@@ -36,26 +30,3 @@ class ClassSurvey(PixelSurvey):
 
     legend: tuple[tuple[int, str], ...] = Field((), description="Code in maps and name of each class, in their order.")
     counts: tuple[int, ...] = Field((), description="Training labels of each class.")
-
-
-class ColourFit(Fitted):
-    """False colours: three principal components of the embeddings of training pixels."""
-
-    mean: tuple[float, ...] = Field((), description="Mean embedding, grey in the middle.")
-    components: tuple[tuple[float, ...], ...] = Field((), description="Three directions of unit length.")
-    std: tuple[float, ...] = Field((), description="Standard deviation along each.")
-
-    @property
-    def colours(self) -> Colours | None:
-        """As a function; None where nothing was fitted."""
-        from eozoo_barlow_twins.colours import Colours
-
-        return Colours(list(self.mean), [list(c) for c in self.components], list(self.std)) if self.mean else None
-
-
-def surveyed_bands(train: PixelSeries) -> tuple[BandSurvey, ...]:
-    """Return the bands of a training split with their statistics over clear dates."""
-    mean, std = train.statistics
-    count = sum(int(tile.counts.sum(dtype="int64")) for tile in train.tiles)
-    rows = zip(train.survey.names, mean.tolist(), std.tolist(), strict=True)
-    return tuple(BandSurvey(name=name, unit=UNIT, mean=m, std=s, count=count) for name, m, s in rows)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from eozoo.registry import Registry
+from eozoo_barlow_twins.colours import Colours
 from eozoo_barlow_twins.evaluation import compare
 from eozoo_barlow_twins.landcover import LandCoverTask
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
@@ -20,7 +21,7 @@ from eozoo_barlow_twins.probe import (
     scores_of,
 )
 from eozoo_barlow_twins.settings import PixelEval
-from eozoo_barlow_twins.survey import ClassSurvey, ColourFit
+from eozoo_barlow_twins.survey import ClassSurvey
 from eozoo_core import Run, ZooError
 from eozoo_core.run.checkpoint import load_checkpoint, sha256
 from eozoo_core.settings.config import load_settings, to_dict
@@ -107,7 +108,7 @@ def test_training_leaves_pictures_speed_and_the_test_tile(pretrained):
     assert (run.path / "cross_correlation.png").exists()
     steps = [line["step"] for line in run.read_log()]
     assert sorted(p.name for p in (run.path / "cross_correlation").iterdir()) == [f"step_{n:07d}.png" for n in steps]
-    fitted = ColourFit.model_validate(run.info()["fitted"])
+    fitted = Colours.model_validate(run.info()["fitted"])
     assert fitted.best == sha256(run.file("best"))
     assert np.allclose(np.linalg.norm(fitted.components, axis=1), 1)
     made = {p.name for p in (run.path / "test_tile").iterdir()}
@@ -226,4 +227,4 @@ def test_a_strangers_loss_of_two_views_trains_and_is_scored(pretrained, tmp_path
     assert task.evaluate(run, "val")["model"]["loss"] == pytest.approx(run.load("best")["best_val"], rel=1e-6)
     mixed = load_settings(BarlowTwinsTask.Settings, None, ["data.augment.mixup=0.1"], to_dict(settings))
     with pytest.raises(ZooError, match=r"data\.augment\.mixup: is a term of the loss barlow_twins"):
-        BarlowTwinsTask(mixed, Stranger()).plan(run)
+        BarlowTwinsTask(mixed, Stranger()).plan(Run(tmp_path / "mixed", "barlow_twins", mixed))
