@@ -78,12 +78,13 @@ class TwinStep:
             with self._fabric.no_backward_sync(self._model, enabled=i < len(micro_batches) - 1):
                 embedding, values, extra = self._forward(batch, step)
                 self._fabric.backward((values["loss"] + extra) / len(micro_batches))
+            embedding = gather_all(embedding.detach())
             values["embedding_std"] = embedding.float().std(dim=0).mean()
             for name, value in values.items():
                 logged.setdefault(name, []).append(value.detach())
         optimizer_step(self._fabric, self._model, self._trainer.optimizers["model"], train)
         if (step + 1) % train.log_every == 0 and hasattr(self._fabric, "strategy"):  # a plan has no numbers
-            for name, value in effective_rank(embedding.detach().float().cpu().numpy()).items():
+            for name, value in effective_rank(embedding.float().cpu().numpy()).items():
                 logged[name] = [value]
             self._speed(step + 1)
         self._examples += sum(len(b["views"]) for b in micro_batches) * self._fabric.world_size
