@@ -180,9 +180,9 @@ PROCESSES = """
 
 Nothing that is learned: every process takes its share of the same batches, gradients are of the mean over all labelled
 elements, batch norm takes mean and variance over the samples of all processes (on a CPU too), and validation adds up
-sums. What is left is rounding. It grows where adam or adamw meets a gradient that is zero but for rounding, such as that
-of a bias in front of batch norm: barlow_twins with btfm_mlp then ends at a validation loss of 9.598 instead of 9.581
-after 12 steps; with sgd all weights agree to 2e-5. Dropout and the mixed-sample term of barlow_twins
+sums. What is left is rounding. It grows where adam or adamw meets a gradient that is zero but for rounding, such as
+that of a bias in front of batch norm: barlow_twins with btfm_mlp then ends at a validation loss of 9.598 instead of
+9.581 after 12 steps; with sgd all weights agree to 2e-5. Dropout and the mixed-sample term of barlow_twins
 (`data.augment.mixup`) are drawn in each process for its own samples, so they differ."""
 
 

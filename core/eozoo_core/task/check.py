@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from eozoo_core.task.data import Data
 
 
-def check(task: Contract, findings: Findings) -> dict[str, Seen]:
+def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
     """Describe every split to ``eozoo_core.checking``; see ``Task.check``. One bad split does not hide the others.
 
-    Returns what the samples that were read hold, by split.
+    Returns by split its data and what the samples that were read hold.
     """
     opened: dict[str, Data] = {}
     for name in ("train", "val", "test"):
@@ -47,7 +47,7 @@ def check(task: Contract, findings: Findings) -> dict[str, Seen]:
         names = [one.name for one in channels]
         bands = [names.index(name) for name in expected.shown if name in names]
         findings.picture(shown.shown, lambda: panels_of(shown, channels, expected.label, bands or None))
-    return seen
+    return {name: (opened[name], one) for name, one in seen.items()}
 
 
 def channels_of(data: Data, expected: Expected) -> list[Channel]:

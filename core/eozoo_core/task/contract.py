@@ -104,7 +104,7 @@ class Contract(ABC):
     Fitted: ClassVar[type[Fitted]] = Fitted
     monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
     tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
-    prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; the method is prepare_<step>()
+    prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; `steps` says what runs it
     slots: ClassVar[dict[str, Slot]] = {}  # settings path of a Named part ("model", "model.loss") -> what fits there
 
     def __init__(self, settings: TaskSettings, registry: Registry | None = None):
@@ -198,6 +198,10 @@ class Contract(ABC):
         """Return one plausible sample of the inputs of ``predict``, as an exported graph shows it."""
         raise self._unwritten("example(inputs)")
 
+    def steps(self) -> Mapping[str, Callable[[], list[Path]]]:
+        """Return what runs each of ``prepare_steps``; the default: the methods called prepare_STEP."""
+        return {step: getattr(self, f"prepare_{step}") for step in self.prepare_steps}
+
     def baselines(self, survey: Survey) -> dict[str, Baseline]:
         """Return simple predictors that stand beside the model; the default is the mean label where there is one."""
         from eozoo_core.task.baselines import training_mean
@@ -232,12 +236,12 @@ class Contract(ABC):
         """
         raise self._unwritten("map(drawn, scene)")
 
-    def write(self, drawn: Any, scene: Scene, dest: Path) -> list[Path] | None:
-        """Write into ``dest`` what becomes of a scene that is no raster, and return the files.
+    def write(self, drawn: Any, scene: Scene, dest: Path) -> list[Path]:
+        """Write into ``dest`` what becomes of a scene that is ``whole``, and return the files.
 
-        None, the default: core writes the maps of `layers` from the blocks of `map`.
+        Of all other scenes core writes the maps of `layers` from the blocks of `map`.
         """
-        return None
+        raise self._unwritten("write(drawn, scene, dest)")
 
     def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
         """Return the files of a map; the default: one for every output that has rows and columns."""

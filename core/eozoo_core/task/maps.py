@@ -56,9 +56,10 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     if any(scene.stamp for scene in scenes):
         made_with = stamp_of(task, run, predictor)
         scenes = [replace(s, stamp=_hash([s.stamp, made_with])) if s.stamp else s for s in scenes]
+    written += write_whole(task, predictor, [scene for scene in scenes if scene.whole], dest, problems)
     for scene in scenes:
         with skipping(task, problems):
-            written += map_scene(task, run, predictor, scene, dest)
+            written += [] if scene.whole else map_scene(task, run, predictor, scene, dest)
     if problems:
         dest.mkdir(parents=True, exist_ok=True)
         (dest / "skipped.txt").write_text("\n".join(problems) + "\n")
@@ -80,6 +81,21 @@ def _hash(parts: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+def write_whole(
+    task: Contract, predictor: Predictor, scenes: Sequence[Scene], dest: Path, problems: list[str]
+) -> list[Path]:
+    """Let the task write what is no raster; see ``Task.write``."""
+    if not scenes:
+        return []
+    drawn, written = Drawn(predictor, "", lambda done, total: None), []
+    with progress_bar("infer", len(scenes), "files", task.settings.runtime.quiet) as bar:
+        for done, scene in enumerate(scenes):
+            with skipping(task, problems):
+                written += task.write(drawn, scene, dest)
+            bar.update(done + 1, scene.path.name)
+    return written
+
+
 @contextmanager
 def skipping(task: Contract, problems: list[str]) -> Iterator[None]:
     """Let a ZooError pass, or note it, as ``infer.on_unreadable`` says."""
@@ -94,16 +110,12 @@ def skipping(task: Contract, problems: list[str]) -> Iterator[None]:
 def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest: Path) -> list[Path]:
     """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``."""
     settings = task.settings.infer
-    with progress_bar(scene.path.name, None, "steps", task.settings.runtime.quiet) as bar:
-        progress = lambda done, total: bar.update(done, f"of {total}")  # noqa: E731
-        written = task.write(Drawn(predictor, "", progress, dest), scene, dest)
-    if written is not None:
-        return written
     layers = {dest / f"{scene.file(layer.name)}.tif": layer for layer in task.layers(predictor.outputs, run)}
     wanted = getattr(settings, "member_maps", False)
     members = next((p for p in predictor.declared if p.spread == "moments"), None) if wanted else None
     if members is not None:
-        bands = tuple(Band(_named(members, name), members.unit) for name in predictor.names)
+        each = [f"{name} {band}" for name in predictor.names for band in members.bands] or predictor.names
+        bands = tuple(Band(_named(members, name), members.unit) for name in each)
         layers[dest / f"{scene.file('members')}.tif"] = Layer("members", bands, values=_stacked(predictor.names))
     shown = {layer.name: file for file, layer in layers.items()}
     if not are_there(list(layers), scene.stamp):
@@ -144,7 +156,7 @@ def layers_of(ports: Sequence[Port]) -> list[Layer]:
 
 
 def _stacked(names: Sequence[str]) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    return lambda strip: np.stack([strip[name].reshape(strip[name].shape[-2:]) for name in names])
+    return lambda strip: np.concatenate([strip[name].reshape(-1, *strip[name].shape[-2:]) for name in names])
 
 
 def bands_of(port: Port) -> tuple[Band, ...]:

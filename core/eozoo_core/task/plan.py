@@ -14,7 +14,7 @@ from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import member_count
 from eozoo_core.task.features import feature_shapes
-from eozoo_core.task.first import check_shapes
+from eozoo_core.task.first import check_shapes, plain_step
 from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.results import Plan
 from eozoo_core.task.splits import open_splits
@@ -70,8 +70,8 @@ class Still:
         """Do nothing."""
 
 
-def make_plan(task: Contract, run: Run, own_step: bool) -> Plan:
-    """Look at data and system without training; see ``Task.plan``. ``own_step``: the task replaces ``Task.step``."""
+def make_plan(task: Contract, run: Run) -> Plan:
+    """Look at data and system without training; see ``Task.plan``."""
     splits, settings = open_splits(task), task.settings
     train, device = splits["train"], resolve_device(settings.runtime.device)
     survey = task.survey(train)
@@ -86,7 +86,7 @@ def make_plan(task: Contract, run: Run, own_step: bool) -> Plan:
     loss = checked_loss(task, survey)
     check_shapes(task, system, loss, one)
     trainer = Trainer(run, OneProcess(device), system, loss, survey, splits.get("val"), steps=times.per_epoch)
-    if own_step:
+    if own_step := not plain_step(task):
         task.optimizers(trainer)
     names, networks = list(trainer.modules), list(trainer.modules.values()) or [system]
 
@@ -98,7 +98,7 @@ def make_plan(task: Contract, run: Run, own_step: bool) -> Plan:
             step = task.step(replace(trainer, system=twins[0], modules=modules, optimizers=still))
             step([batch | {"count": size}], 0)
         else:
-            trainer.loss(twins[0](twins[0].staged(batch)), batch)["loss"][0].backward()
+            loss(twins[0](twins[0].staged(batch)), batch)["loss"][0].backward()
 
     memory = step_memory(networks, work, settings.train, device)
     notes += [f"left out: {line}" for split in splits.values() for line in split.skipped]

@@ -111,16 +111,17 @@ class Predictor:
         given = [port for port in self.inputs if port.role in batch or not port.optional]
         single = all(np.ndim(batch.get(port.role)) == len(port.axes.split()) - 1 for port in given)
         arrays = check_arrays({n: np.asarray(v)[None] for n, v in batch.items()} if single else batch, self.inputs)
-        found = to_arrays(present(self._by_parts(self._check(arrays)), self.declared))
+        asked = self._in_parts(self._check(arrays))
+        parts = [to_arrays(present(self.quantities(part), self.declared)) for part in asked]
+        found = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         return {name: values[0] for name, values in found.items()} if single else found
 
-    def _by_parts(self, arrays: Arrays) -> Tensors:
-        """Return quantities of any number of samples, ``infer.batch_size`` at a time."""
+    def _in_parts(self, arrays: Arrays) -> Iterator[Arrays]:
+        """Yield at most ``infer.batch_size`` samples at a time: memory does not grow with what is asked for."""
         count = len(next(iter(arrays.values())))
-        size = self._most or count
-        starts = range(0, count, size) if count > size else (0,)
-        parts = [self.quantities({n: v[i : i + size] for n, v in arrays.items()} if count else arrays) for i in starts]
-        return parts[0] if len(parts) == 1 else {name: torch.cat([one[name] for one in parts]) for name in parts[0]}
+        size = self._most or count or 1
+        for start in range(0, max(count, 1), size):
+            yield {name: values[start : start + size] for name, values in arrays.items()}
 
     def quantities(self, arrays: Arrays, members: str = "") -> Tensors:
         """Return what may be averaged: means, variances, probabilities; see `spread.combine`.
