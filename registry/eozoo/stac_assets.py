@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from eozoo.cards import Card
 from eozoo.stac_arrays import band_objects
-
-if TYPE_CHECKING:
-    from eozoo.cards import Card
 
 _SHA256 = "1220"  # multihash: the code of sha2-256 and its length in bytes
 

@@ -10,15 +10,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.run.checkpoint import sha256, write_atomic
+from eozoo_core.spec import Source
 
-if TYPE_CHECKING:
-    from eozoo_core.spec import Source
-
-    from eozoo.registry import Entry, Registry
+from eozoo.registry import Entry, Registry
 
 _CHUNK = 2**20
 _TIMEOUT = 30.0  # seconds without a byte

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from eozoo.cli.complete import any_name
-
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.registry import Registry
 
 
 @click.command("card")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from eozoo_core.errors import ZooError
 
 from eozoo.cli.eval import format_scores
 from eozoo.cli.options import blame, echo, set_option, task_argument
-
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.registry import Registry
 
 
 @click.command("demo")

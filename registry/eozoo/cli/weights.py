@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from eozoo.cli.complete import model_name
 from eozoo.cli.options import json_option, table
-
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.registry import Registry
 
 
 @click.group("weights")
