@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eozoo.cli.options import blame, config_option, json_option, set_option, table, task_argument
+from eozoo.cli.options import PATH, blame, config_option, json_option, set_option, table, task_argument
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
@@ -24,7 +24,7 @@ _MARGIN = " " * 9
 @task_argument
 @config_option
 @set_option
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write TASK_check.png and .json there.")
+@click.option("--out", type=PATH, metavar="DIR", help="Write TASK_check.png and .json there.")
 @click.option("--samples", default=200, show_default=True, help="Samples read of each split, evenly drawn; 0 = all.")
 @click.option("--strict", is_flag=True, help="Warnings too give exit code 1.")
 @json_option

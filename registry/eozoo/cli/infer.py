@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from eozoo.cli.options import (
+    PATH,
     blame,
     echo,
     open_task,
@@ -23,10 +24,8 @@ from eozoo.registry import Registry
 @click.command("infer")
 @task_argument
 @run_option
-@click.option(
-    "--input", "source", type=click.Path(path_type=Path), required=True, metavar="SRC", help="File or folder."
-)
-@click.option("--output", "dest", type=click.Path(path_type=Path), required=True, metavar="DST", help="Output folder.")
+@click.option("--input", "source", type=PATH, required=True, metavar="SRC", help="File or folder.")
+@click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
 @set_option
 @runtime_options
 @click.pass_obj

@@ -11,6 +11,7 @@ import click
 from eozoo_core.errors import ZooError
 
 from eozoo.cli.options import (
+    PATH,
     blame,
     config_option,
     echo,
@@ -27,16 +28,14 @@ if TYPE_CHECKING:
 
     from eozoo.registry import Registry
 
-_file = click.Path(path_type=Path)
-
 
 @click.command("train")
 @task_argument
 @run_option
 @config_option
 @set_option
-@click.option("--resume", type=_file, metavar="CKPT", help="Start a new run from this checkpoint, everything restored.")
-@click.option("--init-from", type=_file, metavar="CKPT", help="Start from the weights in this file, nothing else.")
+@click.option("--resume", type=PATH, metavar="CKPT", help="Start a new run from this checkpoint, everything restored.")
+@click.option("--init-from", type=PATH, metavar="CKPT", help="Start from the weights in this file, nothing else.")
 @click.option("--dry-run", is_flag=True, help="Print data, parameters, steps and memory, and stop.")
 @json_option
 @click.option("--profile", is_flag=True, help="Write a PyTorch profiler trace of a few steps into the run.")

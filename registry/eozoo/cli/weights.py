@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from eozoo.cli.complete import model_name
-from eozoo.cli.options import json_option, table
+from eozoo.cli.options import PATH, json_option, table
 from eozoo.registry import Registry
 
 
@@ -66,7 +66,7 @@ def fetch(registry: Registry, name: str, quiet: bool) -> None:
 
 @command.command("verify")
 @click.argument("name", required=False, shell_complete=model_name)
-@click.option("--file", type=click.Path(path_type=Path), help="A file elsewhere instead of the cache's; needs NAME.")
+@click.option("--file", type=PATH, help="A file elsewhere instead of the cache's; needs NAME.")
 @json_option
 @click.pass_obj
 def verify(registry: Registry, name: str | None, file: Path | None, as_json: bool) -> None:
