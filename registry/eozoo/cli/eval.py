@@ -7,18 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eozoo.cli.options import (
-    blame,
-    echo,
-    json_option,
-    open_task,
-    run_option,
-    runtime_options,
-    runtime_overrides,
-    set_option,
-    table,
-    task_argument,
-)
+from eozoo.cli import options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,12 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command("eval")
-@task_argument
-@run_option
+@options.task_argument
+@options.run_option
 @click.option("--split", default="test", show_default=True, help="Which split to score.")
-@set_option
-@json_option
-@runtime_options
+@options.set_option
+@options.json_option
+@options.runtime_options
 @click.pass_obj
 def command(
     registry: Registry,
@@ -46,19 +35,19 @@ def command(
     **runtime: Any,
 ) -> None:
     """Score a run of TASK on a split; simple baselines stand beside it. Writes RUN/eval_SPLIT.json."""
-    built, run = open_task(registry, task, run_dir, [*overrides, *runtime_overrides(**runtime)])
+    built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     run.note_changes()
-    with blame(registry, task):
+    with options.blame(registry, task):
         scores = built.evaluate(run, split)
     file = run.write_scores(split, scores)
     if as_json:
-        echo(json.dumps({"split": split, "run": str(run.path), "file": str(file), "scores": scores}, indent=2))
+        options.echo(json.dumps({"split": split, "run": str(run.path), "file": str(file), "scores": scores}, indent=2))
         return
-    echo(f"{split} split, {run.path}\n{format_scores(scores)}\n{file}")
+    options.echo(f"{split} split, {run.path}\n{format_scores(scores)}\n{file}")
 
 
 def format_scores(scores: Scores) -> str:
-    """Format scores as a table: a metric per row, a predictor per column."""
+    """Format scores as a options.table: a metric per row, a predictor per column."""
     metrics = list(dict.fromkeys(metric for values in scores.values() for metric in values))
     rows = [[m, *(f"{v[m]:.5g}" if m in v else "" for v in scores.values())] for m in metrics]
-    return table(["", *scores], rows)
+    return options.table(["", *scores], rows)

@@ -87,7 +87,7 @@ def verify(registry: Registry, name: str | None, file: Path | None, as_json: boo
     records = []
     for model, source in todo:
         try:
-            seen = weights.verify(model, source) if file is None else weights.check_file(model, source, file)
+            seen = weights.verify(model, source, file)
             found = {"ok": True, "sha256": seen["sha256"]}
         except ZooError as error:
             found = {"ok": False, "problem": str(error)}
