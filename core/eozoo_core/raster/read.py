@@ -7,7 +7,7 @@ imports rasterio; import it where rasters are used, not where names are listed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,6 +213,27 @@ def read_info(path: str | Path) -> RasterInfo:
     """Open a raster or ``.npy`` file and say what it is, without reading pixels. Raises ZooError if unreadable."""
     with open_reader(path) as reader:
         return reader.info
+
+
+def by_stem(files: Iterable[Path]) -> dict[str, Path]:
+    """Return files of one folder by their names without ending. Raises ZooError where two share one."""
+    found: dict[str, Path] = {}
+    for file in files:
+        if file.stem in found:
+            raise ZooError(f"{file.parent}: {found[file.stem].name} and {file.name} share a name; keep one of them")
+        found[file.stem] = file
+    return found
+
+
+def first_readable(paths: Sequence[Path]) -> RasterInfo:
+    """Return what the first file says that can be read; raise what the first one said where none of 50 can."""
+    problem = None
+    for path in paths[:50]:
+        try:
+            return read_info(path)
+        except ZooError as error:
+            problem = problem or error
+    raise problem or ValueError("no file was given")
 
 
 def read_whole(path: str | Path) -> np.ndarray:

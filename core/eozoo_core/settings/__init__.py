@@ -19,4 +19,5 @@ from eozoo_core.settings.schema import (
     TrainSettings,
     WeightsFile,
     is_group,
+    like,
 )

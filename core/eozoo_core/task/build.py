@@ -6,6 +6,7 @@ come from there, and ``System.adapt`` makes of it what is trained.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,6 +48,8 @@ def begin(task: Contract, run: Run, survey: Survey, fabric: Fabric) -> tuple[Sys
         run.note("weights", system.receipt)
         if not run.settings.runtime.quiet:
             print_message(system.receipt)
+    elif "weights" not in run.info() and (receipt := _inherited(run)):
+        run.note("weights", receipt)
     names = system.frozen()
     if names and base is None:
         if not fresh:
@@ -59,6 +62,13 @@ def begin(task: Contract, run: Run, survey: Survey, fabric: Fabric) -> tuple[Sys
     digest = run.info()["base"] if names else ""
     _adapt(system, base if names else None, base_file(run.path, digest))
     return system, {"base": Base(digest)} if names else {}
+
+
+def _inherited(run: Run) -> str | None:
+    """What the run that this one starts from says of published weights; None where it says nothing."""
+    start = run.info().get("resumed_from") or run.info().get("init_from")
+    file = Path(start["file"]).parent / "run.json" if start else None
+    return json.loads(file.read_text()).get("weights") if file and file.exists() else None
 
 
 def rebuild(task: Contract, survey: Survey, trained: Trained) -> System:

@@ -9,6 +9,7 @@ from eozoo_core.checking import (
     Classes,
     Expected,
     Findings,
+    Seen,
     channel,
     check_splits,
     judge_schedule,
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from eozoo_core.task.data import Data
 
 
-def check(task: Contract, findings: Findings) -> None:
-    """Describe every split to ``eozoo_core.checking``; see ``Task.check``. One bad split does not hide the others."""
+def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
+    """Describe every split to ``eozoo_core.checking``; see ``Task.check``. One bad split does not hide the others.
+
+    Returns by split its data and what the samples that were read hold.
+    """
     opened: dict[str, Data] = {}
     for name in ("train", "val", "test"):
         if name == "test" and not task.has_split(name):
@@ -32,7 +36,7 @@ def check(task: Contract, findings: Findings) -> None:
             opened[name] = task.data_to_check(name)
             opened[name].problems(findings, name)
     if not opened:
-        return
+        return {}
     expected, (splits, apart) = task.expected(), task.describe_splits(opened)
     channels = channels_of(next(iter(opened.values())), expected)
     seen = check_splits(findings, splits, channels, expected.label, expected.remedies)
@@ -43,6 +47,7 @@ def check(task: Contract, findings: Findings) -> None:
         names = [one.name for one in channels]
         bands = [names.index(name) for name in expected.shown if name in names]
         findings.picture(shown.shown, lambda: panels_of(shown, channels, expected.label, bands or None))
+    return {name: (opened[name], one) for name, one in seen.items()}
 
 
 def channels_of(data: Data, expected: Expected) -> list[Channel]:

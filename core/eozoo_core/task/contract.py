@@ -60,6 +60,18 @@ Baseline = Callable[[Arrays], Arrays]  # a batch -> the outputs that something s
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a metric should stay below, and what it means in a few words."""
+
+    below: float
+    meaning: str
+
+    def verdict(self, value: float) -> str:
+        """Say whether a value reaches it."""
+        return f"{'met' if value < self.below else 'missed'}: < {self.below:g}"
+
+
+@dataclass(frozen=True)
 class Ports:
     """The arrays of ``predict``: what goes in and what comes out."""
 
@@ -92,7 +104,7 @@ class Contract(ABC):
     Fitted: ClassVar[type[Fitted]] = Fitted
     monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
     tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
-    prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; the method is prepare_<step>()
+    prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; `steps` says what runs it
     slots: ClassVar[dict[str, Slot]] = {}  # settings path of a Named part ("model", "model.loss") -> what fits there
 
     def __init__(self, settings: TaskSettings, registry: Registry | None = None):
@@ -111,6 +123,11 @@ class Contract(ABC):
             self.data(split)
         except ZooError:
             return False
+        return True
+
+    @property
+    def validates(self) -> bool:
+        """Whether these settings keep data for validation; without any best.pt follows the training loss."""
         return True
 
     def survey(self, train: Data) -> Survey:
@@ -144,6 +161,15 @@ class Contract(ABC):
 
     # -- what a system may replace --------------------------------------------------------------------------------
 
+    @property
+    def architecture(self) -> str:
+        """The name of the network for these settings; the default: that of the registered model."""
+        return self.settings.model.name
+
+    def plan_notes(self) -> Sequence[str]:
+        """Return lines for ``train --dry-run`` about what its numbers do not say."""
+        return ()
+
     def describe_splits(self, data: Mapping[str, Data]) -> tuple[list[Split], Separation]:
         """Say what splits (name -> data) may not share; the default: pixels, files and ground."""
         raise self._unwritten("describe_splits(data)")
@@ -160,6 +186,10 @@ class Contract(ABC):
         """Return files that maps and scores of a run need: training copies them into it, under their names."""
         return ()
 
+    def check_inputs(self, arrays: Arrays) -> Arrays:
+        """Return arrays for ``predict``, whose shapes and types fit. Raises ZooError for values that cannot be."""
+        return arrays
+
     def tags(self, run: Run) -> dict[str, str]:
         """Return what every map of a run says of itself, beside core's tags."""
         return {}
@@ -167,6 +197,10 @@ class Contract(ABC):
     def example(self, inputs: Sequence[Port]) -> Arrays:
         """Return one plausible sample of the inputs of ``predict``, as an exported graph shows it."""
         raise self._unwritten("example(inputs)")
+
+    def steps(self) -> Mapping[str, Callable[[], list[Path]]]:
+        """Return what runs each of ``prepare_steps``; the default: the methods called prepare_STEP."""
+        return {step: getattr(self, f"prepare_{step}") for step in self.prepare_steps}
 
     def baselines(self, survey: Survey) -> dict[str, Baseline]:
         """Return simple predictors that stand beside the model; the default is the mean label where there is one."""
@@ -202,6 +236,13 @@ class Contract(ABC):
         """
         raise self._unwritten("map(drawn, scene)")
 
+    def write(self, drawn: Any, scene: Scene, dest: Path) -> list[Path]:
+        """Write into ``dest`` what becomes of a scene that is ``whole``, and return the files.
+
+        Of all other scenes core writes the maps of `layers` from the blocks of `map`.
+        """
+        raise self._unwritten("write(drawn, scene, dest)")
+
     def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
         """Return the files of a map; the default: one for every output that has rows and columns."""
         raise self._unwritten("layers(outputs, run)")
@@ -224,6 +265,10 @@ class Contract(ABC):
 
     def derive(self, means: dict[str, float], survey: Survey) -> dict[str, float]:
         """Return more values for the log from the means of a training interval; the default has none."""
+        return {}
+
+    def targets(self) -> Mapping[str, Target]:
+        """Return metrics that a good run keeps below a limit; ``eval`` says whether it does. The default: none."""
         return {}
 
     def fitted(self, run: Run) -> Fitted | None:

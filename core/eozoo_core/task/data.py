@@ -27,6 +27,7 @@ class Data:
     ``items`` with vectorised ones.
 
     files: every file of the split, for the fingerprint of the training data and the search for copies.
+    root:  folder at which their names begin in that fingerprint; None = the one that they have in common.
     input_files: one per sample, the file of its first input, for finding copies; () = there are none.
     bands, units: of the first input, as the files name them.
     what: the word for samples in messages. skipped: a line for every file that was left out.
@@ -35,6 +36,7 @@ class Data:
     """
 
     files: Sequence[Path] = ()
+    root: Path | None = None
     bands: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     input_files: Sequence[Path] = ()
@@ -63,6 +65,11 @@ class Data:
     def draws(self) -> int:
         """How many draws an epoch has."""
         return len(self)
+
+    @property
+    def told(self) -> str:
+        """Say how much there is, for plans."""
+        return f"{len(self)} {self.what}"
 
     def order(self, seed: int, epoch: int) -> Sequence[int]:
         """Return a permutation of ``range(draws)`` that depends on seed and epoch only."""
@@ -112,6 +119,11 @@ class Batched:
 
     def __len__(self) -> int:
         return self.data.draws
+
+    @property
+    def told(self) -> str:
+        """Say how much there is, for plans."""
+        return f"{len(self)} {self.what}"
 
     def order(self, seed: int, epoch: int) -> Sequence[int]:
         """See `Data.order`."""

@@ -26,14 +26,14 @@ def describe(task: Contract, run: Run | None) -> Network:
         first = member_runs(run, task.settings)[0]
         survey, pretrained = load_survey(task, read_trained(first, first.settings)), first.info().get("weights")
     ports, members = task.ports(survey), member_count(task.settings)
-    name = task.settings.model.name
+    name = task.architecture
     return Network(
         architecture=name if members == 1 else f"{members} x {name}",
         parameters=members * sketch(task, survey)[1],
         inputs=ports.inputs,
         outputs=output_ports(ports.outputs, draw_count(task.settings, task.settings.infer)),
         classes={code: name for port in ports.outputs for code, name in port.legend},
-        pretrained=pretrained,
+        pretrained=None if pretrained is None or pretrained.startswith("random") else pretrained,
     )
 
 

@@ -56,14 +56,24 @@ class Scorer:
 
 
 class Evaluation:
-    """All predictors of a run over one split: every draw, all draws combined, and baselines, in one pass."""
+    """All predictors of a run over one split: every draw, all draws combined, and baselines, in one pass.
 
-    def __init__(self, task: Contract, draws: dict[str, System], survey: Any):
+    ``metrics``: makes empty scores, those of ``Task.metrics`` or of more than validation takes the time for.
+    """
+
+    def __init__(
+        self,
+        task: Contract,
+        draws: dict[str, System],
+        survey: Any,
+        metrics: Callable[[], Metrics] | None = None,
+    ):
+        empty = metrics or (lambda: task.metrics(survey))
         self._ports = next(iter(draws.values())).outputs
-        self._draws = {name: Scorer(draw, task.loss(survey), task.metrics(survey)) for name, draw in draws.items()}
-        self._ensemble = task.metrics(survey) if len(draws) > 1 else None
+        self._draws = {name: Scorer(draw, task.loss(survey), empty()) for name, draw in draws.items()}
+        self._ensemble = empty() if len(draws) > 1 else None
         self._baselines: dict[str, tuple[Baseline, Metrics]] = {
-            name: (baseline, task.metrics(survey)) for name, baseline in task.baselines(survey).items()
+            name: (baseline, empty()) for name, baseline in task.baselines(survey).items()
         }
 
     @property

@@ -98,7 +98,8 @@ class Predictor:
     """All draws of a run as one function; ``quantities`` may be blended over windows, ``present`` shows them."""
 
     def __init__(self, task: Contract, run: Run):
-        self._draws = open_draws(task, run, "infer")
+        self._draws, self._check = open_draws(task, run, "infer"), task.check_inputs
+        self._most = getattr(task.settings.infer, "batch_size", None)
         self.factor, self.factor_source = variance_factor(run, task)
         first = next(iter(self._draws.systems.values()))
         self.inputs, self.declared = first.inputs, first.outputs
@@ -107,10 +108,20 @@ class Predictor:
 
     def __call__(self, batch: Arrays) -> Arrays:
         """Predict for arrays that share their first axis, or for one sample without it; see ``Task.predict``."""
-        single = all(np.ndim(batch.get(port.role)) == len(port.axes.split()) - 1 for port in self.inputs)
+        given = [port for port in self.inputs if port.role in batch or not port.optional]
+        single = all(np.ndim(batch.get(port.role)) == len(port.axes.split()) - 1 for port in given)
         arrays = check_arrays({n: np.asarray(v)[None] for n, v in batch.items()} if single else batch, self.inputs)
-        found = to_arrays(present(self.quantities(arrays), self.declared))
+        asked = self._in_parts(self._check(arrays))
+        parts = [to_arrays(present(self.quantities(part), self.declared)) for part in asked]
+        found = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         return {name: values[0] for name, values in found.items()} if single else found
+
+    def _in_parts(self, arrays: Arrays) -> Iterator[Arrays]:
+        """Yield at most ``infer.batch_size`` samples at a time: memory does not grow with what is asked for."""
+        count = len(next(iter(arrays.values())))
+        size = self._most or count or 1
+        for start in range(0, max(count, 1), size):
+            yield {name: values[start : start + size] for name, values in arrays.items()}
 
     def quantities(self, arrays: Arrays, members: str = "") -> Tensors:
         """Return what may be averaged: means, variances, probabilities; see `spread.combine`.
@@ -142,8 +153,11 @@ def check_arrays(batch: Arrays, ports: Sequence[Port], who: str = "predict") -> 
     found: Arrays = {}
     sizes: dict[str, tuple[int, str]] = {}  # letter of an axis -> its size, and the array that set it
     for port in ports:
+        if port.role not in batch and port.optional:
+            continue
         if port.role not in batch:
-            raise ZooError(f"{who}: the array {port} is missing; give all of {', '.join(p.role for p in ports)}")
+            needed = ", ".join(p.role for p in ports if not p.optional)
+            raise ZooError(f"{who}: the array {port} is missing; give all of {needed}")
         values, axes = np.asarray(batch[port.role]), port.axes.split()
         if values.dtype.kind not in "fiub":
             raise ZooError(f"{who}: {port.role} holds {values.dtype}, not numbers")
@@ -159,6 +173,10 @@ def check_arrays(batch: Arrays, ports: Sequence[Port], who: str = "predict") -> 
                 names = ", ".join(port.bands)
                 raise ZooError(f"{who}: {port.role} has {size} bands, the run needs {len(port.bands)}: {names}")
         found[port.role] = values.astype(port.dtype, copy=False)
+    for port in ports:
+        if port.role not in found:
+            shape = [int(axis) if axis.isdigit() else sizes[axis][0] for axis in port.axes.split()]
+            found[port.role] = np.full(shape, np.nan, port.dtype)
     return found
 
 

@@ -12,8 +12,11 @@ from eozoo_core.task.data import Data
 
 
 def open_splits(task: Contract) -> dict[str, Data]:
-    """Open train, val and, where there is one, test. Raises ZooError where two share ground, files or pixels."""
-    found = {name: task.data(name) for name in ("train", "val")}
+    """Open train, val (see ``Task.validates``) and, where there is one, test.
+
+    Raises ZooError where two share ground, files or pixels.
+    """
+    found = {name: task.data(name) for name in (("train", "val") if task.validates else ("train",))}
     if task.has_split("test"):
         found["test"] = task.data("test")
     require_separate(*task.describe_splits(found), quiet=task.settings.runtime.quiet)
@@ -42,5 +45,5 @@ def describe_split(name: str, data: Data, role: str) -> Split:
 
 
 def root_of(data: Data) -> Path:
-    """Return the folder that the files of a split lie in."""
-    return Path(os.path.commonpath([file.parent for file in data.files]))
+    """Return the folder that the files of a split lie in, see `Data.root`."""
+    return data.root or Path(os.path.commonpath([file.parent for file in data.files]))

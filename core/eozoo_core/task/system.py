@@ -70,6 +70,13 @@ class System(nn.Module):
         shapes.
         """
 
+    def simplify(self, side: int) -> tuple[str, ...]:
+        """Make of a trained system, in place, on the CPU, one that exported graphs can hold: plain float32 weights.
+
+        Returns the axes whose size it fixes, ``side`` pixels for "H" and "W"; the default: none, it is as it is.
+        """
+        return ()
+
     def untrained(self, part: str) -> set[str]:
         """Return the names of the tensors of submodule ``part`` but those of parameters that are trained."""
         module = self.get_submodule(part)
@@ -138,7 +145,8 @@ class System(nn.Module):
 
         Inputs that are not among ``arrays`` are not looked at: data that come staged are complete.
         """
-        known = [port for port in self.inputs if port.role in arrays and port.role not in self.tolerant]
+        lenient = {*self.tolerant, *(port.role for port in self.inputs if port.optional)}
+        known = [port for port in self.inputs if port.role in arrays and port.role not in lenient]
         strict = [port for port in known if port.dtype.startswith("float")]
         return hide(found, self.outputs, arrays, strict)
 

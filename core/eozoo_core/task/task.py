@@ -140,7 +140,7 @@ class Task(Contract):
         """Run one named preparation step; return the files written. Raises ZooError for an unknown step."""
         if step not in self.prepare_steps:
             raise ZooError(f"no prepare step {step!r}.{did_you_mean(step, self.prepare_steps)}")
-        return getattr(self, f"prepare_{step}")()
+        return self.steps()[step]()
 
     def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
         """Draw pictures of a finished demo run into ``out``; return them. The default draws none."""

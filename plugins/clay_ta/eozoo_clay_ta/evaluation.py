@@ -27,15 +27,15 @@ from eozoo_clay_ta.static import class_name
 if TYPE_CHECKING:
     from eozoo_core import Run
     from eozoo_core.task import Scores
+    from eozoo_core.task.contract import Contract
     from eozoo_core.task.predict import Draws
 
     from eozoo_clay_ta.data import Patches
     from eozoo_clay_ta.settings import ClaySettings
     from eozoo_clay_ta.survey import ClaySurvey
-    from eozoo_clay_ta.task import ClayTa
 
 
-def evaluate(task: ClayTa, run: Run, split: str) -> Scores:
+def evaluate(task: Contract, run: Run, split: str) -> Scores:
     """Score best.pt on the chunks of ``split``; files go to ``run.path / eval_SPLIT``.
 
     "model" is the mean of all draws; where there are several, each follows by its name.
@@ -122,7 +122,7 @@ def strata(data: Patches, base: int) -> dict[str, np.ndarray]:
 
 
 def _write(
-    task: ClayTa,
+    task: Contract,
     run: Run,
     data: Patches,
     values: np.ndarray,

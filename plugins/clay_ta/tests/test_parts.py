@@ -1,11 +1,15 @@
 """Loss and network from other plugins, and that what does not fit is refused."""
 
 import math
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from eozoo.registry import Registry
+from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.losses import squared_error
 from eozoo_clay_ta.sample_schema import Normalisation
 from eozoo_clay_ta.settings import ClaySettings
@@ -49,6 +53,38 @@ class Plugin:
     def eozoo_losses(self):
         return [QUARTIC]
 
+    @hookimpl
+    def eozoo_datasets(self):
+        gives = (Port("image", "19 9 9"), Port("target", ""))
+        names = {"spring": "Somebody's months.", "rows": "A list of samples."}
+        return [Spec(name, f"test_clay_parts:{name}", text, gives=gives) for name, text in names.items()]
+
+
+def spring(patch_dir, split):
+    """The test split alone, under whatever name."""
+    return PatchStore(Path(patch_dir), "test")
+
+
+@pytest.fixture
+def somebody(monkeypatch):
+    """A registry with the plugin of somebody."""
+    module = types.ModuleType("test_clay_parts")
+    module.quartic, module.spring, module.rows = Quartic, spring, lambda patch_dir, split: [1, 2]
+    monkeypatch.setitem(sys.modules, "test_clay_parts", module)
+    registry = Registry.discover()
+    registry.add(Plugin, "somebody 1.0")
+    return registry
+
+
+def test_samples_come_from_any_dataset_that_has_what_chunks_have(prepared, somebody):
+    settings = load_settings(ClaySettings, None, ["data.samples.name=spring"], to_dict(prepared))
+    somebody.check_slots(ClayTa, settings)
+    found, tests = ClayTa(settings, somebody).data("train"), PatchStore(Path(prepared.runtime.data_dir), "test")
+    assert found.meta() == tests.meta()
+    settings = load_settings(ClaySettings, None, ["data.samples.name=rows"], to_dict(prepared))
+    with pytest.raises(ZooError, match=r"data\.samples\.name: rows gives a list without 'files'"):
+        ClayTa(settings, somebody).data("train")
+
 
 def test_squared_error_counts_labels_only():
     total, count = squared_error()(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.0, 4.0, np.nan]))
@@ -72,15 +108,8 @@ def test_a_network_gets_all_inputs_as_planes_and_its_centre_counts(channel, expe
     assert MapNetwork(NORM, Last(CONTEXT, 1, channel))(batch)["z"].item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_training_follows_the_loss_of_another_plugin(prepared, tmp_path, monkeypatch):
-    import sys
-    import types
-
-    registry = Registry.discover()
-    module = types.ModuleType("test_clay_parts")
-    module.quartic = Quartic
-    monkeypatch.setitem(sys.modules, "test_clay_parts", module)
-    registry.add(Plugin, "somebody 1.0")
+def test_training_follows_the_loss_of_another_plugin(prepared, tmp_path, somebody):
+    registry = somebody
     overrides = ["model.loss.name=quartic", "model.type=network", "model.network.name=context_net"]
     overrides += ["model.network.options={sizes: [3], hidden: 8, noise: 0.0, dropout: 0.0}", "train.epochs=2"]
     settings = load_settings(ClaySettings, None, overrides, to_dict(prepared))

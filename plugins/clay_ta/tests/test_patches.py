@@ -224,14 +224,15 @@ def test_no_chunks(tmp_path):
 
 
 def test_inspect(prepared, tmp_path):
-    file = tmp_path / "train_chunk_00000.pt"
-    file.write_bytes((Path(prepared.runtime.data_dir) / "train_chunk_00000.pt").read_bytes())
-    text, picture = inspect_chunk(str(file), 5, Path("nowhere"))
+    folder, out = Path(prepared.runtime.data_dir), tmp_path / "pictures"
+    file, before = folder / "train_chunk_00000.pt", sorted(folder.iterdir())
+    text, picture = inspect_chunk(str(file), 5, Path("nowhere"), out)
     assert "(36, 19, 9, 9)" in text or "19, 9, 9)" in text
     assert "sample 5: timestamp_utc 2022" in text
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert inspect_chunk("", 0, tmp_path)[1].name == "train_chunk_00000_sample_0.png"
+    assert inspect_chunk("", 0, folder, out)[1] == out / "train_chunk_00000_sample_0.png"  # test_ comes before train_
+    assert sorted(folder.iterdir()) == before
     with pytest.raises(ZooError, match=r"there is no 5000"):
-        inspect_chunk(str(file), 5000, tmp_path)
-    with pytest.raises(ZooError, match=r"holds no chunk"):
-        inspect_chunk("", 0, tmp_path / "none")
+        inspect_chunk(str(file), 5000, tmp_path, out)
+    with pytest.raises(ZooError, match=r"holds no training chunk"):
+        inspect_chunk("", 0, tmp_path / "none", out)

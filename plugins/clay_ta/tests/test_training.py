@@ -39,6 +39,7 @@ def test_log_and_checkpoints(frozen):
     ta_std = run.load("best")["model"]["ta_std"].item()
     for part in ("train", "val"):
         values = lines[-1][part]
+        assert list(values)[:3] == ["loss", "rmse_norm", "rmse_K"]  # these are shown while it trains
         assert values["rmse_norm"] == pytest.approx(math.sqrt(values["loss"]))
         assert values["rmse_K"] == pytest.approx(values["rmse_norm"] * ta_std)
     for which in ("current", "best"):
@@ -196,3 +197,29 @@ def test_plan(prepared):
     assert plan.parameters > 311_442_944
     assert plan.trainable < 200_000
     assert "encoder: random encoder" in plan.notes
+
+
+@pytest.mark.parametrize("how", ["start_from", "take_weights_from"])
+def test_a_run_that_starts_from_another_says_whose_weights_it_has(how, prepared, tmp_path):
+    from eozoo_clay_ta.clay import clay_micro
+
+    torch.save(clay_micro().state_dict(), tmp_path / "c.pt")
+    first, run = trained(prepared, tmp_path / "run", f"model.weights={tmp_path / 'c.pt'}", "train.epochs=1")
+    settings = load_settings(ClayTa.Settings, None, ["model.weights=null", "train.epochs=2"], to_dict(first.settings))
+    task, after = ClayTa(settings, REGISTRY), Run.create(tmp_path / how, "clay_ta", settings)
+    getattr(after, how)(run.file("current"))
+    task.train(after)
+    assert task.tags(after) == {"ENCODER": "clay_micro, published weights"}
+    assert after.info()["base"] == run.info()["base"]
+
+
+def test_predictions_do_not_depend_on_how_many_are_made_at_once(frozen, prepared):
+    from eozoo_clay_ta.demo.example import windows_like
+
+    task, run = frozen
+    survey = task.survey(task.data("train"))
+    batch = windows_like(task.ports(survey).inputs[0])
+    settings = load_settings(ClayTa.Settings, None, ["infer.batch_size=3"], to_dict(task.settings))
+    found = [one.predict(run, batch)["ta"] for one in (task, ClayTa(settings, REGISTRY))]
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    assert len(found[1]) == 4

@@ -10,7 +10,7 @@ import numpy as np
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.read import RasterInfo, open_reader, read_info
+from eozoo_core.raster.read import first_readable, open_reader, read_info, read_whole
 from eozoo_core.raster.tiles import Window
 from eozoo_core.task import Arrays
 from eozoo_core.task.data import Data
@@ -70,7 +70,7 @@ class Patches(Data):
             raise ZooError(f"{input_dir / split}: no input has a label in {label_dir / split}{left}")
         self.input_files = list(self._labels)
         self.files = [file for pair in self._labels.items() for file in pair]
-        info = self._first_readable()
+        info = first_readable(self.input_files)
         numbers, self.bands = input_bands(info, data)
         self.units = tuple(info.units[b - 1] for b in numbers)
         self._places, self._misplaced = {}, ""
@@ -164,7 +164,10 @@ class Patches(Data):
         left_out, first = [], None
         for image, label in list(self._labels.items()):
             try:
-                infos = _info(image, self.settings), _info(label, self.settings)
+                infos = read_info(image), read_info(label)
+                for file in (image, label) if self.settings.on_unreadable == "skip" else ():
+                    if file.suffix.lower() != ".npy":  # a raster's header can be whole while its pixels are cut off
+                        read_whole(file)
             except ZooError as error:
                 if self.settings.on_unreadable == "stop":
                     raise
@@ -177,17 +180,6 @@ class Patches(Data):
                 counts = f"has {len(pair.bands)} bands, {first.input} has {len(first.bands)}"
                 raise ZooError(f"{image}: {counts}; choose with data.bands")
         return left_out
-
-    def _first_readable(self) -> RasterInfo:
-        """The header of the first input that can be read. Raises ZooError where none of the first 50 can."""
-        problem = None
-        for file in self.input_files[:50]:
-            try:
-                return read_info(file)
-            except ZooError as error:
-                problem = problem or error
-        assert problem is not None
-        raise problem
 
     def _read(self, pair: Pair, window: Window) -> Arrays:
         """A window of a patch; only its rows and columns are read."""
@@ -229,15 +221,6 @@ class Patches(Data):
         if labelled.size == 0:
             return None, None
         return divmod(int(labelled[rng.integers(labelled.size)]), pair.grid.width)
-
-
-def _info(path: Path, data: DataSettings) -> RasterInfo:
-    """The header; where damaged files are to be skipped, the pixels are read once, too: a raster's header can be whole
-    while its pixels are cut off."""
-    with open_reader(path) as reader:
-        if data.on_unreadable == "skip" and path.suffix.lower() != ".npy":
-            reader.read(Window(0, 0, reader.info.grid.height, reader.info.grid.width))
-        return reader.info
 
 
 def _whole(pair: Pair) -> Window:

@@ -13,10 +13,9 @@ from eozoo_gedi_sparse.labels import Labels, collect
 
 if TYPE_CHECKING:
     from eozoo_core import Run
+    from eozoo_core.score.baselines import Ridge
     from eozoo_core.task import Fitted, Scores
     from eozoo_core.task.contract import Baseline, Contract
-
-    from eozoo_gedi_sparse.survey import RidgeSurvey
 
 
 def evaluate(task: Contract, run: Run, split: str, laplace: bool) -> Scores:
@@ -52,9 +51,8 @@ def judge_all(labels: Labels, fitted: Fitted, kind: str) -> dict[str, dict[str, 
     return {"model": model, "scaled": scaled, "variance_scale": scale, "intervals_95": intervals}
 
 
-def baselines_of(known: RidgeSurvey) -> dict[str, Baseline]:
+def baselines_of(ridge: Ridge) -> dict[str, Baseline]:
     """Training mean and ridge regression, kept by training in the survey, each with a constant deviation."""
-    ridge = known.fit()
 
     def predictor(values: Any, std: float) -> Baseline:
         def predict(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eozoo_core.errors import ZooError, did_you_mean, no_split
-from eozoo_core.raster.georeference import Grid, apply, part_of
-from eozoo_core.raster.read import RasterInfo
+from eozoo_core.raster.georeference import Grid, misfit, part_of
+from eozoo_core.raster.read import RasterInfo, by_stem
 from eozoo_core.raster.tiles import Window
 from rasterio import Affine
 from rasterio.crs import CRS
@@ -52,19 +52,14 @@ def files_of(root: Path, split: str, field: str) -> dict[str, Path]:
         if splits := [f.name for f in root.glob("[!.]*/")]:
             raise ZooError(no_split(split, root, splits))
         raise ZooError(f"{folder}: is no folder; runtime.{field} holds train/, val/ and test/ with one file per patch")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise ZooError(f"{folder}: {found[path.stem].name} and {path.name} share a name; keep one of them")
-        found[path.stem] = path
-    return found
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    return by_stem(file for file in files if not file.name.startswith("."))
 
 
 def make_pair(image: RasterInfo, label: RasterInfo, data: DataSettings) -> Pair:
     """Put an input and its label together. Raises ZooError naming the file where grids or bands do not fit."""
-    _check_grids(image, label)
+    if problem := misfit(label.grid, image.grid, f"its input {image.path}"):
+        raise ZooError(f"{label.path}: {problem}")
     target_names = _names(label, data.target_names, "data.target_names")
     if data.target is None and len(label.bands) > 1:
         names = f" ({', '.join(filter(None, target_names))})" if any(target_names) else ""
@@ -131,24 +126,6 @@ def patch_grids(folder: Path) -> dict[tuple[str, str], Grid]:
         (split, name): part_of(Grid(0, 0, crs, base), Window(top, left, size, size))
         for split, name, top, left, size in rows
     }
-
-
-def _check_grids(image: RasterInfo, label: RasterInfo) -> None:
-    a, b = image.grid, label.grid
-    if (a.height, a.width) != (b.height, b.width):
-        raise ZooError(f"{label.path}: is {b.height} x {b.width} px, its input {image.path} {a.height} x {a.width}")
-    if a.transform is None or b.transform is None:
-        return  # one of the two is a plain array: the size is all there is to compare
-    if a.crs != b.crs:
-        raise ZooError(f"{label.path}: has CRS {b.crs}, its input {image.path} {a.crs}; reproject one of them")
-    # The same ground within 1 % of a pixel at three corners: transforms may differ in their last digits.
-    for corner in ((0, 0), (a.width, 0), (0, a.height)):
-        col, row = apply(~a.transform, *apply(b.transform, *corner))
-        if abs(col - corner[0]) > 0.01 or abs(row - corner[1]) > 0.01:
-            raise ZooError(
-                f"{label.path}: lies {col - corner[0]:+.2f} columns and {row - corner[1]:+.2f} rows off its input "
-                f"{image.path}; resample one of them"
-            )
 
 
 def _input_names(info: RasterInfo, data: DataSettings) -> tuple[str, ...]:

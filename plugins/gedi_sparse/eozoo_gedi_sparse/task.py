@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -50,47 +50,20 @@ class GediSparse(Task):
         "example": "synthetic granules and rasters to try the steps on, with a settings file for all of them",
     }
 
-    def prepare_example(self) -> list[Path]:
-        """Write synthetic raw products; see ``prepare.example``."""
-        from eozoo_gedi_sparse.prepare.example import make_example
+    def steps(self) -> Mapping[str, Callable[[], list[Path]]]:
+        """One module below ``prepare`` for each step."""
+        from eozoo_gedi_sparse.prepare import dataset, example, extract, labels, patches, stack, totals
 
-        return make_example(self.settings.prepare.example)
-
-    def prepare_stack(self) -> list[Path]:
-        """Put bands together; see ``prepare.stack``."""
-        from eozoo_gedi_sparse.prepare.stack import make_stack
-
-        return make_stack(self.settings.prepare.stack, self.settings.runtime.quiet)
-
-    def prepare_patches(self) -> list[Path]:
-        """Cut patches; see ``prepare.patches``."""
-        from eozoo_gedi_sparse.prepare.patches import make_patches
-
-        return make_patches(self.settings.prepare.patches, self.settings.runtime.quiet)
-
-    def prepare_dataset(self) -> list[Path]:
-        """Write a registered dataset as patches; see ``prepare.dataset``."""
-        from eozoo_gedi_sparse.prepare.dataset import make_from_dataset
-
-        return make_from_dataset(self.settings.prepare.dataset, self.registry, self.settings.runtime.quiet)
-
-    def prepare_totals(self) -> list[Path]:
-        """Sum a biomass map over polygons; see ``prepare.totals``."""
-        from eozoo_gedi_sparse.prepare.totals import make_totals
-
-        return make_totals(self.settings.prepare.totals)
-
-    def prepare_shots(self) -> list[Path]:
-        """Read and filter granules; see ``prepare.extract``."""
-        from eozoo_gedi_sparse.prepare.extract import extract
-
-        return extract(self.settings.prepare.shots, self.settings.runtime.quiet)
-
-    def prepare_labels(self) -> list[Path]:
-        """Rasterise shots; see ``prepare.labels``."""
-        from eozoo_gedi_sparse.prepare.labels import make_labels
-
-        return make_labels(self.settings.prepare.labels)
+        how, quiet = self.settings.prepare, self.settings.runtime.quiet
+        return {
+            "shots": lambda: extract.extract(how.shots, quiet),
+            "labels": lambda: labels.make_labels(how.labels),
+            "stack": lambda: stack.make_stack(how.stack, quiet),
+            "patches": lambda: patches.make_patches(how.patches, quiet),
+            "dataset": lambda: dataset.make_from_dataset(how.dataset, self.registry, quiet),
+            "totals": lambda: totals.make_totals(how.totals),
+            "example": lambda: example.make_example(how.example),
+        }
 
     def data(self, split: str) -> Patches:
         """Input and label patches of the same names."""

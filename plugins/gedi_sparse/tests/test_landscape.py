@@ -4,7 +4,7 @@ import rasterio
 from eozoo_gedi_sparse.data import sparse_tiles
 from eozoo_gedi_sparse.demo.landscape import shots, write_landscape
 from eozoo_gedi_sparse.demo.random_fields import noise, unit
-from eozoo_gedi_sparse.demo.world import World
+from eozoo_gedi_sparse.demo.spectra import World
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings
 
 SMALL = {"tiles": (9, 2, 2), "size": 48, "scene": (96, 128)}

@@ -10,13 +10,14 @@ from eozoo import Registry
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import apply
 from eozoo_core.raster.read import read_info
+from eozoo_core.raster.sentinel2 import offset_of, reflectance
 from eozoo_core.raster.tiles import Window
 from eozoo_core.task.splits import open_splits
 from eozoo_gedi_sparse.pairs import patch_grids
 from eozoo_gedi_sparse.prepare.patches import make_patches
-from eozoo_gedi_sparse.prepare.scaling import backscatter, reflectance, s2_offset
-from eozoo_gedi_sparse.prepare.settings import PatchesSettings, StackSettings
-from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, require_disjoint
+from eozoo_gedi_sparse.prepare.scaling import backscatter, make_scale
+from eozoo_gedi_sparse.prepare.settings import LayerSettings, PatchesSettings, StackSettings
+from eozoo_gedi_sparse.prepare.splits import assign_blocks, make_blocks
 from eozoo_gedi_sparse.prepare.stack import make_stack
 from eozoo_gedi_sparse.settings import DataSettings, GediRuntimeSettings, GediSettings
 from eozoo_gedi_sparse.task import GediSparse
@@ -49,18 +50,21 @@ def test_scaling_by_hand():
     np.testing.assert_allclose(backscatter(np.float32([0.1, 0, -1]), True), [2 / 3, np.nan, np.nan], rtol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "offset"), [("T47_N0400_a", -1000), ("T47_N0301_a", 0), ("T47_N0511_a", -1000)])
+@pytest.mark.parametrize(
+    ("name", "offset"), [("T47_N0400_a", -1000), ("T47_N0301_a", 0), ("T47_N0511_a", -1000), ("T47_N9999_a", None)]
+)
 def test_the_baseline_in_the_name_decides_the_offset(tmp_path, name, offset):
-    assert s2_offset(write(tmp_path / f"{name}.tif", np.ones((1, 2, 2), np.uint16))) == offset
+    assert offset_of(tmp_path / f"{name}.tif", {}) == offset
 
 
 def test_the_baseline_in_the_tags_wins_and_none_is_an_error(tmp_path):
     file = write(tmp_path / "x_N0200_.tif", np.ones((1, 2, 2), np.uint16))
     with rasterio.open(file, "r+") as out:
         out.update_tags(PROCESSING_BASELINE="05.09")
-    assert s2_offset(file) == -1000
+    assert offset_of(file, read_info(file).tags) == -1000
+    plain = write(tmp_path / "plain.tif", np.ones((1, 2, 2), np.uint16))
     with pytest.raises(ZooError, match="set s2_offset"):
-        s2_offset(write(tmp_path / "plain.tif", np.ones((1, 2, 2), np.uint16)))
+        make_scale(LayerSettings(source=plain, scale="s2"), read_info(plain))
 
 
 def layers(tmp_path):
@@ -270,13 +274,6 @@ def test_a_patch_of_another_preparation_is_refused(tmp_path):
     stranger.write_bytes(b"")
     with pytest.raises(ZooError, match=r"r000000_c000000\.npy: is not of this preparation"):
         make_patches(patches(tmp_path))
-
-
-def test_overlap_is_loud():
-    placed = [Placed("train", Window(0, 0, 10, 10)), Placed("train", Window(0, 5, 10, 10))]
-    require_disjoint([*placed, Placed("val", Window(10, 0, 10, 10))], 30, 30)
-    with pytest.raises(ZooError, match="r000009_c000014 of val overlaps a patch of train by 1 px"):
-        require_disjoint([*placed, Placed("val", Window(9, 14, 10, 10))], 30, 30)
 
 
 @given(

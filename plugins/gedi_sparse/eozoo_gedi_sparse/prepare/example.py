@@ -16,10 +16,9 @@ from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from eozoo_gedi_sparse.demo.landscape import CRS, ORIGIN, clouds, make_world, shots
-from eozoo_gedi_sparse.demo.spectra import bands_of
-from eozoo_gedi_sparse.demo.world import World
+from eozoo_gedi_sparse.demo.spectra import World, bands_of
 from eozoo_gedi_sparse.prepare.settings import ExampleSettings
-from eozoo_gedi_sparse.prepare.synthetic_granule import Beam, beam_name, write_granule
+from eozoo_gedi_sparse.prepare.synthetic_granule import BEAMS, Beam, write_granule
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
 
 PIXEL = 20.0
@@ -101,9 +100,9 @@ def _write_granules(folder: Path, world: World, rng: np.random.Generator) -> Non
         sun=rng.uniform(-60, 60, n),
     )
     owner = rng.integers(0, 24, n)  # three granules of eight beams
-    for number, (name, version) in enumerate((("one.h5", 2), ("two.zip", 2), ("three.zip", 1))):
-        beams = {beam_name(b): _some(beam, owner == 8 * number + b) for b in range(8)}
-        write_granule(folder / f"GEDI04_A_synthetic_{name}", beams, "GEDI_L4A", version, day=1100 + number)
+    for number, (file, version) in enumerate((("one.h5", 2), ("two.zip", 2), ("three.zip", 1))):
+        beams = {name: _some(beam, owner == 8 * number + b) for b, name in enumerate(BEAMS)}
+        write_granule(folder / f"GEDI04_A_synthetic_{file}", beams, "GEDI_L4A", version, day=1100 + number)
 
 
 def _some(beam: Beam, chosen: np.ndarray) -> Beam:

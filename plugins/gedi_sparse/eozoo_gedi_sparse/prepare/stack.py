@@ -75,7 +75,7 @@ def _mosaic(layer: LayerSettings, grid: Grid) -> tuple[Mosaic, list[str]]:
         if names and found != names:
             raise ZooError(f"{path}: has bands {', '.join(found)}, the tiles before it {', '.join(names)}")
         names = found
-        mosaic.add(path, bands, make_scale(layer, path))
+        mosaic.add(path, bands, make_scale(layer, info))
     if len(mosaic) == 0:
         raise ZooError(f"{layer.source}: lies beside the stack's grid; take rasters of that place")
     return mosaic, names

@@ -13,10 +13,12 @@ has in common with the labels: an error of GEDI's own biomass model, or of the p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from eozoo_core.errors import ZooError
@@ -24,13 +26,23 @@ from eozoo_core.raster.georeference import Grid, apply, part_of
 from eozoo_core.raster.read import RasterReader
 from eozoo_core.raster.tiles import Window
 from eozoo_core.run.written import write_table
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.features import bounds, geometry_mask
+from rasterio.warp import transform_geom
 
 from eozoo_gedi_sparse.prepare.grids import require_metres, require_same_grid
-from eozoo_gedi_sparse.prepare.polygons import Area, read_polygons
 from eozoo_gedi_sparse.prepare.settings import TotalsSettings
 
 STRIP = 512  # rows in memory
+
+
+@dataclass(frozen=True)
+class Area:
+    """A named polygon or multi-polygon as GeoJSON geometry in the map's CRS."""
+
+    name: str
+    geometry: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,33 @@ def make_totals(settings: TotalsSettings) -> list[Path]:
     print(f"+- is one std, noise taken as one within {settings.correlation:g} m; GEDI's own model error is not in it")
     rows = [[v if isinstance(v, str) else f"{v:.6g}" for v in astuple(t)] for t in totals]
     return [write_table(settings.dest, [f.name for f in fields(Total)], rows)]
+
+
+def read_polygons(path: Path, crs: CRS, name_key: str | None) -> list[Area]:
+    """Read polygons and transform them to ``crs``. Without a "crs" member the file is WGS 84, as GeoJSON says.
+
+    Raises ZooError for a file that is no GeoJSON, holds other geometries or none, or lacks the property ``name_key``.
+    """
+    try:
+        content = json.loads(path.read_text())
+        features = content["features"] if content["type"] == "FeatureCollection" else [content]
+        declared = content.get("crs", {}).get("properties", {}).get("name", "OGC:CRS84")
+        source = CRS.from_user_input(declared)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, CRSError) as error:
+        raise ZooError(f"{path}: cannot be read as GeoJSON polygons ({' '.join(str(error).split())})") from None
+    areas = []
+    for number, feature in enumerate(features):
+        geometry = feature.get("geometry", feature) or {}
+        if geometry.get("type") not in ("Polygon", "MultiPolygon"):
+            raise ZooError(f"{path}: feature {number} is a {geometry.get('type')}, not a polygon")
+        properties = feature.get("properties") or {}
+        if name_key is not None and name_key not in properties:
+            raise ZooError(f"{path}: feature {number} has no property {name_key!r}; it has {', '.join(properties)}")
+        name = str(properties[name_key]) if name_key is not None else str(number)
+        areas.append(Area(name, transform_geom(source, crs, geometry)))
+    if not areas:
+        raise ZooError(f"{path}: holds no polygon")
+    return areas
 
 
 def total_of(area: Area, maps: Maps, correlation: float) -> Total:
