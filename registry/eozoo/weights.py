@@ -14,6 +14,7 @@ from typing import Any
 
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.run.checkpoint import sha256, write_atomic
+from eozoo_core.run.written import write_text
 from eozoo_core.spec import Source
 
 from eozoo.registry import Entry, Registry
@@ -142,5 +143,4 @@ def _receipt_file(name: str, source: Source) -> Path:
 def _keep(name: str, source: Source, seen: dict[str, Any]) -> None:
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     content = {**seen, "url": source.url, "revision": source.revision, "licence": source.licence, "when": when}
-    text = json.dumps(content, indent=2) + "\n"
-    write_atomic(_receipt_file(name, source), lambda file: file.write(text.encode()))
+    write_text(_receipt_file(name, source), json.dumps(content, indent=2) + "\n")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eozoo_core.raster.cog import CogWriter
 from eozoo_core.raster.read import Reader
 from eozoo_core.raster.tiles import Blender, Window, windows
 
@@ -57,31 +56,6 @@ def predicted_rows(
     rows = blender.close()
     if rows.shape[1]:
         yield rows
-
-
-def predict_raster(
-    reader: Reader,
-    writer: CogWriter,
-    predict: Predict,
-    tiling: Tiling,
-    bands: Sequence[int] | None = None,
-    outputs: int | None = None,
-    finish: Predict | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Write what `predicted_rows` gives; ``outputs`` is by default the number of the writer's bands.
-
-    ``finish`` turns blended rows ``(outputs, n, W)`` into those of the map ``(writer's bands, n, W)``. Raises ZooError
-    also for a disk that is full.
-    """
-    grid = reader.info.grid
-    if (grid.height, grid.width) != (writer.grid.height, writer.grid.width):
-        raise ValueError(f"the map is {writer.grid}, the input {grid}")
-    chosen, row = tuple(reader.info.bands if bands is None else bands), 0
-    for rows in predicted_rows(reader, predict, tiling, chosen, outputs or len(writer.bands), progress):
-        rows = finish(rows) if finish is not None else rows
-        writer.write_rows(row, rows)
-        row += rows.shape[1]
 
 
 class RowBuffer:

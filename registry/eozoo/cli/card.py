@@ -44,7 +44,6 @@ def command(registry: Registry, name: str, stac: bool, run_dir: Path | None, out
     if out is None:
         click.echo(text, nl=False)
         return
-    from eozoo_core.run.checkpoint import write_atomic
+    from eozoo_core.run.written import write_text
 
-    write_atomic(out, lambda file: file.write(text.encode()))
-    click.echo(out)
+    click.echo(write_text(out, text))
