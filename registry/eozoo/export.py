@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 from eozoo_core.errors import ZooError
 from eozoo_core.run.checkpoint import umask
 
-from eozoo.export_formats import UntraceableError, called, describe, writer
+from eozoo.export_formats import Reloaded, UntraceableError, called, describe, writer
 
 if TYPE_CHECKING:
     from eozoo_core import Run, Task
     from eozoo_core.task import Arrays, Graph
 
-    from eozoo.export_formats import Reloaded
 
 TOLERANCE = 1e-4  # of the largest value of an output
 

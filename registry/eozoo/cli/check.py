@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eozoo.cli.options import PATH, blame, config_option, json_option, set_option, table, task_argument
+from eozoo.registry import Registry
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
 
-    from eozoo.registry import Registry
 
 _COLOURS = {"ok": "green", "unknown": "cyan", "warning": "yellow", "error": "red"}
 _MARGIN = " " * 9

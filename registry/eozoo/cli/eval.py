@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from eozoo.cli import options
+from eozoo.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from eozoo_core.task import Scores
     from eozoo_core.task.contract import Target
-
-    from eozoo.registry import Registry
 
 
 @click.command("eval")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eozoo.cli.complete import task_name
+from eozoo.registry import Registry
 
 if TYPE_CHECKING:
     from eozoo_core import Run, Task
 
-    from eozoo.registry import Registry
 
 PATH = click.Path(path_type=Path)
 task_argument = click.argument("task", shell_complete=task_name)

@@ -12,11 +12,10 @@ from eozoo_core.errors import ZooError
 
 from eozoo.cli import options
 from eozoo.cli.options import PATH
+from eozoo.registry import Registry
 
 if TYPE_CHECKING:
     from eozoo_core import Plan, Run
-
-    from eozoo.registry import Registry
 
 
 @click.command("train")
