@@ -35,7 +35,7 @@ def shots() -> dict[str, float]:
     from eozoo_gedi_sparse.prepare.extract import extract
     from eozoo_gedi_sparse.prepare.labels import make_labels
     from eozoo_gedi_sparse.prepare.settings import LabelsSettings, ShotsSettings
-    from eozoo_gedi_sparse.prepare.synthetic_granule import beam_name, make_beam, write_granule
+    from eozoo_gedi_sparse.prepare.synthetic_granule import BEAMS, make_beam, write_granule
 
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
@@ -43,8 +43,8 @@ def shots() -> dict[str, float]:
         for number in range(FILES):
             n = SHOTS // FILES // 8
             beams = {
-                beam_name(b): make_beam(99 + 0.9 * rng.random(n), 18 + 0.9 * rng.random(n), 300 * rng.random(n))
-                for b in range(8)
+                name: make_beam(99 + 0.9 * rng.random(n), 18 + 0.9 * rng.random(n), 300 * rng.random(n))
+                for name in BEAMS
             }
             write_granule(folder / "in" / f"g{number}.h5", beams, "GEDI_L4A")
         began = time.process_time()

@@ -10,9 +10,9 @@ import torch
 from eozoo import Registry, create_loss
 from eozoo_core.task.data import tensors
 from eozoo_core.train.loading import Draw
+from eozoo_gedi_sparse.data import Patches
 from eozoo_gedi_sparse.demo.landscape import write_landscape
-from eozoo_gedi_sparse.patches import Patches
-from eozoo_gedi_sparse.settings import DataSettings, GediRuntimeSettings, GediSettings
+from eozoo_gedi_sparse.settings import DataSettings
 
 from benchmarks.tools import seconds
 
@@ -45,8 +45,7 @@ _VARIANTS = {
 
 def _patches(root: Path) -> Patches:
     made = write_landscape(root, tiles=(16, 2, 2), size=244, scene=(128, 128))
-    runtime = GediRuntimeSettings(input_dir=made.input_dir, label_dir=made.label_dir)
-    return Patches(GediSettings(data=DataSettings(crop=CROP), runtime=runtime), "train")
+    return Patches(made.input_dir, made.label_dir, "train", DataSettings(crop=CROP))
 
 
 def _loader_rate(patches: Patches) -> float:

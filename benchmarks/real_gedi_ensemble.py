@@ -15,12 +15,9 @@ from pathlib import Path
 import numpy as np
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
-from eozoo_core.task.predict import open_draws
+from eozoo_core.score.calibration import FEWEST_GROUPS, judge
 from eozoo_core.task.spread import moments
-from eozoo_gedi_sparse.calibration import FEWEST_PATCHES, Collected, judge
-from eozoo_gedi_sparse.label_predictions import collect
-from eozoo_gedi_sparse.patches import Patches
-from eozoo_gedi_sparse.scores import LabelScores
+from eozoo_gedi_sparse.labels import Labels, collect
 from eozoo_gedi_sparse.settings import GediSettings
 from eozoo_gedi_sparse.task import GediSparse
 
@@ -28,14 +25,13 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS, RESULT = ROOT / "real" / "few_shots", ROOT / "benchmarks" / "results" / "real_gedi_ensemble.json"
 
 
-def collect_run(path: Path, registry: Registry) -> Collected:
+def collect_run(path: Path, registry: Registry) -> Labels:
     """Predictions of one network at the labels of its test tile, float64."""
     run = Run.open(path, GediSettings, "gedi_sparse")
     one = run.settings.train.model_copy(update={"members": 1})
     settings = run.settings.model_copy(update={"train": one})
     task = GediSparse(settings, registry)
-    draws = open_draws(task, run, "eval")
-    return collect(draws, task.loss(draws.survey), Patches(settings, "test"), LabelScores)[0]
+    return collect(task, run, task.data("test"))[1]
 
 
 def measure(runs: Path) -> dict:
@@ -85,7 +81,7 @@ def _headline(found: dict) -> dict[str, float]:
 def _interval(difference: np.ndarray) -> dict[str, float]:
     """Mean paired difference over tiles with a 95 % interval of Student's t; none below six tiles."""
     result = {"mean": float(difference.mean())}
-    if len(difference) >= FEWEST_PATCHES:
+    if len(difference) >= FEWEST_GROUPS:
         from scipy.stats import t
 
         half = float(t.ppf(0.975, len(difference) - 1) * difference.std(ddof=1) / np.sqrt(len(difference)))

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from eozoo_core import Run
+from eozoo_core import Run, ZooError
+from eozoo_core.run.checkpoint import sha256
 from eozoo_core.settings.config import load_settings
+from eozoo_core.task.beside import files_beside
 from stranger_systems import FrozenPart, Line, LineSettings, write_rows
 
 BASE = (
@@ -99,3 +101,16 @@ def test_a_solved_system_takes_no_steps(data, tmp_path):
     losses = [line["train"]["loss"] for line in run.read_log()]
     assert losses == pytest.approx([residual[0] / 80] * 2, rel=1e-4)
     assert task.evaluate(run, "val")["model"]["loss"] == pytest.approx(content["best_val"], rel=1e-12)
+
+
+def test_files_beside_a_run_are_named_by_hash_and_maps_find_them(data, tmp_path, monkeypatch):
+    (tmp_path / "field.txt").write_text("what maps need")
+    monkeypatch.setattr(Line, "beside", lambda self: [tmp_path / "field.txt"])
+    run, task, _ = train(tmp_path / "run", data)
+    (digest,) = run.info()["beside"].values()
+    (kept,) = files_beside(task.predictor(run).folder)
+    assert kept.read_text() == "what maps need"
+    assert sha256(kept) == digest
+    kept.write_text("something else")
+    with pytest.raises(ZooError, match=r"field\.txt: is missing or not the one that training kept"):
+        files_beside(run.path)

@@ -54,7 +54,9 @@ def test_probabilities_are_averaged_before_a_class_is_chosen():
     found = shown(draws, [SHARES, LABEL])
     assert found["label"] == [10]
     assert found["shares"][0] == pytest.approx([1.7 / 3, 1.3 / 3])
-    assert names([SHARES, LABEL], 3) == ["shares", "label"]
+    variance = (2 * (0.4 - 1.7 / 3) ** 2 + (0.9 - 1.7 / 3) ** 2) / 3
+    assert found["epistemic_shares_std"][0] == pytest.approx([variance**0.5] * 2)
+    assert names([SHARES, LABEL], 3) == list(found) == ["shares", "epistemic_shares_std", "label"]
 
 
 def test_missing_stays_missing():

@@ -33,16 +33,13 @@ def test_pooled_not_averaged():
 
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 60), max_size=6), st.sampled_from([0.0, 1e3, 1e6]))
-def test_equals_numpy_for_any_split_and_any_merge(seed, cuts, offset):
+def test_equals_numpy_for_any_split(seed, cuts, offset):
     rng = np.random.default_rng(seed)
     values = offset + rng.normal(size=(2, 60)) * [[1.0], [1e-3]]
     values[:, 1:][rng.random((2, 59)) < 0.3] = np.nan
     chunks = np.split(values, sorted(cuts), axis=1)
     streamed = of(*chunks)
-    merged = ChannelStatistics(["a", "b"])
-    for chunk in chunks:
-        merged.merge(of(chunk.reshape(2, -1, 1)))
-    for statistics in (streamed, merged, ChannelStatistics.from_state(json.loads(json.dumps(streamed.state())))):
+    for statistics in (streamed, ChannelStatistics.from_state(json.loads(json.dumps(streamed.state())))):
         assert statistics.count.tolist() == (~np.isnan(values)).sum(axis=1).tolist()
         np.testing.assert_allclose(statistics.mean, np.nanmean(values, axis=1), rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(statistics.std, np.nanstd(values, axis=1), rtol=1e-7, atol=1e-12)
@@ -74,5 +71,3 @@ def test_unusable_channels_are_named():
 def test_wrong_channels_are_refused():
     with pytest.raises(ZooError, match="expected 2 channels"):
         of(np.zeros((3, 4)))
-    with pytest.raises(ZooError, match="cannot be merged"):
-        of().merge(of(names=["b", "a"]))

@@ -24,51 +24,17 @@ if TYPE_CHECKING:
     from eozoo_core.spec import KINDS, Card, Port, Source, Spec
     from eozoo_core.task import Graph, Network, Plan, Sample, Task
 
-_HOME = {
-    "KINDS": "spec",
-    "Card": "spec",
-    "EvalSettings": "settings",
-    "Graph": "task",
-    "InferSettings": "settings",
-    "Network": "task",
-    "Plan": "task",
-    "Port": "spec",
-    "Run": "run.directory",
-    "RuntimeSettings": "settings",
-    "Sample": "task",
-    "Settings": "settings",
-    "Slot": "slots",
-    "Source": "spec",
-    "Spec": "spec",
-    "Task": "task",
-    "TaskSettings": "settings",
-    "TrainSettings": "settings",
-    "ZooError": "errors",
-    "hookimpl": "hookspecs",
+_NAMES = {
+    "errors": ("ZooError",),
+    "hookspecs": ("hookimpl",),
+    "run.directory": ("Run",),
+    "settings": ("EvalSettings", "InferSettings", "RuntimeSettings", "Settings", "TaskSettings", "TrainSettings"),
+    "slots": ("Slot",),
+    "spec": ("KINDS", "Card", "Port", "Source", "Spec"),
+    "task": ("Graph", "Network", "Plan", "Sample", "Task"),
 }
-
-__all__ = [
-    "KINDS",
-    "Card",
-    "EvalSettings",
-    "Graph",
-    "InferSettings",
-    "Network",
-    "Plan",
-    "Port",
-    "Run",
-    "RuntimeSettings",
-    "Sample",
-    "Settings",
-    "Slot",
-    "Source",
-    "Spec",
-    "Task",
-    "TaskSettings",
-    "TrainSettings",
-    "ZooError",
-    "hookimpl",
-]
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

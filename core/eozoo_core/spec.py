@@ -31,6 +31,7 @@ class Port:
     of:    the role of the output that a "deviation" or "class" belongs to.
     legend: of an output of classes, (code, name) of each class in the order of ``of``.
     quantity: of an output, what is measured in words ("canopy height"), for names of bands and tags of maps.
+    optional: inputs of float numbers only: it may be left out, which is the same as NaN, and hides no output.
     """
 
     role: str
@@ -44,8 +45,11 @@ class Port:
     of: str = ""
     legend: tuple[tuple[int, str], ...] = ()
     quantity: str = ""
+    optional: bool = False
 
     def __post_init__(self) -> None:
+        if self.optional and not self.dtype.startswith("float"):
+            raise ValueError(f"{self.role}: what is left out is NaN, which {self.dtype} has not")
         if self.spread not in ("", "moments", "probabilities", "deviation", "class"):
             raise ValueError(f"{self.role}: spread {self.spread!r} is none of moments, probabilities, deviation, class")
         if bool(self.of) != (self.spread in ("deviation", "class")):

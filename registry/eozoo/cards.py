@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import asdict
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError, did_you_mean
@@ -69,9 +70,9 @@ def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
     settings = cls.Settings() if run is None else run.settings
     slots = {}
     for path, slot in cls.slots.items():
-        named, fed = _at(settings, path), ()
+        named, fed = attrgetter(path)(settings), ()
         if slot.after:
-            fed = registry.find(cls.slots[slot.after].kind, _at(settings, slot.after).name).spec.gives
+            fed = registry.find(cls.slots[slot.after].kind, attrgetter(slot.after)(settings).name).spec.gives
         slots[path] = {
             "kind": slot.kind,
             "now": None if named is None else named.name,
@@ -102,12 +103,6 @@ def _network(describe: Any, run: Run | None) -> Card:
         "classes": {str(code): name for code, name in network.classes.items()},
         "pretrained": network.pretrained,
     }
-
-
-def _at(settings: Any, path: str) -> Any:
-    for part in path.split("."):
-        settings = getattr(settings, part)
-    return settings
 
 
 def _factory(entry: Entry, target: Any) -> Card:

@@ -22,9 +22,11 @@ def compare(paths: list[Path], split: str) -> dict[str, Any]:
     folder name. Two sides with common members get the mean paired difference of each metric with a bootstrap interval
     over members and the p-value of a sign-flip test. Raises ZooError for a folder without run or scores.
     """
+    from eozoo_core import Run
+
     sides = {str(path): _members(path) for path in paths}
     first = next(iter(sides))
-    tasks = {_info(run)["task"] for runs in sides.values() for run in runs.values()}
+    tasks = {Run.task_of(run) for runs in sides.values() for run in runs.values()}
     if len(tasks) > 1:
         raise ZooError(f"the runs are of different tasks ({', '.join(sorted(tasks))}): their scores mean other things")
     scores = {name: {m: _scores(run, split) for m, run in runs.items()} for name, runs in sides.items()}
@@ -37,14 +39,13 @@ def compare(paths: list[Path], split: str) -> dict[str, Any]:
     }
 
 
-def interval(values: list[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Return the percentile bootstrap interval of the mean; None below 6 values, where it would promise too much."""
+def interval(values: list[float]) -> tuple[float, float] | None:
+    """Return the 95 % bootstrap interval (percentiles) of the mean; None below 6 values: it would promise too much."""
     if len(values) < 6:
         return None
     draw = random.Random(0)
     means = sorted(fmean(draw.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    tail = (1 - level) / 2
-    return means[int(tail * RESAMPLES)], means[int((1 - tail) * RESAMPLES) - 1]
+    return means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES) - 1]
 
 
 def sign_flip(differences: list[float]) -> float | None:
@@ -73,12 +74,6 @@ def _members(path: Path) -> dict[str, Path]:
     if not found:
         raise ZooError(f"{path}: holds no run (no run.json), nor runs in folders")
     return found
-
-
-def _info(run: Path) -> dict[str, Any]:
-    from eozoo_core import Run
-
-    return {"task": Run.task_of(run)}
 
 
 def _scores(run: Path, split: str) -> dict[str, float]:
@@ -120,18 +115,12 @@ def _paired(a: dict[str, dict[str, float]], b: dict[str, dict[str, float]]) -> d
 
 def _differences(sides: dict[str, dict[str, Path]]) -> dict[str, dict[str, Any]]:
     """Settings that are not the same everywhere; of a side with many members, those in which they all agree."""
-    from eozoo_core.settings.config import differences, read_yaml
+    from eozoo_core.settings.config import differences, leaf, read_yaml
 
     configs = {name: [read_yaml(run / "config.yaml") for run in runs.values()] for name, runs in sides.items()}
     every = [config for many in configs.values() for config in many]
     keys = dict.fromkeys(key for other in every[1:] for key, _, _ in differences(every[0], other))
-    return {key: {name: _agreed([_value(c, key) for c in many]) for name, many in configs.items()} for key in keys}
-
-
-def _value(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = config.get(part) if isinstance(config, dict) else None
-    return config
+    return {key: {name: _agreed([leaf(c, key) for c in many]) for name, many in configs.items()} for key in keys}
 
 
 def _agreed(values: list[Any]) -> Any:

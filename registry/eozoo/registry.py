@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
+from operator import attrgetter
 from typing import Any
 
 import pluggy
@@ -129,11 +130,12 @@ class Registry:
         Raises ZooError, one line, for a name that does not exist or whose declared Ports do not fit.
         """
         for path, slot in task.slots.items():
-            if not path.startswith(scope) or _named(settings, path) is None:
+            part = attrgetter(path)(settings)
+            if not path.startswith(scope) or part is None:
                 continue  # not asked for, or left to the task
-            spec, fed = self.find(slot.kind, _named(settings, path).name).spec, ()
+            spec, fed = self.find(slot.kind, part.name).spec, ()
             if slot.after:
-                fed = self.find(task.slots[slot.after].kind, _named(settings, slot.after).name).spec.gives
+                fed = self.find(task.slots[slot.after].kind, attrgetter(slot.after)(settings).name).spec.gives
             if problem := misfit(slot, spec, fed):
                 fits = ", ".join(self.fitting(slot, fed)) or "none"
                 raise ZooError(f"{path}.name: {slot.kind} {spec.name!r} does not fit: {problem}. What fits: {fits}.")
@@ -184,12 +186,6 @@ def installed() -> list[EntryPoint]:
 def label(point: EntryPoint) -> str:
     """Return "distribution version" of an entry point."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.name
-
-
-def _named(settings: Any, path: str) -> Any:
-    for part in path.split("."):
-        settings = getattr(settings, part)
-    return settings
 
 
 def _claimed(kind: str, name: str, entries: list[Entry]) -> str:

@@ -23,13 +23,14 @@ def trained_facts(run: Run, pretrained: str | None) -> dict[str, Any]:
     Raises ZooError where nothing was trained yet.
     """
     from eozoo_core.run.checkpoint import sha256
+    from eozoo_core.run.continuity import run_info
     from eozoo_core.settings import FIXED_SCOPES
     from eozoo_core.settings.config import to_dict
 
     files = [*sorted(run.path.rglob("best.pt")), *sorted(run.path.rglob("base-*.safetensors"))]
     if not any(file.name == "best.pt" for file in files):
         raise ZooError(f"{run.path}: has no best.pt; train it first with 'eozoo train {run.task} --run {run.path}'")
-    info = {**_info(files[0].parent), **_info(run.path)}
+    info = {**run_info(files[0].parent), **run.info()}
     last = (info.get("history") or [{}])[-1]
     settings = to_dict(run.settings)
     return {
@@ -47,11 +48,6 @@ def trained_facts(run: Run, pretrained: str | None) -> dict[str, Any]:
         "settings": {scope: settings.get(scope) or {} for scope in FIXED_SCOPES},
         "batch_size": settings.get("infer", {}).get("batch_size"),
     }
-
-
-def _info(folder: Path) -> dict[str, Any]:
-    file = folder / "run.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def _scores(folder: Path) -> dict[str, Any]:

@@ -82,3 +82,18 @@ def test_a_second_ctrl_c_acts_at_once():
 def test_silent_without_a_terminal(train, capfd):
     train("run", "train.epochs=1")
     assert capfd.readouterr() == ("", "")
+
+
+def test_eighty_columns_hold_three_values(monkeypatch):
+    import io
+
+    from eozoo_core.run.progress import progress_bar
+    from rich.console import Console
+
+    out, text = io.StringIO(), "epoch 30 loss 0.0123 rmse_norm 0.351 rmse_K 3.14"
+    terminal = Console(file=out, force_terminal=True, width=80)
+    monkeypatch.setattr("rich.console.Console", lambda stderr: terminal)
+    with progress_bar("train", 90_000, "steps") as bar:
+        bar.update(12_345, text)
+    assert "12345/90000" in out.getvalue()
+    assert text in out.getvalue()

@@ -17,22 +17,4 @@ from eozoo_core.checking.schedule import judge_schedule
 from eozoo_core.checking.splits import Separation, judge_splits, require_separate
 from eozoo_core.checking.survey import Classes, Item, Seen, Split
 from eozoo_core.checking.units import Channel, channel
-from eozoo_core.checking.verdicts import check_splits
-
-__all__ = [
-    "Channel",
-    "Classes",
-    "Finding",
-    "Findings",
-    "Item",
-    "Place",
-    "Seen",
-    "Separation",
-    "Split",
-    "channel",
-    "check_splits",
-    "judge_schedule",
-    "judge_splits",
-    "place_of",
-    "require_separate",
-]
+from eozoo_core.checking.verdicts import Expected, check_splits

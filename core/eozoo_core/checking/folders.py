@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from eozoo_core.checking.findings import Findings, listed
 from eozoo_core.checking.survey import Item, Split
 from eozoo_core.checking.units import Channel, channel
-from eozoo_core.errors import ZooError
-from eozoo_core.raster.read import RasterInfo, open_reader
+from eozoo_core.raster.read import RasterInfo, first_readable, open_reader
 from eozoo_core.raster.tiles import Window
 
 if TYPE_CHECKING:
@@ -73,26 +72,13 @@ def _check_group(role: str, splits: dict[str, list[Path]], findings: Findings) -
     from eozoo_core.checking.splits import judge_splits
     from eozoo_core.checking.verdicts import check_splits
 
-    channels = _first_channels([file for files in splits.values() for file in files])
+    channels = channels_of(first_readable([file for files in splits.values() for file in files]))
     made = [_split(f"{name} {role}", files) for name, files in splits.items()]
     seen = check_splits(findings, made, channels)
     judge_splits(findings, made)
     shown = next((one for one in seen.values() if one.best is not None), None)
     if shown is not None and findings.preview is None:
         findings.picture(shown.shown, lambda: panels_of(shown, channels, None))
-
-
-def _first_channels(files: list[Path]) -> list[Channel]:
-    """The bands of the first of some files that can be read; raise what the first said where none can."""
-    problem = None
-    for file in files[:50]:
-        try:
-            with open_reader(file) as reader:
-                return channels_of(reader.info)
-        except ZooError as error:
-            problem = problem or error
-    assert problem is not None
-    raise problem
 
 
 def _split(name: str, files: list[Path]) -> Split:

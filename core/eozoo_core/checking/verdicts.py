@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
@@ -21,6 +22,21 @@ from eozoo_core.checking.units import Channel
 
 _FEWEST = 5  # samples that can be compared with one another
 _REMEDIES = {"nodata": "tag it as nodata or write NaN", "bands": "leave the band out", "units": "in these files"}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a task knows of good data beside what the files say.
+
+    label:    what labels are compared with; None = there is none, or nothing is known.
+    bands:    name -> the band as it should be, where a file gives it no unit.
+    remedies: see `check_splits`. shown: names of bands for the picture, those that there are; () = up to six.
+    """
+
+    label: Channel | Classes | None = None
+    bands: Mapping[str, Channel] = field(default_factory=dict)
+    remedies: Mapping[str, str] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
 
 
 def check_splits(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rasterio import Affine
     from rasterio.crs import CRS
 
-    from eozoo_core.raster.georeference import Grid
+    from eozoo_core.raster.tiles import Window
     from eozoo_core.run.directory import Run
 
 Box = tuple[float, float, float, float]
@@ -74,14 +74,37 @@ def degrees_of(crs: CRS, box: Box) -> Box | None:
 
 
 def same_grid(a: Grid, b: Grid) -> bool:
-    """Whether two grids have the same pixels, to a hundredth of a pixel."""
-    if (a.height, a.width) != (b.height, b.width) or a.crs != b.crs or a.transform is None or b.transform is None:
-        return False
-    for col, row in ((0, 0), (a.width, 0), (0, a.height)):
-        c, r = apply(~a.transform, *apply(b.transform, col, row))
-        if abs(c - col) > 0.01 or abs(r - row) > 0.01:
-            return False
-    return True
+    """Whether two grids are georeferenced and have the same pixels, to a hundredth of a pixel."""
+    return a.transform is not None and b.transform is not None and not misfit(a, b, "b")
+
+
+def misfit(a: Grid, b: Grid, name: str) -> str:
+    """Say how ``a`` differs from ``b``, which messages call ``name``; "" = they have the same pixels.
+
+    Of grids that are not georeferenced only the sizes are compared. Transforms may differ in their last digits: by a
+    hundredth of a pixel at three corners.
+    """
+    if (a.height, a.width) != (b.height, b.width):
+        return f"is {a.height} x {a.width} px, {name} {b.height} x {b.width}"
+    if a.transform is None or b.transform is None:
+        return ""
+    if a.crs != b.crs:
+        return f"has CRS {a.crs}, {name} {b.crs}; reproject one of them"
+    for corner in ((0, 0), (a.width, 0), (0, a.height)):
+        col, row = apply(~b.transform, *apply(a.transform, *corner))
+        if abs(col - corner[0]) > 0.01 or abs(row - corner[1]) > 0.01:
+            off = f"{col - corner[0]:+.2f} columns and {row - corner[1]:+.2f} rows"
+            return f"lies {off} off {name}; resample one of them"
+    return ""
+
+
+def part_of(grid: Grid, window: Window) -> Grid:
+    """Return the grid of a window of a raster; not georeferenced where the raster is not."""
+    t = grid.transform
+    if t is not None:
+        x, y = apply(t, window.col, window.row)
+        t = type(t)(t.a, t.b, x, t.d, t.e, y)
+    return Grid(window.height, window.width, grid.crs, t)
 
 
 def apply(t: Affine, x: Any, y: Any) -> tuple[Any, Any]:

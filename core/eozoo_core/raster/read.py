@@ -8,9 +8,9 @@ used, not where names are listed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ class RasterInfo:
 
     Per band of the file: ``dtypes``, ``nodata`` (None = not declared), ``descriptions`` and ``units`` (both "" where
     the file says nothing). ``bands`` are the 1-based numbers of the bands that hold data, that is all but alpha.
+    ``tags`` are those of the file.
     """
 
     path: str
@@ -41,6 +42,7 @@ class RasterInfo:
     nodata: tuple[float | None, ...]
     descriptions: tuple[str, ...]
     units: tuple[str, ...]
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def select(self, names: Sequence[str | int] | None) -> tuple[int, ...]:
         """Band numbers (1-based) of ``names``: numbers stay, strings are found by description; None = all data.
@@ -215,6 +217,27 @@ def read_info(path: str | Path) -> RasterInfo:
         return reader.info
 
 
+def by_stem(files: Iterable[Path]) -> dict[str, Path]:
+    """Return files of one folder by their names without ending. Raises ZooError where two share one."""
+    found: dict[str, Path] = {}
+    for file in files:
+        if file.stem in found:
+            raise ZooError(f"{file.parent}: {found[file.stem].name} and {file.name} share a name; keep one of them")
+        found[file.stem] = file
+    return found
+
+
+def first_readable(paths: Sequence[Path]) -> RasterInfo:
+    """Return what the first file says that can be read; raise what the first one said where none of 50 can."""
+    problem = None
+    for path in paths[:50]:
+        try:
+            return read_info(path)
+        except ZooError as error:
+            problem = problem or error
+    raise problem or ValueError("no file was given")
+
+
 def read_whole(path: str | Path) -> np.ndarray:
     """Read all data bands (C, H, W) of a raster or ``.npy`` file as float32, NaN = missing. Raises ZooError."""
     with open_reader(path) as reader:
@@ -245,6 +268,7 @@ def _info(path: str, dataset: rasterio.DatasetReader) -> RasterInfo:
         tuple(dataset.nodatavals),
         tuple(text or "" for text in dataset.descriptions),
         tuple(text or "" for text in dataset.units),
+        dataset.tags(),
     )
 
 

@@ -20,7 +20,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,10 +43,6 @@ class Receipt:
     def __str__(self) -> str:
         matched = f"all {self.tensors} tensors ({self.parameters:,} values) matched"
         return f"{self.file}: sha256 {self.sha256[:16]}..., {matched}"
-
-    def asdict(self) -> dict:
-        """Return the fields as a plain dict."""
-        return asdict(self)
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -95,13 +91,13 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     write_atomic(path, lambda file: torch.save({"format": FORMAT, **content}, file))
 
 
-def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of ours. Runs no code from the file.
 
     Raises ZooError where the file is missing, truncated, holds objects other than tensors and plain types, or is not
     a checkpoint of this format.
     """
-    content = _torch_load(path, device)
+    content = load_tensors(path)
     if not isinstance(content, dict) or "format" not in content or "model" not in content:
         raise ZooError(f"{path}: is not an eozoo checkpoint (no 'format' and 'model' in it)")
     if content["format"] != FORMAT:
@@ -116,26 +112,40 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
     write_atomic(path, lambda file: torch.save(content, file))
 
 
-def load_tensors(path: Path, device: str = "cpu", mmap: bool = False) -> Any:
+def load_tensors(path: Path, mmap: bool = False) -> Any:
     """Read a file of tensors and plain types, whoever wrote it. Runs no code from it.
 
     ``mmap`` maps the tensors into memory instead of reading them: opening takes milliseconds whatever the size, and
     only what is used is read. Raises ZooError where the file is missing, damaged or holds other objects.
     """
-    return _torch_load(path, device, mmap)
+    import torch
+
+    archive = zipfile.is_zipfile(path)  # torch maps its present format only; a file of the older one is read
+    try:
+        if archive and not mmap:  # reading every byte is what a mapped file is there to avoid
+            _check_sums(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and archive)
+    except FileNotFoundError:
+        raise ZooError(f"{path}: no such file") from None
+    except pickle.UnpicklingError:
+        reason = "damaged, or it holds objects other than tensors and plain types, which are not loaded"
+        raise ZooError(f"{path}: cannot be read as a checkpoint ({reason}); {_OURS}") from None
+    except Exception as error:  # a damaged file makes the reader stumble in many ways; none of them is a bug of ours
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ZooError(f"{path}: cannot be read as a checkpoint ({reason}); {_OURS}") from None
 
 
-def load_weights(path: Path, device: str = "cpu") -> dict[str, Any]:
+def load_weights(path: Path) -> dict[str, Any]:
     """Return the state dict in a weights file: our checkpoint, a bare state dict (.pt, .pth) or safetensors."""
     if Path(path).suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
-            return load_file(path, device)
+            return load_file(path)
         except (OSError, SafetensorError) as error:
             raise ZooError(f"{path}: cannot be read as safetensors ({error})") from None
-    content = _torch_load(path, device)
+    content = load_tensors(path)
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         return content["model"]
     return content
@@ -152,26 +162,17 @@ def load_module(module: Any, state: dict[str, Any], path: Path) -> Receipt:
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ZooError(f"{path}: holds no state dict of tensors")
     expected = module.state_dict()
-    common = {k: (v, expected[k]) for k, v in state.items() if k in expected}
-    problems = [
-        _examples("missing", [k for k in expected if k not in state]),
-        _examples("unexpected", [k for k in state if k not in expected]),
-        _examples(
-            "of another shape",
-            [f"{k} {tuple(v.shape)} for {tuple(e.shape)}" for k, (v, e) in common.items() if v.shape != e.shape],
-        ),
+    common = [(k, v, expected[k]) for k, v in state.items() if k in expected]
+    found = {
+        "missing": [k for k in expected if k not in state],
+        "unexpected": [k for k in state if k not in expected],
+        "of another shape": [f"{k} {tuple(v.shape)} for {tuple(e.shape)}" for k, v, e in common if v.shape != e.shape],
         # torch would copy the integer codes of a quantised layer into a float weight without a word.
-        _examples(
-            "of another type",
-            [
-                f"{k} {v.dtype} for {e.dtype}"
-                for k, (v, e) in common.items()
-                if v.is_floating_point() != e.is_floating_point()
-            ],
-        ),
-    ]
-    problems = [p for p in problems if p]
-    if problems:
+        "of another type": [
+            f"{k} {v.dtype} for {e.dtype}" for k, v, e in common if v.is_floating_point() != e.is_floating_point()
+        ],
+    }
+    if problems := [_examples(kind, names) for kind, names in found.items() if names]:
         raise ZooError(f"{path}: weights do not match the model: {'; '.join(problems)}; check model settings and file")
     module.load_state_dict(state, strict=True)
     return Receipt(str(path), sha256(path), len(state), sum(v.numel() for v in state.values()))
@@ -186,33 +187,12 @@ def sha256(path: Path) -> str:
         raise ZooError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _torch_load(path: Path, device: str, mmap: bool = False) -> Any:
-    import zipfile
-
-    import torch
-
-    mmap = mmap and zipfile.is_zipfile(path)  # torch maps its present format only; a file of the older one is read
-    try:
-        if not mmap:  # reading every byte is what a mapped file is there to avoid
-            _check_sums(path)
-        return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
-    except FileNotFoundError:
-        raise ZooError(f"{path}: no such file") from None
-    except pickle.UnpicklingError:
-        reason = "damaged, or it holds objects other than tensors and plain types, which are not loaded"
-        raise ZooError(f"{path}: cannot be read as a checkpoint ({reason}); {_OURS}") from None
-    except Exception as error:  # a damaged file makes the reader stumble in many ways; none of them is a bug of ours
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ZooError(f"{path}: cannot be read as a checkpoint ({reason}); {_OURS}") from None
-
-
 def _check_sums(path: Path) -> None:
     """Check what torch writes and does not read: the CRC-32 of every record. Files of the old format have none."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"its record {damaged!r} is damaged")
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"its record {damaged!r} is damaged")
 
 
 def _check_plain(value: Any, where: str) -> None:
@@ -230,8 +210,6 @@ def _check_plain(value: Any, where: str) -> None:
 
 
 def _examples(kind: str, names: list[str]) -> str:
-    if not names:
-        return ""
     return f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 

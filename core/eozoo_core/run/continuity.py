@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from eozoo_core.errors import ZooError
 from eozoo_core.run import checkpoint
 from eozoo_core.run.rank import is_first_process
-from eozoo_core.settings import TaskSettings
-from eozoo_core.settings.config import build_settings, differences, load_settings, parse_overrides, read_yaml, to_dict
+from eozoo_core.settings import TaskSettings, config
 from eozoo_core.settings.fixed import by_content, fixed_key, fixed_part
 
 S = TypeVar("S", bound=TaskSettings)
@@ -32,7 +31,7 @@ def now() -> str:
 
 def task_of(path: Path) -> str:
     """Return the name of the task that made the run at ``path``. Raises ZooError where there is none."""
-    info = _info(path)
+    info = run_info(path)
     try:
         task, found = str(info["task"]), info["format"]
     except (KeyError, TypeError):
@@ -51,34 +50,39 @@ def read_settings(path: Path, cls: type[S], overrides: Iterable[str] = ()) -> S:
     names the one that wrote it.
     """
     written, overrides = written_settings(path, cls), list(overrides)
-    for key, value in parse_overrides(cls, overrides):
+    for key, value in config.parse_overrides(cls, overrides):
         if (fixed := fixed_key(cls, key, value)) is not None:
             raise ZooError(f"--set {key}: {fixed} was fixed by training; train a new run instead")
-    return load_settings(cls, None, overrides, to_dict(written))
+    return config.load_settings(cls, None, overrides, config.to_dict(written))
 
 
 def written_settings(path: Path, cls: type[S]) -> S:
     """Return what config.yaml says. Raises ZooError naming the version that wrote it where this one cannot read it."""
     file = Path(path) / "config.yaml"
-    return _build(cls, read_yaml(file), str(file), _info(path))
+    return _build(cls, config.read_yaml(file), str(file), run_info(path))
 
 
 def checkpoint_settings(file: Path, content: dict[str, Any], cls: type[S]) -> S:
     """Return the settings inside a checkpoint, whatever config.yaml beside it says; raises as ``written_settings``."""
-    return _build(cls, content["config"], str(file), _info(Path(file).parent))
+    return _build(cls, content["config"], str(file), run_info(Path(file).parent))
+
+
+def fixed_changes(old: TaskSettings, new: TaskSettings) -> list[tuple[str, Any, Any]]:
+    """Return (dotted key, old value, new value) of every setting that a run fixes and that differs."""
+    one, two = (fixed_part(type(new), config.to_dict(settings)) for settings in (old, new))
+    return list(config.differences(one, two))
 
 
 def check_continues(path: Path, settings: TaskSettings) -> None:
     """Raise ZooError where the run at ``path``, which has learned something, cannot go on with ``settings``."""
-    cls, known = type(settings), _info(path).get("contents", {})
-    old, new = to_dict(written_settings(path, cls)), to_dict(settings)
-    paths = by_content(cls)
-    for key, was, now_ in differences(fixed_part(cls, old), fixed_part(cls, new)):
+    known, written = run_info(path).get("contents", {}), written_settings(path, type(settings))
+    paths = by_content(type(settings))
+    for key, was, now_ in fixed_changes(written, settings):
         grows = key in _MAY_GROW and was is not None and (now_ is None or now_ >= was)
         if not grows and key not in paths:
             raise _changed(path, f"{key}={was!r}, now {now_!r}")
     for key in paths:
-        was, now_ = _leaf(old, key), _leaf(new, key)
+        was, now_ = (config.leaf(config.to_dict(s), key) for s in (written, settings))
         recorded, found = known.get(key) or _content(was), _content(now_)
         same = found == recorded if found and recorded else was == now_
         if not same:
@@ -88,9 +92,8 @@ def check_continues(path: Path, settings: TaskSettings) -> None:
 
 def check_trained(file: Path, content: dict[str, Any], settings: S) -> S:
     """Return the settings inside a checkpoint. Raises ZooError where ``settings``, the run's, fix something else."""
-    cls = type(settings)
-    learned, paths = checkpoint_settings(file, content, cls), by_content(cls)
-    for key, was, now_ in differences(fixed_part(cls, to_dict(learned)), fixed_part(cls, to_dict(settings))):
+    learned, paths = checkpoint_settings(file, content, type(settings)), by_content(type(settings))
+    for key, was, now_ in fixed_changes(learned, settings):
         if key not in _MAY_GROW and key not in paths:
             raise ZooError(
                 f"{file}: was trained with {key}={was!r}, {Path(file).parent / 'config.yaml'} says {now_!r}; set it "
@@ -101,8 +104,8 @@ def check_trained(file: Path, content: dict[str, Any], settings: S) -> S:
 
 def contents(settings: TaskSettings) -> dict[str, str]:
     """Return the hash of every file of which only the content counts, by the dotted key of its setting."""
-    values = to_dict(settings)
-    hashes = {key: _content(_leaf(values, key)) for key in by_content(type(settings))}
+    values = config.to_dict(settings)
+    hashes = {key: _content(config.leaf(values, key)) for key in by_content(type(settings))}
     return {key: digest for key, digest in hashes.items() if digest is not None}
 
 
@@ -112,7 +115,8 @@ def note_changes(path: Path, settings: TaskSettings) -> None:
     A run on a read-only disk is used without.
     """
     with suppress(ZooError):
-        changed = list(differences(to_dict(written_settings(path, type(settings))), to_dict(settings)))
+        written = written_settings(path, type(settings))
+        changed = list(config.differences(config.to_dict(written), config.to_dict(settings)))
         if changed and is_first_process():
             record = {"when": now(), "argv": sys.argv, "changes": [list(change) for change in changed]}
             with suppress(OSError), (Path(path) / CHANGES).open("a", encoding="utf-8") as lines:
@@ -121,7 +125,7 @@ def note_changes(path: Path, settings: TaskSettings) -> None:
 
 def _build(cls: type[S], values: dict, source: str, info: dict) -> S:
     try:
-        return build_settings(cls, values, source)
+        return config.build_settings(cls, values, source)
     except ZooError as error:
         wrote = (info.get("history") or [{}])[-1].get("eozoo")
         there, here = (wrote, info.get("format")), (version("eozoo"), FORMAT)
@@ -133,18 +137,13 @@ def _build(cls: type[S], values: dict, source: str, info: dict) -> S:
         ) from None
 
 
-def _info(path: Path) -> dict[str, Any]:
+def run_info(path: Path) -> dict[str, Any]:
+    """Return the content of run.json, {} where there is none that can be read."""
     try:
         content = json.loads((Path(path) / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _leaf(values: dict, key: str) -> Any:
-    for name in key.split("."):
-        values = values.get(name) if isinstance(values, dict) else None
-    return values
 
 
 def _content(path: str | None) -> str | None:

@@ -18,8 +18,8 @@ from eozoo_core.run.continuity import now
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.rank import is_first_process
 from eozoo_core.settings import TaskSettings
-from eozoo_core.settings.config import build_settings, differences, to_dict, to_yaml
-from eozoo_core.settings.fixed import fixed_part, with_fixed
+from eozoo_core.settings.config import build_settings, to_dict, to_yaml
+from eozoo_core.settings.fixed import with_fixed
 
 S = TypeVar("S", bound=TaskSettings)
 
@@ -128,8 +128,7 @@ class Run:
 
     def info(self) -> dict[str, Any]:
         """Return the content of run.json, {} where there is none yet."""
-        file = self.path / "run.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return continuity.run_info(self.path)
 
     def note(self, key: str, value: Any) -> None:
         """Record one fact in run.json (device, data fingerprint, weights receipt ...)."""
@@ -193,13 +192,13 @@ class Run:
         """Write checkpoint ``which``, with task and settings in it."""
         checkpoint.save_checkpoint(self.file(which), {"task": self.task, "config": to_dict(self.settings), **content})
 
-    def load(self, which: str = "best", device: str = "cpu") -> dict[str, Any]:
+    def load(self, which: str = "best") -> dict[str, Any]:
         """Read checkpoint ``which``. Raises ZooError where it is missing, damaged or of another task."""
         if not self.has(which):
             raise ZooError(
                 f"{self.path}: has no {which}.pt; train it first with 'eozoo train {self.task} --run {self.path}'"
             )
-        content = checkpoint.load_checkpoint(self.file(which), device)
+        content = checkpoint.load_checkpoint(self.file(which))
         if content.get("task") != self.task:
             raise ZooError(f"{self.file(which)}: was written by task {content.get('task')!r}, not {self.task!r}")
         return content
@@ -216,9 +215,8 @@ class Run:
         content = checkpoint.load_checkpoint(file)
         if content.get("task") != self.task:
             raise ZooError(f"{file}: was written by task {content.get('task')!r}, not {self.task!r}")
-        cls = type(self.settings)
-        old, new = (to_dict(s) for s in (continuity.checkpoint_settings(file, content, cls), self.settings))
-        changed = [list(d) for d in differences(fixed_part(cls, old), fixed_part(cls, new))]
+        learned = continuity.checkpoint_settings(file, content, type(self.settings))
+        changed = [list(change) for change in continuity.fixed_changes(learned, self.settings)]
         if optimizer := next((d for d in changed if d[0] == "train.optimizer"), None):
             raise ZooError(
                 f"{file}: holds the state of optimizer {optimizer[1]!r}, not of {optimizer[2]!r}; "

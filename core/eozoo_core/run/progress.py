@@ -9,6 +9,8 @@ from typing import Any
 
 from eozoo_core.run.rank import is_first_process
 
+_WIDE = 110  # columns
+
 
 class Bar:
     """A progress bar, or nothing at all."""
@@ -24,7 +26,10 @@ class Bar:
 
 @contextmanager
 def progress_bar(title: str, total: float | None, unit: str, quiet: bool = False) -> Iterator[Bar]:
-    """Show a bar while the block runs: title, done of total, values, units per second, time left."""
+    """Show a bar while the block runs: title, done of total, values, units per second, time left.
+
+    In a narrow terminal values go before bar and rate: 80 columns hold three of them.
+    """
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -33,12 +38,13 @@ def progress_bar(title: str, total: float | None, unit: str, quiet: bool = False
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    wide = console.width >= _WIDE
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        *([BarColumn(bar_width=24)] if wide else []),
         MofNCompleteColumn(),
         TextColumn("{task.fields[values]}"),
-        _RateColumn(unit),
+        *([_RateColumn(unit)] if wide else []),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=console) as progress:

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 from eozoo_core.signals import held_back, ignore_in_worker
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def map_in_workers(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+    """Yield ``function`` of every item in order, in at most so many processes; in this one where one is enough.
+
+    In a process of its own a ZooError must be returned, not raised: it would lose its class on the way.
+    """
+    if min(workers, len(items)) < 2:
+        yield from map(function, items)
+        return
+    with worker_processes(min(workers, len(items))) as pool:
+        yield from pool.map(function, items)
 
 
 @contextmanager

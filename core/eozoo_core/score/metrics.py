@@ -31,9 +31,9 @@ _CHUNK = 2**18  # samples worked on at once, to bound memory
 class RegressionMetrics:
     """Streaming RMSE, MAE, bias, R2 and likelihoods of predictions against targets in the same unit; NaN = missing.
 
-    ``strata``: rising edges, for example ``[0, 5, 10, 20, 30, inf]``; stratum i holds the samples whose value lies in
-    ``[edge i, edge i+1)``: the lower edge belongs to it, the upper to the next one. Values below the first edge or from
-    the last on (and NaN) are in no stratum, and all samples are in the total.
+    ``strata``: rising edges, for example ``[0, 5, 10, 20, 30, inf]``; stratum i holds the samples whose target lies in
+    ``[edge i, edge i+1)``: the lower edge belongs to it, the upper to the next one. Targets below the first edge or
+    from the last on are in no stratum, and all samples are in the total.
     """
 
     def __init__(self, strata: Sequence[float] | None = None):
@@ -42,24 +42,23 @@ class RegressionMetrics:
             raise ZooError(f"strata {list(self.strata)}: give at least two edges, each above the one before")
         self._sums = np.zeros((max(len(self.strata), 1), len(COLUMNS)))  # the total, then one row a stratum
 
-    def update(self, pred: Any, target: Any, stratum_values: Any = None, std: Any = None) -> None:
-        """Add samples: numpy arrays or torch tensors of one shape on any device, in the metrics' unit.
+    def update(self, pred: np.ndarray, target: np.ndarray, std: np.ndarray | None = None) -> None:
+        """Add samples: arrays of one shape in the metrics' unit.
 
-        ``stratum_values`` decide the stratum (default: the target). ``std``, the predicted standard deviation in the
-        same unit, adds the likelihoods; it must be above 0 wherever prediction and target exist (ZooError), and NaN in
-        it leaves that sample out of the likelihoods only. A sample whose target or prediction is NaN enters no metric.
+        ``std``, the predicted standard deviation, adds the likelihoods; it must be above 0 wherever prediction and
+        target exist (ZooError), and NaN in it leaves that sample out of the likelihoods only. A sample whose target or
+        prediction is NaN enters no metric.
         """
-        given = {"prediction": pred, "target": target, "stratum_values": stratum_values, "std": std}
-        shapes = {name: tuple(values.shape) for name, values in given.items() if values is not None}
+        given = {"prediction": pred, "target": target, "std": std}
+        shapes = {name: values.shape for name, values in given.items() if values is not None}
         if len(set(shapes.values())) > 1:
             raise ZooError(f"metrics need arrays of one shape, found {shapes}")
-        missing_target, columns = _present(target, pred, stratum_values, std)
-        self._sums[0, COLUMNS.index("missing")] += missing_target
-        t, p, s, d = columns
+        there = ~np.isnan(target)
+        t, p, d = (None if v is None else v[there].astype(np.float64) for v in (target, pred, std))
+        self._sums[0, COLUMNS.index("missing")] += target.size - len(t)
         for start in range(0, len(t), _CHUNK):
             part = slice(start, start + _CHUNK)
-            stratum = t if s is None else s
-            self._add(p[part], t[part], stratum[part], None if d is None else d[part])
+            self._add(p[part], t[part], None if d is None else d[part])
 
     def compute(self) -> dict[str, Any]:
         """Return the metrics of the total, and under "strata" (where asked for) a list of the same per stratum.
@@ -94,17 +93,7 @@ class RegressionMetrics:
         metrics._sums = values.reshape(metrics._sums.shape).copy()
         return metrics
 
-    def merge(self, other: RegressionMetrics) -> None:
-        """Add what ``other`` has seen; it must have the same strata."""
-        if other.strata != self.strata:
-            raise ZooError(f"metrics with strata {list(other.strata)} cannot be merged into {list(self.strata)}")
-        self._sums += other._sums
-
-    def state(self) -> dict[str, list[float]]:
-        """Strata and sums as plain lists, for JSON or a checkpoint."""
-        return {"strata": list(self.strata), "sums": self._sums.ravel().tolist()}
-
-    def _add(self, p: np.ndarray, t: np.ndarray, values: np.ndarray, std: np.ndarray | None) -> None:
+    def _add(self, p: np.ndarray, t: np.ndarray, std: np.ndarray | None) -> None:
         """Add samples that have a target; ``p`` may be NaN."""
         missing = np.isnan(p)
         with np.errstate(invalid="ignore", over="ignore"):  # infinities give None in the end
@@ -116,8 +105,7 @@ class RegressionMetrics:
             table = np.stack([np.asarray(column, np.float64) for column in columns])
             self._sums[0] += table.sum(axis=1)
             if self.strata:
-                stratum = np.searchsorted(self.strata, values, side="right")
-                stratum[np.isnan(values)] = 0
+                stratum = np.searchsorted(self.strata, t, side="right")
                 for i in range(1, len(self.strata)):
                     self._sums[i] += table[:, stratum == i].sum(axis=1)
 
@@ -134,26 +122,6 @@ def _likelihoods(error: np.ndarray, missing: np.ndarray, std: np.ndarray | None)
     gaussian = 0.5 * math.log(2 * math.pi) + np.log(s) + 0.5 * (error / s) ** 2
     laplace = np.log(2 * scale) + abs(error) / scale
     return [known, np.where(known, gaussian, 0), np.where(known, laplace, 0)]
-
-
-def _present(target: Any, *others: Any) -> tuple[int, list[np.ndarray | None]]:
-    """How many samples lack a target, and float64 CPU copies of all arrays where there is one.
-
-    Tensors are cut down on their own device: of a map with few labels only the labelled pixels travel.
-    """
-    if not hasattr(target, "detach"):
-        target = np.asarray(target)
-    keep = ~(target != target)  # NaN differs from itself, in numpy as in torch
-    columns = [None if values is None else _numpy(values, keep) for values in (target, *others)]
-    return math.prod(target.shape) - len(columns[0]), columns
-
-
-def _numpy(values: Any, keep: Any) -> np.ndarray:
-    if hasattr(values, "detach"):
-        mask = keep if hasattr(keep, "detach") else values.new_tensor(keep).bool()
-        return values.detach()[mask.to(values.device)].cpu().double().numpy()
-    mask = keep.cpu().numpy() if hasattr(keep, "detach") else keep
-    return np.asarray(values)[mask].astype(np.float64)
 
 
 def _summary(row: np.ndarray) -> dict[str, Any]:

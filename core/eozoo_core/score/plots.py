@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # matplotlib takes most of a second to import: only who draws
     from matplotlib.figure import Figure
 
 MISSING = "#b8b8b8"
-_INK = "#333333"
+INK = "#333333"
 _MAX_PIXELS = 1500
 
 
@@ -67,7 +67,7 @@ def density_scatter(
     target, pred = target[valid], pred[valid]
     figure, axes = _figure(5.6, 5.0)
     low, high = limits or _limits(np.concatenate([target, pred]), 0.1, 99.9)
-    axes.plot([low, high], [low, high], color=_INK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=3)
+    axes.plot([low, high], [low, high], color=INK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=3)
     inside = (target >= low) & (target <= high) & (pred >= low) & (pred <= high)
     if inside.sum() < 500:
         axes.scatter(target[inside], pred[inside], s=14, color="#3b528b", alpha=0.6, linewidths=0)
@@ -84,7 +84,7 @@ def density_scatter(
     axes.set(xlabel=_label("target", unit), ylabel=_label("prediction", unit))
     axes.grid(color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def quicklook(panels: Sequence[Panel], path: str | Path, title: str = "", columns: int = 3) -> None:
@@ -102,13 +102,13 @@ def quicklook(panels: Sequence[Panel], path: str | Path, title: str = "", column
     rows = -(-len(panels) // columns)
     shapes = [min(max(np.shape(panel.values)[0] / np.shape(panel.values)[-1], 0.25), 2.0) for panel in panels]
     heights = [3.6 * max(shapes[i : i + columns]) + 0.7 for i in range(0, len(panels), columns)]
-    figure = _canvas(4.6 * columns, sum(heights) + (0.3 if title else 0))
+    figure = canvas(4.6 * columns, sum(heights) + (0.3 if title else 0))
     places = figure.add_gridspec(rows, columns, height_ratios=heights)
     if title:
-        figure.suptitle(title, fontsize=12, color=_INK)
+        figure.suptitle(title, fontsize=12, color=INK)
     for number, panel in enumerate(panels):
         _draw_map(figure, figure.add_subplot(places[number]), panel)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_map(figure: Figure, axes: Axes, panel: Panel) -> None:
@@ -125,7 +125,7 @@ def _draw_map(figure: Figure, axes: Axes, panel: Panel) -> None:
     if panel.classes:
         low, high, colours = -0.5, len(panel.classes) - 0.5, _class_colours(len(panel.classes))
     image = axes.imshow(shown, cmap=colours, norm=Normalize(low, high), interpolation="nearest")
-    axes.set_title(panel.title, fontsize=11, color=_INK)
+    axes.set_title(panel.title, fontsize=11, color=INK)
     height, width = panel.shape or values.shape
     text = "nothing missing" if missing == 0 else f"{max(missing, 0.1):.1f} % missing (grey)"
     axes.set_xlabel(f"{width} x {height} pixels, {text}", fontsize=8, color="#666666")
@@ -152,14 +152,15 @@ def _colour_bar(
 ) -> None:
     beside = axes.inset_axes((1.025, 0, 0.04, 1))  # as high as the picture, whatever its shape
     bar = figure.colorbar(mappable, cax=beside, extend=extend)
-    bar.set_label(label, color=_INK)
+    bar.set_label(label, color=INK)
     if classes:
         names = [name if len(name) <= 20 else f"{name[:19]}…" for name in classes]
         bar.set_ticks(range(len(names)), labels=names, fontsize=8 if len(names) <= 12 else 6)
     bar.outline.set_visible(False)
 
 
-def _canvas(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
+    """Return an empty figure of so many inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -169,7 +170,7 @@ def _canvas(width: float, height: float) -> Figure:
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = _canvas(width, height)
+    figure = canvas(width, height)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -185,7 +186,7 @@ def _numbers(axes: Axes, result: dict, unit: str, outside: int) -> None:
         lines.append(f"{outside:,} outside the axes")
     text = "\n".join(lines) if result["n"] else "no sample has both\ntarget and prediction"
     box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 4}
-    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=9, color=_INK, bbox=box, zorder=4)
+    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=9, color=INK, bbox=box, zorder=4)
 
 
 def _limits(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
@@ -203,7 +204,8 @@ def _label(what: str, unit: str) -> str:
     return f"{what} ({unit})" if unit else what
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a PNG, complete or not at all. Raises ZooError where it cannot be written."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

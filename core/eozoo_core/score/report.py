@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -58,6 +58,13 @@ class Picture:
         caption = escape(self.caption)
         image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
         return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def score_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return predictor -> metric -> value as a table, a row for each metric that any predictor has."""
+    metrics = list(dict.fromkeys(name for values in scores.values() for name in values))
+    rows = [[name, *(f"{v[name]:.4g}" if name in v else "" for v in scores.values())] for name in metrics]
+    return Table(["", *scores], rows)
 
 
 def write_report(path: Path, title: str, sections: dict[str, Sequence[Text | Table | Picture]]) -> Path:

@@ -49,14 +49,6 @@ class ChannelStatistics:
         self._minimum = np.minimum(self._minimum, np.where(valid, flat, np.inf).min(axis=1, initial=np.inf))
         self._maximum = np.maximum(self._maximum, np.where(valid, flat, -np.inf).max(axis=1, initial=-np.inf))
 
-    def merge(self, other: ChannelStatistics) -> None:
-        """Add what ``other`` has seen, as if this one had seen it too. The channels must be the same."""
-        if other.names != self.names:
-            raise ZooError(f"statistics of channels {other.names} cannot be merged into those of {self.names}")
-        self._combine(other.count, other._mean, other._squares)
-        self._minimum = np.minimum(self._minimum, other._minimum)
-        self._maximum = np.maximum(self._maximum, other._maximum)
-
     @property
     def mean(self) -> np.ndarray:
         """Mean per channel ``(C,)`` float64 in the channel's unit; NaN where every value was missing."""

@@ -19,24 +19,5 @@ from eozoo_core.settings.schema import (
     TrainSettings,
     WeightsFile,
     is_group,
+    like,
 )
-
-__all__ = [
-    "BY_CONTENT",
-    "FIXED_SCOPES",
-    "FREE",
-    "SKIP",
-    "Alias",
-    "EvalSettings",
-    "InferSettings",
-    "Named",
-    "OnUnreadable",
-    "PrepareSettings",
-    "RuntimeSettings",
-    "ScheduleSettings",
-    "Settings",
-    "TaskSettings",
-    "TrainSettings",
-    "WeightsFile",
-    "is_group",
-]

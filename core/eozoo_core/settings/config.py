@@ -101,6 +101,13 @@ def differences(old: dict, new: dict, prefix: str = "") -> Iterator[tuple[str, A
             yield name, a, b
 
 
+def leaf(values: Any, key: str) -> Any:
+    """Return what stands under a dotted ``key`` of a plain dict, None where nothing does."""
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
+
+
 def _position(error: Exception) -> str:
     """Where a file stops to be YAML, and why: ", line 3: is not YAML (mapping values are not allowed here)"."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)

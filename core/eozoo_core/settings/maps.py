@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from eozoo_core.settings.ensemble import EnsembleInfer
-from eozoo_core.settings.schema import OnUnreadable, Settings
+from eozoo_core.settings.schema import InferSettings, OnUnreadable, Settings
 
 
 class MaskSettings(Settings):
@@ -22,17 +22,22 @@ class MaskSettings(Settings):
     max_cloud: float = Field(5.0, ge=0, description="Mask where the cloud probability is above this, percent.")
 
 
-class SceneInfer(EnsembleInfer):
-    """How maps are made, of whatever."""
+class PlainInfer(InferSettings):
+    """How maps are made by a single network."""
 
     on_unreadable: OnUnreadable = Field(
         "stop", description="In a folder: a raster that cannot be read stops the work, or is left out and listed."
     )
     picture: bool = Field(True, description="Also write a PNG of the maps beside them.")
+    mask: MaskSettings = Field(MaskSettings(), description="Pixels that get no prediction.")
+
+
+class SceneInfer(PlainInfer, EnsembleInfer):
+    """How maps are made, of whatever."""
+
     member_maps: bool = Field(
         False, description="Also write NAME_members.tif, a band per draw: what each member predicts."
     )
-    mask: MaskSettings = Field(MaskSettings(), description="Pixels that get no prediction.")
 
 
 class MapInfer(SceneInfer):

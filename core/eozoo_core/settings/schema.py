@@ -9,6 +9,7 @@ Reading YAML, ``--set`` and the commented template is the job of ``eozoo_core.se
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -63,6 +64,13 @@ class Settings(BaseModel):
             return values
         groups = {name for name, field in cls.model_fields.items() if is_group(field)}
         return {k: {} if v is None and k in groups else v for k, v in values.items()}
+
+
+def like(cls: type[BaseModel], name: str, default: Any) -> Any:
+    """Return field ``name`` of ``cls`` with another default, for a subclass: description, limits and marks stay."""
+    field = copy(cls.model_fields[name])
+    field.default = default
+    return field
 
 
 def is_group(field: FieldInfo) -> bool:
@@ -198,7 +206,7 @@ class PrepareSettings(Settings):
 class TaskSettings(Settings):
     """All settings of a task, one field per scope. A task subclasses this and narrows the fields it extends."""
 
-    train: TrainSettings = Field(TrainSettings(), description="How the model is trained.")
+    train: TrainSettings = Field(TrainSettings(), description="How the model is trained; fixed by a run.")
     runtime: RuntimeSettings = Field(RuntimeSettings(), description="Where and how the work runs; free at any time.")
     infer: InferSettings = Field(InferSettings(), description="How maps are made; free at any time.")
     eval: EvalSettings = Field(EvalSettings(), description="How scores are computed; free at any time.")

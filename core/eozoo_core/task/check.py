@@ -4,42 +4,64 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eozoo_core.checking import Channel, Classes, Findings, channel, check_splits, judge_schedule, judge_splits
+from eozoo_core.checking import (
+    Channel,
+    Classes,
+    Expected,
+    Findings,
+    Seen,
+    channel,
+    check_splits,
+    judge_schedule,
+    judge_splits,
+)
 from eozoo_core.checking.preview import panels_of
 from eozoo_core.task.contract import Contract
-from eozoo_core.task.splits import describe_split
 
 if TYPE_CHECKING:
     from eozoo_core.task.data import Data
 
 
-def check(task: Contract, findings: Findings) -> None:
-    """Describe every split to ``eozoo_core.checking``; see ``Task.check``. One bad split does not hide the others."""
+def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
+    """Describe every split to ``eozoo_core.checking``; see ``Task.check``. One bad split does not hide the others.
+
+    Returns by split its data and what the samples that were read hold.
+    """
     opened: dict[str, Data] = {}
     for name in ("train", "val", "test"):
         if name == "test" and not task.has_split(name):
             findings.unknown("test", "there is no test split", "without it there is nothing to score at the end")
             continue
         with findings.guard(name):
-            opened[name] = task.data(name)
+            opened[name] = task.data_to_check(name)
+            opened[name].problems(findings, name)
     if not opened:
-        return
-    role = task.ports(task.Survey()).inputs[0].role
-    splits = [describe_split(name, data, role) for name, data in opened.items()]
-    label, first = expected_label(task), next(iter(opened.values()))
-    channels = [channel(name, unit) for name, unit in zip(first.bands, first.units, strict=True)]
-    seen = check_splits(findings, splits, channels, label)
+        return {}
+    expected, (splits, apart) = task.expected(), task.describe_splits(opened)
+    channels = channels_of(next(iter(opened.values())), expected)
+    seen = check_splits(findings, splits, channels, expected.label, expected.remedies)
     if "train" in opened:
         judge_schedule(findings, task.settings.train, opened["train"].draws)
-    judge_splits(findings, splits)
+    judge_splits(findings, splits, apart)
     if shown := next((one for one in seen.values() if one.best), None):
-        findings.picture(shown.shown, lambda: panels_of(shown, channels, label))
+        names = [one.name for one in channels]
+        bands = [names.index(name) for name in expected.shown if name in names]
+        findings.picture(shown.shown, lambda: panels_of(shown, channels, expected.label, bands or None))
+    return {name: (opened[name], one) for name, one in seen.items()}
 
 
-def expected_label(task: Contract) -> Channel | Classes | None:
-    """Return what labels are compared with: the classes or the unit of what is predicted; None where neither fits."""
-    ports = task.ports(task.Survey()).outputs
-    for port in ports:
+def channels_of(data: Data, expected: Expected) -> list[Channel]:
+    """Return the bands of ``data`` with what is plausible in them: by their unit, else by what the task knows."""
+    named = zip(data.bands, data.units, strict=True)
+    return [expected.bands[n] if not unit and n in expected.bands else channel(n, unit) for n, unit in named]
+
+
+def expected_of(task: Contract) -> Expected:
+    """Return what the outputs say of labels: classes or a unit; the default of ``Task.expected``."""
+    label: Channel | Classes | None = None
+    for port in task.ports(task.Survey()).outputs:
         if port.spread == "class":
-            return Classes(dict(port.legend))
-    return next((channel("label", port.unit) for port in ports if port.spread == "moments"), None)
+            return Expected(Classes(dict(port.legend)))
+        if port.spread == "moments" and label is None:
+            label = channel("label", port.unit)
+    return Expected(label)

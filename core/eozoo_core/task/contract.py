@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from eozoo_core.checking import Expected, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.run.directory import Run
@@ -59,6 +60,18 @@ Baseline = Callable[[Arrays], Arrays]  # a batch -> the outputs that something s
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a metric should stay below, and what it means in a few words."""
+
+    below: float
+    meaning: str
+
+    def verdict(self, value: float) -> str:
+        """Say whether a value reaches it."""
+        return f"{'met' if value < self.below else 'missed'}: < {self.below:g}"
+
+
+@dataclass(frozen=True)
 class Ports:
     """The arrays of ``predict``: what goes in and what comes out."""
 
@@ -92,7 +105,7 @@ class Contract(ABC):
     monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
     tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
     processes_differ: ClassVar[str] = ""  # why several processes find other numbers than one; "" = they do not
-    prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; the method is prepare_<step>()
+    prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; `steps` says what runs it
     slots: ClassVar[dict[str, Slot]] = {}  # settings path of a Named part ("model", "model.loss") -> what fits there
 
     def __init__(self, settings: TaskSettings, registry: Registry | None = None):
@@ -113,6 +126,11 @@ class Contract(ABC):
             return False
         return True
 
+    @property
+    def validates(self) -> bool:
+        """Whether these settings keep data for validation; without any best.pt follows the training loss."""
+        return True
+
     def survey(self, train: Data) -> Survey:
         """Look once through the training split: bands, label, statistics and what else the system is built from."""
         raise self._unwritten("survey(train)")
@@ -122,7 +140,11 @@ class Contract(ABC):
         raise self._unwritten("ports(survey)")
 
     def system(self, survey: Survey, fresh: bool) -> System:
-        """Build the system. ``fresh`` False: weights will be loaded over it, so published ones are not fetched."""
+        """Build the system, plain: core calls its ``adapt`` when its frozen tensors are in it.
+
+        ``fresh`` False: weights will be loaded over it. Published ones are not fetched, and a large part may be built
+        on the meta device, as shapes alone, where it has no buffer outside its state.
+        """
         raise self._unwritten("system(survey, fresh)")
 
     def loss(self, survey: Survey) -> Loss:
@@ -139,6 +161,47 @@ class Contract(ABC):
         raise ZooError(f"{cls.__name__} has no sample(root); its author adds one")
 
     # -- what a system may replace --------------------------------------------------------------------------------
+
+    @property
+    def architecture(self) -> str:
+        """The name of the network for these settings; the default: that of the registered model."""
+        return self.settings.model.name
+
+    def plan_notes(self) -> Sequence[str]:
+        """Return lines for ``train --dry-run`` about what its numbers do not say."""
+        return ()
+
+    def describe_splits(self, data: Mapping[str, Data]) -> tuple[list[Split], Separation]:
+        """Say what splits (name -> data) may not share; the default: pixels, files and ground."""
+        raise self._unwritten("describe_splits(data)")
+
+    def data_to_check(self, split: str) -> Data:
+        """Open a split for ``check``; a subclass leaves in it what training would stop at: `Data.item` tells it."""
+        return self.data(split)
+
+    def expected(self) -> Expected:
+        """Return what ``check`` compares the data with; the default: labels by the outputs, bands by their units."""
+        raise self._unwritten("expected()")
+
+    def beside(self) -> Sequence[Path]:
+        """Return files that maps and scores of a run need: training copies them into it, under their names."""
+        return ()
+
+    def check_inputs(self, arrays: Arrays) -> Arrays:
+        """Return arrays for ``predict``, whose shapes and types fit. Raises ZooError for values that cannot be."""
+        return arrays
+
+    def tags(self, run: Run) -> dict[str, str]:
+        """Return what every map of a run says of itself, beside core's tags."""
+        return {}
+
+    def example(self, inputs: Sequence[Port]) -> Arrays:
+        """Return one plausible sample of the inputs of ``predict``, as an exported graph shows it."""
+        raise self._unwritten("example(inputs)")
+
+    def steps(self) -> Mapping[str, Callable[[], list[Path]]]:
+        """Return what runs each of ``prepare_steps``; the default: the methods called prepare_STEP."""
+        return {step: getattr(self, f"prepare_{step}") for step in self.prepare_steps}
 
     def baselines(self, survey: Survey) -> dict[str, Baseline]:
         """Return simple predictors that stand beside the model; the default is the mean label where there is one."""
@@ -174,6 +237,13 @@ class Contract(ABC):
         """
         raise self._unwritten("map(drawn, scene)")
 
+    def write(self, drawn: Any, scene: Scene, dest: Path) -> list[Path]:
+        """Write into ``dest`` what becomes of a scene that is ``whole``, and return the files.
+
+        Of all other scenes core writes the maps of `layers` from the blocks of `map`.
+        """
+        raise self._unwritten("write(drawn, scene, dest)")
+
     def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
         """Return the files of a map; the default: one for every output that has rows and columns."""
         raise self._unwritten("layers(outputs, run)")
@@ -194,27 +264,33 @@ class Contract(ABC):
         """Score the validation split, the same on every process; the default sums loss and metrics over samples."""
         raise self._unwritten("validate(trainer)")
 
-    def derive(self, means: dict[str, float]) -> dict[str, float]:
+    def derive(self, means: dict[str, float], survey: Survey) -> dict[str, float]:
         """Return more values for the log from the means of a training interval; the default has none."""
         return {}
 
+    def targets(self) -> Mapping[str, Target]:
+        """Return metrics that a good run keeps below a limit; ``eval`` says whether it does. The default: none."""
+        return {}
+
     def fitted(self, run: Run) -> Fitted | None:
-        """Fit what comes after best.pt, on validation data; None = nothing."""
-        return None
+        """Fit what comes after best.pt, on validation data; None = nothing. The default: a factor of all variances."""
+        raise self._unwritten("fitted(run)")
 
     # -- help -----------------------------------------------------------------------------------------------------
 
-    def build(self, kind: str, part: Named, extra: dict[str, Any] | None = None) -> Any:
+    def build(self, kind: str, part: Named, extra: dict[str, Any] | None = None, fresh: bool = True) -> Any:
         """Build the registered ``kind`` that ``part`` names; ``extra`` are options that follow from the data.
 
-        Raises ZooError for an option that is in both.
+        ``fresh`` False: weights will be loaded over it, so published ones ("pretrained") are not fetched. Raises
+        ZooError for an option that is in both.
         """
         for option in extra or {}:
             if option in part.options:
                 raise ZooError(f"{kind} {part.name}: the option {option!r} follows from the data; take it out")
         if self.registry is None:
             raise ValueError("this task was built without a registry")
-        return self.registry.create(kind, part.name, {**part.options, **(extra or {})})
+        known = {} if fresh or "pretrained" not in part.options else {"pretrained": False}
+        return self.registry.create(kind, part.name, {**part.options, **known, **(extra or {})})
 
     def _unwritten(self, what: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} does not write {what}")

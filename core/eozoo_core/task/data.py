@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from eozoo_core.train.loading import Draw, epoch_order
 if TYPE_CHECKING:
     import torch
 
+    from eozoo_core.checking import Findings
     from eozoo_core.raster.georeference import Grid
 
 Arrays = dict[str, np.ndarray]
@@ -21,22 +22,27 @@ Arrays = dict[str, np.ndarray]
 class Data:
     """Samples of one split: arrays by name in physical units, NaN = missing.
 
-    A subclass writes ``__len__`` and ``item``. The target is called "target" and lies beside the inputs. Small data are
-    given one by one; large ones replace ``batch`` and ``items`` with vectorised ones.
+    A subclass writes ``__len__`` and ``item``; ``data[i]`` is item i, as torch's loaders ask for it. The target is
+    called "target" and lies beside the inputs. Small data are given one by one; large ones replace ``batch`` and
+    ``items`` with vectorised ones.
 
     files: every file of the split, for the fingerprint of the training data and the search for copies.
+    root:  folder at which their names begin in that fingerprint; None = the one that they have in common.
     input_files: one per sample, the file of its first input, for finding copies; () = there are none.
     bands, units: of the first input, as the files name them.
     what: the word for samples in messages. skipped: a line for every file that was left out.
+    together: how many whole samples scores take at once; more than 1 where all are of one size.
     repeats: whether draw ``i`` is item ``i`` unchanged, in every epoch: only then are features of a frozen part kept.
     """
 
     files: Sequence[Path] = ()
+    root: Path | None = None
     bands: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     input_files: Sequence[Path] = ()
     what: str = "samples"
     skipped: tuple[str, ...] = ()
+    together: int = 1
     repeats: bool = False
 
     def __len__(self) -> int:
@@ -46,6 +52,11 @@ class Data:
         """Return sample ``index`` whole and unchanged, without a batch axis. Raises ZooError naming the file."""
         raise NotImplementedError(f"{type(self).__name__} has no item(index)")
 
+    def __getitem__(self, index: int) -> Arrays:
+        if not 0 <= index < len(self):  # what ends a loop over it, in Python and in torch
+            raise IndexError(f"{self.what} are numbered from 0 to {len(self) - 1}, not {index}")
+        return self.item(index)
+
     def draw(self, draw: Draw) -> Arrays:
         """Return sample ``draw.index`` as ``draw.epoch`` sees it: cut and turned at random, the same each time."""
         return self.item(draw.index)
@@ -54,6 +65,11 @@ class Data:
     def draws(self) -> int:
         """How many draws an epoch has."""
         return len(self)
+
+    @property
+    def told(self) -> str:
+        """Say how much there is, for plans."""
+        return f"{len(self)} {self.what}"
 
     def order(self, seed: int, epoch: int) -> Sequence[int]:
         """Return a permutation of ``range(draws)`` that depends on seed and epoch only."""
@@ -85,6 +101,15 @@ class Data:
         """Return where a sample lies, None where it is not georeferenced."""
         return None
 
+    def problems(self, findings: Findings, split: str) -> None:
+        """Tell ``check`` what is wrong with the files of ``split`` beyond what core looks at; the default: nothing."""
+
+    def area(self) -> list[float] | None:
+        """Return [west, south, east, north] in degrees around all samples, None where none is georeferenced."""
+        from eozoo_core.raster.georeference import area_of
+
+        return area_of(filter(None, map(self.grid, range(len(self)))))
+
 
 class Batched:
     """Training draws of ``data`` as a torch dataset that is asked for whole batches (``__getitems__``)."""
@@ -95,6 +120,11 @@ class Batched:
     def __len__(self) -> int:
         return self.data.draws
 
+    @property
+    def told(self) -> str:
+        """Say how much there is, for plans."""
+        return f"{len(self)} {self.what}"
+
     def order(self, seed: int, epoch: int) -> Sequence[int]:
         """See `Data.order`."""
         return self.data.order(seed, epoch)
@@ -102,6 +132,12 @@ class Batched:
     def __getitems__(self, draws: list[Draw]) -> dict[str, Any]:
         batch = self.data.batch(draws)
         return {**tensors(batch), "count": self.data.count(batch)}
+
+
+def in_groups(data: Data, indices: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield ``indices`` in their order, as many at a time as ``data`` lets scores take at once."""
+    for start in range(0, len(indices), data.together):
+        yield indices[start : start + data.together]
 
 
 def as_is(batch: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from eozoo_core.task.build import shapes_alone, sketch
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.ensemble import draw_count, member_count, member_runs
 from eozoo_core.task.load import read_trained
@@ -25,27 +26,17 @@ def describe(task: Contract, run: Run | None) -> Network:
         first = member_runs(run, task.settings)[0]
         survey, pretrained = load_survey(task, read_trained(first, first.settings)), first.info().get("weights")
     ports, members = task.ports(survey), member_count(task.settings)
-    name = task.settings.model.name
+    name = task.architecture
     return Network(
         architecture=name if members == 1 else f"{members} x {name}",
-        parameters=members * count_parameters(lambda: task.system(survey, False)),
+        parameters=members * sketch(task, survey)[1],
         inputs=ports.inputs,
         outputs=output_ports(ports.outputs, draw_count(task.settings, task.settings.infer)),
         classes={code: name for port in ports.outputs for code, name in port.legend},
-        pretrained=pretrained,
+        pretrained=None if pretrained is None or pretrained.startswith("random") else pretrained,
     )
 
 
 def count_parameters(build: Callable[[], torch.nn.Module]) -> int:
-    """Return the number of parameters of what ``build()`` returns, trained and frozen ones, buffers not.
-
-    It is built on torch's meta device: shapes without numbers, so 600 million cost nothing. A network that looks at
-    its values while it is built cannot be; it is built with them.
-    """
-    import torch
-
-    try:
-        with torch.device("meta"):
-            return sum(p.numel() for p in build().parameters())
-    except (NotImplementedError, RuntimeError):
-        return sum(p.numel() for p in build().parameters())
+    """Return the number of parameters of what ``build()`` returns, trained and frozen ones, buffers not."""
+    return sum(p.numel() for p in shapes_alone(build).parameters())

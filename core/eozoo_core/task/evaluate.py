@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
-from eozoo_core.task.data import Data, tensors
+from eozoo_core.task.data import Data, in_groups, tensors
 from eozoo_core.task.features import read_features
 from eozoo_core.task.predict import Draws, open_draws, to_arrays
 from eozoo_core.task.spread import combine, present
@@ -19,6 +19,7 @@ from eozoo_core.train.precision import precision_in_use
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
+    from eozoo_core.spec import Port
 
 
 class Scorer:
@@ -28,7 +29,7 @@ class Scorer:
     """
 
     def __init__(self, system: System, loss: Loss, metrics: Metrics, call: Callable[[Tensors], Tensors] | None = None):
-        self._system, self._loss, self._metrics, self._call = system, loss, metrics, call or system
+        self._system, self._loss, self.metrics, self._call = system, loss, metrics, call or system
         self._losses = np.zeros(2)
 
     def add(self, batch: Arrays, device: Any) -> Tensors:
@@ -40,50 +41,73 @@ class Scorer:
             self._losses += [float(total), float(count)]
             found = self._system.hidden(self._system.finish(raw, arrays), arrays)
             shown = present(combine([found], self._system.outputs), self._system.outputs)
-        self._metrics.add(to_arrays(shown | found), batch)  # not rounded by square and root
+        self.metrics.add(to_arrays(shown | found), batch)  # not rounded by square and root
         return found
 
     def sums(self) -> np.ndarray:
         """Return loss and metrics as one flat float64 array."""
-        return np.concatenate([self._losses, self._metrics.sums()])
+        return np.concatenate([self._losses, self.metrics.sums()])
 
     def compute(self, sums: np.ndarray) -> dict[str, float]:
         """Return "loss" and the metrics of ``sums``. Raises ZooError where nothing was labelled."""
         if not sums[1]:
             raise ZooError("no label where the input has data: there is nothing to score")
-        return {"loss": float(sums[0] / sums[1]), **self._metrics.compute(sums[2:])}
+        return {"loss": float(sums[0] / sums[1]), **self.metrics.compute(sums[2:])}
 
 
 class Evaluation:
-    """All predictors of a run over one split: every draw, all draws combined, and baselines, in one pass."""
+    """All predictors of a run over one split: every draw, all draws combined, and baselines, in one pass.
 
-    def __init__(self, task: Contract, draws: dict[str, System], survey: Any, factor: float):
-        self._metrics = lambda: task.metrics(survey)
+    ``metrics``: makes empty scores, those of ``Task.metrics`` or of more than validation takes the time for.
+    """
+
+    def __init__(
+        self,
+        task: Contract,
+        draws: dict[str, System],
+        survey: Any,
+        metrics: Callable[[], Metrics] | None = None,
+    ):
+        empty = metrics or (lambda: task.metrics(survey))
         self._ports = next(iter(draws.values())).outputs
-        self._draws = {name: Scorer(draw, task.loss(survey), self._metrics()) for name, draw in draws.items()}
-        self._ensemble = self._metrics() if len(draws) > 1 else None
+        self._draws = {name: Scorer(draw, task.loss(survey), empty()) for name, draw in draws.items()}
+        self._ensemble = empty() if len(draws) > 1 else None
         self._baselines: dict[str, tuple[Baseline, Metrics]] = {
-            name: (baseline, self._metrics()) for name, baseline in task.baselines(survey).items()
+            name: (baseline, empty()) for name, baseline in task.baselines(survey).items()
         }
-        self._factor = factor
 
-    def add(self, batch: Arrays, device: Any) -> Arrays:
-        """Score whole samples; return what the run predicts for them."""
+    @property
+    def metrics(self) -> dict[str, Metrics]:
+        """Metrics of every predictor, in the order of ``compute``."""
+        baselines = {name: metrics for name, (_, metrics) in self._baselines.items()}
+        return self._ordered({name: scorer.metrics for name, scorer in self._draws.items()}, self._ensemble) | baselines
+
+    def add(self, batch: Arrays, device: Any) -> list[Tensors]:
+        """Score whole samples; return what every draw predicts for them."""
         found = [scorer.add(batch, device) for scorer in self._draws.values()]
-        shown = to_arrays(present(combine(found, self._ports, self._factor), self._ports))
         if self._ensemble is not None:
-            self._ensemble.add(shown, batch)
+            shown = present(combined(found, self._ports), self._ports)
+            self._ensemble.add({name: values.numpy() for name, values in shown.items()}, batch)
         for baseline, metrics in self._baselines.values():
             metrics.add(baseline(batch), batch)
-        return shown
+        return found
 
     def compute(self) -> Scores:
         """Return predictor -> metric -> value: the model, its members where there are several, baselines."""
         draws = {name: scorer.compute(scorer.sums()) for name, scorer in self._draws.items()}
-        scores = {"model": next(iter(draws.values()))}
-        if self._ensemble is not None:
-            scores = {"model": self._ensemble.compute(self._ensemble.sums()), **draws}
-        return scores | {name: metrics.compute(metrics.sums()) for name, (_, metrics) in self._baselines.items()}
+        ensemble = self._ensemble and self._ensemble.compute(self._ensemble.sums())
+        return self._ordered(draws, ensemble) | {
+            name: metrics.compute(metrics.sums()) for name, (_, metrics) in self._baselines.items()
+        }
+
+    @staticmethod
+    def _ordered(draws: dict[str, Any], ensemble: Any) -> dict[str, Any]:
+        return {"model": next(iter(draws.values()))} if ensemble is None else {"model": ensemble, **draws}
+
+
+def combined(found: Sequence[Tensors], ports: Sequence[Port]) -> Tensors:
+    """Combine what draws gave, in float64 on the CPU: means and variances, see `spread.combine`."""
+    return combine([{name: values.cpu().double() for name, values in one.items()} for one in found], ports)
 
 
 def kept_of(run: Run, draws: Draws, data: Data) -> Data:
@@ -98,7 +122,7 @@ def evaluate(task: Contract, run: Run, split: str) -> Scores:
     """Score best.pt on ``split``; see ``Task.evaluate``. Raises ZooError where nothing there is labelled."""
     draws = open_draws(task, run, "eval")
     data = kept_of(run, draws, task.data(split))
-    evaluation = Evaluation(task, draws.systems, draws.survey, 1.0)
-    for i in range(len(data)):
-        evaluation.add(data.items([i]), draws.device)
+    evaluation = Evaluation(task, draws.systems, draws.survey)
+    for group in in_groups(data, range(len(data))):
+        evaluation.add(data.items(group), draws.device)
     return evaluation.compute()

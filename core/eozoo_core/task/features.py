@@ -122,6 +122,7 @@ def with_features(run: Run, system: System, data: Data, fabric: Fabric) -> Data:
     cache.folder.mkdir(parents=True, exist_ok=True)
     keys = [cache.name(files) for files, _ in parts]
     todo = [i for i, (_, rows) in enumerate(parts) if cache.read(keys[i], len(rows)) is None]
+    fabric.barrier()  # all have looked before any writes: they share one list
     mine, done = todo[fabric.global_rank :: fabric.world_size], 0
     total = sum(len(parts[i][1]) for i in mine)
     with progress_bar("features", total, data.what, run.settings.runtime.quiet) as bar:

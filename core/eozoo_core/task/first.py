@@ -65,7 +65,7 @@ def check_shapes(task: Contract, system: System, loss: Loss, one: Tensors) -> No
 
 def _forward(task: Contract, system: System, loss: Loss | None, batch: Tensors) -> None:
     """Run the network on a batch, compare its outputs where the batch is whole, and the loss where core calls it."""
-    whole, plain = all(port.role in batch for port in system.inputs), _plain_step(task) and loss is not None
+    whole, plain = all(port.role in batch for port in system.inputs), plain_step(task) and loss is not None
     if whole or plain:
         with blaming(task, "model"):
             raw = system(system.staged(batch))
@@ -167,5 +167,6 @@ def _predictable(system: System, batch: Tensors) -> bool:
     return True
 
 
-def _plain_step(task: Contract) -> bool:
+def plain_step(task: Contract) -> bool:
+    """Whether training descends the loss as core does it."""
     return type(task).step.__module__ == "eozoo_core.task.task"  # not replaced by the system

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.directory import Run
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.predict import open_draws, variance_factor
 from eozoo_core.task.results import Graph
@@ -15,8 +17,10 @@ from eozoo_core.task.spread import combine, output_ports, present
 from eozoo_core.task.system import System
 
 if TYPE_CHECKING:
-    from eozoo_core.run.directory import Run
     from eozoo_core.spec import Port
+
+
+_WORDS = {"B": "batch", "H": "height", "W": "width", "T": "dates"}  # axes of any size
 
 
 class Whole(torch.nn.Module):
@@ -40,15 +44,18 @@ def make_graph(task: Contract, run: Run) -> Graph:
     which = getattr(task.settings.infer, "draws", None)
     if which is not None and which.mc_passes:
         raise ZooError(f"{run.path}: passes with dropout cannot be exported; add --set infer.draws.mc_passes=0")
-    draws = open_draws(task, run, "infer")
-    systems = [system.cpu() for system in draws.systems.values()]
+    runtime = run.settings.runtime.model_copy(update={"device": "cpu"})
+    settings = run.settings.model_copy(update={"runtime": runtime})
+    draws = open_draws(type(task)(settings, task.registry), Run(run.path, run.task, settings), "infer")
+    systems = list(draws.systems.values())
+    fixed = {axis for system in systems for axis in system.simplify(getattr(task.settings.infer, "window", 32))}
     inputs, outputs = systems[0].inputs, output_ports(systems[0].outputs, len(systems))
     return Graph(
         Whole(systems, variance_factor(run, task)[0]),
-        {port.role: example(port, getattr(task.settings.infer, "window", 32)) for port in inputs},
+        task.example(inputs),
         tuple(port.role for port in outputs),
-        axes={port.role: axes_of(port) for port in inputs},
-        about={port.role: about(port) for port in (*inputs, *outputs) if port.bands or port.legend},
+        axes={port.role: axes_of(port, fixed) for port in inputs},
+        about={p.role: about(p) for p in (*inputs, *outputs) if p.bands or p.legend or (p in inputs and p.unit)},
     )
 
 
@@ -63,9 +70,9 @@ def example(port: Port, side: int) -> np.ndarray:
     return noise.astype(port.dtype)
 
 
-def axes_of(port: Port) -> tuple[str, ...]:
-    """Return a word for each axis whose size is free, "" for the others."""
-    words = {"B": "batch", "H": "height", "W": "width"}
+def axes_of(port: Port, fixed: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return a word for each axis whose size is free, "" for the others and those that are ``fixed``."""
+    words = {axis: word for axis, word in _WORDS.items() if axis not in fixed}
     return tuple(words.get(axis, "") for axis in port.axes.split())
 
 

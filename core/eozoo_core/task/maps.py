@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rasterio
 import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, MapFiles
 from eozoo_core.raster.masks import RowMask
-from eozoo_core.raster.read import open_reader
+from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.score.plots import Panel, quicklook
 from eozoo_core.task.predict import Predictor
@@ -47,15 +46,31 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     for one in found:
         with skipping(task, problems):
             scenes.append(task.open_scene(one, predictor.survey))
+    written += write_whole(task, predictor, [scene for scene in scenes if scene.whole], dest, problems)
     for scene in scenes:
         with skipping(task, problems):
-            written += map_scene(task, run, predictor, scene, dest)
+            written += [] if scene.whole else map_scene(task, run, predictor, scene, dest)
     if problems:
         dest.mkdir(parents=True, exist_ok=True)
         (dest / "skipped.txt").write_text("\n".join(problems) + "\n")
         written.append(dest / "skipped.txt")
     if not written or len(problems) == len(found):
         raise ZooError(f"{source}: nothing could be read; first: {problems[0]}")
+    return written
+
+
+def write_whole(
+    task: Contract, predictor: Predictor, scenes: Sequence[Scene], dest: Path, problems: list[str]
+) -> list[Path]:
+    """Let the task write what is no raster; see ``Task.write``."""
+    if not scenes:
+        return []
+    drawn, written = Drawn(predictor, "", lambda done, total: None), []
+    with progress_bar("infer", len(scenes), "files", task.settings.runtime.quiet) as bar:
+        for done, scene in enumerate(scenes):
+            with skipping(task, problems):
+                written += task.write(drawn, scene, dest)
+            bar.update(done + 1, scene.path.name)
     return written
 
 
@@ -74,22 +89,25 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
     """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``."""
     settings = task.settings.infer
     layers = {dest / f"{scene.file(layer.name)}.tif": layer for layer in task.layers(predictor.outputs, run)}
-    members = next((p for p in predictor.declared if p.spread == "moments"), None) if settings.member_maps else None
+    wanted = getattr(settings, "member_maps", False)
+    members = next((p for p in predictor.declared if p.spread == "moments"), None) if wanted else None
     if members is not None:
-        bands = tuple(Band(_named(members, name), members.unit) for name in predictor.names)
+        each = [f"{name} {band}" for name in predictor.names for band in members.bands] or predictor.names
+        bands = tuple(Band(_named(members, name), members.unit) for name in each)
         layers[dest / f"{scene.file('members')}.tif"] = Layer("members", bands, values=_stacked(predictor.names))
     shown = {layer.name: file for file, layer in layers.items()}
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
             mask = RowMask(scene.grid, settings.mask, str(scene.path))
+            tags = tags_of(predictor, scene) | task.tags(run)
             bar = stack.enter_context(progress_bar(scene.path.name, None, "steps", task.settings.runtime.quiet))
             progress = lambda done, total: bar.update(done, f"of {total}")  # noqa: E731
-            drawn, row, files = Drawn(predictor, members.role if members else "", progress), 0, None
+            drawn, row, files = Drawn(predictor, members.role if members else "", progress, dest), 0, None
             for block in task.map(drawn, scene):
                 strip = outputs_of(block, predictor.declared)
                 if files is None:
                     sized = [(file, layer.sized(strip)) for file, layer in layers.items()]
-                    files = stack.enter_context(MapFiles(sized, scene.grid, tags_of(predictor, scene)))
+                    files = stack.enter_context(MapFiles(sized, scene.grid, tags))
                 count = next(iter(strip.values())).shape[-2]
                 files.write_rows(row, strip, mask.next(count))
                 row += count
@@ -107,11 +125,7 @@ def are_there(files: Sequence[Path], stamp: str) -> bool:
     """Whether all maps are there and were made from what ``stamp`` says; never without a stamp."""
     if not stamp or not all(file.exists() for file in files):
         return False
-    for file in files:
-        with rasterio.open(file) as data:
-            if data.tags().get(STAMP) != stamp:
-                return False
-    return True
+    return all(read_info(file).tags.get(STAMP) == stamp for file in files)
 
 
 def layers_of(ports: Sequence[Port]) -> list[Layer]:
@@ -120,7 +134,7 @@ def layers_of(ports: Sequence[Port]) -> list[Layer]:
 
 
 def _stacked(names: Sequence[str]) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    return lambda strip: np.stack([strip[name].reshape(strip[name].shape[-2:]) for name in names])
+    return lambda strip: np.concatenate([strip[name].reshape(-1, *strip[name].shape[-2:]) for name in names])
 
 
 def bands_of(port: Port) -> tuple[Band, ...]:

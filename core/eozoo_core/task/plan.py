@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eozoo_core.task.build import build_system
+from eozoo_core.task.build import sketch
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import member_count
 from eozoo_core.task.features import feature_shapes
-from eozoo_core.task.first import check_shapes
+from eozoo_core.task.first import check_shapes, plain_step
 from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.results import Plan
 from eozoo_core.task.splits import open_splits
+from eozoo_core.task.train import Trainer
 from eozoo_core.train.launch import resolve_device
 from eozoo_core.train.loading import Draw
 from eozoo_core.train.memory import step_memory
@@ -22,35 +26,93 @@ from eozoo_core.train.schedule import plan_steps
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
+    from eozoo_core.task.data import Data
+    from eozoo_core.task.survey import Survey
+
+
+class OneProcess:
+    """What a step asks of Fabric, where it is followed for its shapes: one process, and nothing is clipped or moved."""
+
+    world_size, global_rank, is_global_zero = 1, 0, True
+
+    def __init__(self, device: str):
+        self.device = torch.device(device)
+
+    def setup(self, module: torch.nn.Module, optimizer: Any) -> tuple[torch.nn.Module, Any]:
+        """Return both as they are."""
+        return module, optimizer
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Run backward."""
+        loss.backward()
+
+    def no_backward_sync(self, module: torch.nn.Module, enabled: bool = True) -> AbstractContextManager[None]:
+        """Do nothing: there is one process."""
+        return nullcontext()
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Do nothing: the whole step is followed in its precision."""
+        return nullcontext()
+
+    def clip_gradients(self, module: torch.nn.Module, optimizer: Any, **how: Any) -> None:
+        """Do nothing."""
+
+
+class Still:
+    """An optimiser that does not move; what its update takes is counted by itself."""
+
+    param_groups: Sequence[Any] = ()
+
+    def step(self) -> None:
+        """Do nothing."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Do nothing."""
 
 
 def make_plan(task: Contract, run: Run) -> Plan:
     """Look at data and system without training; see ``Task.plan``."""
     splits, settings = open_splits(task), task.settings
-    train = splits["train"]
+    train, device = splits["train"], resolve_device(settings.runtime.device)
     survey = task.survey(train)
-    system = build_system(task, survey, fresh=False)
+    system, parameters = sketch(task, survey)
     size = min(settings.train.batch_size, train.draws)
     times = plan_steps(settings.train, train.draws)
-    data = {name: f"{len(split)} {split.what}" for name, split in splits.items()}
-    if survey.label is not None:
-        label = survey.label
-        data["train"] += f", labels {label.mean:.2f} +- {label.std:.2f} {label.unit}".rstrip()
-    data["bands"] = ", ".join(survey.names)
-    if member_count(settings) > 1:
-        data["members"] = f"{member_count(settings)} networks; parameters, steps and memory are those of one"
     one = tensors(train.batch([Draw(0, 0)]))
     given = {name: (values.shape, values.dtype) for name, values in one.items()}
-    kept, notes = feature_shapes(system, train, one), []
+    kept, notes = feature_shapes(system, train, one), list(task.plan_notes())
     if kept:
         notes.append("what the frozen part gives is computed once and kept; epochs train the rest only")
     loss = checked_loss(task, survey)
     check_shapes(task, system, loss, one)
+    trainer = Trainer(run, OneProcess(device), system, loss, survey, splits.get("val"), steps=times.per_epoch)
+    if own_step := not plain_step(task):
+        task.optimizers(trainer)
+    names, networks = list(trainer.modules), list(trainer.modules.values()) or [system]
 
-    def work(networks: list[torch.nn.Module]) -> None:
+    def work(twins: list[Any]) -> None:
         batch = {name: torch.empty(size, *shape[1:], dtype=dtype) for name, (shape, dtype) in (given | kept).items()}
-        loss(networks[0](networks[0].staged(batch)), batch)["loss"][0].backward()
+        if own_step:
+            modules = dict(zip(names, twins, strict=True))
+            still = dict.fromkeys(names, Still())
+            step = task.step(replace(trainer, system=twins[0], modules=modules, optimizers=still))
+            step([batch | {"count": size}], 0)
+        else:
+            loss(twins[0](twins[0].staged(batch)), batch)["loss"][0].backward()
 
-    memory = step_memory([system], work, settings.train, resolve_device(settings.runtime.device))
+    memory = step_memory(networks, work, settings.train, device)
     notes += [f"left out: {line}" for split in splits.values() for line in split.skipped]
-    return Plan.of(data, [system], times, memory, notes)
+    parameters += sum(p.numel() for network in networks[1:] for p in network.parameters())
+    return replace(Plan.of(described(task, splits, survey), networks, times, memory, notes), parameters=parameters)
+
+
+def described(task: Contract, splits: Mapping[str, Data], survey: Survey) -> dict[str, str]:
+    """Say in words what there is to train on."""
+    data = {name: split.told for name, split in splits.items()}
+    if survey.label is not None:
+        label = survey.label
+        data["train"] += f", labels {label.mean:.2f} +- {label.std:.2f} {label.unit}".rstrip()
+    data["bands"] = ", ".join(survey.names)
+    if member_count(task.settings) > 1:
+        data["members"] = f"{member_count(task.settings)} networks; parameters, steps and memory are those of one"
+    return data

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.task.build import build_system
+from eozoo_core.task.build import rebuild
 from eozoo_core.task.contract import Arrays, Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import chosen_members, member_runs, with_dropout
@@ -21,6 +21,7 @@ from eozoo_core.train.launch import resolve_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from eozoo_core.run.directory import Run
     from eozoo_core.spec import Port
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Draws:
-    """The draws of a run: members, or passes of members with dropout. ``survey`` is that of the first member."""
+    """The draws of a run: members, or passes of members with dropout. ``survey``, ``folder``: of the first member."""
 
     systems: dict[str, System]
     survey: Any
     device: torch.device
+    folder: Path
 
 
 def load_system(task: Contract, run: Run, scope: str) -> tuple[System, Survey]:
@@ -44,7 +46,7 @@ def load_system(task: Contract, run: Run, scope: str) -> tuple[System, Survey]:
 
     def build(trained: Trained) -> System:
         kept.append(load_survey(task, trained))
-        return build_system(task, kept[0], fresh=False)
+        return rebuild(task, kept[0], trained)
 
     return load_trained(run, task.settings, build, scope)[0], kept[0]
 
@@ -60,17 +62,21 @@ def load_survey(task: Contract, trained: Trained) -> Survey:
         ) from None
 
 
-def open_draws(task: Contract, run: Run, scope: str) -> Draws:
-    """Load every draw that ``settings.infer`` or ``settings.eval`` (``scope``) asks for, onto ``runtime.device``."""
+def open_draws(task: Contract, run: Run, scope: str, every: bool = False) -> Draws:
+    """Load every draw that ``settings.infer`` or ``settings.eval`` (``scope``) asks for, onto ``runtime.device``.
+
+    ``every``: all members, whatever the settings ask for, without passes of dropout.
+    """
     settings = task.settings
-    which = getattr(getattr(settings, scope), "draws", None)
+    which = None if every else getattr(getattr(settings, scope), "draws", None)
     runs, systems, first = member_runs(run, settings), {}, None
-    for i in chosen_members(settings, which):
+    members = chosen_members(settings, which)
+    for i in members:
         member = type(task)(runs[i].settings, task.registry)
         system, survey = load_system(member, runs[i], scope)
         first = first or survey
         systems |= with_dropout(system, i, which.mc_passes if which else 0)
-    return Draws(systems, first, torch.device(resolve_device(settings.runtime.device)))
+    return Draws(systems, first, torch.device(resolve_device(settings.runtime.device)), runs[members[0]].path)
 
 
 def variance_factor(run: Run, task: Contract) -> tuple[float, str]:
@@ -92,19 +98,30 @@ class Predictor:
     """All draws of a run as one function; ``quantities`` may be blended over windows, ``present`` shows them."""
 
     def __init__(self, task: Contract, run: Run):
-        self._draws = open_draws(task, run, "infer")
+        self._draws, self._check = open_draws(task, run, "infer"), task.check_inputs
+        self._most = getattr(task.settings.infer, "batch_size", None)
         self.factor, self.factor_source = variance_factor(run, task)
         first = next(iter(self._draws.systems.values()))
         self.inputs, self.declared = first.inputs, first.outputs
-        self.names, self.survey = list(self._draws.systems), self._draws.survey
+        self.names, self.survey, self.folder = list(self._draws.systems), self._draws.survey, self._draws.folder
         self.outputs = output_ports(self.declared, len(self.names))
 
     def __call__(self, batch: Arrays) -> Arrays:
         """Predict for arrays that share their first axis, or for one sample without it; see ``Task.predict``."""
-        single = all(np.ndim(batch.get(port.role)) == len(port.axes.split()) - 1 for port in self.inputs)
+        given = [port for port in self.inputs if port.role in batch or not port.optional]
+        single = all(np.ndim(batch.get(port.role)) == len(port.axes.split()) - 1 for port in given)
         arrays = check_arrays({n: np.asarray(v)[None] for n, v in batch.items()} if single else batch, self.inputs)
-        found = to_arrays(present(self.quantities(arrays), self.declared))
+        asked = self._in_parts(self._check(arrays))
+        parts = [to_arrays(present(self.quantities(part), self.declared)) for part in asked]
+        found = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         return {name: values[0] for name, values in found.items()} if single else found
+
+    def _in_parts(self, arrays: Arrays) -> Iterator[Arrays]:
+        """Yield at most ``infer.batch_size`` samples at a time: memory does not grow with what is asked for."""
+        count = len(next(iter(arrays.values())))
+        size = self._most or count or 1
+        for start in range(0, max(count, 1), size):
+            yield {name: values[start : start + size] for name, values in arrays.items()}
 
     def quantities(self, arrays: Arrays, members: str = "") -> Tensors:
         """Return what may be averaged: means, variances, probabilities; see `spread.combine`.
@@ -136,8 +153,11 @@ def check_arrays(batch: Arrays, ports: Sequence[Port], who: str = "predict") -> 
     found: Arrays = {}
     sizes: dict[str, tuple[int, str]] = {}  # letter of an axis -> its size, and the array that set it
     for port in ports:
+        if port.role not in batch and port.optional:
+            continue
         if port.role not in batch:
-            raise ZooError(f"{who}: the array {port} is missing; give all of {', '.join(p.role for p in ports)}")
+            needed = ", ".join(p.role for p in ports if not p.optional)
+            raise ZooError(f"{who}: the array {port} is missing; give all of {needed}")
         values, axes = np.asarray(batch[port.role]), port.axes.split()
         if values.dtype.kind not in "fiub":
             raise ZooError(f"{who}: {port.role} holds {values.dtype}, not numbers")
@@ -153,6 +173,10 @@ def check_arrays(batch: Arrays, ports: Sequence[Port], who: str = "predict") -> 
                 names = ", ".join(port.bands)
                 raise ZooError(f"{who}: {port.role} has {size} bands, the run needs {len(port.bands)}: {names}")
         found[port.role] = values.astype(port.dtype, copy=False)
+    for port in ports:
+        if port.role not in found:
+            shape = [int(axis) if axis.isdigit() else sizes[axis][0] for axis in port.axes.split()]
+            found[port.role] = np.full(shape, np.nan, port.dtype)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.read import RasterInfo, open_reader
+from eozoo_core.raster.read import RasterInfo, by_stem, open_reader
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".npy")
 
@@ -27,6 +27,7 @@ class Scene:
     scale, offset: a band's value = (stored + offset) * scale, in the unit that the network takes.
     tags:   text that its maps carry, beside core's own.
     stamp:  what its maps depend on, as a hash; maps of the same stamp are left as they are. "" = always made again.
+    whole:  it is no raster: ``Task.write`` says what becomes of it, and core maps nothing.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Scene:
     offset: float = 0.0
     tags: Mapping[str, str] = field(default_factory=dict)
     stamp: str = ""
+    whole: bool = False
 
     def file(self, layer: str) -> str:
         """Return the name of the file of a layer, without its ending."""
@@ -63,11 +65,7 @@ def rasters(source: Path) -> list[Path]:
     found = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:
         raise ZooError(f"{source}: holds no raster ({', '.join(SUFFIXES)})")
-    stems = [path.stem for path in found]
-    for path in found:
-        if stems.count(path.stem) > 1:
-            raise ZooError(f"{path}: another file in the folder has the same name but for its ending; rename one")
-    return found
+    return list(by_stem(found).values())
 
 
 def open_raster(path: Path, choose: Callable[[RasterInfo], tuple[int, ...]]) -> Scene:

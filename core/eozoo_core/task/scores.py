@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,15 @@ from eozoo_core.task.contract import Arrays
 class RegressionScores:
     """RMSE, MAE, bias, R2 and n of output ``role`` against the target, both in one unit; see `RegressionMetrics`.
 
-    ``std``: the output that is its standard deviation, where there is one; it adds the likelihoods.
+    ``std``: the output that is its standard deviation, where there is one; it adds the likelihoods. ``strata``: edges
+    of strata of the target, see `strata`.
     """
 
     KEPT = ("rmse", "mae", "bias", "r2", "n", "gaussian_nll", "laplace_nll")
 
-    def __init__(self, role: str, std: str = ""):
-        self._role, self._std, self._metrics = role, std, RegressionMetrics()
+    def __init__(self, role: str, std: str = "", strata: Sequence[float] | None = None):
+        self._role, self._std, self._strata = role, std, strata
+        self._metrics = RegressionMetrics(strata)
 
     def add(self, predicted: Arrays, batch: Arrays) -> None:
         """See `Metrics.add`."""
@@ -36,8 +39,12 @@ class RegressionScores:
 
     def compute(self, sums: np.ndarray) -> dict[str, float]:
         """See `Metrics.compute`."""
-        values = RegressionMetrics.from_sums(sums).compute()
+        values = RegressionMetrics.from_sums(sums, self._strata).compute()
         return {name: float(values[name]) for name in self.KEPT if values.get(name) is not None}
+
+    def strata(self) -> list[dict[str, Any]]:
+        """Return what was added so far per stratum: "from", "to" and all metrics, None where undefined."""
+        return self._metrics.compute().get("strata", [])
 
 
 class ClassScores:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from eozoo_core.checking import Item, Place, Split, place_of, require_separate
+from eozoo_core.checking import Item, Place, Separation, Split, place_of, require_separate
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import Data
 
 
 def open_splits(task: Contract) -> dict[str, Data]:
-    """Open train, val and, where there is one, test. Raises ZooError where two share ground, files or pixels."""
-    found = {name: task.data(name) for name in ("train", "val")}
+    """Open train, val (see ``Task.validates``) and, where there is one, test.
+
+    Raises ZooError where two share ground, files or pixels.
+    """
+    found = {name: task.data(name) for name in (("train", "val") if task.validates else ("train",))}
     if task.has_split("test"):
         found["test"] = task.data("test")
-    role = task.ports(task.Survey()).inputs[0].role
-    described = [describe_split(name, data, role) for name, data in found.items()]
-    require_separate(described, quiet=task.settings.runtime.quiet)
+    require_separate(*task.describe_splits(found), quiet=task.settings.runtime.quiet)
     return found
+
+
+def describe_splits(task: Contract, found: Mapping[str, Data]) -> tuple[list[Split], Separation]:
+    """Describe splits by the pixels of the first input and by their places; the default of ``Task.describe_splits``."""
+    role = task.ports(task.Survey()).inputs[0].role
+    return [describe_split(name, data, role) for name, data in found.items()], Separation()
 
 
 def describe_split(name: str, data: Data, role: str) -> Split:
@@ -37,5 +45,5 @@ def describe_split(name: str, data: Data, role: str) -> Split:
 
 
 def root_of(data: Data) -> Path:
-    """Return the folder that the files of a split lie in."""
-    return Path(os.path.commonpath([file.parent for file in data.files]))
+    """Return the folder that the files of a split lie in, see `Data.root`."""
+    return data.root or Path(os.path.commonpath([file.parent for file in data.files]))

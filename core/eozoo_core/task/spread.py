@@ -20,16 +20,20 @@ from eozoo_core.spec import Port
 from eozoo_core.task.system import Tensors
 
 ALEATORIC, EPISTEMIC = "aleatoric", "epistemic"
+_AVERAGED = ("moments", "probabilities")  # of these the variance between draws is told too
 
 
 def output_ports(ports: Sequence[Port], draws: int) -> tuple[Port, ...]:
-    """Return the outputs of ``present``: those declared and, with several draws, the parts of every deviation."""
+    """Return the outputs of ``present``: those declared and, with several draws, the parts of every deviation.
+
+    An output that does not say how draws combine (features of a network) is left out where there are several.
+    """
     found: list[Port] = []
-    for port in ports:
+    for port in ports if draws == 1 else _combinable(ports) or ports:
         if port.spread == "deviation" and draws > 1:
             found += [replace(port, role=f"{part}_{port.role}") for part in (ALEATORIC, EPISTEMIC)]
         found.append(port)
-        if port.spread == "moments" and draws > 1 and _deviation(ports, port) is None:
+        if port.spread in _AVERAGED and draws > 1 and _deviation(ports, port) is None:
             found.append(replace(port, role=f"{EPISTEMIC}_{_deviation_name(port)}", spread="deviation", of=port.role))
     return tuple(found)
 
@@ -75,14 +79,15 @@ def moments(parts: Iterable[tuple[Any, Any | None]]) -> tuple[Any, Any | None, A
 def combine(parts: Iterable[Tensors], ports: Sequence[Port], factor: float = 1.0) -> Tensors:
     """Average what every draw gave, one draw in memory at a time; ``factor`` multiplies all variances.
 
-    Raises ZooError where there are several draws and an output does not say how they combine.
+    Outputs that do not say how draws combine are left out where there are several; raises ZooError where none is left.
     """
     averaged = [port for port in ports if port.spread not in ("deviation", "class")]
     found = {port.role: Moments() for port in averaged}
-    for values in parts:
+    for number, values in enumerate(parts):
+        if number and not _combinable(averaged):
+            raise ZooError(f"output {averaged[0].role!r} does not say how members combine; predict with one draw")
+        averaged = _combinable(averaged) if number else averaged
         for port in averaged:
-            if found[port.role].count and not port.spread:
-                raise ZooError(f"output {port.role!r} does not say how members combine; predict with one draw")
             deviation = _deviation(ports, port)
             found[port.role].add(values[port.role], None if deviation is None else values[deviation.role] ** 2)
     quantities: Tensors = {}
@@ -93,7 +98,7 @@ def combine(parts: Iterable[Tensors], ports: Sequence[Port], factor: float = 1.0
         quantities[port.role] = one.mean
         if one.aleatoric is not None:
             quantities[f"{port.role}.{ALEATORIC}"] = one.aleatoric * factor
-        if port.spread == "moments" and one.count > 1:
+        if port.spread in _AVERAGED and one.count > 1:
             quantities[f"{port.role}.{EPISTEMIC}"] = one.epistemic * factor
     return quantities
 
@@ -109,12 +114,16 @@ def present(quantities: Tensors, ports: Sequence[Port]) -> Tensors:
             if len(parts) > 1:
                 found |= {f"{name}_{port.role}": _root(variance) for name, variance in parts.items()}
             found[port.role] = _root(sum(parts.values()))
-        else:
+        elif port.role in quantities or port.spread:
             found[port.role] = quantities[port.role]
             between = quantities.get(f"{port.role}.{EPISTEMIC}")
             if between is not None and _deviation(ports, port) is None:
                 found[f"{EPISTEMIC}_{_deviation_name(port)}"] = _root(between)
     return found
+
+
+def _combinable(ports: Sequence[Port]) -> list[Port]:
+    return [port for port in ports if port.spread]
 
 
 def _deviation(ports: Sequence[Port], port: Port) -> Port | None:

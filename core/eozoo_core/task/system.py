@@ -52,6 +52,37 @@ class System(nn.Module):
 
     # -- a system that has them -----------------------------------------------------------------------------------
 
+    def frozen(self) -> set[str]:
+        """Return the names of tensors of the state that training leaves alone, those of a published encoder say.
+
+        Core keeps them once beside the run, by hash, and not in checkpoints. It asks twice: before `adapt` for what is
+        kept, after it for what checkpoints leave out, where quantised and adapted layers may have other names. See
+        `untrained`.
+        """
+        return set()
+
+    def adapt(self) -> None:
+        """Make of the system that ``Task.system`` built what is trained: quantise, add adapters and all that is drawn
+        after them; in place, on the CPU.
+
+        The frozen tensors are in place, other ones that were built as shapes alone (on the meta device) hold anything:
+        the checkpoint is loaded over them. On the meta device, where parameters and memory are counted, everything is
+        shapes.
+        """
+
+    def simplify(self, side: int) -> tuple[str, ...]:
+        """Make of a trained system, in place, on the CPU, one that exported graphs can hold: plain float32 weights.
+
+        Returns the axes whose size it fixes, ``side`` pixels for "H" and "W"; the default: none, it is as it is.
+        """
+        return ()
+
+    def untrained(self, part: str) -> set[str]:
+        """Return the names of the tensors of submodule ``part`` but those of parameters that are trained."""
+        module = self.get_submodule(part)
+        trained = {name for name, p in module.named_parameters() if p.requires_grad}
+        return {f"{part}.{name}" for name in nn.Module.state_dict(module) if name not in trained}
+
     def features(self, staged: Tensors) -> Tensors:
         """Return what a frozen part says of the samples, by name, (B, ...), finite, float32.
 
@@ -86,6 +117,21 @@ class System(nn.Module):
         kept = {name.removeprefix(KEPT): values for name, values in batch.items() if name.startswith(KEPT)}
         return self.stage(batch) | kept
 
+    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Return what checkpoints hold: all but `frozen`."""
+        state, prefix = super().state_dict(*args, **options), options.get("prefix", "")
+        for name in self.frozen():
+            del state[prefix + name]
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load what `state_dict` gave. ``strict``: all of it and nothing else, or RuntimeError."""
+        result = super().load_state_dict(state_dict, strict=False, assign=assign)
+        missing = set(result.missing_keys) - self.frozen()
+        if strict and (missing or result.unexpected_keys):
+            raise RuntimeError(f"missing {sorted(missing)}, unexpected {result.unexpected_keys}")
+        return result
+
     def forward(self, staged: Tensors) -> Tensors:
         """Call ``raw``: what training and ``compute_in`` wrap for mixed precision and several processes."""
         return self.raw(staged)
@@ -95,8 +141,13 @@ class System(nn.Module):
         return self.hidden(self.finish(self(self.staged(arrays)), arrays), arrays)
 
     def hidden(self, found: Tensors, arrays: Tensors) -> Tensors:
-        """Return what ``finish`` gave, NaN where an input is missing that may not be."""
-        strict = [port for port in self.inputs if port.role not in self.tolerant and port.dtype.startswith("float")]
+        """Return what ``finish`` gave, NaN where an input is missing that may not be.
+
+        Inputs that are not among ``arrays`` are not looked at: data that come staged are complete.
+        """
+        lenient = {*self.tolerant, *(port.role for port in self.inputs if port.optional)}
+        known = [port for port in self.inputs if port.role in arrays and port.role not in lenient]
+        strict = [port for port in known if port.dtype.startswith("float")]
         return hide(found, self.outputs, arrays, strict)
 
 

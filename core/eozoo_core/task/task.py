@@ -12,12 +12,14 @@ from eozoo_core.task.results import Graph, Network, Plan
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from eozoo_core.checking import Findings
+    from eozoo_core.checking import Expected, Findings, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.run.directory import Run
     from eozoo_core.settings import TaskSettings
     from eozoo_core.spec import Port
+    from eozoo_core.task.data import Data
     from eozoo_core.task.scenes import Block, Scene
+    from eozoo_core.task.survey import Fitted
     from eozoo_core.task.train import Trainer
     from eozoo_core.task.windows import Drawn
 
@@ -138,7 +140,7 @@ class Task(Contract):
         """Run one named preparation step; return the files written. Raises ZooError for an unknown step."""
         if step not in self.prepare_steps:
             raise ZooError(f"no prepare step {step!r}.{did_you_mean(step, self.prepare_steps)}")
-        return getattr(self, f"prepare_{step}")()
+        return self.steps()[step]()
 
     def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
         """Draw pictures of a finished demo run into ``out``; return them. The default draws none."""
@@ -149,6 +151,30 @@ class Task(Contract):
         return getattr(type(self), hook) is not getattr(Contract, hook)
 
     # -- defaults of what a system may replace, see `Contract` -----------------------------------------------------
+
+    def describe_splits(self, data: Mapping[str, Data]) -> tuple[list[Split], Separation]:
+        """Compare the pixels of the first input, files and ground."""
+        from eozoo_core.task.splits import describe_splits
+
+        return describe_splits(self, data)
+
+    def expected(self) -> Expected:
+        """Compare labels with the unit or the classes of what is predicted."""
+        from eozoo_core.task.check import expected_of
+
+        return expected_of(self)
+
+    def fitted(self, run: Run) -> Fitted | None:
+        """Fit the factor of all variances where an output is a deviation."""
+        from eozoo_core.task.fitted import fit_variance
+
+        return fit_variance(self, run)
+
+    def example(self, inputs: Sequence[Port]) -> Arrays:
+        """Draw values from the statistics of the bands."""
+        from eozoo_core.task.graph import example
+
+        return {port.role: example(port, getattr(self.settings.infer, "window", 32)) for port in inputs}
 
     def optimizers(self, trainer: Trainer) -> None:
         """Train the whole system with ``train.optimizer``."""

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eozoo_core.raster.georeference import note_area
-from eozoo_core.run.progress import print_message
-from eozoo_core.task.build import build_system
+from eozoo_core.task.beside import keep_beside
+from eozoo_core.task.build import begin
 from eozoo_core.task.contract import Contract, Loss
-from eozoo_core.task.data import Batched, Data, as_is
+from eozoo_core.task.data import Batched, Data, as_is, in_groups
 from eozoo_core.task.evaluate import Scorer
 from eozoo_core.task.features import with_features
 from eozoo_core.task.first import check_first
@@ -26,6 +25,7 @@ from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.precision import validating
 from eozoo_core.train.schedule import make_scheduler
 from eozoo_core.train.step import Sums, added, pooled_step
+from eozoo_core.train.timetable import Timetable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -41,6 +41,7 @@ class Trainer:
     system:     the module itself, for ``stage``, ``finish`` and buffers.
     modules:    name -> module that ``add`` set up, called for forward passes; "model" is the system.
     optimizers: by the same names.
+    steps:      optimiser steps of an epoch, known when ``Task.step`` is called.
     """
 
     run: Run
@@ -48,9 +49,10 @@ class Trainer:
     system: System
     loss: Loss
     survey: Survey
-    val: Data
+    val: Data | None
     modules: dict[str, Any] = field(default_factory=dict)
     optimizers: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
 
     def add(self, name: str, module: Any, optimizer: Any) -> None:
         """Train ``module`` with ``optimizer``; both go into checkpoints under ``name``. "model" must be the system."""
@@ -70,30 +72,30 @@ def train(task: Contract, run: Run) -> None:
     settings = run.settings
     fabric = launch(run)
     splits = open_splits(task)
-    run.check_data([file for name in ("train", "val") for file in splits[name].files], root_of(splits["train"]))
+    learned = {file: None for name, data in splits.items() if name != "test" for file in data.files}
+    run.check_data(learned, root_of(splits["train"]))
     survey = task.survey(splits["train"])
     run.note("survey", survey.model_dump(mode="json"))
-    note_area(run, filter(None, map(splits["train"].grid, range(len(splits["train"])))))
-    system = build_system(task, survey, fresh=not run.has("current"))
-    if system.receipt:
-        run.note("weights", system.receipt)
-        if not settings.runtime.quiet:
-            print_message(system.receipt)
+    if (area := splits["train"].area()) is not None:
+        run.note("area", area)
+    keep_beside(run, task.beside())
+    system, base = begin(task, run, survey, fabric)
     loss = checked_loss(task, survey)
     data = prepared(run, fabric, system, splits, lambda: check_first(task, system, loss, splits["train"], fabric))
-    trainer = Trainer(run, fabric, system, loss, survey, data["val"])
+    trainer = Trainer(run, fabric, system, loss, survey, data.get("val"))
     task.optimizers(trainer)
     batches = Loader(Batched(data["train"]), settings.train, settings.runtime, fabric, as_is)
     scheduler = make_scheduler(trainer.optimizers.values(), settings.train, len(batches))
+    trainer.steps = Timetable(len(batches), settings.train).per_epoch
     fit(
         run,
         fabric,
-        {**trainer.state(), "scheduler": scheduler},
+        {**trainer.state(), **base, "scheduler": scheduler},
         batches,
         task.step(trainer),
-        lambda: task.validate(trainer),
+        (lambda: task.validate(trainer)) if task.validates else None,
         task.monitor,
-        task.derive,
+        lambda means: task.derive(means, survey),
     )
 
 
@@ -106,6 +108,8 @@ def prepared(
     fabric.to_device(system)
     check()
     data = {"train": with_features(run, system, splits["train"], fabric)}
+    if "val" not in splits:
+        return data
     with validating(fabric):
         return data | {"val": with_features(run, system, splits["val"], fabric)}
 
@@ -138,6 +142,6 @@ def make_step(trainer: Trainer) -> Callable[[list[Any], int], Sums | None]:
 def validate(task: Contract, trainer: Trainer) -> dict[str, float]:
     """Score the validation split over all processes; the default of ``Task.validate``."""
     scorer = Scorer(trainer.system, trainer.loss, task.metrics(trainer.survey), trainer.modules["model"])
-    for i in share_of(len(trainer.val), trainer.fabric):
-        scorer.add(trainer.val.items([i]), trainer.fabric.device)
+    for group in in_groups(trainer.val, share_of(len(trainer.val), trainer.fabric)):
+        scorer.add(trainer.val.items(group), trainer.fabric.device)
     return scorer.compute(all_reduce_sums(trainer.fabric, scorer.sums()))

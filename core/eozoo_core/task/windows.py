@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,16 @@ class Drawn:
     """All draws of a run as ``Task.map`` calls them: arrays in, quantities out; see `spread.combine`.
 
     survey:   of the training data. inputs, outputs: the ports of ``predict``.
+    folder:   of the run, of an ensemble that of its first member: the files of ``Task.beside`` are there.
     members:  output of which every draw's own value is asked for too, as "member 0" and so on; "" = none.
     progress: call it with (done, total) of whatever the work is counted in.
+    dest:     the folder of the maps; what a stopped `Task.map` goes on from may lie in it, hidden, until they are done.
     """
 
-    def __init__(self, predictor: Predictor, members: str, progress: Callable[[int, int], None]):
+    def __init__(self, predictor: Predictor, members: str, progress: Callable[[int, int], None], dest: Path = Path()):
         self._predictor, self.members, self.progress = predictor, members, progress
         self.survey, self.inputs, self.outputs = predictor.survey, predictor.inputs, predictor.declared
+        self.folder, self.dest = predictor.folder, dest
 
     def __call__(self, arrays: Arrays) -> Arrays:
         """Predict for arrays of the inputs' types that share their first axis; NaN = missing, before and after."""
@@ -39,12 +42,12 @@ class Drawn:
         return {name: values.cpu().numpy() for name, values in found.items()}
 
 
-def map_raster(drawn: Drawn, scene: Scene, tiling: Tiling) -> Iterator[Block]:
-    """Predict a raster through windows that are blended; the default of ``Task.map``.
+def map_raster(drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[str] = ()) -> Iterator[Block]:
+    """Predict a raster through windows that are blended; the default of ``Task.map``. ``without``: outputs left out.
 
     Raises ZooError where its values are in other units than the training data's, and for a file damaged in the middle.
     """
-    blended = _Blended(drawn, scene, tiling)
+    blended = _Blended(drawn, scene, tiling, without)
     row = 0
     with open_reader(scene.path) as reader:
         for rows in predicted_rows(
@@ -60,8 +63,8 @@ class _Blended:
     channels: quantity -> how many; found by predicting one window of training means.
     """
 
-    def __init__(self, drawn: Drawn, scene: Scene, tiling: Tiling):
-        self._drawn, self._scene, self._unchecked = drawn, scene, True
+    def __init__(self, drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[str]):
+        self._drawn, self._scene, self._without, self._unchecked = drawn, scene, without, True
         self._image = next(port.role for port in drawn.inputs if {"H", "W"} <= set(port.axes.split()))
         mean, side = np.array(drawn.survey.mean, "float32")[None, :, None, None], tiling.size
         found = self._predict(np.broadcast_to(mean, (1, mean.shape[1], side, side)))
@@ -85,8 +88,9 @@ class _Blended:
         return {name: part.reshape(*shape, *part.shape[-2:]) for (name, shape), part in shapes}
 
     def _predict(self, windows: np.ndarray) -> Arrays:
-        same = {n: np.broadcast_to(v, (len(windows), *np.shape(v))) for n, v in self._scene.arrays.items()}
-        return self._drawn({self._image: windows, **same})
+        same = {n: np.repeat(np.asarray(v)[None], len(windows), axis=0) for n, v in self._scene.arrays.items()}
+        found = self._drawn({self._image: windows, **same})
+        return {name: values for name, values in found.items() if name.partition(".")[0] not in self._without}
 
 
 def require_training_units(windows: np.ndarray, survey: Survey, path: Path) -> None:

@@ -123,7 +123,7 @@ class _Loop:
         step = self.position.step
         if step % self.train.log_every == 0:
             values = self.position.pooled_means(self.fabric)
-            values = self._finite(values | (self.derive(values) if self.position.sums else {}))
+            values = self._finite(self._derived(values) if self.position.sums else values)
             self._show(values)
             if self.logs:
                 self.logs.scalars({f"step/{k}": v for k, v in values.items()} | self._lr(), step)
@@ -157,10 +157,14 @@ class _Loop:
         """Return the means of the epoch or interval that ends."""
         values = self.position.pooled_means(self.fabric)
         if self.position.sums:
-            return self._finite(values | self.derive(values))
+            return self._finite(self._derived(values))
         if self.position.skipped >= self.times.per_epoch:
             raise ZooError(f"{self.run.path}: no training sample of a whole epoch has a label; look at the labels")
         return values
+
+    def _derived(self, values: dict[str, float]) -> dict[str, float]:
+        """Return the loss, what ``derive`` adds, and the other means, in this order: the first three are shown."""
+        return {name: values[name] for name in values if name == "loss"} | self.derive(values) | values
 
     def stop_if_asked(self) -> None:
         asked = self.interrupt.requested
@@ -229,8 +233,8 @@ class _Loop:
         return {"lr": self.state["scheduler"].lr}
 
     def _show(self, values: dict[str, float]) -> None:
-        text = "  ".join(f"{k} {v:.4g}" for k, v in list(values.items())[:3])
-        self.bar.update(self.position.step, f"epoch {self.position.epoch}  {text}")
+        text = " ".join(f"{k} {v:.3g}" for k, v in list(values.items())[:3])
+        self.bar.update(self.position.step, f"epoch {self.position.epoch} {text}")
 
     def _finite(self, values: dict[str, float]) -> dict[str, float]:
         """Return plain floats: a numpy number in a checkpoint could not be read again."""

@@ -12,9 +12,9 @@ import time
 
 import torch
 from eozoo_clay_ta.clay import SIZES, ClayEncoder
-from eozoo_clay_ta.model import build_model
 from eozoo_clay_ta.sample_schema import Normalisation
 from eozoo_clay_ta.settings import ClayModel
+from eozoo_clay_ta.system import build_model
 
 WINDOWS = 892 * 892
 
@@ -60,7 +60,9 @@ def main():
           + ", ".join(f"{str(d)[6:]} {r:,.0f} GFLOP/s" for d, r in rates.items()))  # fmt: skip
     print("encoder            arithmetic   GFLOP/window  windows/s   of the floor   whole map")
     for name in options.encoders:
-        model = build_model(ClayModel(encoder=name), norm, ClayEncoder(SIZES[name])).eval().to(device)
+        model = build_model(ClayModel(encoder=name), norm, ClayEncoder(SIZES[name]))
+        model.adapt()
+        model.eval().to(device)
         batch = {
             "x": torch.randn(n, 19, 9, 9, device=device), "time7": torch.randn(n, 7, device=device),
             "loc": torch.tensor([[37.0, 127.0, 2000.0]], device=device).repeat(n, 1),

@@ -21,18 +21,16 @@ from eozoo_core.checking import (
 )
 from eozoo_core.errors import ZooError
 
-from eozoo_clay_ta.channels import BT
 from eozoo_clay_ta.chunks import Chunk, open_chunk
 from eozoo_clay_ta.prepare.index import SPLITS
-from eozoo_clay_ta.sample_schema import CHANNELS, DEM, LSMASK, NAMES, SZA, Normalisation, read_json
+from eozoo_clay_ta.sample_schema import BUILD, CHANNELS, LSMASK, NAMES, SZA, UNITS, Normalisation
 from eozoo_clay_ta.splits import samples_of
 
 if TYPE_CHECKING:
     from eozoo_clay_ta.settings import ClaySettings
 
 _TA = Channel("air temperature", "degC", -60, 60)
-_BUILD = "'eozoo prepare clay_ta build_patches'"
-_UNITS = f"in the scenes, fields, tables or statistics that they were made of, and run {_BUILD} again"
+_UNITS = f"in the scenes, fields, tables or statistics that they were made of, and run {BUILD} again"
 
 
 def check(settings: ClaySettings, findings: Findings) -> None:
@@ -50,7 +48,7 @@ def check(settings: ClaySettings, findings: Findings) -> None:
     scenes = {name: found for name, found in scenes.items() if found}
     if not scenes:
         return
-    norm = _normalisation(folder / "normalisation.json")
+    norm = Normalisation.read(folder / "normalisation.json")
     splits = [_split(name, found, norm) for name, found in scenes.items()]
     channels = [_channel(i, norm) for i in range(CHANNELS)]
     seen = check_splits(findings, splits, channels, _TA, {"units": _UNITS})
@@ -62,17 +60,6 @@ def check(settings: ClaySettings, findings: Findings) -> None:
     if shown := next((one for one in seen.values() if one.best), None):
         shown_scenes = scenes[shown.split.name]
         findings.picture(shown.shown, lambda: _panels(shown, channels, shown_scenes, norm))
-
-
-def _normalisation(file: Path) -> Normalisation:
-    """Read what the samples were normalised with. Raises ZooError where that cannot be."""
-    try:
-        norm = Normalisation.from_state(read_json(file))
-    except (KeyError, TypeError, ValueError):
-        raise ZooError(f"{file}: does not hold mean, std, ta_mean and ta_std; run {_BUILD}") from None
-    if norm.mean.shape != (CHANNELS,) or not (norm.std > 0).all() or not norm.ta_std > 0:
-        raise ZooError(f"{file}: needs {CHANNELS} means, and deviations above 0; run {_BUILD}")
-    return norm
 
 
 class _Scene:
@@ -99,7 +86,7 @@ def _scenes(folder: Path, name: str, findings: Findings) -> list[_Scene]:
     """Open the chunks of a split; a chunk that cannot be used is an error finding."""
     files = sorted(folder.glob(f"{name}_chunk_*.pt"))
     if not files:
-        raise ZooError(f"{folder}: holds no {name}_chunk_00000.pt; run {_BUILD} or set runtime.data_dir")
+        raise ZooError(f"{folder}: holds no {name}_chunk_00000.pt; run {BUILD} or set runtime.data_dir")
     found: list[_Scene] = []
     for file in files:
         with findings.guard(name):
@@ -123,11 +110,10 @@ def _channel(i: int, norm: Normalisation) -> Channel:
     """Channel i of 19 with its unit and the statistics that the samples were normalised with."""
     mean, std = float(norm.mean[i]), float(norm.std[i])
     if i == LSMASK:
-        return Channel(NAMES[i], "1 = land", 0, 1)
-    unit = "K" if i < len(BT) else "albedo" if i < SZA else "m" if i == DEM else "degrees"
-    known = channel(NAMES[i], unit)
+        return Channel(NAMES[i], UNITS[i], 0, 1)
+    known = channel(NAMES[i], UNITS[i])
     low, high = (0, 180) if i == SZA else (known.low, known.high)
-    return Channel(NAMES[i], unit, low, high, None, mean, std)
+    return Channel(NAMES[i], UNITS[i], low, high, None, mean, std)
 
 
 def _panels(seen: Seen, channels: Sequence[Channel], scenes: Sequence[_Scene], norm: Normalisation) -> list[Any]:

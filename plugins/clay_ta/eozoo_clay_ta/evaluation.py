@@ -6,82 +6,81 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from eozoo_core import ZooError
-from eozoo_core.run.progress import print_message
-from eozoo_core.score.metrics import RegressionMetrics
+from eozoo_core.run.progress import print_message, progress_bar
 from eozoo_core.score.plots import density_scatter
 from eozoo_core.score.report import Picture, Table, Text, write_report
+from eozoo_core.task.data import in_groups, tensors
+from eozoo_core.task.evaluate import kept_of
+from eozoo_core.task.predict import open_draws
 
-from eozoo_clay_ta.chunks import PatchStore
-from eozoo_clay_ta.climatology import Climatology
-from eozoo_clay_ta.encoder_weights import encoder_label
+from eozoo_clay_ta.encoder import encoder_label
+from eozoo_clay_ta.grid import KoGrid
 from eozoo_clay_ta.map_scores import compare_maps
-from eozoo_clay_ta.parts import loss_sums, make_loss
+from eozoo_clay_ta.maps import static_of
 from eozoo_clay_ta.pictures import station_picture
 from eozoo_clay_ta.prepare.index import OBSERVATIONS
-from eozoo_clay_ta.sample_schema import read_json
+from eozoo_clay_ta.scores import add_skill, score
 from eozoo_clay_ta.static import class_name
-from eozoo_clay_ta.training import EVALUATION_BATCH, load_model
 
 if TYPE_CHECKING:
     from eozoo_core import Run
-    from eozoo_core.task import Registry, Scores
+    from eozoo_core.task import Scores
+    from eozoo_core.task.contract import Contract
+    from eozoo_core.task.predict import Draws
 
-    from eozoo_clay_ta.model import TaModel
+    from eozoo_clay_ta.data import Patches
     from eozoo_clay_ta.settings import ClaySettings
+    from eozoo_clay_ta.survey import ClaySurvey
 
-REFERENCES = ("climatology", "persistence")
 
+def evaluate(task: Contract, run: Run, split: str) -> Scores:
+    """Score best.pt on the chunks of ``split``; files go to ``run.path / eval_SPLIT``.
 
-def evaluate(run: Run, settings: ClaySettings, split: str, registry: Registry | None = None) -> Scores:
-    """Score best.pt on the chunks of ``split``; files go to ``run.path / eval_SPLIT``."""
-    store = PatchStore(Path(settings.runtime.data_dir), split)
-    model = load_model(run, settings, "eval", registry)
-    norm = model.normalisation()
-    z_scores, labels = predict_all(model, store, settings)
-    loss, count = loss_sums(make_loss(settings.model.loss, registry), z_scores, labels)
+    "model" is the mean of all draws; where there are several, each follows by its name.
+    """
+    draws, data = open_draws(task, run, "eval"), task.data(split)
+    norm, settings = draws.survey.normalisation(), task.settings
+    each, labels = predict_all(draws, kept_of(run, draws, data), settings.runtime.quiet), data.labels()
+    z_scores = {"model": np.mean(list(each.values()), axis=0)} | (each if len(each) > 1 else {})
     truth = labels * norm.ta_std + norm.ta_mean
-    predicted = {"model": z_scores * norm.ta_std + norm.ta_mean} | references(run, settings, store, norm.ta_mean)
+    predicted = {name: z * norm.ta_std + norm.ta_mean for name, z in z_scores.items()}
+    predicted |= references(draws.survey, settings, data)
     scores = {name: score(values, truth, norm.ta_std) for name, values in predicted.items()}
-    scores["model"] |= {"loss": float(loss) / int(count)}
+    loss = task.loss(draws.survey)
+    for name, z in z_scores.items():
+        total, count = loss({"z": torch.from_numpy(z)}, {"target": torch.from_numpy(labels)})["loss"]
+        scores[name] |= {"loss": float(total) / int(count)}
     add_skill(scores, predicted, truth)
-    maps = compare_maps(run, settings, split)
+    maps = compare_maps(settings, split)
     if maps:
         scores["maps"] = maps
-    _write(run, settings, store, predicted, truth, scores, split)
+    land = np.nan_to_num(static_of(draws.folder, 0, KoGrid(**settings.data.grid.model_dump())).lsmask)
+    _write(task, run, data, predicted["model"], truth, scores, split, land)
     return scores
 
 
-def predict_all(model: TaModel, store: PatchStore, settings: ClaySettings) -> tuple[np.ndarray, np.ndarray]:
-    """Return predicted and true z-scores ``(N,)`` float64 of all samples, on the device of the settings."""
-    import torch
-    from eozoo_core.run.progress import progress_bar
-    from eozoo_core.train.launch import resolve_device, set_threads
-
-    set_threads(settings.runtime)
-    device = resolve_device(settings.runtime.device)
-    model.to(device)
-    z_scores = np.empty(len(store))
-    labels = np.empty(len(store))
-    with torch.inference_mode(), progress_bar("evaluate", len(store), "samples", settings.runtime.quiet) as bar:
-        for start in range(0, len(store), EVALUATION_BATCH):
-            part = np.arange(start, min(start + EVALUATION_BATCH, len(store)))
-            batch = store.batch(part)
-            labels[part] = batch.pop("y").double().numpy()
-            z_scores[part] = model({k: v.to(device) for k, v in batch.items()}).double().cpu().numpy()
-            bar.update(part[-1] + 1)
-    return z_scores, labels
+def predict_all(draws: Draws, data: Patches, quiet: bool) -> dict[str, np.ndarray]:
+    """Return draw -> z-scores ``(N,)`` float64 of all samples."""
+    found = {name: np.empty(len(data)) for name in draws.systems}
+    with torch.inference_mode(), progress_bar("evaluate", len(data), "samples", quiet) as bar:
+        for part in in_groups(data, range(len(data))):
+            batch = tensors(data.items(part), draws.device)
+            for name, system in draws.systems.items():
+                found[name][part.start : part.stop] = system.predict(batch)["z"].double().cpu().numpy()
+            bar.update(part.stop)
+    return found
 
 
-def references(run: Run, settings: ClaySettings, store: PatchStore, ta_mean: float) -> dict[str, np.ndarray]:
+def references(survey: ClaySurvey, settings: ClaySettings, data: Patches) -> dict[str, np.ndarray]:
     """Return what stands beside the model, degC ``(N,)``, NaN where it has nothing to say.
 
     mean: of training; climatology: harmonics fitted on training; persistence: the station 24 hours earlier, from the
     observations beside the index (left out, with a line that says so, where they are not there).
     """
-    meta = store.meta()
-    found = {"mean": np.full(len(store), ta_mean)}
-    found["climatology"] = Climatology.from_state(read_json(run.path / "climatology.json"))(meta)
+    meta = data.meta()
+    found = {"mean": np.full(len(data), survey.label.mean), "climatology": survey.climatology.fit()(meta)}
     file = Path(settings.runtime.index_dir) / OBSERVATIONS
     if not file.exists():
         print_message(f"no persistence: {file} is not there (runtime.index_dir)")
@@ -110,34 +109,10 @@ def persistence(known: dict[tuple[np.datetime64, int], float], meta: list[tuple]
     return np.array([known.get((np.datetime64(m[0], "m") - day, m[1]), np.nan) for m in meta])
 
 
-def score(predicted: np.ndarray, truth: np.ndarray, ta_std: float) -> dict[str, float]:
-    """Return rmse_K, mse, mae, bias (prediction - truth), all in K, r2, and rmse_norm = rmse_K / TA_std; over n."""
-    metrics = RegressionMetrics()
-    metrics.update(predicted, truth)
-    found = metrics.compute()
-    if not found["n"]:
-        return {"n": 0.0}
-    values = {"rmse_K": found["rmse"], "rmse_norm": found["rmse"] / ta_std, "mse_K2": found["rmse"] ** 2}
-    values |= {"mae_K": found["mae"], "bias_K": found["bias"], "r2": found["r2"], "n": float(found["n"])}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def add_skill(scores: Scores, predicted: dict[str, np.ndarray], truth: np.ndarray) -> None:
-    """Add 1 - MSE / MSE of each reference to the model's scores, over the samples that both have."""
-    for name in REFERENCES:
-        if name not in predicted:
-            continue
-        both = np.isfinite(predicted[name])
-        of_reference = np.mean((predicted[name][both] - truth[both]) ** 2) if both.any() else 0.0
-        if of_reference > 0:
-            of_model = np.mean((predicted["model"][both] - truth[both]) ** 2)
-            scores["model"][f"skill_{name}"] = float(1 - of_model / of_reference)
-
-
-def strata(store: PatchStore, base: int) -> dict[str, np.ndarray]:
+def strata(data: Patches, base: int) -> dict[str, np.ndarray]:
     """Return what the tables are made by: an array of labels ``(N,)`` for station, hour, month and land cover."""
-    meta = store.meta()
-    classes = np.concatenate([c.tensors["landcover_onehot"].numpy().argmax(axis=1) for c in store.chunks])
+    meta = data.meta()
+    classes = np.concatenate([c.tensors["landcover_onehot"].numpy().argmax(axis=1) for c in data.samples.chunks])
     return {
         "station": np.array([f"{m[1]}" for m in meta]),
         "hour (UTC)": np.array([m[0][11:13] for m in meta]),
@@ -147,26 +122,26 @@ def strata(store: PatchStore, base: int) -> dict[str, np.ndarray]:
 
 
 def _write(
+    task: Contract,
     run: Run,
-    settings: ClaySettings,
-    store: PatchStore,
-    predicted: dict[str, np.ndarray],
+    data: Patches,
+    values: np.ndarray,
     truth: np.ndarray,
     scores: Scores,
     split: str,
+    land: np.ndarray,
 ) -> None:
-    folder, label = run.path / f"eval_{split}", encoder_label(run)
+    folder, label = run.path / f"eval_{split}", encoder_label(run, task.settings)
     folder.mkdir(parents=True, exist_ok=True)
-    values = predicted["model"]
     ta_std = scores["model"]["rmse_K"] / max(scores["model"]["rmse_norm"], 1e-12)
-    base = settings.data.landcover_base
+    base = task.settings.data.landcover_base
     tables = {
         by: {v: score(values[names == v], truth[names == v], ta_std) for v in np.unique(names).tolist()}
-        for by, names in strata(store, base).items()
+        for by, names in strata(data, base).items()
     }
     run.write_json(f"eval_{split}/tables.json", {"encoder": label, "scores": scores, "tables": tables})
     density_scatter(truth, values, folder / "scatter.png", "degC", f"{split}: {label}")
-    picture = _error_map(run, store, values - truth, folder / "bias_map.png", f"{split}: {label}")
+    picture = _error_map(land, data, values - truth, folder / "bias_map.png", f"{split}: {label}")
     sections = {
         "Scores": [Text(f"Encoder: {label}.", note=True), _score_table(scores)],
         "Predictions against stations": [Picture(folder / "scatter.png", "each sample of the split")],
@@ -177,18 +152,12 @@ def _write(
     write_report(folder / "report.html", title, sections)
 
 
-def _error_map(run: Run, store: PatchStore, error: np.ndarray, path: Path, title: str) -> Path:
-    from eozoo_core.raster.read import RasterReader
-    from eozoo_core.raster.tiles import Window
-
-    places = np.array([m[1:] for m in store.meta()])
+def _error_map(land: np.ndarray, data: Patches, error: np.ndarray, path: Path, title: str) -> Path:
+    places = np.array([m[1:] for m in data.meta()])
     places, which = np.unique(places, axis=0, return_inverse=True)
     which = which.ravel()
     bias = np.bincount(which, error) / np.bincount(which)
-    with RasterReader(sorted(run.path.glob("static_????.tif"))[0]) as reader:
-        grid = reader.info.grid
-        mask = reader.read(Window(0, 0, grid.height, grid.width), reader.info.select(["lsmask"]))[0]
-    return station_picture(np.nan_to_num(mask), places[:, 1], places[:, 2], bias, path, title)
+    return station_picture(land, places[:, 1], places[:, 2], bias, path, title)
 
 
 def _score_table(scores: Scores) -> Table:

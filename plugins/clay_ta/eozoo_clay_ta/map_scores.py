@@ -13,12 +13,10 @@ from eozoo_clay_ta.prepare.index import read_rows
 from eozoo_clay_ta.sample_schema import KELVIN
 
 if TYPE_CHECKING:
-    from eozoo_core import Run
-
     from eozoo_clay_ta.settings import ClaySettings
 
 
-def compare_maps(run: Run, settings: ClaySettings, split: str) -> dict[str, float]:
+def compare_maps(settings: ClaySettings, split: str) -> dict[str, float]:
     """Return rmse_K, mae_K, bias_K and n of the maps in ``eval.maps_dir`` at the stations of the split's index.
 
     {} where no folder is set. A station whose pixel is missing in the map is not counted but for ``missing``. Raises

@@ -17,6 +17,18 @@ from eozoo_clay_ta.sample_schema import NAMES
 _INK = "#333333"
 
 
+def picture_of_map(file: Path, lsmask: np.ndarray) -> Path:
+    """Draw a map of ``infer`` into a PNG beside it; its tags say when it is, of which encoder, and if synthetic."""
+    import rasterio
+
+    with rasterio.open(file) as data:
+        values, unit, tags = data.read(1, masked=True).filled(np.nan), data.units[0], data.tags()
+    stamp = tags["TIME_UTC"]
+    when = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[8:10]}:{stamp[10:]} UTC"
+    title = f"{'SYNTHETIC: ' if 'SYNTHETIC' in tags else ''}{when}, {tags['ENCODER']}"
+    return map_picture(values, lsmask, file.with_suffix(".png"), unit, title)
+
+
 def map_picture(ta: np.ndarray, lsmask: np.ndarray, path: Path, unit: str, title: str) -> Path:
     """Draw a temperature map ``(H, W)``, missing in grey, with the coastline of the mask ``(H, W)``, 1 = land."""
     figure, axes = _axes()

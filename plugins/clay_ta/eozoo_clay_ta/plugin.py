@@ -11,6 +11,7 @@ _TOKENS = Port("tokens", "B N D")
 # Losses see z-scores; a sample is a map of one pixel, so that losses for maps fit.
 SLOTS = {
     "model.network": Slot("model", feeds=(Port("image", "B C H W"),), wants=(Port("mean", "B 1 H W"),)),
+    "data.samples": Slot("dataset", wants=(Port("image", "19 9 9"), Port("target", ""))),
     "model.loss": Slot("loss", feeds=(Port("mean", "B 1 1 1"), Port("target", "B 1 1 1"))),
 }
 _HUB = "https://huggingface.co/made-with-clay"
@@ -59,7 +60,7 @@ def eozoo_models() -> list[Spec]:
 def eozoo_losses() -> list[Spec]:
     """The loss of the document."""
     takes = (Port("mean", "B 1 H W"), Port("target", "B 1 H W"))
-    target = "eozoo_clay_ta.parts:squared_error"
+    target = "eozoo_clay_ta.losses:squared_error"
     summary = "Squared error over labelled values"
     return [Spec("ta_squared_error", target, summary, takes=takes, citation=_DOCUMENT, card=cards.LOSS)]
 

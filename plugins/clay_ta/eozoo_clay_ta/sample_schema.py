@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from eozoo_clay_ta.static import CLASSES
 NAMES = (*(c.name for c in BT), *(c.name for c in RF), "sza", "dem", "lsmask")
 CHANNELS = len(NAMES)  # 19
 SZA, DEM, LSMASK = 16, 17, 18
+UNITS = (*("K" for _ in BT), *("albedo" for _ in RF), "degrees", "m", "1 = land")
 KELVIN = 273.15
+BUILD = "'eozoo prepare clay_ta build_patches'"
 _GROUPS = {"bt": slice(0, 10), "rf": slice(10, 16), "sza": slice(16, 17), "dem": slice(17, 18)}
 _UNITS = {"bt": "K", "rf": "albedo", "sza": "degrees", "dem": "m"}
 
@@ -46,20 +49,26 @@ class Normalisation:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Normalisation:
-        """Restore what ``state`` returned."""
-        arrays = (np.array(state[key], np.float32) for key in ("mean", "std"))
-        return cls(*arrays, float(state["ta_mean"]), float(state["ta_std"]))
+    def of(cls, mean: Sequence[float], std: Sequence[float], ta_mean: float, ta_std: float) -> Normalisation:
+        """Make it of plain numbers."""
+        return cls(np.array(mean, np.float32), np.array(std, np.float32), float(ta_mean), float(ta_std))
+
+    @classmethod
+    def read(cls, file: Path) -> Normalisation:
+        """Read what the samples beside ``file`` were made with. Raises ZooError where that cannot be."""
+        try:
+            norm = cls.of(**read_json(file))
+        except (TypeError, ValueError):
+            raise ZooError(f"{file}: does not hold mean, std, ta_mean and ta_std; run {BUILD}") from None
+        if norm.mean.shape != (CHANNELS,) or not (norm.std > 0).all() or not norm.ta_std > 0:
+            raise ZooError(f"{file}: needs {CHANNELS} means, and deviations above 0; run {BUILD}")
+        return norm
 
 
 def windows(fields: np.ndarray, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Cut ``(N, C, 9, 9)`` around integer (cols, rows) out of ``fields (C, H, W)``; every window must lie inside."""
     view = np.lib.stride_tricks.sliding_window_view(fields, (WINDOW, WINDOW), axis=(1, 2))
     return np.ascontiguousarray(view[:, rows - HALF, cols - HALF].swapaxes(0, 1))
-
-
-# For a model whose statistics are loaded over it.
-EMPTY = Normalisation(np.zeros(CHANNELS, np.float32), np.ones(CHANNELS, np.float32), 0.0, 1.0)
 
 
 def time7(times: np.ndarray, sza_centre: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ def read_scene(paths: ScenePaths, when: datetime, grid: KoGrid, conditional: boo
         sza = sza.reshape(sza.shape[-2:]).astype(np.float32)
     else:
         sza = zenith(when, *grid.places).astype(np.float32)
-    return Scene(bt, rf, sza, _is_synthetic(paths.bt))
+    return Scene(bt, rf, sza, is_synthetic(paths.bt))
 
 
 def read_stack(path: str, channels: tuple[Channel, ...], grid: KoGrid, conditional: bool = False) -> np.ndarray:
@@ -121,7 +121,7 @@ def read_channel(path: Path, channel: Channel, grid: KoGrid, conditional: bool =
     return _block_mean(counts, good, factor, channel)
 
 
-def _is_synthetic(pattern: str) -> bool:
+def is_synthetic(pattern: str) -> bool:
     """Whether a level-1B file's title begins with SYNTHETIC, as ``demo.products`` writes it; plain stacks have none."""
     if "*" not in pattern:
         return False

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from eozoo_core import (
-    EvalSettings,
-    InferSettings,
-    RuntimeSettings,
-    Settings,
-    TaskSettings,
-    TrainSettings,
-)
+from eozoo_core import Settings, TaskSettings
 from eozoo_core.settings import BY_CONTENT, SKIP, Alias, Named, OnUnreadable, PrepareSettings, WeightsFile
+from eozoo_core.settings.ensemble import EnsembleEval, EnsembleRuntime, EnsembleTrain
+from eozoo_core.settings.maps import SceneInfer
 from pydantic import Field, field_validator, model_validator
 
 from eozoo_clay_ta.channels import BT, RF
@@ -64,6 +59,12 @@ class ClayModel(Settings):
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of the head's hidden units dropped in training.")
     ridge: float = Field(1e-3, gt=0, description="Penalty of centre_ridge per sample, on standardised inputs.")
 
+    @property
+    def name(self) -> str:
+        """What the network is called."""
+        known = {"clay_free": "convolution and head, without Clay", "centre_ridge": "ridge regression"}
+        return self.network.name if self.network else known.get(self.type, f"{self.encoder} with a regression head")
+
     @model_validator(mode="after")
     def _fits(self) -> ClayModel:
         for name, waves, n in (("bt_waves_um", self.bt_waves_um, 10), ("rf_waves_um", self.rf_waves_um, 6)):
@@ -98,9 +99,13 @@ class DataSettings(Settings):
         1, description="First class code: 1 = MCD12Q1 Collection 6, 0 = Collection 5."
     )
     accept_conditional: bool = Field(False, description="Also use pixels flagged 'conditionally usable'.")
+    samples: Named = Field(
+        Named(name="clay_ta_patches"),
+        description="Registered dataset of the samples; it gets patch_dir (runtime.data_dir) and split.",
+    )
 
 
-class ClayRuntime(RuntimeSettings):
+class ClayRuntime(EnsembleRuntime):
     """Where things are. The defaults are the documents' folders."""
 
     index_dir: str = Field("outputs/index", description="Folder of index_train.csv, index_val.csv, index_test.csv.")
@@ -160,7 +165,8 @@ class PatchSettings(Settings):
 class InspectSettings(Settings):
     """Look into one chunk."""
 
-    file: str = Field("", description="Chunk file; empty = the first one in data_dir.")
+    file: str = Field("", description="Chunk file; empty = the first of the training split in data_dir.")
+    out: str = Field("outputs/inspect", description="Folder of the picture.")
     idx: int = Field(0, ge=0, description="Sample in it, 0-based.")
 
 
@@ -186,18 +192,16 @@ class ClayPrepare(PrepareSettings):
     simulate: SimulateSettings = Field(SimulateSettings(), description="Step simulate.")
 
 
-class ClayInfer(InferSettings):
+class ClayInfer(SceneInfer):
     """How maps are made."""
 
     unit: Literal["degC", "K"] = Field("degC", description="Unit of temperature in maps and predictions.")
     stride: int = Field(1, ge=1, description="Predict every so many pixels and interpolate between; 1 = every pixel.")
     land_only: bool = Field(False, description="Leave the sea without value.")
     batch_size: int = Field(512, ge=1, description="Windows per forward pass.")
-    on_unreadable: OnUnreadable = Field("stop", description="An unreadable scene stops the work, or is skipped.")
-    picture: bool = Field(True, description="Also write a PNG with the coastline beside each map.")
 
 
-class ClayEval(EvalSettings):
+class ClayEval(EnsembleEval):
     """How scores are computed."""
 
     maps_dir: str = Field("", description="Folder of maps to compare with the stations of the split; empty = none.")
@@ -215,8 +219,8 @@ class ClaySettings(TaskSettings):
 
     model: ClayModel = Field(ClayModel(), description="The network.")
     data: DataSettings = Field(DataSettings(), description="How the raw products are read.")
-    train: TrainSettings = Field(
-        TrainSettings(epochs=30, batch_size=256, learning_rate=1e-3, weight_decay=1e-2), description="Training."
+    train: EnsembleTrain = Field(
+        EnsembleTrain(epochs=30, batch_size=256, learning_rate=1e-3, weight_decay=1e-2), description="Training."
     )
     runtime: ClayRuntime = Field(ClayRuntime(), description="Where and how; free at any time.")
     infer: ClayInfer = Field(ClayInfer(), description="How maps are made; free at any time.")

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from eozoo_core.checking import Place, Separation, Split, require_separate
+from eozoo_core.checking import Place, Separation, Split
 
-from eozoo_clay_ta.chunks import Chunk, PatchStore
+from eozoo_clay_ta.chunks import Chunk
 from eozoo_clay_ta.grid import HALF, WINDOW, KoGrid
 
 if TYPE_CHECKING:
     from eozoo_clay_ta.settings import ClaySettings
-
-
-def open_splits(settings: ClaySettings) -> dict[str, PatchStore]:
-    """Open train and val. Raises ZooError where they, or test where it is there, share a sample, a time or ground."""
-    folder = Path(settings.runtime.data_dir)
-    names = ["train", "val", *(["test"] if any(folder.glob("test_chunk_*.pt")) else [])]
-    stores = {split: PatchStore(folder, split) for split in names}
-    require_separate(*samples_of(settings, {split: store.chunks for split, store in stores.items()}))
-    return {split: stores[split] for split in ("train", "val")}
 
 
 def samples_of(settings: ClaySettings, chunks: Mapping[str, Sequence[Chunk]]) -> tuple[list[Split], Separation]:

@@ -1,66 +1,209 @@
-"""The task: settings and verbs. Everything heavy is imported when a verb is called."""
+"""The task ``clay_ta``: near-surface air temperature from GK-2A images."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core import Graph, Network, Plan, Sample, Task, ZooError
+from eozoo_core import Port, Sample, Task, ZooError
+from eozoo_core.task import Ports
 
 from eozoo_clay_ta.plugin import SLOTS
+from eozoo_clay_ta.sample_schema import CHANNELS, KELVIN
 from eozoo_clay_ta.settings import ClaySettings
+from eozoo_clay_ta.survey import ClaySurvey
 
 if TYPE_CHECKING:
-    from eozoo_core import Run
-    from eozoo_core.checking import Findings
-    from eozoo_core.task import Predictor, Scores
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from eozoo_core import Graph, Plan, Run
+    from eozoo_core.checking import Findings, Separation, Split
+    from eozoo_core.raster.files import Layer
+    from eozoo_core.task import Arrays, Scores
+    from eozoo_core.task.contract import Loss
+    from eozoo_core.task.scenes import Block
+    from eozoo_core.task.windows import Drawn
+
+    from eozoo_clay_ta.data import Patches
+    from eozoo_clay_ta.maps import TaScene
+    from eozoo_clay_ta.scenes import ScenePaths
+    from eozoo_clay_ta.scores import TaScores
+    from eozoo_clay_ta.system import TaSystem
+
+_UNITS = "10 brightness temperatures K, 6 albedos, solar zenith angle degrees, elevation m, land 1 and sea 0"
 
 
 class ClayTa(Task):
     """GK-2A patches to near-surface air temperature."""
 
-    Settings = ClaySettings
+    Settings: ClassVar = ClaySettings
+    Survey: ClassVar = ClaySurvey
     slots: ClassVar = SLOTS
-    prepare_steps: ClassVar[dict[str, str]] = {
+    settings: ClaySettings
+    prepare_steps: ClassVar = {
         "build_index": "scenes and ASOS tables -> index_train.csv, index_val.csv, index_test.csv",
         "build_patches": "index, scenes and static fields -> SPLIT_chunk_00000.pt ... and statistics",
         "inspect": "look into a chunk: --set prepare.inspect.file=... --set prepare.inspect.idx=N",
         "simulate": "write synthetic scenes, stations and static fields on data.grid",
     }
 
-    def outputs(self) -> dict[str, str]:
-        """``ta``: near-surface air temperature at the window's centre, in ``infer.unit``."""
-        return {"ta": self.settings.infer.unit}
+    # -- training ---------------------------------------------------------------------------------------------------
 
-    def train(self, run: Run) -> None:
-        """Train to the configured end; see ``training``."""
-        from eozoo_clay_ta.training import train
+    def data(self, split: str) -> Patches:
+        """Samples of the registered dataset ``data.samples``: chunks, unless set otherwise."""
+        from eozoo_clay_ta.data import Patches
 
-        train(run, self.settings, self.registry)
+        named = self.settings.data.samples
+        return Patches(self.build("dataset", named, {"patch_dir": str(self._folder), "split": split}), named.name)
+
+    def has_split(self, split: str) -> bool:
+        """Whether there are chunks of it; another dataset says so by opening."""
+        if self.settings.data.samples.name != "clay_ta_patches":
+            return super().has_split(split)
+        return any(self._folder.glob(f"{split}_chunk_*.pt"))
+
+    def describe_splits(self, data: Mapping[str, Patches]) -> tuple[list[Split], Separation]:
+        """No sample twice; times apart or, where the index was split by stations, the windows around these."""
+        from eozoo_clay_ta.splits import samples_of
+
+        return samples_of(self.settings, {name: split.samples.chunks for name, split in data.items()})
+
+    def survey(self, train: Patches) -> ClaySurvey:
+        """The statistics that the samples were made with, and the climatology of the stations."""
+        from eozoo_clay_ta.sample_schema import Normalisation
+        from eozoo_clay_ta.survey import survey_patches
+
+        if self.settings.model.weights and not Path(self.settings.model.weights).exists():
+            raise ZooError(f"model.weights {self.settings.model.weights}: no such file")
+        return survey_patches(train, Normalisation.read(self._folder / "normalisation.json"))
+
+    def beside(self) -> list[Path]:
+        """Elevation, land/sea mask and land cover, which maps need."""
+        return sorted(self._folder.glob("static_*.tif"))
+
+    def ports(self, survey: ClaySurvey) -> Ports:
+        """Windows with their time and place in; temperature at the window's centre out."""
+        known = (survey.mean, survey.std) if survey.label else ((), ())
+        inputs = (
+            Port("x", f"B {CHANNELS} 9 9", _UNITS, survey.names, *known),
+            Port("time", "B", "seconds since 1970-01-01 UTC", dtype="float64"),
+            Port("lat", "B", "degrees north"),
+            Port("lon", "B", "degrees east"),
+            Port("landcover", "B", "class 0..16"),
+        )
+        unit = self.settings.infer.unit
+        return Ports(inputs, (Port("ta", "B", unit, spread="moments", quantity="near-surface air temperature"),))
+
+    def system(self, survey: ClaySurvey, fresh: bool) -> TaSystem:
+        """The network of ``model.type``, with published weights where they are given and needed."""
+        from eozoo_clay_ta.encoder import take_weights
+        from eozoo_clay_ta.system import CONTEXT, MapNetwork, build_encoder, build_model
+
+        options, norm = self.settings.model, survey.normalisation()
+        if options.network is not None:
+            network = self.build("model", options.network, {"in_channels": CONTEXT, "outputs": 1}, fresh)
+            system: TaSystem = MapNetwork(norm, network)
+        else:
+            encoder = build_encoder(options)
+            receipt = take_weights(encoder, options, self.settings.runtime.quiet) if encoder and fresh else ""
+            system = build_model(options, norm, encoder)
+            system.receipt = receipt
+        system.metres = self.settings.data.grid.metres
+        system.offset = KELVIN if self.settings.infer.unit == "K" else 0.0
+        return system
+
+    def loss(self, survey: ClaySurvey) -> Loss:
+        """The registered loss of z-scores, and their squared error for the log."""
+        from eozoo_clay_ta.scores import loss_of_z
+
+        return loss_of_z(self.build("loss", self.settings.model.loss), self.settings.model.loss.name)
+
+    def metrics(self, survey: ClaySurvey) -> TaScores:
+        """Loss and root mean squared error, normalised and in K."""
+        from eozoo_clay_ta.scores import TaScores
+
+        return TaScores(self.loss(survey), survey.normalisation().ta_std)
+
+    def derive(self, means: dict[str, float], survey: ClaySurvey) -> dict[str, float]:
+        """The roots of the mean squared error."""
+        from eozoo_clay_ta.scores import rmse
+
+        return rmse(means["mse"], survey.normalisation().ta_std)
+
+    def plan(self, run: Run) -> Plan:
+        """Say too which weights the encoder begins with."""
+        from eozoo_clay_ta.encoder import RANDOM
+
+        made, options = super().plan(run), self.settings.model
+        first = [f"encoder: {options.weights or RANDOM}"] if options.type == "clay_transfer" else []
+        return replace(made, notes=(*first, *made.notes))
+
+    # -- use ----------------------------------------------------------------------------------------------------------
+
+    def check(self, findings: Findings) -> None:
+        """Samples in physical units, their statistics, temperatures, and what splits share."""
+        from eozoo_clay_ta.checking import check
+
+        check(self.settings, findings)
 
     def evaluate(self, run: Run, split: str) -> Scores:
-        """Score best.pt; see ``evaluation``."""
+        """Score best.pt beside mean, climatology and persistence; write tables, pictures and a page."""
         from eozoo_clay_ta.evaluation import evaluate
 
-        return evaluate(run, self.settings, split, self.registry)
+        return evaluate(self, run, split)
 
-    def predictor(self, run: Run) -> Predictor:
-        """Return a function of windows in physical units; see ``predict.INPUTS`` for the arrays."""
-        from eozoo_clay_ta.predict import make_predictor
+    def find_scenes(self, source: Path) -> list[tuple[str, ScenePaths]]:
+        """Time stamps of a folder, or the one scene to which a file belongs."""
+        from eozoo_clay_ta.maps import scenes_of
 
-        return make_predictor(run, self.settings, self.registry)
+        return scenes_of(source)
+
+    def open_scene(self, found: tuple[str, ScenePaths], survey: ClaySurvey) -> TaScene:
+        """See ``maps.open_scene``."""
+        from eozoo_clay_ta.maps import open_scene
+
+        return open_scene(*found, self.settings)
+
+    def map(self, drawn: Drawn, scene: TaScene) -> Iterator[Block]:
+        """The temperature at the centre of every window; see ``maps.map_scene``."""
+        from eozoo_clay_ta.maps import map_scene
+
+        return map_scene(drawn, scene, self.settings)
+
+    def layers(self, outputs: Sequence[Port], run: Run) -> list[Layer]:
+        """``ta_STAMP.tif``, and what members do not agree about."""
+        from eozoo_core.raster.cog import Band
+        from eozoo_core.raster.files import Layer
+
+        spread = "standard deviation between members"
+        return [Layer(p.role, (Band(spread if p.of else p.quantity, p.unit),)) for p in outputs]
+
+    def tags(self, run: Run) -> dict[str, str]:
+        """The encoder and where its weights come from."""
+        from eozoo_clay_ta.encoder import encoder_label
+
+        return {"ENCODER": encoder_label(run, self.settings)}
+
+    def pictures(self, outputs: Sequence[Port], files: Mapping[str, Path], scene: TaScene, dest: Path) -> list[Path]:
+        """Draw the map with the coastline."""
+        from eozoo_clay_ta.pictures import picture_of_map
+
+        return [picture_of_map(files["ta"], scene.seen.pop("land"))] if self.settings.infer.picture else []
 
     def graph(self, run: Run) -> Graph:
-        """Windows in physical units to temperatures as one network; see ``graphs``."""
-        from eozoo_clay_ta.graphs import make_graph
+        """Windows in physical units to temperatures; the kernels of a frozen encoder are generated before."""
+        made = super().graph(run)
+        for system in made.module.systems:
+            if system.encoder is not None:
+                system.kernel()
+        return made
 
-        return make_graph(run, self.settings, self.registry)
+    def example(self, inputs: Sequence[Port]) -> Arrays:
+        """Windows with noise around the mean, in 2022, on land."""
+        from eozoo_clay_ta.demo.example import windows_like
 
-    def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
-        """Write maps; see ``infer``."""
-        from eozoo_clay_ta.infer import infer
-
-        return infer(run, self.settings, source, dest, self.registry)
+        return windows_like(inputs[0])
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
@@ -69,29 +212,11 @@ class ClayTa(Task):
 
         return make_sample(root)
 
-    def plan(self, run: Run) -> Plan:
-        """Count samples, parameters and steps."""
-        from eozoo_clay_ta.plan import make_plan
-
-        return make_plan(self.settings, self.registry)
-
-    def network(self, run: Run | None = None) -> Network:
-        """Encoder and head, the auxiliary convolution too."""
-        from eozoo_clay_ta.plan import describe
-
-        return describe(self.settings, self.registry, self.outputs(), run)
-
-    def check(self, findings: Findings) -> None:
-        """Samples in physical units, their statistics, temperatures, and what splits share."""
-        from eozoo_clay_ta.checking import check
-
-        check(self.settings, findings)
-
     def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
         """Return the pictures that evaluation and inference have drawn, and one of a sample."""
         from eozoo_clay_ta.prepare.inspect_chunk import inspect_chunk
 
-        _, picture = inspect_chunk("", 0, Path(self.settings.runtime.data_dir))
+        _, picture = inspect_chunk("", 0, self._folder, out)
         return [picture, *sorted((run.path / "eval_test").glob("*.png")), run.path / "eval_test" / "report.html"]
 
     def prepare_build_index(self) -> list[Path]:
@@ -123,7 +248,7 @@ class ClayTa(Task):
         from eozoo_clay_ta.prepare.inspect_chunk import inspect_chunk
 
         options = self.settings.prepare.inspect
-        text, picture = inspect_chunk(options.file, options.idx, Path(self.settings.runtime.data_dir))
+        text, picture = inspect_chunk(options.file, options.idx, self._folder, Path(options.out))
         print(text)
         return [picture]
 
@@ -137,3 +262,7 @@ class ClayTa(Task):
             raise ZooError(f"prepare.simulate.out {options.out}: is not empty; choose another folder")
         grid = KoGrid(**self.settings.data.grid.model_dump())
         return simulate(Path(options.out), options, grid, self.settings.runtime.quiet)
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.settings.runtime.data_dir)

@@ -5,14 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from eozoo_clay_ta.centre_maps import node_rows, predict_map, spread, usable_centres
+from eozoo.registry import Registry
 from eozoo_clay_ta.grid import KoGrid
-from eozoo_clay_ta.model import build_model
+from eozoo_clay_ta.maps import TaScene, map_fields, node_rows, spread, usable_centres
 from eozoo_clay_ta.sample_schema import Normalisation, one_hot, time7, windows
-from eozoo_clay_ta.scenes import Scene
-from eozoo_clay_ta.settings import ClayInfer, ClayModel
+from eozoo_clay_ta.scenes import Scene, ScenePaths
+from eozoo_clay_ta.settings import ClayInfer, ClayModel, ClaySettings
 from eozoo_clay_ta.solar import zenith
 from eozoo_clay_ta.static import Static
+from eozoo_clay_ta.survey import ClaySurvey
+from eozoo_clay_ta.system import build_model
+from eozoo_clay_ta.task import ClayTa
+from eozoo_core.task.data import tensors
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,18 +44,43 @@ def model():
     torch.manual_seed(0)
     mean = np.array([280.0] * 10 + [0.5] * 6 + [30, 50, 0], np.float32)
     std = np.array([8.0] * 10 + [0.3] * 6 + [20, 10, 1], np.float32)
-    return build_model(ClayModel(type="clay_free", hidden=16), Normalisation(mean, std, 12.0, 10.0), None).eval()
+    system = build_model(ClayModel(type="clay_free", hidden=16), Normalisation(mean, std, 12.0, 10.0), None)
+    system.adapt()
+    ports = ClayTa(ClaySettings()).ports(ClaySurvey())
+    system.inputs, system.outputs = ports.inputs, ports.outputs
+    return system.eval()
+
+
+class Drawn:
+    """Stands for core's: one draw of ``model``; counts windows."""
+
+    def __init__(self, model):
+        self.model, self.windows, self.progress = model, 0, lambda done, total: None
+
+    def __call__(self, arrays):
+        self.windows += len(arrays["x"])
+        with torch.no_grad():
+            return {"ta": self.model.predict(tensors(arrays))["ta"].numpy()}
+
+
+def predict_map(model, scene, static, options):
+    """Return the map and how many windows were predicted."""
+    opened = TaScene(Path("bt"), GRID.raster, paths=ScenePaths("", ""), when=WHEN, ko=GRID)
+    drawn = Drawn(model)
+    return map_fields(drawn, scene, static, opened, options)["ta"], drawn.windows
 
 
 def test_every_centre_by_hand(scene, static, model):
-    found = predict_map(model, scene, static, WHEN, GRID, ClayInfer(batch_size=7))
-    assert found.windows == 8 * 12
-    assert np.isnan(found.ta[:4]).all()
-    assert np.isnan(found.ta[:, -4:]).all()
-    assert np.isfinite(found.ta[4:-4, 4:-4]).all()
+    found, count = predict_map(model, scene, static, ClayInfer(batch_size=7))
+    assert count == 8 * 12
+    assert np.isnan(found[:4]).all()
+    assert np.isnan(found[:, -4:]).all()
+    assert np.isfinite(found[4:-4, 4:-4]).all()
     row, col = 9, 13
     fields = np.concatenate([scene.bt, scene.rf, scene.sza[None], static.dem[None], static.lsmask[None]])
-    x = model.normalisation().inputs(windows(fields, np.array([col]), np.array([row])))
+    x = Normalisation.of(model.mean.tolist(), model.std.tolist(), 12.0, 10.0).inputs(
+        windows(fields, np.array([col]), np.array([row]))
+    )
     lat, lon = GRID.place_of(col, row)
     inputs = {
         "x": x,
@@ -60,15 +89,13 @@ def test_every_centre_by_hand(scene, static, model):
         "landcover_onehot": one_hot(np.array([16])),
     }
     with torch.no_grad():
-        expected = float(model({k: torch.as_tensor(v) for k, v in inputs.items()})[0]) * 10 + 12
-    assert found.ta[row, col] == pytest.approx(expected, abs=1e-4)
-    kelvin = predict_map(model, scene, static, WHEN, GRID, ClayInfer(unit="K"))
-    assert kelvin.ta[row, col] == pytest.approx(expected + 273.15, abs=1e-3)
+        expected = float(model({k: torch.as_tensor(v) for k, v in inputs.items()})["z"][0]) * 10 + 12
+    assert found[row, col] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_hole_takes_its_windows(scene, static, model):
     scene.bt[3, 8, 8] = np.nan
-    found = predict_map(model, scene, static, WHEN, GRID, ClayInfer()).ta
+    found, _ = predict_map(model, scene, static, ClayInfer())
     missing = np.isnan(found[4:-4, 4:-4])
     _, cols = np.nonzero(~missing)
     assert missing.sum() == 8 * 9  # columns 4 to 12, all rows
@@ -77,7 +104,7 @@ def test_a_hole_takes_its_windows(scene, static, model):
 
 def test_without_class_and_land_only(scene, static, model):
     static.landcover[7, 7] = np.nan
-    found = predict_map(model, scene, static, WHEN, GRID, ClayInfer(land_only=True)).ta
+    found, _ = predict_map(model, scene, static, ClayInfer(land_only=True))
     assert np.isnan(found[7, 7])
     assert np.isfinite(found[7, 8])
     assert np.isnan(found[:, 12:]).all()
@@ -85,14 +112,14 @@ def test_without_class_and_land_only(scene, static, model):
 
 
 def test_stride_is_exact_at_the_nodes(scene, static, model):
-    full = predict_map(model, scene, static, WHEN, GRID, ClayInfer()).ta
-    coarse = predict_map(model, scene, static, WHEN, GRID, ClayInfer(stride=3))
+    full, _ = predict_map(model, scene, static, ClayInfer())
+    coarse, count = predict_map(model, scene, static, ClayInfer(stride=3))
     rows, cols = node_rows(16, 3), node_rows(20, 3)
     assert rows.tolist() == [4, 7, 10, 11]
     assert cols.tolist() == [4, 7, 10, 13, 15]
-    assert coarse.windows == 20
-    np.testing.assert_allclose(coarse.ta[np.ix_(rows, cols)], full[np.ix_(rows, cols)], atol=1e-4)
-    np.testing.assert_array_equal(np.isnan(coarse.ta), np.isnan(full))
+    assert count == 20
+    np.testing.assert_allclose(coarse[np.ix_(rows, cols)], full[np.ix_(rows, cols)], atol=1e-4)
+    np.testing.assert_array_equal(np.isnan(coarse), np.isnan(full))
 
 
 @given(st.integers(9, 40), st.integers(9, 40), st.integers(1, 50))
@@ -114,6 +141,13 @@ def test_a_missing_node_leaves_its_pixels_to_the_others():
     assert full[4, 5] == 1
 
 
+def test_a_scene_without_a_whole_window_is_missing_everywhere(scene, static, model):
+    scene.bt[0] = np.nan
+    found, _ = predict_map(model, scene, static, ClayInfer())
+    assert found.shape == (16, 20)
+    assert np.isnan(found).all()
+
+
 def test_usable_centres_of_a_whole_grid():
     """892 x 892 of 900 x 900 windows lie inside."""
     static = Static(*(np.ones((900, 900), np.float32) for _ in range(3)))
@@ -124,13 +158,12 @@ def test_usable_centres_of_a_whole_grid():
 def test_whole_verb_on_real_files(prepared, tmp_path):
     """Train two epochs, map a folder and a single file of it, read the map back."""
     import rasterio
-    from eozoo_clay_ta.task import ClayTa
     from eozoo_core import Run, ZooError
     from eozoo_core.settings.config import load_settings, to_dict
 
     sets = ["model.type=clay_free", "train.epochs=2", "train.schedule.warmup_steps=0", "infer.unit=K"]
     settings = load_settings(ClayTa.Settings, None, sets, to_dict(prepared))
-    task, run = ClayTa(settings), Run.create(tmp_path / "run", "clay_ta", settings)
+    task, run = ClayTa(settings, Registry.discover()), Run.create(tmp_path / "run", "clay_ta", settings)
     task.train(run)
     source = Path(prepared.prepare.build_index.scenes_dir).parent / "map"
     files = task.infer(run, source, tmp_path / "maps")

@@ -2,58 +2,65 @@
 
 import pytest
 import torch
+from eozoo.registry import Registry
 from eozoo.testing.watch import allocated_by
-from eozoo_clay_ta.model import build_encoder, build_model, features_are_fixed
-from eozoo_clay_ta.plan import memory_of
-from eozoo_clay_ta.sample_schema import CHANNELS, Normalisation
-from eozoo_clay_ta.settings import ClayModel
-from eozoo_core import TrainSettings
+from eozoo_clay_ta.task import ClayTa
+from eozoo_core.settings.config import load_settings, to_dict
+from eozoo_core.task.build import sketch
+from eozoo_core.task.data import tensors
+from eozoo_core.task.features import feature_shapes
+from eozoo_core.train.loading import Draw
 from eozoo_core.train.optimizer import make_optimizer
 
-NORM = Normalisation.from_state({"mean": [0.0] * CHANNELS, "std": [1.0] * CHANNELS, "ta_mean": 0, "ta_std": 1})
 BATCH = 32
+
+
+def planned(prepared, *sets, batch=BATCH):
+    """Return the task and its plan."""
+    overrides = ["model.encoder=clay_tiny", f"train.batch_size={batch}", "model.hidden=256", *sets]
+    task = ClayTa(load_settings(ClayTa.Settings, None, overrides, to_dict(prepared)), Registry.discover())
+    return task, task.plan(None)
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        {},  # frozen, its features from the cache
-        {"lora_rank": 4},
-        {"trainable_blocks": 1},
-        {"freeze_encoder": False},
-        {"type": "clay_free"},
+        (),  # frozen, its features from the cache
+        ("model.lora_rank=4",),
+        ("model.trainable_blocks=1",),
+        ("model.freeze_encoder=false",),
+        ("model.type=clay_free",),
     ],
 )
-def test_a_real_step_allocates_what_was_predicted(given):
-    options = ClayModel(encoder="clay_tiny", **given)
-    with torch.device("meta"):
-        shapes = build_model(options, NORM, build_encoder(options))
-    found = memory_of(shapes, options, TrainSettings(), BATCH, "cpu")
-    model = build_model(options, NORM, build_encoder(options)).train()
-    optimizer = make_optimizer(model.parameters(), TrainSettings())
+def test_a_real_step_allocates_what_was_predicted(prepared, given):
+    task, plan = planned(prepared, *given)
+    train = task.data("train")
+    survey = task.survey(train)
+    model, loss = task.system(survey, True), task.loss(survey)
+    model.adapt()
+    optimizer = make_optimizer(model.parameters(), task.settings.train)
+    kept = feature_shapes(sketch(task, survey)[0], train, tensors(train.batch([Draw(0, 0)])))
 
     def step():
-        batch = {"x": torch.randn(BATCH, CHANNELS, 9, 9), "time7": torch.zeros(BATCH, 7)}
-        batch |= {"loc": torch.full((BATCH, 3), 30.0), "landcover_onehot": torch.zeros(BATCH, 17)}
-        if features_are_fixed(options):
-            batch["features"] = torch.zeros(BATCH, 2 * model.encoder.size.dim)
-        model(batch).square().sum().backward()
+        batch = tensors(train.batch([Draw(i, 0) for i in range(BATCH)]))
+        batch |= {name: torch.zeros(BATCH, *shape[1:]) for name, (shape, _) in kept.items()}
+        loss(model.train()(model.staged(batch)), batch)["loss"][0].backward()
         optimizer.step()
         optimizer.zero_grad()
 
     step()  # the states of the optimiser come with the first step, and what libraries allocate for themselves
-    assert found.step == pytest.approx(allocated_by(step), rel=0.15)
+    assert bool(kept) == (given == ())
+    assert plan.memory_parts["gradients and activations"] == pytest.approx(allocated_by(step), rel=0.15)
     held = [s for state in optimizer.state.values() for s in state.values() if s.dim()]
-    assert found.optimizer == sum(s.nbytes for s in held)
-    assert found.weights == sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
+    assert plan.memory_parts["optimiser"] == sum(s.nbytes for s in held)
+    assert plan.memory_parts["weights"] == sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
 
 
-def test_a_trained_encoder_counts_its_activations():
+def test_a_trained_encoder_counts_its_activations(prepared):
     """They were left out, and with them most of the memory."""
     sizes = {}
-    for name, given in {"frozen": {}, "full": {"freeze_encoder": False}}.items():
-        options = ClayModel(encoder="clay_tiny", **given)
-        model = build_model(options, NORM, build_encoder(options))
-        sizes[name] = [memory_of(model, options, TrainSettings(), batch, "cpu").step for batch in (32, 64)]
+    for name, given in {"frozen": (), "full": ("model.freeze_encoder=false",)}.items():
+        plans = [planned(prepared, *given, batch=batch)[1] for batch in (32, 64)]
+        sizes[name] = [plan.memory_parts["gradients and activations"] for plan in plans]
     grown = {name: larger - smaller for name, (smaller, larger) in sizes.items()}  # by 32 samples: activations alone
     assert grown["full"] > 10 * grown["frozen"] > 0

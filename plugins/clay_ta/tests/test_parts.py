@@ -1,18 +1,22 @@
 """Loss and network from other plugins, and that what does not fit is refused."""
 
 import math
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from eozoo.registry import Registry
-from eozoo_clay_ta.model import CONTEXT, MapNetwork
-from eozoo_clay_ta.parts import loss_sums, make_network, squared_error
+from eozoo_clay_ta.chunks import PatchStore
+from eozoo_clay_ta.losses import squared_error
 from eozoo_clay_ta.sample_schema import Normalisation
 from eozoo_clay_ta.settings import ClaySettings
+from eozoo_clay_ta.survey import ClaySurvey
+from eozoo_clay_ta.system import CONTEXT, MapNetwork
 from eozoo_clay_ta.task import ClayTa
 from eozoo_core import Port, Run, Spec, ZooError, hookimpl
-from eozoo_core.settings import Named
 from eozoo_core.settings.config import load_settings, to_dict
 
 NORM = Normalisation(np.zeros(19, np.float32), np.ones(19, np.float32), 12.0, 10.0)
@@ -49,9 +53,41 @@ class Plugin:
     def eozoo_losses(self):
         return [QUARTIC]
 
+    @hookimpl
+    def eozoo_datasets(self):
+        gives = (Port("image", "19 9 9"), Port("target", ""))
+        names = {"spring": "Somebody's months.", "rows": "A list of samples."}
+        return [Spec(name, f"test_clay_parts:{name}", text, gives=gives) for name, text in names.items()]
+
+
+def spring(patch_dir, split):
+    """The test split alone, under whatever name."""
+    return PatchStore(Path(patch_dir), "test")
+
+
+@pytest.fixture
+def somebody(monkeypatch):
+    """A registry with the plugin of somebody."""
+    module = types.ModuleType("test_clay_parts")
+    module.quartic, module.spring, module.rows = Quartic, spring, lambda patch_dir, split: [1, 2]
+    monkeypatch.setitem(sys.modules, "test_clay_parts", module)
+    registry = Registry.discover()
+    registry.add(Plugin, "somebody 1.0")
+    return registry
+
+
+def test_samples_come_from_any_dataset_that_has_what_chunks_have(prepared, somebody):
+    settings = load_settings(ClaySettings, None, ["data.samples.name=spring"], to_dict(prepared))
+    somebody.check_slots(ClayTa, settings)
+    found, tests = ClayTa(settings, somebody).data("train"), PatchStore(Path(prepared.runtime.data_dir), "test")
+    assert found.meta() == tests.meta()
+    settings = load_settings(ClaySettings, None, ["data.samples.name=rows"], to_dict(prepared))
+    with pytest.raises(ZooError, match=r"data\.samples\.name: rows gives a list without 'files'"):
+        ClayTa(settings, somebody).data("train")
+
 
 def test_squared_error_counts_labels_only():
-    total, count = loss_sums(squared_error(), np.array([1.0, 2.0, 9.0]), np.array([0.0, 4.0, np.nan]))
+    total, count = squared_error()(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.0, 4.0, np.nan]))
     assert (float(total), int(count)) == (5.0, 2)
     mean = torch.tensor([1.0, 9.0], requires_grad=True)
     squared_error()(mean, torch.tensor([3.0, float("nan")]))[0].backward()
@@ -69,18 +105,11 @@ def test_a_network_gets_all_inputs_as_planes_and_its_centre_counts(channel, expe
         "landcover_onehot": torch.eye(17)[-1:],
     }
     batch["x"][0, 18, 4, 4] = 7.0
-    assert MapNetwork(NORM, Last(CONTEXT, 1, channel))(batch).item() == pytest.approx(expected, rel=1e-6)
+    assert MapNetwork(NORM, Last(CONTEXT, 1, channel))(batch)["z"].item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_training_follows_the_loss_of_another_plugin(prepared, tmp_path, monkeypatch):
-    import sys
-    import types
-
-    registry = Registry.discover()
-    module = types.ModuleType("test_clay_parts")
-    module.quartic = Quartic
-    monkeypatch.setitem(sys.modules, "test_clay_parts", module)
-    registry.add(Plugin, "somebody 1.0")
+def test_training_follows_the_loss_of_another_plugin(prepared, tmp_path, somebody):
+    registry = somebody
     overrides = ["model.loss.name=quartic", "model.type=network", "model.network.name=context_net"]
     overrides += ["model.network.options={sizes: [3], hidden: 8, noise: 0.0, dropout: 0.0}", "train.epochs=2"]
     settings = load_settings(ClaySettings, None, overrides, to_dict(prepared))
@@ -94,7 +123,7 @@ def test_training_follows_the_loss_of_another_plugin(prepared, tmp_path, monkeyp
     best = min(line["val"]["loss"] for line in run.read_log())
     described = task.network(run)
     assert described.architecture == "context_net"
-    built = make_network(settings.model.network, CONTEXT, registry)
+    built = registry.create("model", "context_net", {**settings.model.network.options, "in_channels": 47, "outputs": 1})
     assert described.parameters == sum(p.numel() for p in built.parameters())
     again = ClayTa(settings, registry)
     assert again.evaluate(run, "val")["model"]["loss"] == pytest.approx(best, rel=1e-5)
@@ -119,8 +148,10 @@ def test_what_does_not_fit_is_one_line(overrides, message):
 
 
 def test_options_that_follow_from_the_data():
-    with pytest.raises(ZooError, match=r"options\.in_channels: follows from the data"):
-        make_network(Named(name="context_net", options={"in_channels": 3}), 47, Registry.discover())
+    overrides = ["model.type=network", "model.network={name: context_net, options: {in_channels: 3}}"]
+    task = ClayTa(load_settings(ClaySettings, None, overrides), Registry.discover())
+    with pytest.raises(ZooError, match=r"context_net: the option 'in_channels' follows from the data; take it out"):
+        task.system(ClaySurvey(), True)
 
 
 def test_a_trained_run_needs_the_published_weights_no_more(prepared, tmp_path):

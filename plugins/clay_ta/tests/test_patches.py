@@ -54,7 +54,7 @@ def test_one_sample_by_hand(prepared):
     stamp, stn, col, line = store.meta()[k]
     rows = [r for part in read_rows(Path(prepared.runtime.index_dir) / "index_train.csv", 100) for r in part]
     row = next(r for r in rows if (r.timestamp_utc, r.stn) == (stamp, stn))
-    norm = Normalisation.from_state(json.loads((folder / "normalisation.json").read_text()))
+    norm = Normalisation.read(folder / "normalisation.json")
     grid = PatchBuilder(prepared).grid
     when = stamp_time("".join(c for c in stamp if c.isdigit()))
     scene = read_scene(ScenePaths(row.path_bt, row.path_rf), when, grid)
@@ -79,7 +79,7 @@ def test_statistics_come_from_training(prepared):
     norm = read_statistics(*files)
     assert norm.ta_mean == pytest.approx(np.mean(rows))
     assert norm.ta_std == pytest.approx(np.std(rows))
-    assert norm.state() == Normalisation.from_state(json.loads((folder / "normalisation.json").read_text())).state()
+    assert norm.state() == Normalisation.read(folder / "normalisation.json").state()
     x = torch.cat([c.tensors["x"] for c in PatchStore(folder, "train").chunks])[:, :18]
     assert x.mean(dim=(0, 2, 3)).abs().max() < 1e-3
     assert (x.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-3
@@ -224,14 +224,15 @@ def test_no_chunks(tmp_path):
 
 
 def test_inspect(prepared, tmp_path):
-    file = tmp_path / "train_chunk_00000.pt"
-    file.write_bytes((Path(prepared.runtime.data_dir) / "train_chunk_00000.pt").read_bytes())
-    text, picture = inspect_chunk(str(file), 5, Path("nowhere"))
+    folder, out = Path(prepared.runtime.data_dir), tmp_path / "pictures"
+    file, before = folder / "train_chunk_00000.pt", sorted(folder.iterdir())
+    text, picture = inspect_chunk(str(file), 5, Path("nowhere"), out)
     assert "(36, 19, 9, 9)" in text or "19, 9, 9)" in text
     assert "sample 5: timestamp_utc 2022" in text
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert inspect_chunk("", 0, tmp_path)[1].name == "train_chunk_00000_sample_0.png"
+    assert inspect_chunk("", 0, folder, out)[1] == out / "train_chunk_00000_sample_0.png"  # test_ comes before train_
+    assert sorted(folder.iterdir()) == before
     with pytest.raises(ZooError, match=r"there is no 5000"):
-        inspect_chunk(str(file), 5000, tmp_path)
-    with pytest.raises(ZooError, match=r"holds no chunk"):
-        inspect_chunk("", 0, tmp_path / "none")
+        inspect_chunk(str(file), 5000, tmp_path, out)
+    with pytest.raises(ZooError, match=r"holds no training chunk"):
+        inspect_chunk("", 0, tmp_path / "none", out)

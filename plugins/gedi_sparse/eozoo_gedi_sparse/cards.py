@@ -117,7 +117,7 @@ DATASET = Card(
     inputs="input_dir/SPLIT/NAME (C, H, W) and label_dir/SPLIT/NAME (1 or more bands, H, W), .npy or GeoTIFF of one "
     "size, CRS and transform. No data come with it: GEDI and Sentinel are open, see docs/gedi_from_granules.md.",
     outputs="image float32, raw band values, NaN = missing; target float32 in its unit, NaN = no label, also where a "
-    "band is missing; count of labels; index.",
+    "band is missing.",
     measured="Not measured.",
     limits=("Whole patches, neither scaled nor augmented: that is the task's work.",),
 )

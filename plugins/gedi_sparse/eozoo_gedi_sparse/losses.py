@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from eozoo_core.errors import ZooError
 
 # Bounds of a log-variance, in log unit^2. exp(-5) = 0.0067 m or Mg/ha: no GEDI product is that exact, and a smaller
 # variance lets a single pixel's 1 / variance outweigh thousands. exp(7) = 1097: above the largest biomass density in
@@ -125,7 +126,13 @@ class LaplacianNLL(SparseLoss):
 
 
 class MeanOnly(SparseLoss):
-    """A loss of the mean alone: called as (mean, target), which is what its Ports say, or like all others here."""
+    """A loss of the mean alone: called as (mean, target), which is what its Ports say, or like all others here.
+
+    ``of_error``: turns errors into the loss of every pixel.
+    """
+
+    def __init__(self, of_error: Callable[[torch.Tensor], torch.Tensor]):
+        self._of_error = of_error
 
     def __call__(
         self, mean: torch.Tensor, log_scale: torch.Tensor | None, target: torch.Tensor | None = None
@@ -133,21 +140,9 @@ class MeanOnly(SparseLoss):
         """Return (sum, count) over the labelled pixels."""
         return super().__call__(mean, None, log_scale if target is None else target)
 
-
-class MSE(MeanOnly):
-    """Squared error, unit^2."""
-
     def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
-        """error^2 of every pixel."""
-        return error.square()
-
-
-class MAE(MeanOnly):
-    """Absolute error, unit."""
-
-    def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
-        """|error| of every pixel."""
-        return error.abs()
+        """Loss of every pixel."""
+        return self._of_error(error)
 
 
 class MeanLoss(SparseLoss):
@@ -160,8 +155,6 @@ class MeanLoss(SparseLoss):
         try:
             inspect.signature(loss).bind(None, None)
         except TypeError:
-            from eozoo_core.errors import ZooError
-
             raise ZooError("model.loss.name: a loss of another plugin must take mean and target, no more") from None
         self._loss = loss
 
@@ -191,8 +184,6 @@ def gaussian_nll(beta: float = 0.0) -> SparseLoss:
     pixels that look hard early in training (Seitzer et al. 2022); the value is then no likelihood any more.
     """
     if not 0 <= beta <= 1:
-        from eozoo_core.errors import ZooError
-
         raise ZooError(f"model.loss.options.beta: {beta} is not between 0 and 1")
     return GaussianNLL(beta)
 
@@ -203,10 +194,10 @@ def laplacian_nll() -> SparseLoss:
 
 
 def mse() -> SparseLoss:
-    """Squared error; trains no variance."""
-    return MSE()
+    """Squared error, unit^2; trains no variance."""
+    return MeanOnly(torch.square)
 
 
 def mae() -> SparseLoss:
-    """Absolute error; trains no variance."""
-    return MAE()
+    """Absolute error, unit; trains no variance."""
+    return MeanOnly(torch.abs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.raster.read import open_reader
+from eozoo_core.raster.read import read_whole
 from eozoo_core.score.plots import Panel, quicklook
 from eozoo_core.task import Sample
 
@@ -14,11 +14,8 @@ def draw_demo(sample: Sample, out: Path) -> list[Path]:
     """Draw true height, predicted height, error and, where there is one, predicted standard deviation of the scene."""
     truth = np.load(out / "data" / "truth.npy", allow_pickle=False)
     stem = sample.source.stem
-    maps = {}
     files = {name: out / "maps" / f"{stem}_{name}.tif" for name in ("mean", "std")}
-    for name in [name for name, file in files.items() if name == "mean" or file.exists()]:
-        with open_reader(files[name]) as reader:
-            maps[name] = reader.thumbnail(max(truth.shape))[0]
+    maps = {name: read_whole(file)[0] for name, file in files.items() if name == "mean" or file.exists()}
     limits = (0.0, float(np.percentile(truth, 99.5)))
     panels = [
         Panel(truth, "true canopy height (synthetic)", "m", limits=limits),

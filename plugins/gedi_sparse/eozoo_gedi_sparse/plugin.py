@@ -28,34 +28,27 @@ def eozoo_tasks() -> list[Spec]:
 @hookimpl
 def eozoo_models() -> list[Spec]:
     """Networks: bands in, mean and log-scale out."""
+
+    def spec(name: str, summary: str, citation: str, needs: tuple[tuple[str, str], ...] = ()) -> Spec:
+        place, gives = f"eozoo_gedi_sparse.networks:{name}", (_MEAN, _LOG_SCALE)
+        return Spec(name, place, summary, needs, (_IMAGE,), gives, citation=citation, card=cards.MODELS[name])
+
     return [
-        Spec(
+        spec(
             "gedi_unet",
-            "eozoo_gedi_sparse.networks:gedi_unet",
             "U-Net for mean and log-variance, 17 million parameters, any bands and size",
-            takes=(_IMAGE,),
-            gives=(_MEAN, _LOG_SCALE),
-            citation=f"Ronneberger et al. 2015, U-Net, arXiv:1505.04597; {_THAILAND}",
-            card=cards.MODELS["gedi_unet"],
+            f"Ronneberger et al. 2015, U-Net, arXiv:1505.04597; {_THAILAND}",
         ),
-        Spec(
+        spec(
             "timm_unet",
-            "eozoo_gedi_sparse.networks:timm_unet",
             "U-Net around any timm encoder, any bands and size",
-            needs=(("timm", "timm>=1.0"),),
-            takes=(_IMAGE,),
-            gives=(_MEAN, _LOG_SCALE),
-            citation="Wightman 2019, PyTorch Image Models, doi:10.5281/zenodo.4414861",
-            card=cards.MODELS["timm_unet"],
+            "Wightman 2019, PyTorch Image Models, doi:10.5281/zenodo.4414861",
+            (("timm", "timm>=1.0"),),
         ),
-        Spec(
+        spec(
             "context_net",
-            "eozoo_gedi_sparse.networks:context_net",
             "Small network for a few hundred shots: pixel, neighbourhood means, one hidden layer",
-            takes=(_IMAGE,),
-            gives=(_MEAN, _LOG_SCALE),
-            citation="none: made for this plugin, see docs/real_data_gedi.md",
-            card=cards.MODELS["context_net"],
+            "none: made for this plugin, see docs/real_data_gedi.md",
         ),
     ]
 
@@ -63,34 +56,18 @@ def eozoo_models() -> list[Spec]:
 @hookimpl
 def eozoo_losses() -> list[Spec]:
     """Losses over labelled pixels only: NaN in the target = no label."""
+
+    def spec(name: str, summary: str, citation: str, takes: tuple[Port, ...]) -> Spec:
+        place = f"eozoo_gedi_sparse.losses:{name}"
+        return Spec(name, place, summary, takes=takes, citation=citation, card=cards.LOSSES[name])
+
+    variance, mean = (_MEAN, _LOG_SCALE, _TARGET), (_MEAN, _TARGET)
+    beta = "Nix & Weigend 1994, doi:10.1109/ICNN.1994.374138; beta: Seitzer et al. 2022, arXiv:2203.09168"
     return [
-        Spec(
-            "gaussian_nll",
-            "eozoo_gedi_sparse.losses:gaussian_nll",
-            "Gaussian likelihood with a predicted log-variance",
-            takes=(_MEAN, _LOG_SCALE, _TARGET),
-            citation="Nix & Weigend 1994, doi:10.1109/ICNN.1994.374138; beta: Seitzer et al. 2022, arXiv:2203.09168",
-            card=cards.LOSSES["gaussian_nll"],
-        ),
-        Spec(
-            "laplacian_nll",
-            "eozoo_gedi_sparse.losses:laplacian_nll",
-            "Laplacian likelihood with a predicted log b; milder with outliers",
-            takes=(_MEAN, _LOG_SCALE, _TARGET),
-            citation=_LANG,
-            card=cards.LOSSES["laplacian_nll"],
-        ),
-        *(
-            Spec(
-                name,
-                f"eozoo_gedi_sparse.losses:{name}",
-                f"{text} error; trains no variance",
-                takes=(_MEAN, _TARGET),
-                citation="none: textbook",
-                card=cards.LOSSES[name],
-            )
-            for name, text in (("mse", "Squared"), ("mae", "Absolute"))
-        ),
+        spec("gaussian_nll", "Gaussian likelihood with a predicted log-variance", beta, variance),
+        spec("laplacian_nll", "Laplacian likelihood with a predicted log b; milder with outliers", _LANG, variance),
+        spec("mse", "Squared error; trains no variance", "none: textbook", mean),
+        spec("mae", "Absolute error; trains no variance", "none: textbook", mean),
     ]
 
 

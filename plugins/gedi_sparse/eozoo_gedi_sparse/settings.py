@@ -16,6 +16,7 @@ from eozoo_core.settings import (
     ScheduleSettings,
     Settings,
     TaskSettings,
+    like,
 )
 from eozoo_core.settings.ensemble import EnsembleEval, EnsembleRuntime, EnsembleTrain
 from eozoo_core.settings.maps import MapInfer
@@ -96,23 +97,11 @@ class DataSettings(Settings):
 class GediTrainSettings(EnsembleTrain):
     """How the model is trained."""
 
-    members: int = Field(
-        5,
-        ge=1,
-        description="Networks of the ensemble, each from its own seed (seed + 1000 x number); 1 = a single network.",
-    )
-    epochs: int | None = Field(
-        60, ge=1, description="Passes over the training samples; null = as many as 'steps' needs."
-    )
-    batch_size: int = Field(
-        16,
-        ge=1,
-        description="Samples per forward pass, over all processes: more devices do not change what is learned.",
-    )
-    weight_decay: float = Field(1e-2, ge=0, description="L2 penalty (adam, sgd) or decoupled decay (adamw).")
-    schedule: ScheduleSettings = Field(
-        ScheduleSettings(name="cosine", warmup_steps=20), description="Learning-rate schedule."
-    )
+    members: int = like(EnsembleTrain, "members", 5)
+    epochs: int | None = like(EnsembleTrain, "epochs", 60)
+    batch_size: int = like(EnsembleTrain, "batch_size", 16)
+    weight_decay: float = like(EnsembleTrain, "weight_decay", 1e-2)
+    schedule: ScheduleSettings = like(EnsembleTrain, "schedule", ScheduleSettings(name="cosine", warmup_steps=20))
 
 
 class GediRuntimeSettings(EnsembleRuntime):
@@ -130,8 +119,8 @@ class GediRuntimeSettings(EnsembleRuntime):
 class GediInferSettings(MapInfer):
     """How maps are made."""
 
-    window: int = Field(256, ge=16, description="Side of the square that the network sees at once, px.")
-    stride: int = Field(192, ge=1, description="Distance between windows, px; where they overlap they are blended.")
+    window: int = like(MapInfer, "window", 256)
+    stride: int = like(MapInfer, "stride", 192)
 
 
 class GediEvalSettings(EnsembleEval):
@@ -163,13 +152,11 @@ class GediSettings(TaskSettings):
 
     model: ModelSettings = Field(ModelSettings(), description="The network and its loss; fixed by a run.")
     data: DataSettings = Field(DataSettings(), description="What the arrays mean; fixed by a run.")
-    train: GediTrainSettings = Field(GediTrainSettings(), description="How the model is trained; fixed by a run.")
-    runtime: GediRuntimeSettings = Field(GediRuntimeSettings(), description="Where and how it runs; free at any time.")
-    infer: GediInferSettings = Field(GediInferSettings(), description="How maps are made; free at any time.")
-    eval: GediEvalSettings = Field(GediEvalSettings(), description="How scores are computed; free at any time.")
-    prepare: GediPrepareSettings = Field(
-        GediPrepareSettings(), description="How granules and rasters become training data; free at any time."
-    )
+    train: GediTrainSettings = like(TaskSettings, "train", GediTrainSettings())
+    runtime: GediRuntimeSettings = like(TaskSettings, "runtime", GediRuntimeSettings())
+    infer: GediInferSettings = like(TaskSettings, "infer", GediInferSettings())
+    eval: GediEvalSettings = like(TaskSettings, "eval", GediEvalSettings())
+    prepare: GediPrepareSettings = like(TaskSettings, "prepare", GediPrepareSettings())
 
     @property
     def strata(self) -> tuple[float, ...]:

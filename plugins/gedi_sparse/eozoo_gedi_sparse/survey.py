@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eozoo_core.settings import Settings
+import numpy as np
+from eozoo_core.errors import ZooError
+from eozoo_core.score.baselines import Ridge, RidgeFit
+from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task import Survey
-from eozoo_core.task.survey import BandSurvey
+from eozoo_core.task.survey import BandSurvey, surveyed
 from pydantic import Field
 
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
 
 if TYPE_CHECKING:
-    from eozoo_core.score.baselines import Ridge
-
-
-class RidgeSurvey(Settings):
-    """Ridge regression of the label on the bands, and the mean label: see `eozoo_core.score.baselines.Ridge`."""
-
-    weights: tuple[float, ...] = Field((), description="One per band.")
-    intercept: float = Field(0.0, description="In the label's unit.")
-    residual: float = Field(1.0, description="RMSE on the training labels.")
-    mean: float = Field(0.0, description="Mean label.")
-    std: float = Field(1.0, description="Standard deviation of the labels.")
-
-    def fit(self) -> Ridge:
-        """Return it ready to predict."""
-        from eozoo_core.score.baselines import Ridge
-
-        return Ridge(**self.model_dump())
+    from eozoo_gedi_sparse.data import Patches
 
 
 class GediSurvey(Survey):
@@ -37,4 +24,25 @@ class GediSurvey(Survey):
     bands: tuple[BandSurvey, ...] = Field(
         tuple(BandSurvey(name=name) for name in DOCUMENTED_BANDS), description="Input bands in the network's order."
     )
-    ridge: RidgeSurvey = Field(RidgeSurvey(), description="Ridge regression on the pixel's bands.")
+    ridge: Ridge = Field(Ridge((), 0.0, 1.0, 0.0, 1.0), description="Ridge regression on the pixel's bands.")
+
+
+def survey_patches(data: Patches, unit: str, standard: bool) -> GediSurvey:
+    """Look once through the patches. ``standard``: bands must vary, as they are standardised.
+
+    Raises ZooError where no label has a value where the input has data.
+    """
+    statistics, ridge = ChannelStatistics(data.bands), RidgeFit(len(data.bands))
+    for arrays in data:
+        image, target = arrays["image"], arrays["target"][0]
+        statistics.update(image)
+        labelled = np.isfinite(target)
+        ridge.update(image[:, labelled], target[labelled])
+    if ridge.count == 0:
+        folder = data.pair(0).label.parent
+        raise ZooError(f"{folder}: none of {len(data)} label files has a value where the input has data")
+    if standard:
+        statistics.require_spread(str(data.input_files[0].parent))
+    fit = ridge.solve()
+    label = BandSurvey(name="label", unit=unit, mean=fit.mean, std=fit.std, count=ridge.count)
+    return GediSurvey(bands=surveyed(statistics, data.units), label=label, ridge=fit)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core import Port, Sample, Task
-from eozoo_core.task import Fitted, Ports
+from eozoo_core.task import Ports
 
 from eozoo_gedi_sparse.plugin import SLOTS
 from eozoo_gedi_sparse.settings import (
@@ -21,14 +22,14 @@ from eozoo_gedi_sparse.survey import GediSurvey
 
 if TYPE_CHECKING:
     from eozoo_core import Run
-    from eozoo_core.checking import Findings
+    from eozoo_core.checking import Expected, Separation, Split
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.task import Scores
-    from eozoo_core.task.contract import Loss
+    from eozoo_core.task.contract import Baseline, Loss
 
+    from eozoo_gedi_sparse.data import Patches
+    from eozoo_gedi_sparse.labels import LabelScores
     from eozoo_gedi_sparse.losses import SparseLoss
-    from eozoo_gedi_sparse.patches import Patches
-    from eozoo_gedi_sparse.scores import LabelScores
     from eozoo_gedi_sparse.system import SparseSystem
 
 
@@ -49,53 +50,24 @@ class GediSparse(Task):
         "example": "synthetic granules and rasters to try the steps on, with a settings file for all of them",
     }
 
-    def prepare_example(self) -> list[Path]:
-        """Write synthetic raw products; see ``prepare.example``."""
-        from eozoo_gedi_sparse.prepare.example import make_example
+    def steps(self) -> Mapping[str, Callable[[], list[Path]]]:
+        """One module below ``prepare`` for each step."""
+        from eozoo_gedi_sparse.prepare import dataset, example, extract, labels, patches, stack, totals
 
-        return make_example(self.settings.prepare.example)
-
-    def prepare_stack(self) -> list[Path]:
-        """Put bands together; see ``prepare.stack``."""
-        from eozoo_gedi_sparse.prepare.stack import make_stack
-
-        return make_stack(self.settings.prepare.stack, self.settings.runtime.quiet)
-
-    def prepare_patches(self) -> list[Path]:
-        """Cut patches; see ``prepare.patches``."""
-        from eozoo_gedi_sparse.prepare.patches import make_patches
-
-        return make_patches(self.settings.prepare.patches, self.settings.runtime.quiet)
-
-    def prepare_dataset(self) -> list[Path]:
-        """Write a registered dataset as patches; see ``prepare.dataset``."""
-        from eozoo_gedi_sparse.prepare.dataset import make_from_dataset
-
-        return make_from_dataset(self.settings.prepare.dataset, self.registry, self.settings.runtime.quiet)
-
-    def prepare_totals(self) -> list[Path]:
-        """Sum a biomass map over polygons; see ``prepare.totals``."""
-        from eozoo_gedi_sparse.prepare.totals import make_totals
-
-        return make_totals(self.settings.prepare.totals)
-
-    def prepare_shots(self) -> list[Path]:
-        """Read and filter granules; see ``prepare.extract``."""
-        from eozoo_gedi_sparse.prepare.extract import extract
-
-        return extract(self.settings.prepare.shots, self.settings.runtime.quiet)
-
-    def prepare_labels(self) -> list[Path]:
-        """Rasterise shots; see ``prepare.labels``."""
-        from eozoo_gedi_sparse.prepare.labels import make_labels
-
-        return make_labels(self.settings.prepare.labels)
+        how, quiet = self.settings.prepare, self.settings.runtime.quiet
+        return {
+            "shots": lambda: extract.extract(how.shots, quiet),
+            "labels": lambda: labels.make_labels(how.labels),
+            "stack": lambda: stack.make_stack(how.stack, quiet),
+            "patches": lambda: patches.make_patches(how.patches, quiet),
+            "dataset": lambda: dataset.make_from_dataset(how.dataset, self.registry, quiet),
+            "totals": lambda: totals.make_totals(how.totals),
+            "example": lambda: example.make_example(how.example),
+        }
 
     def data(self, split: str) -> Patches:
         """Input and label patches of the same names."""
-        from eozoo_gedi_sparse.patches import Patches
-
-        return Patches(self.settings, split)
+        return self._patches(split, lenient=False)
 
     def has_split(self, split: str) -> bool:
         """Whether both folders hold it."""
@@ -105,7 +77,7 @@ class GediSparse(Task):
 
     def survey(self, train: Patches) -> GediSurvey:
         """Bands, labels and ridge regression, in one pass."""
-        from eozoo_gedi_sparse.patches import survey_patches
+        from eozoo_gedi_sparse.survey import survey_patches
 
         return survey_patches(train, self.settings.data.unit, self.settings.data.normalise == "standard")
 
@@ -127,10 +99,8 @@ class GediSparse(Task):
         scaled = data.normalise == "standard"
         mean, std = (survey.mean, survey.std) if scaled else ((0.0,) * bands, (1.0,) * bands)
         target = (survey.ridge.mean, survey.ridge.std) if data.standardise_target else (0.0, 1.0)
-        model = self.settings.model
-        if not fresh and "pretrained" in model.options:
-            model = model.model_copy(update={"options": {**model.options, "pretrained": False}})
-        network = self.build("model", model, {"in_channels": bands, "outputs": 2 if loss.trains_variance else 1})
+        sizes = {"in_channels": bands, "outputs": 2 if loss.trains_variance else 1}
+        network = self.build("model", self.settings.model, sizes, fresh)
         return SparseSystem(network, loss, mean, std, *target)
 
     def loss(self, survey: GediSurvey) -> Loss:
@@ -141,25 +111,37 @@ class GediSparse(Task):
 
     def metrics(self, survey: GediSurvey) -> LabelScores:
         """Scores over labelled pixels."""
-        from eozoo_gedi_sparse.scores import LabelScores
+        from eozoo_gedi_sparse.labels import LabelScores
 
-        return LabelScores()
+        return LabelScores("mean", "std", (*self.settings.strata, float("inf")))
 
-    def derive(self, means: dict[str, float]) -> dict[str, float]:
+    def baselines(self, survey: GediSurvey) -> dict[str, Baseline]:
+        """The training mean and ridge regression on the pixel's bands."""
+        from eozoo_gedi_sparse.evaluation import baselines_of
+
+        return baselines_of(survey.ridge)
+
+    def derive(self, means: dict[str, float], survey: GediSurvey) -> dict[str, float]:
         """RMSE from the mean squared error."""
         return {"rmse": means["mse"] ** 0.5}
 
-    def fitted(self, run: Run) -> Fitted | None:
-        """The factor of all variances that fits the validation labels."""
-        from eozoo_gedi_sparse.evaluation import fit_variance
+    def data_to_check(self, split: str) -> Patches:
+        """The same with the patches that do not fit."""
+        return self._patches(split, lenient=True)
 
-        return fit_variance(self, run, self._loss().scale_power == 1)
+    def expected(self) -> Expected:
+        """Labels of ``data.unit``, the documented bands, and which settings put them right."""
+        from eozoo_gedi_sparse.checking import expected_of
 
-    def check(self, findings: Findings) -> None:
-        """Pairs, bands, units, labels and what splits share."""
-        from eozoo_gedi_sparse.checking import check
+        return expected_of(self.settings.data.unit)
 
-        check(self.settings, findings)
+    def describe_splits(self, data: Mapping[str, Patches]) -> tuple[list[Split], Separation]:
+        """As core does, with the gap that step ``patches`` left."""
+        from eozoo_gedi_sparse.checking import gap_between
+
+        return super().describe_splits(data)[0], gap_between(
+            next(iter(data.values())), self.settings.prepare.patches.gap
+        )
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score the ensemble, its members and simple baselines over all labels of the split; write a report."""
@@ -172,6 +154,12 @@ class GediSparse(Task):
         from eozoo_gedi_sparse.pairs import trained_bands
 
         return trained_bands(info, self.settings.data, list(survey.names))
+
+    def _patches(self, split: str, lenient: bool) -> Patches:
+        from eozoo_gedi_sparse.data import Patches
+        from eozoo_gedi_sparse.pairs import folders
+
+        return Patches(*folders(self.settings), split, self.settings.data, self.settings.train.seed, lenient)
 
     def _loss(self) -> SparseLoss:
         from eozoo_gedi_sparse.losses import MeanLoss, SparseLoss

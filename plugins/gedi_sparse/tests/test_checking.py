@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 import rasterio
+from eozoo import Registry
 from eozoo_core import ZooError
 from eozoo_core.checking import Findings
 from eozoo_gedi_sparse.prepare.settings import PatchesSettings
 from eozoo_gedi_sparse.settings import DataSettings, GediPrepareSettings, GediRuntimeSettings, GediSettings
 from eozoo_gedi_sparse.task import GediSparse
 
+REGISTRY = Registry.discover()
 SPLITS = {"train": 6, "val": 2, "test": 2}
 
 
@@ -34,7 +36,7 @@ def check(root, prepare=None, **data):
     if prepare:
         settings = settings.model_copy(update={"prepare": GediPrepareSettings(patches=prepare)})
     findings = Findings()
-    GediSparse(settings).check(findings)
+    GediSparse(settings, REGISTRY).check(findings)
     return findings
 
 
@@ -128,5 +130,5 @@ def test_patches_without_crs_lie_where_the_step_that_cut_them_says(root):
 
 def test_no_folder_is_an_error_that_says_which_setting(tmp_path):
     with pytest.raises(ZooError, match=r"runtime\.data_dir is not set"):
-        GediSparse(GediSettings()).check(Findings())
+        GediSparse(GediSettings(), REGISTRY).check(Findings())
     assert "runtime.input_dir holds train/" in told(check(tmp_path))[0][2]

@@ -3,11 +3,10 @@ import pickle
 import numpy as np
 import pytest
 import rasterio
-import torch
 from eozoo_core.errors import ZooError
+from eozoo_core.task.data import Batched, as_is
 from eozoo_core.train.loading import Draw
-from eozoo_gedi_sparse.data import TrainingWindows, labelled_count, sparse_tiles, training_arrays
-from eozoo_gedi_sparse.pairs import find_pairs
+from eozoo_gedi_sparse.data import Patches, sparse_tiles
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS, DataSettings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,12 +62,20 @@ def open_tiles(root, data=WHOLE, split="train"):
 
 
 def open_windows(root, data, seed=0):
-    return TrainingWindows(open_tiles(root, data), seed)
+    return Patches(root / "input", root / "label", "train", data, seed)
+
+
+def count(sample):
+    return int(np.isfinite(sample["target"]).sum())
+
+
+def names(tiles):
+    return [file.stem for file in tiles.input_files]
 
 
 def one_line(root, data=WHOLE, split="train"):
     with pytest.raises(ZooError) as caught:
-        list(training_arrays(open_tiles(root, data, split)))
+        list(open_tiles(root, data, split))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -78,23 +85,24 @@ def one_line(root, data=WHOLE, split="train"):
 
 def test_whole_patches_in_the_order_of_their_names(root):
     tiles = open_tiles(root)
-    assert [p.name for p in tiles.found.pairs] == ["a", "b", "c"]
+    assert names(tiles) == ["a", "b", "c"]
     sample = tiles[1]
-    assert torch.equal(sample["image"], torch.from_numpy(patch()))
+    np.testing.assert_array_equal(sample["image"], patch())
     assert sample["target"].shape == (1, 20, 24)
     assert sample["target"][0, 15, 20] == 1520
-    assert (sample["count"], sample["index"]) == (2, 1)
-    assert {k: v.dtype for k, v in sample.items()} == {
-        "image": torch.float32,
-        "target": torch.float32,
-        "count": torch.int64,
-        "index": torch.int64,
-    }
+    assert {name: array.dtype for name, array in sample.items()} == dict.fromkeys(("image", "target"), np.float32)
+    assert len(list(tiles)) == 3
+
+
+def test_a_torch_loader_takes_the_data_set_as_it_is(root):
+    (batch,) = DataLoader(open_tiles(root), batch_size=3)
+    assert batch["image"].shape == (3, 3, 20, 24)
+    assert batch["image"][1, 2, 0, 0] == 20_000
 
 
 def test_column_major_files_read_the_same(root):
     save(root, "input", "train", "a", np.asfortranarray(patch()))
-    assert torch.equal(open_tiles(root)[0]["image"], open_tiles(root)[1]["image"])
+    np.testing.assert_array_equal(open_tiles(root)[0]["image"], open_tiles(root)[1]["image"])
 
 
 @pytest.mark.parametrize("dtype", ["<f8", ">f4", "<f2", "<i2", "|u1"])
@@ -109,7 +117,7 @@ def test_bands_by_index_and_name_in_the_asked_order(root):
     data = DataSettings(band_names=("red", "nir", "vh"), bands=("vh", "red", 1), crop=None)
     tiles = open_tiles(root, data)
     assert tiles[0]["image"][:, 0, 0].tolist() == [20_000, 0, 10_000]
-    assert tiles.found.band_names == ("vh", "red", "nir")
+    assert tiles.bands == ("vh", "red", "nir")
 
 
 def test_fourteen_bands_have_their_documented_names(tmp_path):
@@ -117,7 +125,7 @@ def test_fourteen_bands_have_their_documented_names(tmp_path):
     save(tmp_path, "label", "train", "a", np.ones((1, 4, 4)))
     tiles = open_tiles(tmp_path, DataSettings(bands=("VH", "B8A"), crop=None))
     assert tiles[0]["image"][:, 0, 0].tolist() == [130_000, 80_000]
-    assert open_tiles(tmp_path).found.band_names == DOCUMENTED_BANDS
+    assert open_tiles(tmp_path).bands == DOCUMENTED_BANDS
 
 
 def test_geotiff_bands_are_found_by_name_in_every_file(tmp_path):
@@ -144,11 +152,11 @@ def test_missing_bands_take_the_label_away(root):
     image[2, 3, 4] = np.nan
     image[1, 15, 20] = np.inf
     save(root, "input", "train", "a", image)
-    assert open_tiles(root)[0]["count"] == 0
-    assert torch.isnan(open_tiles(root)[0]["image"]).sum() == 2
+    assert count(open_tiles(root)[0]) == 0
+    assert np.isnan(open_tiles(root)[0]["image"]).sum() == 2
     # Only chosen bands count.
-    assert open_tiles(root, DataSettings(bands=(0,), crop=None))[0]["count"] == 2
-    assert open_tiles(root, DataSettings(bands=(0, 2), crop=None))[0]["count"] == 1
+    assert count(open_tiles(root, DataSettings(bands=(0,), crop=None))[0]) == 2
+    assert count(open_tiles(root, DataSettings(bands=(0, 2), crop=None))[0]) == 1
 
 
 def test_an_infinite_label_is_no_label(root):
@@ -156,8 +164,8 @@ def test_an_infinite_label_is_no_label(root):
     target[0, 3, 4] = -np.inf
     save(root, "label", "train", "a", target)
     sample = open_tiles(root)[0]
-    assert sample["count"] == 1
-    assert torch.isnan(sample["target"][0, 3, 4])
+    assert count(sample) == 1
+    assert np.isnan(sample["target"][0, 3, 4])
 
 
 def test_declared_nodata_values(root):
@@ -167,9 +175,9 @@ def test_declared_nodata_values(root):
     save(root, "input", "train", "a", image)
     save(root, "label", "train", "a", target)
     sample = open_tiles(root, DataSettings(input_nodata=-9999, label_nodata=-1, crop=None))[0]
-    assert sample["count"] == 1
+    assert count(sample) == 1
     assert sample["target"][0, 3, 4] == 304
-    assert torch.isnan(sample["image"][0, 15, 20])
+    assert np.isnan(sample["image"][0, 15, 20])
 
 
 def test_zero_in_one_band_masks_the_pixel(root):
@@ -178,9 +186,9 @@ def test_zero_in_one_band_masks_the_pixel(root):
     image[0, 15, 20] = 0  # an honest zero in another band stays
     save(root, "input", "train", "a", image)
     sample = open_tiles(root, DataSettings(zero_is_nodata_in=2, bands=(0, 1), crop=None))[0]
-    assert torch.isnan(sample["image"][:, 3, 4]).all()
+    assert np.isnan(sample["image"][:, 3, 4]).all()
     assert sample["image"].shape[0] == 2
-    assert sample["count"] == 1
+    assert count(sample) == 1
     assert sample["image"][0, 15, 20] == 0
 
 
@@ -189,15 +197,8 @@ def test_integer_raster_with_nodata(tmp_path):
     save_tif(tmp_path, "input", "train", "a", image, nodata=0)
     save_tif(tmp_path, "label", "train", "a", np.array([[[7, 7], [255, 7]]], np.uint8), nodata=255)
     sample = open_tiles(tmp_path)[0]
-    assert torch.isnan(sample["image"]).tolist() == [[[False, False], [False, True]]]
-    assert torch.isnan(sample["target"]).tolist() == [[[False, False], [True, True]]]
-
-
-def test_statistics_see_every_patch_once(root):
-    arrays = list(training_arrays(open_tiles(root)))
-    assert len(arrays) == 3
-    assert np.array_equal(arrays[0][0], patch())
-    assert labelled_count(open_tiles(root)) == 6
+    assert np.isnan(sample["image"]).tolist() == [[[False, False], [False, True]]]
+    assert np.isnan(sample["target"]).tolist() == [[[False, False], [True, True]]]
 
 
 # --- training windows ------------------------------------------------------------------------------------------------
@@ -209,11 +210,11 @@ def test_windows_are_true_pieces_and_hold_a_label(tmp_path_factory, crop, index,
     if not root.exists():
         save(root, "input", "train", "a", patch())
         save(root, "label", "train", "a", label())
-    sample = open_windows(root, DataSettings(crop=crop), seed=seed)[Draw(index, epoch)]
-    image, target = sample["image"].numpy(), sample["target"].numpy()
+    sample = open_windows(root, DataSettings(crop=crop), seed=seed).draw(Draw(index, epoch))
+    image, target = sample["image"], sample["target"]
     crop = min(crop, 24)  # no larger than the largest patch
     assert image.shape == (3, crop, crop)
-    assert sample["count"] >= 1
+    assert count(sample) >= 1
     inside = np.isfinite(image[0])
     assert inside.sum() == min(crop, 20) * min(crop, 24)
     # Bands moved together, and the label of a pixel is still row * 100 + column, which is what band 0 holds.
@@ -228,43 +229,44 @@ def test_all_eight_orientations_occur(tmp_path):
     save(tmp_path, "input", "train", "a", patch(1, 2, 2))
     save(tmp_path, "label", "train", "a", np.ones((1, 2, 2)))
     tiles = open_windows(tmp_path, DataSettings(crop=2))
-    seen = {tuple(tiles[Draw(0, epoch)]["image"].flatten().tolist()) for epoch in range(80)}
+    seen = {tuple(tiles.draw(Draw(0, epoch))["image"].flatten().tolist()) for epoch in range(80)}
     assert len(seen) == 8
 
 
 def test_whole_oblong_patches_keep_their_shape(root):
     tiles = open_windows(root, DataSettings(crop=None))
-    samples = [tiles[Draw(0, epoch)]["image"] for epoch in range(30)]
+    samples = [tiles.draw(Draw(0, epoch))["image"] for epoch in range(30)]
     assert {tuple(s.shape) for s in samples} == {(3, 20, 24)}
     assert len({s[0, 0, 0].item() for s in samples}) == 4
 
 
 def test_windows_reach_every_pixel(root):
     tiles = open_windows(root, DataSettings(crop=7, crop_on_label=False, flips=False))
-    seen = np.concatenate([tiles[Draw(0, epoch)]["image"][0].flatten() for epoch in range(600)])
+    seen = np.concatenate([tiles.draw(Draw(0, epoch))["image"][0].flatten() for epoch in range(600)])
     assert np.unique(seen).size == 20 * 24
 
 
 def test_without_labels_a_window_still_comes(tmp_path):
     save(tmp_path, "input", "train", "a", patch())
     save(tmp_path, "label", "train", "a", label(places=()))
-    assert open_windows(tmp_path, DataSettings(crop=5))[Draw(0, 0)]["count"] == 0
+    assert count(open_windows(tmp_path, DataSettings(crop=5)).draw(Draw(0, 0))) == 0
 
 
 def test_draws_follow_from_seed_epoch_and_index_alone(root):
     data = DataSettings(crop=6, crops_per_patch=2)
-    tiles = open_windows(root, data, seed=3)
-    assert len(tiles) == 6
-    draws = [Draw(i, epoch) for epoch in range(2) for i in range(len(tiles))]
-    alone = [tiles[d] for d in draws]
-    loaded = DataLoader(open_windows(root, data, seed=3), batch_size=2, sampler=draws, num_workers=2)
+    tiles, other = (open_windows(root, data, seed) for seed in (3, 4))
+    assert tiles.draws == 6
+    draws = [Draw(i, epoch) for epoch in range(2) for i in range(6)]
+    alone = [tiles.draw(d) for d in draws]
+    loaded = DataLoader(
+        Batched(open_windows(root, data, 3)), batch_size=2, sampler=draws, num_workers=2, collate_fn=as_is
+    )
     batches = list(loaded)
-    for key in ("image", "target", "count", "index"):
-        together = torch.cat([b[key] for b in batches])
-        assert torch.equal(together.nan_to_num(-1), torch.stack([s[key] for s in alone]).nan_to_num(-1))
+    for name in ("image", "target"):
+        np.testing.assert_array_equal(np.concatenate([b[name] for b in batches]), np.stack([s[name] for s in alone]))
     images = [s["image"] for s in alone]
-    assert any(not torch.equal(images[0], other) for other in (images[3], images[6]))  # same patch, next draw or epoch
-    assert not all(torch.equal(tiles[d]["image"], open_windows(root, data, seed=4)[d]["image"]) for d in draws)
+    assert any((images[0] != image).any() for image in (images[3], images[6]))  # same patch, next draw or epoch
+    assert any((other.draw(d)["image"] != image).any() for d, image in zip(draws, images))
 
 
 # --- what does not fit -----------------------------------------------------------------------------------------------
@@ -278,7 +280,7 @@ def test_missing_partners_are_listed_or_counted(root):
     assert "orphan.npy: has no input" in message
     tiles = open_tiles(root, DataSettings(skip_unpaired=True))
     assert len(tiles) == 3
-    assert len(tiles.found.skipped) == 2
+    assert len(tiles.skipped) == 2
 
 
 def test_no_folder_no_pair_and_twins(root):
@@ -333,8 +335,8 @@ def test_a_broken_array_is_one_line_that_names_it(root, kind, side):
     broken(path, kind)
     assert one_line(root).startswith(str(path))
     tiles = open_tiles(root, DataSettings(on_unreadable="skip"))
-    assert [p.name for p in tiles.found.pairs] == ["a", "c"]
-    assert tiles.found.skipped[0].startswith(str(path))
+    assert names(tiles) == ["a", "c"]
+    assert tiles.skipped[0].startswith(str(path))
 
 
 def test_a_raster_cut_off_after_its_header(tmp_path):
@@ -348,8 +350,8 @@ def test_a_raster_cut_off_after_its_header(tmp_path):
 
 
 def test_a_window_is_no_larger_than_the_largest_patch(root):
-    windows = TrainingWindows(open_tiles(root, DataSettings(crop=5000)), 0)
-    assert windows[Draw(0, 0)]["image"].shape == (3, 24, 24)  # patches of 20 x 24 px, filled up to a square
+    windows = open_windows(root, DataSettings(crop=5000))
+    assert windows.draw(Draw(0, 0))["image"].shape == (3, 24, 24)  # patches of 20 x 24 px, filled up to a square
 
 
 def test_wrong_band_counts(root):
@@ -366,9 +368,9 @@ def test_labels_of_several_bands_need_a_choice_and_no_band_is_input_and_label(ro
     path = save(root, "label", "train", "b", np.concatenate([label(), label()]))
     assert one_line(root) == f"{path}: has 2 bands; choose one with data.target"
     one = DataSettings(bands=(0, 1), target=2)
-    assert len(find_pairs(root / "input", root / "input", "train", one).pairs) == 3
+    assert len(sparse_tiles(root / "input", root / "input", "train", one)) == 3
     with pytest.raises(ZooError, match=r"a.npy: its band 2 is input and label at once"):
-        find_pairs(root / "input", root / "input", "train", DataSettings(bands=(0, 1), target=1))
+        sparse_tiles(root / "input", root / "input", "train", DataSettings(bands=(0, 1), target=1))
 
 
 def test_label_of_other_size_crs_or_place(tmp_path):
@@ -385,10 +387,3 @@ def test_label_of_other_size_crs_or_place(tmp_path):
     nearly = from_origin(500_000 + 1e-4, 2_000_000, 20, 20)
     save_tif(tmp_path, "label", "train", "a", np.ones((1, 8, 8), np.float32), transform=nearly)
     assert len(open_tiles(tmp_path)) == 1
-
-
-def test_no_label_in_the_whole_split_is_an_error(tmp_path):
-    save(tmp_path, "input", "train", "a", patch())
-    save(tmp_path, "label", "train", "a", label(places=()))
-    with pytest.raises(ZooError, match="none of 1 label files"):
-        labelled_count(open_tiles(tmp_path))

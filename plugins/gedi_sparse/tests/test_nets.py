@@ -2,9 +2,8 @@ import pytest
 import torch
 from eozoo_core import Port
 from eozoo_core.errors import ZooError
-from eozoo_gedi_sparse.context_net import square_mean
 from eozoo_gedi_sparse.losses import gaussian_nll, laplacian_nll, mse
-from eozoo_gedi_sparse.networks import context_net, gedi_unet, timm_unet
+from eozoo_gedi_sparse.networks import context_net, gedi_unet, square_mean, timm_unet
 from eozoo_gedi_sparse.system import SparseSystem
 
 SIZES = [(1, 1), (1, 40), (17, 33), (61, 30), (64, 64)]

@@ -6,28 +6,20 @@ import json
 import numpy as np
 import pytest
 import rasterio
-import torch
 from eozoo import Registry
-from eozoo_core import Port
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import apply
 from eozoo_core.raster.read import read_info
+from eozoo_core.raster.sentinel2 import offset_of, reflectance
 from eozoo_core.raster.tiles import Window
-from eozoo_core.task.predict import Draws
 from eozoo_core.task.splits import open_splits
-from eozoo_gedi_sparse.label_predictions import collect
-from eozoo_gedi_sparse.losses import called, mse
-from eozoo_gedi_sparse.pairs import find_pairs
-from eozoo_gedi_sparse.patch_places import patch_grids
-from eozoo_gedi_sparse.patches import Patches
+from eozoo_gedi_sparse.pairs import patch_grids
 from eozoo_gedi_sparse.prepare.patches import make_patches
-from eozoo_gedi_sparse.prepare.scaling import backscatter, reflectance, s2_offset
-from eozoo_gedi_sparse.prepare.settings import PatchesSettings, StackSettings
-from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, require_disjoint
+from eozoo_gedi_sparse.prepare.scaling import backscatter, make_scale
+from eozoo_gedi_sparse.prepare.settings import LayerSettings, PatchesSettings, StackSettings
+from eozoo_gedi_sparse.prepare.splits import assign_blocks, make_blocks
 from eozoo_gedi_sparse.prepare.stack import make_stack
-from eozoo_gedi_sparse.scores import LabelScores
 from eozoo_gedi_sparse.settings import DataSettings, GediRuntimeSettings, GediSettings
-from eozoo_gedi_sparse.system import SparseSystem
 from eozoo_gedi_sparse.task import GediSparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,18 +50,21 @@ def test_scaling_by_hand():
     np.testing.assert_allclose(backscatter(np.float32([0.1, 0, -1]), True), [2 / 3, np.nan, np.nan], rtol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "offset"), [("T47_N0400_a", -1000), ("T47_N0301_a", 0), ("T47_N0511_a", -1000)])
+@pytest.mark.parametrize(
+    ("name", "offset"), [("T47_N0400_a", -1000), ("T47_N0301_a", 0), ("T47_N0511_a", -1000), ("T47_N9999_a", None)]
+)
 def test_the_baseline_in_the_name_decides_the_offset(tmp_path, name, offset):
-    assert s2_offset(write(tmp_path / f"{name}.tif", np.ones((1, 2, 2), np.uint16))) == offset
+    assert offset_of(tmp_path / f"{name}.tif", {}) == offset
 
 
 def test_the_baseline_in_the_tags_wins_and_none_is_an_error(tmp_path):
     file = write(tmp_path / "x_N0200_.tif", np.ones((1, 2, 2), np.uint16))
     with rasterio.open(file, "r+") as out:
         out.update_tags(PROCESSING_BASELINE="05.09")
-    assert s2_offset(file) == -1000
+    assert offset_of(file, read_info(file).tags) == -1000
+    plain = write(tmp_path / "plain.tif", np.ones((1, 2, 2), np.uint16))
     with pytest.raises(ZooError, match="set s2_offset"):
-        s2_offset(write(tmp_path / "plain.tif", np.ones((1, 2, 2), np.uint16)))
+        make_scale(LayerSettings(source=plain, scale="s2"), read_info(plain))
 
 
 def layers(tmp_path):
@@ -227,11 +222,11 @@ def test_tif_patches_keep_their_place_and_pass_the_training_check(tmp_path):
     make_patches(patches(tmp_path, suffix="tif", size=16, max_missing=0.5))
     data = DataSettings(unit="Mg/ha")
     out = tmp_path / "out"
-    splits = {s: find_pairs(out / "input", out / "label", s, data) for s in ("train", "val")}
     runtime = GediRuntimeSettings(input_dir=out / "input", label_dir=out / "label")
     task = GediSparse(GediSettings(data=data, runtime=runtime), Registry.discover())
-    assert list(open_splits(task)) == ["train", "val", "test"]
-    assert splits["train"].band_names == ("y", "x")
+    splits = open_splits(task)
+    assert list(splits) == ["train", "val", "test"]
+    assert splits["train"].bands == ("y", "x")
     row = next(row for row in read_index(tmp_path / "out") if row["split"] == "val")
     with rasterio.open(tmp_path / "out" / "input" / "val" / f"{row['name']}.tif") as file:
         assert apply(file.transform, 8, 8) == pytest.approx((float(row["x"]), float(row["y"])))
@@ -249,16 +244,11 @@ def test_npy_patches_lie_where_tif_patches_do_and_their_labels_too(tmp_path):
         expected = read_info(tmp_path / "tif" / "input" / split / f"{name}.tif").grid
         assert (grid.height, grid.width, grid.crs) == (expected.height, expected.width, expected.crs)
         assert tuple(grid.transform) == pytest.approx(tuple(expected.transform))
-    system = SparseSystem(torch.nn.Conv2d(2, 1, 1), mse(), [0.0] * 2, [1.0] * 2)
-    system.inputs, system.outputs = (Port("image", "B C H W"),), (Port("mean", "B H W", spread="moments"),)
     places = []
     for folder in ("out", "tif"):
-        runtime = GediRuntimeSettings(data_dir=tmp_path / folder)
-        settings = GediSettings(data=DataSettings(unit="Mg/ha"), runtime=runtime)
-        draws = Draws({"member 0": system}, None, torch.device("cpu"))
-        found, _ = collect(draws, called(mse()), Patches(settings, "val"), LabelScores)
-        places.append((found.x, found.y))
-    assert np.isfinite(places[0]).all()
+        settings = GediSettings(runtime=GediRuntimeSettings(data_dir=tmp_path / folder))
+        val = GediSparse(settings, Registry.discover()).data("val")
+        places.append([tuple(val.grid(i).transform) for i in range(len(val))])
     np.testing.assert_allclose(places[0], places[1])
 
 
@@ -284,13 +274,6 @@ def test_a_patch_of_another_preparation_is_refused(tmp_path):
     stranger.write_bytes(b"")
     with pytest.raises(ZooError, match=r"r000000_c000000\.npy: is not of this preparation"):
         make_patches(patches(tmp_path))
-
-
-def test_overlap_is_loud():
-    placed = [Placed("train", Window(0, 0, 10, 10)), Placed("train", Window(0, 5, 10, 10))]
-    require_disjoint([*placed, Placed("val", Window(10, 0, 10, 10))], 30, 30)
-    with pytest.raises(ZooError, match="r000009_c000014 of val overlaps a patch of train by 1 px"):
-        require_disjoint([*placed, Placed("val", Window(9, 14, 10, 10))], 30, 30)
 
 
 @given(

@@ -8,109 +8,61 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core.checking import (
-    Findings,
-    Item,
-    Place,
-    Seen,
-    Separation,
-    Split,
-    channel,
-    check_splits,
-    judge_schedule,
-    judge_splits,
-    place_of,
-)
+from eozoo_core.checking import Findings, Item, Place, Seen, Separation, Split, place_of
 from eozoo_core.checking.findings import listed
+from eozoo_core.checking.preview import valid_panel
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
+from eozoo_core.score.plots import Panel
+from eozoo_core.task.check import check as core_check
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from eozoo_prithvi_refine.data import RefineTiles, split_files
+from eozoo_prithvi_refine.data import RefineTiles
 from eozoo_prithvi_refine.prepare.pixels import KM_PER_DEGREE
-from eozoo_prithvi_refine.settings import BANDS
+from eozoo_prithvi_refine.settings import BANDS, UNIT
 from eozoo_prithvi_refine.tile_files import KEYS, read_sidecar
 
 if TYPE_CHECKING:
-    from eozoo_prithvi_refine.settings import PrithviSettings
+    from eozoo_core.task.contract import Contract
 
 SEPARATION = Separation(remedy="tiles made by 'prepare tiles' from GeoTIFFs say where they lie")
-_CHANNELS = [channel(band, "reflectance 0..1") for band in BANDS]
 _DOUBT = 0.006  # of a tile's side: how far a spot, a size in metres and a degree of mean length are off together
 
 
-def check(settings: PrithviSettings, findings: Findings) -> None:
-    """Describe the splits to ``eozoo_core.checking``; see ``Task.check``."""
-    runtime, codes = settings.runtime, {}
+def check(task: Contract, findings: Findings) -> None:
+    """Look at weights, tiles, months and biomes; see ``Task.check``."""
+    settings = task.settings
     weights = settings.model.weights
     if weights is not None and not weights.exists():
         findings.error("model.weights", f"{weights}: no such file", "give the file, or null for random ones")
-    splits = []
-    for name in ("train", "val", "test"):
-        if name == "test" and not _has_tiles(runtime.data_dir, name):
-            findings.unknown("test", "there are no test tiles", "without them nothing is scored after training")
-            continue
-        with findings.guard(name):
-            files = split_files(runtime.data_dir, name, settings.data)
-            codes[name], bad = Counter(), []
-            splits.append(split_of(name, _stage1(settings, files, name, findings), codes[name], bad))
-            if bad:
-                findings.error(f"{name}: sidecars", f"{len(bad):,} of {len(files):,} cannot be read: {bad[0]}")
-    if not splits:
+    seen = core_check(task, findings)
+    if not seen:
         return
-    seen = check_splits(findings, splits, _CHANNELS)
-    _judge_sides(settings.data.tile_size, seen, findings)
-    _tell_codes(codes, findings)
-    judge_splits(findings, splits, SEPARATION)
-    tiles = sum(len(split) for split in splits if split.name == "train")
-    judge_schedule(findings, settings.train, min(tiles, settings.data.max_samples or tiles))
-    if runtime.stage1_dir is None:
+    _judge_sides(settings.data.tile_size, seen["train"][1] if "train" in seen else None, findings)
+    _tell_codes({name: tiles.codes for name, (tiles, _) in seen.items()}, findings)
+    if settings.runtime.stage1_dir is None:
         findings.ok("input", "the target, degraded: runtime.stage1_dir is not set")
-    if shown := next((one for one in seen.values() if one.best), None):
-        findings.picture(shown.shown, lambda: _panels(shown, settings))
+    if shown := next((found for found in seen.values() if found[1].best), None):
+        findings.picture(shown[1].shown, lambda: _panels(*shown))
 
 
-def _has_tiles(data_dir: Path | None, name: str) -> bool:
-    return data_dir is not None and any((Path(data_dir) / name).rglob("*.npz"))
-
-
-def _stage1(settings: PrithviSettings, files: list[Path], name: str, findings: Findings) -> RefineTiles:
-    """The tiles of a split; without stage 1 where some of its outputs are missing."""
-    data, seed = settings.data, settings.train.seed
-    with findings.guard(f"{name}: stage 1"):
-        return RefineTiles(files, data, settings.runtime.stage1_dir, seed)
-    return RefineTiles(files, data, None, seed)
-
-
-def split_of(name: str, tiles: RefineTiles, codes: Counter[str] | None = None, bad: list[str] | None = None) -> Split:
-    """Describe a split: its tiles, the places that their sidecars name, where and when they were taken.
-
-    ``codes`` counts months and biomes of what is read; ``bad`` gets a line for every sidecar that cannot be read,
-    without it that raises.
-    """
-
-    def read(i: int) -> Item:
-        sample = tiles[i]  # reads stage 1 too, and refuses what training would
-        if codes is not None:
-            codes.update((f"month {sample['month']}", f"biome {sample['biome']}"))
-        return Item(sample["target"].numpy())
-
+def split_of(name: str, tiles: RefineTiles) -> Split:
+    """Describe a split: its tiles, the places that their sidecars name, where and when they were taken."""
     keys: dict[Any, str] = {}
-    for file in tiles.files:
+    for i, file in enumerate(tiles.files):
         try:
-            place = read_sidecar(file).get("place")
-        except ZooError as error:
-            if bad is None:
+            keys.setdefault(tiles.place(i), str(file))
+        except ZooError:
+            if tiles.codes is None:  # `RefineTiles.problems` tells ``check``
                 raise
-            bad.append(str(error))
-            continue
-        if place is not None:
-            keys.setdefault(str(place), str(file))
+    keys.pop("", None)
     times = np.array([_time(file) for file in tiles.files], "datetime64[s]")
-    places = partial(_place, tiles.files)
-    return Split(name, [str(f) for f in tiles.files], read, tiles.files, places, times, "tiles", keys)
+    names = [str(file) for file in tiles.files]
+    # Stage 1 is read too, and what training would refuse; pixels are compared in the target.
+    read = lambda i: Item(tiles.item(i)["target"])  # noqa: E731
+    return Split(name, names, read, tiles.files, partial(_place, tiles.files), times, "tiles", keys)
 
 
 def _place(files: list[Path], i: int) -> Place | None:
@@ -149,8 +101,8 @@ def _time(file: Path) -> np.datetime64:
         return np.datetime64("NaT", "s")
 
 
-def _judge_sides(size: int, seen: dict[str, Seen], findings: Findings) -> None:
-    small = [s for s in (seen["train"].shapes if "train" in seen else ()) if min(s[1:]) < size]
+def _judge_sides(size: int, train: Seen | None, findings: Findings) -> None:
+    small = [s for s in (train.shapes if train else ()) if min(s[1:]) < size]
     if small:
         side = min(min(s[1:]) for s in small)
         found = listed([" x ".join(map(str, s[1:])) for s in small])
@@ -182,19 +134,14 @@ def _runs(numbers: list[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
-def _panels(seen: Seen, settings: PrithviSettings) -> list[Any]:
+def _panels(tiles: RefineTiles, seen: Seen) -> list[Panel]:
     """Input and target in true-to-unit bands, and what is valid."""
-    from eozoo_core.checking.preview import valid_panel
-    from eozoo_core.score.plots import Panel
-
     assert seen.best is not None
     number, item = seen.best
-    source = settings.runtime.stage1_dir
-    tiles = RefineTiles([seen.split.files[number]], settings.data, source, settings.train.seed)
-    image, panels = tiles[0]["image"].numpy(), []
+    image, panels = tiles.item(number)["opt_v1"], []
     for c in (0, 2, 3):
         low, high = np.nanpercentile([image[c], item.image[c]], [2, 98])
         limits = (float(low), float(max(high, low + 1e-6)))
         for values, what in ((image, "input"), (item.image, "target")):
-            panels.append(Panel(values[c], f"{what}: {BANDS[c]}", "reflectance 0..1", "viridis", limits))
+            panels.append(Panel(values[c], f"{what}: {BANDS[c]}", UNIT, "viridis", limits))
     return [*panels, valid_panel(item)]

@@ -15,6 +15,9 @@ import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.tiles import Window
+from eozoo_core.task import Arrays
+
+from eozoo_prithvi_refine.settings import BIOMES
 
 Pair = tuple[float, float]
 UNKNOWN: Pair = (float("nan"), float("nan"))
@@ -93,6 +96,19 @@ def check(pairs: np.ndarray, name: str, source: Any) -> None:
                 f"{source}: {name} {wrong[0].tolist()} is not ({_ORDER[name]}): "
                 f"number {i + 1} lies outside {low}..{high}"
             )
+
+
+def check_batch(arrays: Arrays) -> None:
+    """Raise ZooError where arrays of ``predict`` hold what is no reflectance, month, biome, time or location."""
+    image = arrays["opt_v1"]
+    if np.nanmax(np.abs(image), initial=0) > 100:
+        raise ZooError(f"predict: opt_v1 up to {np.nanmax(image):g} is not reflectance 0..1; divide by 10000")
+    for name, low, high in (("month", 1, 12), ("biome", 0, BIOMES - 1)):
+        there = arrays[name][np.isfinite(arrays[name])]
+        if ((there < low) | (there > high) | (there != np.rint(there))).any():
+            raise ZooError(f"predict: {name} {there.tolist()} must be whole numbers from {low} to {high}")
+    for name in _LIMITS.keys() & arrays.keys():
+        check(arrays[name], name, "predict")
 
 
 def known(pair: Pair) -> bool:

@@ -3,41 +3,76 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from eozoo_core.errors import ZooError, no_split
+from eozoo_core.task import Arrays
+from eozoo_core.task.data import Data
+from eozoo_core.train.loading import Draw
 
 from eozoo_prithvi_refine.coordinates import location_in, time_in
 from eozoo_prithvi_refine.degradation import degrade
-from eozoo_prithvi_refine.settings import DataSettings
-from eozoo_prithvi_refine.tile_files import Tile, read_stage1, read_tile
+from eozoo_prithvi_refine.settings import BANDS, UNIT, DataSettings
+from eozoo_prithvi_refine.tile_files import Tile, read_sidecar, read_stage1, read_tile
+
+if TYPE_CHECKING:
+    from eozoo_core.checking import Findings
 
 
-class RefineTiles(torch.utils.data.Dataset):
-    """A split of tiles. ``[i]`` or ``[Draw]`` -> input and target (4, h, w) float32 reflectance, month, biome, place,
-    time (2,) and location (2,) as in ``coordinates``, NaN = not known.
+class RefineTiles(Data):
+    """A split of tiles: opt_v1 and target (4, h, w) float32 reflectance, month and biome (), time and location (2,) as
+    in ``coordinates``; NaN = not known.
 
-    A pixel that misses a band in input or target is NaN in both: it enters no loss and no metric. Items by index are
-    whole tiles with a degradation fixed per tile; items by Draw are random windows of ``tile_size``, turned, with
-    another degradation every epoch.
+    A pixel that misses a band in input or target is NaN in both: it enters no loss and no metric. Items are whole tiles
+    with a degradation fixed per tile; draws are random windows of ``tile_size``, turned, with another degradation every
+    epoch. ``lenient``, for ``check``: without stage 1 where some of its outputs are missing, which `problems`
+    tells; ``codes`` then counts months and biomes of the items read.
     """
 
-    def __init__(self, files: list[Path], data: DataSettings, stage1_dir: Path | None = None, seed: int = 0):
-        self.files, self._data, self._stage1, self._seed = files, data, stage1_dir, seed
-        if stage1_dir is not None:
+    what = "tiles"
+    bands, units = BANDS, (UNIT,) * 4
+
+    def __init__(
+        self,
+        files: list[Path],
+        data: DataSettings,
+        stage1_dir: Path | None = None,
+        seed: int = 0,
+        lenient: bool = False,
+    ):
+        self.files = self.input_files = files
+        self._data, self._stage1, self._seed, self._missing = data, stage1_dir, seed, ""
+        self.codes: Counter[str] | None = Counter() if lenient else None
+        try:
             self._check_stage1()
+        except ZooError as error:
+            if not lenient:
+                raise
+            self._stage1, self._missing = None, str(error)
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, draw: Any) -> dict[str, Any]:
-        epoch = getattr(draw, "epoch", None)
-        index = getattr(draw, "index", draw)
-        path = self.files[index]
-        tile = self.tile(index)
+    def item(self, index: int) -> Arrays:
+        """See `Data.item`."""
+        found = self._sample(index, None)
+        if self.codes is not None:
+            self.codes.update(f"{name} {int(found[name])}" for name in ("month", "biome"))
+        return found
+
+    def draw(self, draw: Draw) -> Arrays:
+        """See `Data.draw`."""
+        return self._sample(draw.index, draw.epoch)
+
+    def count(self, batch: Arrays) -> int:
+        """Tiles: each counts the same, however many of its pixels are there."""
+        return len(batch["target"])
+
+    def _sample(self, index: int, epoch: int | None) -> Arrays:
+        path, tile = self.files[index], self.tile(index)
         name = zlib.crc32(f"{path.parent.name}/{path.name}".encode())
         random = np.random.default_rng((self._seed, name, 0 if epoch is None else epoch + 1))
         images = [tile.image, *self._stage1_of(path, tile)]
@@ -49,15 +84,31 @@ class RefineTiles(torch.utils.data.Dataset):
         image, target = (np.where(missing, np.float32(np.nan), a) for a in (image, target))
         if missing.all():
             raise ZooError(f"{path}: input and target have no valid pixel in common; remove the tile")
-        arrays = {"image": torch.from_numpy(image), "target": torch.from_numpy(target)}
         sidecar = path.with_suffix(".json")
-        arrays |= {"time": torch.tensor(time_in(tile.meta, sidecar))}
-        arrays |= {"location": torch.tensor(location_in(tile.meta, sidecar))}
-        return {**arrays, "month": tile.month, "biome": tile.biome, "place": str(tile.meta.get("place", ""))}
+        pairs = {"time": time_in(tile.meta, sidecar), "location": location_in(tile.meta, sidecar)}
+        codes = {"month": np.float32(tile.month), "biome": np.float32(tile.biome)}
+        return {"opt_v1": image, "target": target, **codes, **{n: np.array(p, np.float32) for n, p in pairs.items()}}
 
     def tile(self, index: int) -> Tile:
         """Read one tile as it is on disk."""
         return read_tile(self.files[index], self._data.default_month, self._data.default_biome)
+
+    def place(self, index: int) -> str:
+        """Return the name of the place that a tile's sidecar gives, "" where it gives none."""
+        return str(read_sidecar(self.files[index]).get("place", ""))
+
+    def problems(self, findings: Findings, split: str) -> None:
+        """Tell which stage-1 outputs are missing and how many sidecars cannot be read."""
+        if self._missing:
+            findings.error(f"{split}: stage 1", self._missing)
+        bad = []
+        for file in self.files:
+            try:
+                read_sidecar(file)
+            except ZooError as error:
+                bad.append(str(error))
+        if bad:
+            findings.error(f"{split}: sidecars", f"{len(bad):,} of {len(self.files):,} cannot be read: {bad[0]}")
 
     def _stage1_of(self, path: Path, tile: Tile) -> list[np.ndarray]:
         return [] if self._stage1 is None else [read_stage1(self.stage1_file(path), tile.image.shape)]
@@ -68,7 +119,7 @@ class RefineTiles(torch.utils.data.Dataset):
         return by_split if by_split.exists() else self._stage1 / path.name
 
     def _check_stage1(self) -> None:
-        missing = [f for f in self.files if not self.stage1_file(f).exists()]
+        missing = [f for f in self.files if not self.stage1_file(f).exists()] if self._stage1 is not None else []
         if missing:
             raise ZooError(
                 f"runtime.stage1_dir {self._stage1}: has no output for {len(missing)} of {len(self.files)} tiles, "
@@ -93,18 +144,6 @@ class RefineTiles(torch.utils.data.Dataset):
         return list(stack)
 
 
-def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack samples of one size; "count" is their number, known before the device."""
-    batch = {key: torch.stack([s[key] for s in samples]) for key in ("image", "target", "time", "location")}
-    codes = {key: torch.tensor([s[key] for s in samples]) for key in ("month", "biome")}
-    return {**batch, **codes, "count": len(samples)}
-
-
-def inputs(batch: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what the refiner is called with: image, month, biome, time, location."""
-    return tuple(batch[key] for key in ("image", "month", "biome", "time", "location"))
-
-
 def find_tiles(data_dir: Path | None, split: str, limit: int | None = None) -> list[Path]:
     """Return the tiles DATA/SPLIT/**/*.npz, sorted, at most ``limit``. Raises ZooError where there are none."""
     if data_dir is None:
@@ -125,18 +164,23 @@ def split_files(data_dir: Path | None, split: str, data: DataSettings) -> list[P
     return find_tiles(data_dir, split, limits.get(split))
 
 
-def open_splits(
-    data_dir: Path | None, data: DataSettings, stage1_dir: Path | None, seed: int
-) -> dict[str, RefineTiles]:
-    """Open train, val and, where there is one, test."""
-    has_test = data_dir is not None and any((Path(data_dir) / "test").rglob("*.npz"))
-    files = {name: split_files(data_dir, name, data) for name in ("train", "val", *(["test"] if has_test else []))}
-    return {name: RefineTiles(found, data, stage1_dir, seed) for name, found in files.items()}
+def has_tiles(data_dir: Path | None, split: str) -> bool:
+    """Whether there is any tile of a split."""
+    return data_dir is not None and any((Path(data_dir) / split).rglob("*.npz"))
 
 
-def refine_tiles(folder: str, stage1_dir: str | None = None, seed: int = 0) -> RefineTiles:
+class ImagePairs(RefineTiles):
+    """Tiles under the roles that datasets of images have everywhere: "image" and "target"."""
+
+    def item(self, index: int) -> Arrays:
+        """See `Data.item`."""
+        arrays = super().item(index)
+        return {"image": arrays.pop("opt_v1"), **arrays}
+
+
+def refine_tiles(folder: str, stage1_dir: str | None = None, seed: int = 0) -> ImagePairs:
     """Build the dataset of one folder of tiles with the default settings, for use outside the task."""
     files = sorted(Path(folder).rglob("*.npz"))
     if not files:
         raise ZooError(f"{folder}: holds no NPZ tile")
-    return RefineTiles(files, DataSettings(), Path(stage1_dir) if stage1_dir else None, seed)
+    return ImagePairs(files, DataSettings(), Path(stage1_dir) if stage1_dir else None, seed)

@@ -5,88 +5,73 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from eozoo_core.score.report import Picture, Table, Text, write_report
+from eozoo_core.task.contract import Target
+from eozoo_core.task.ensemble import member_runs
+from eozoo_core.task.evaluate import Evaluation, combined
+from eozoo_core.task.predict import open_draws
 
-from eozoo_prithvi_refine.assemble import load_model
-from eozoo_prithvi_refine.baselines import Baselines
-from eozoo_prithvi_refine.data import RefineTiles, collate, find_tiles, inputs
 from eozoo_prithvi_refine.pictures import grid, save_png
-from eozoo_prithvi_refine.scoring import RefineScores, tile_sums
-from eozoo_prithvi_refine.training import make_criterion
+from eozoo_prithvi_refine.scoring import RefineScores
 
 if TYPE_CHECKING:
     from eozoo_core import Run
-    from eozoo_core.task import Registry, Scores
-
-    from eozoo_prithvi_refine.settings import PrithviSettings
+    from eozoo_core.task import Scores
+    from eozoo_core.task.contract import Contract
 
 TARGETS = {  # the document's table of quality metrics
-    "ndvi_rmse": (0.05, "vegetation index consistency"),
-    "evi_rmse": (0.05, "enhanced vegetation index"),
-    "sam": (0.1, "spectral angle, rad"),
-    "identity_l1": (0.05, "change of the input, reflectance"),
-    "identity_edge_l1": (0.02, "change of the input's edges, reflectance per px"),
+    "ndvi_rmse": Target(0.05, "vegetation index consistency"),
+    "evi_rmse": Target(0.05, "enhanced vegetation index"),
+    "sam": Target(0.1, "spectral angle, rad"),
+    "identity_l1": Target(0.05, "change of the input, reflectance"),
+    "identity_edge_l1": Target(0.02, "change of the input's edges, reflectance per px"),
 }
 _BETTER_HIGH = ("psnr", "ssim")
+Groups = dict[str, dict[str, dict[str, float]]]  # group -> predictor -> metric -> value
 
 
-def evaluate(run: Run, settings: PrithviSettings, registry: Registry, split: str) -> Scores:
+def evaluate(task: Contract, run: Run, split: str) -> Scores:
     """Score best.pt on ``split``; see ``Task.evaluate``. Writes eval_SPLIT/report.html, groups.json and panels.png."""
-    files = find_tiles(settings.runtime.data_dir, split, _limit(settings, split))
-    tiles = RefineTiles(files, settings.data, settings.runtime.stage1_dir, settings.train.seed)
-    model, device = load_model(run, settings, "eval")
-    baselines, criterion = Baselines(**run.info()["baselines"]), make_criterion(settings, registry)
-    scores: dict[str, RefineScores] = {n: RefineScores() for n in ("model", "input", "affine fit", "unsharp mask")}
-    groups: dict[str, dict[str, RefineScores]] = {}
-    rows = []
-    shown = set(np.linspace(0, len(tiles) - 1, min(settings.eval.panels, len(tiles))).astype(int).tolist())
+    tiles, draws = task.data(split), open_draws(task, run, "eval")
+    criterion = task.loss(draws.survey).criterion
+    evaluation = Evaluation(task, draws.systems, draws.survey, lambda: RefineScores(criterion, with_ssim=True))
+    groups: dict[str, list[int]] = {}
+    rows, ports = [], next(iter(draws.systems.values())).outputs
+    shown = set(np.linspace(0, len(tiles) - 1, min(task.settings.eval.panels, len(tiles))).astype(int).tolist())
     for i in range(len(tiles)):
-        sample = tiles[i]
-        batch = {k: v.to(device) for k, v in collate([sample]).items() if k != "count"}
-        image, target = batch["image"], batch["target"]
-        with torch.no_grad():
-            refined, _ = model(*inputs(batch))
-        plain = sample["image"].numpy()
-        made = {"model": refined, "input": image}
-        made |= {"affine fit": _tensor(baselines.affine(plain), device)}
-        made |= {"unsharp mask": _tensor(baselines.unsharp(plain), device)}
-        for name, result in made.items():
-            sums = tile_sums(result, image, target, criterion, with_ssim=True)
-            scores[name].add(sums)
-            for group in (f"month {sample['month']:02d}", f"biome {sample['biome']:02d}", f"place {sample['place']}"):
-                groups.setdefault(group, {}).setdefault(name, RefineScores()).add(sums)
+        batch = tiles.items([i])
+        found = evaluation.add(batch, draws.device)
+        for name in (f"month {int(batch['month'][0]):02d}", f"biome {int(batch['biome'][0]):02d}"):
+            groups.setdefault(name, []).append(i)
+        if place := tiles.place(i):
+            groups.setdefault(f"place {place}", []).append(i)
         if i in shown:
-            missing = ~np.isfinite(plain[0])
-            rows.append((plain, np.where(missing, np.nan, refined[0].float().cpu().numpy()), sample["target"].numpy()))
-    results = {name: s.compute() for name, s in scores.items()}
-    groups = {g: parts for g, parts in sorted(groups.items()) if g != "place "}
-    by_group = {g: {n: s.compute() for n, s in parts.items()} for g, parts in groups.items()}
-    _write(run, split, results, by_group, rows)
+            refined = found[0] if len(found) == 1 else combined(found, ports)
+            rows.append((batch["opt_v1"][0], refined["refined"][0].float().cpu().numpy(), batch["target"][0]))
+    results, by_group = evaluation.compute(), grouped(evaluation, dict(sorted(groups.items())))
+    _write(task, run, split, (results, by_group), rows)
     return results
 
 
-def _limit(settings: PrithviSettings, split: str) -> int | None:
-    """Validation looks at the tiles that training looked at."""
-    most = settings.data.max_samples
-    return max(1, most // 4) if most and split == "val" else None
+def grouped(evaluation: Evaluation, groups: dict[str, list[int]]) -> Groups:
+    """Return the metrics of the tiles of each group, by predictor."""
+    scores = evaluation.metrics
+    return {
+        group: {name: one.compute(sum(one.tiles[i] for i in members)) for name, one in scores.items()}
+        for group, members in groups.items()
+    }
 
 
-def _tensor(image: np.ndarray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image, np.float32))[None].to(device)
-
-
-def _write(run: Run, split: str, results: Scores, groups: dict[str, Scores], rows: list[Any]) -> None:
-    folder = run.path / f"eval_{split}"
+def _write(task: Contract, run: Run, split: str, found: tuple[Scores, Groups], rows: list[Any]) -> None:
+    folder, (results, groups) = run.path / f"eval_{split}", found
     folder.mkdir(parents=True, exist_ok=True)
     run.write_json(f"eval_{split}/groups.json", groups)
     sections: dict[str, list] = {
         "Scores": [_scores_table(results)],
-        "Targets of the document": [_targets_table(results)],
+        "Targets of the document": [_targets_table(results["model"])],
+        "By month and biome": [_groups_table(groups)],
     }
-    sections["By month and biome"] = [_groups_table(groups)]
-    note = run.info().get("weights", "")
-    if note.startswith("random"):
+    if member_runs(run, task.settings)[0].info().get("weights", "").startswith("random"):
         sections["Scores"].insert(0, Text("The encoder began with random weights, not with published ones.", note=True))
     if rows:
         picture = save_png(grid(rows), folder / "panels.png")
@@ -105,16 +90,16 @@ def _scores_table(results: Scores) -> Table:
     return Table(["", *results], rows)
 
 
-def _targets_table(results: Scores) -> Table:
-    rows = []
-    for metric, (goal, what) in TARGETS.items():
-        if metric in results["model"]:
-            value = results["model"][metric]
-            rows.append([metric, what, f"< {goal:g}", f"{value:.4f}", "met" if value < goal else "missed"])
-    return Table(["metric", "meaning", "target", "model", ""], rows)
+def _targets_table(model: dict[str, float]) -> Table:
+    rows = [
+        [metric, target.meaning, f"{model[metric]:.4f}", target.verdict(model[metric])]
+        for metric, target in TARGETS.items()
+        if metric in model
+    ]
+    return Table(["metric", "meaning", "model", "target"], rows)
 
 
-def _groups_table(groups: dict[str, Scores]) -> Table:
+def _groups_table(groups: Groups) -> Table:
     rows = []
     for group, scores in groups.items():
         for metric in ("ndvi_rmse", "sam", "l1"):

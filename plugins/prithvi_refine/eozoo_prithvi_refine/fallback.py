@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import torch
+from eozoo_core.run.progress import print_message
 from torch import nn
 
 _BOX = "=" * 70
@@ -25,18 +26,31 @@ processing to continue. Consider:
 """
 
 
+_OFTEN = "⚠️  CPU fallback occurred {count} times this epoch"
+_ADVICE = "   Consider reducing memory usage to avoid performance penalty."
+_SPEED = 10  # a GPU is so many times as fast, as the document estimates
+
+
+def runtime_line(seconds: float) -> str:
+    """Return the document's line about one fallback; what a GPU would have taken is estimated, not measured."""
+    expected = seconds / _SPEED
+    penalty = seconds - expected
+    return f"CPU fallback runtime: {seconds:.3f}s (expected GPU: ~{expected:.3f}s, penalty: ~{penalty:.3f}s)"
+
+
 class Fallback(nn.Module):
     """Runs ``head(x, keep)``; on a GPU, out of memory in forward or backward is repeated on the CPU in float32.
 
     On a GPU nothing between input and output is kept for backward: the head is computed again there (which also saves
     memory), on the GPU where it fits and else on the CPU. Any other error passes through. ``count`` is the number of
-    repetitions since the last `take`, ``runtime`` the seconds they took.
+    repetitions since the last `take`. `tell` says how often and how long it was in an epoch.
     """
 
     def __init__(self, head: nn.Module, enabled: bool = True):
         super().__init__()
         self.head, self.enabled = head, enabled
-        self.count, self.runtime, self._warned = 0, 0.0, False
+        self.count, self._warned, self._guarded = 0, False, False
+        self._epoch = (0, 0.0)  # repetitions and their seconds since the last `tell`
 
     def forward(self, x: torch.Tensor, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what the head returns, on the device of ``x``."""
@@ -45,8 +59,12 @@ class Fallback(nn.Module):
         return _Guarded.apply(self, x, keep, *self.head.parameters())
 
     def guards(self, x: torch.Tensor) -> bool:
-        """Whether memory can run out where ``x`` lies."""
-        return x.is_cuda
+        """Whether memory can run out where ``x`` lies, or is to be planned for such a place."""
+        return x.is_cuda or self._guarded
+
+    def runs_on(self, device: torch.device) -> None:
+        """Say where training runs: a step that is followed for its memory has tensors on no GPU."""
+        self._guarded = device.type == "cuda"
 
     def on_device(self, x: torch.Tensor, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the head where it is. A place of its own, so that a test can let it fail."""
@@ -54,19 +72,27 @@ class Fallback(nn.Module):
 
     def take(self) -> int:
         """Return how often the CPU stepped in since the last call, and start counting anew."""
-        count, self.count, self.runtime = self.count, 0, 0.0
+        count, self.count = self.count, 0
         return count
 
+    def tell(self) -> str:
+        """Return what to say at the end of an epoch, "" where the GPU did all; and start counting that anew."""
+        (count, seconds), self._epoch = self._epoch, (0, 0.0)
+        return f"{_OFTEN.format(count=count)} ({seconds:.3f}s in all)\n{_ADVICE}" if count else ""
+
     def step_in(self, work: Any) -> Any:
-        """Count, say so the first time, and time ``work()``."""
-        if not self._warned:
+        """Count and time ``work()``; say so the first time."""
+        first, self._warned = not self._warned, True
+        if first:
             warnings.warn(f"CPU fallback{_MESSAGE}", RuntimeWarning, stacklevel=2)
-            self._warned = True
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         started = time.perf_counter()
         result = work()
-        self.count, self.runtime = self.count + 1, self.runtime + time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        if first:
+            print_message(runtime_line(seconds))
+        self.count, self._epoch = self.count + 1, (self._epoch[0] + 1, self._epoch[1] + seconds)
         return result
 
 

@@ -1,98 +1,136 @@
-"""Using a trained run: ``predict``, and ``infer`` for tiles, folders and whole GeoTIFF scenes."""
+"""What ``infer`` refines: NPZ tiles, which become NPZ tiles again, and GeoTIFF scenes; subfolders are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.cog import Band, CogWriter
-from eozoo_core.raster.predict import Tiling, predict_raster
+from eozoo_core.raster.cog import Band
+from eozoo_core.raster.files import Layer
+from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import Reader, open_reader
-from eozoo_core.run.progress import progress_bar
+from eozoo_core.task.data import tensors
+from eozoo_core.task.maps import bands_of
+from eozoo_core.task.scenes import Scene
+from eozoo_core.task.spread import present
 
 from eozoo_prithvi_refine import coordinates
-from eozoo_prithvi_refine.assemble import load_model
-from eozoo_prithvi_refine.predict_inputs import checked
+from eozoo_prithvi_refine.pictures import save_png, true_colour
 from eozoo_prithvi_refine.prepare.products import band_numbers, date_in, month_in
 from eozoo_prithvi_refine.settings import BANDS
 from eozoo_prithvi_refine.tile_files import check_reflectance, read_npz, read_sidecar, read_tile, write_npz
 
 if TYPE_CHECKING:
-    from eozoo_core import Run
-    from eozoo_core.task import Arrays, Predictor
+    from eozoo_core.spec import Port
+    from eozoo_core.task.windows import Drawn
 
-    from eozoo_prithvi_refine.settings import PrithviSettings
+    from eozoo_prithvi_refine.settings import PrithviInferSettings, PrithviSettings
 
-SCENES = (".tif", ".tiff", ".vrt", ".jp2")
-
-
-def make_predictor(run: Run, settings: PrithviSettings) -> Predictor:
-    """Load best.pt and return ``predict``; see ``PrithviRefine.predictor``."""
-    model, device = load_model(run, settings, "infer")
-    takes = model.encoder is not None and model.encoder.variant.coordinates
-
-    def predict(batch: Arrays) -> Arrays:
-        given = checked(batch, takes)
-        image, codes = given["opt_v1"], np.stack([given["month"], given["biome"]])
-        made: dict[str, list[np.ndarray]] = {"refined": [], "features": []}
-        for i in range(0, len(image), settings.infer.batch_size):
-            part = slice(i, i + settings.infer.batch_size)
-            whole = np.nan_to_num(codes[:, part], nan=1).astype(np.int64)  # unknown codes are masked below
-            arrays = [image[part], *whole, *(given[name][part].astype(np.float32) for name in ("time", "location"))]
-            with torch.no_grad():
-                outputs = model(*(torch.from_numpy(a).to(device) for a in arrays))
-            for kept, output in zip(made.values(), outputs):
-                kept.append(output.float().cpu().numpy())
-        unknown = ~np.isfinite(codes).all(axis=0)
-        missing = ~np.isfinite(image).all(axis=1, keepdims=True) | unknown[:, None, None, None]
-        return {name: np.where(missing, np.float32(np.nan), np.concatenate(v)) for name, v in made.items()}
-
-    return predict
+SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".npz")
 
 
-def infer(run: Run, settings: PrithviSettings, predict: Predictor, source: Path, dest: Path) -> list[Path]:
-    """Refine a tile, a scene, or all of a folder, whose subfolders are kept; see ``Task.infer``."""
+@dataclass(frozen=True)
+class Found:
+    """A file below what was given to ``infer``, and its name there without ending ("north/a")."""
+
+    path: Path
+    name: str
+
+
+def find(source: Path) -> list[Found]:
+    """Return a tile, a scene, or all of a folder. Raises ZooError where there is none, or two would make one file."""
     files = [source] if source.is_file() else sorted(f for f in source.rglob("*") if _is_input(f))
     if not files or not all(_is_input(f) for f in files):
         raise ZooError(f"{source}: is no NPZ tile, GeoTIFF or folder of them; give what can be refined")
-    written = []
-    with progress_bar("refine", len(files), "files", settings.runtime.quiet) as bar:
-        for done, file in enumerate(files):
-            refine = _refine_tile if file.suffix == ".npz" else _refine_scene
-            folder = dest / (file.parent.relative_to(source) if source.is_dir() else "")
-            folder.mkdir(parents=True, exist_ok=True)
-            written += refine(run, settings, predict, file, folder)
-            bar.update(done + 1, file.name)
-    return written
+    root = source.parent if source.is_file() else source
+    found = [Found(file, file.relative_to(root).with_suffix("").as_posix()) for file in files]
+    twice = Counter((one.name, one.path.suffix == ".npz") for one in found).most_common(1)[0]
+    if twice[1] > 1:
+        raise ZooError(f"{source}: two scenes are called {twice[0][0]} but for their endings; rename one")
+    return found
 
 
 def _is_input(file: Path) -> bool:
-    return file.suffix.lower() in (*SCENES, ".npz")
+    return file.suffix.lower() in SUFFIXES
 
 
-def _refine_tile(run: Run, settings: PrithviSettings, predict: Predictor, file: Path, dest: Path) -> list[Path]:
-    """Write DEST/NAME.npz with opt_v2 (and features) and its sidecar."""
+def open_scene(found: Found, settings: PrithviSettings) -> Scene:
+    """Return a tile, which is read when it is refined, or a scene whose bands, scale, month and biome are known."""
+    file, how = found.path, settings.infer
+    if file.suffix == ".npz":
+        return Scene(file, Grid(0, 0), name=found.name, whole=True)
+    with open_reader(file) as reader:
+        bands = band_numbers(reader.info, how.bands)
+        month, biome = _scene_codes(file, how)
+        when = coordinates.time_of(_scene_date(file, how), file)
+        where = how.location or coordinates.location_of(reader.info.grid)
+        _check_scale(reader, bands, how)
+        return Scene(
+            file,
+            reader.info.grid,
+            bands,
+            found.name,
+            {"month": np.float32(month), "biome": np.float32(biome), **_pairs(settings, when, where)},
+            how.scale,
+            how.offset,
+            {"MONTH": str(month), "BIOME": str(biome)},
+        )
+
+
+def layers_of(outputs: Sequence[Port], how: PrithviInferSettings) -> list[Layer]:
+    """Return the refined image, how much draws differ in it, and where asked for the features."""
+    ports = {port.role: port for port in outputs}
+    layers = [Layer("refined", tuple(Band(f"{name}_refined", "reflectance") for name in BANDS))]
+    if (port := ports.get("features")) is not None and how.features:
+        count = int(port.axes.split()[1])
+        layers.append(Layer("features", tuple(Band(f"feature_{i:02d}", "1") for i in range(count))))
+    return layers + [Layer(port.role, bands_of(port)) for port in outputs if port.spread == "deviation"]
+
+
+def write_tile(drawn: Drawn, scene: Scene, dest: Path, settings: PrithviSettings) -> list[Path]:
+    """Write DEST/NAME.npz with opt_v2 (and features, and how much draws differ) and its sidecar."""
+    file, run = scene.path, drawn.folder.name
     image, month, biome = _read_input(file, settings)
-    batch = {"opt_v1": image[None], "month": np.array([month]), "biome": np.array([biome])}
-    sidecar = file.with_suffix(".json")
-    when, where = (find(read_sidecar(file), sidecar) for find in (coordinates.time_in, coordinates.location_in))
-    made = predict(batch | _coordinates(settings, when, where, 1))
-    arrays = {"opt_v2": made["refined"][0], "month": np.int64(month), "biome_code": np.int64(biome)}
-    if settings.infer.features:
-        arrays["features"] = made["features"][0]
-    meta = read_sidecar(file) | {
+    sidecar, meta = file.with_suffix(".json"), read_sidecar(file)
+    pairs = _pairs(settings, coordinates.time_in(meta, sidecar), coordinates.location_in(meta, sidecar))
+    batch = {"opt_v1": image, "month": np.float32(month), "biome": np.float32(biome), **pairs}
+    found = drawn({name: values[None] for name, values in batch.items()})
+    made = {name: values[0].numpy() for name, values in present(tensors(found), drawn.outputs).items()}
+    arrays = {"opt_v2": made.pop("refined"), "month": np.int64(month), "biome_code": np.int64(biome)}
+    arrays |= {name: values for name, values in made.items() if name != "features" or settings.infer.features}
+    meta |= {
         "stage": "stage2_refined",
         "source": file.name,
         "bands": list(BANDS),
         "unit": "reflectance",
         "nodata": "NaN",
-        "run": run.path.name,
+        "run": run,
     }
-    return [write_npz(dest / file.name, arrays, meta)]
+    return [write_npz(dest / f"{scene.name}.npz", arrays, meta)]
+
+
+def draw(files: Mapping[str, Path], scene: Scene, dest: Path) -> list[Path]:
+    """Draw a scene before and after in true colour, one stretch for both."""
+    with open_reader(scene.path) as before, open_reader(files["refined"]) as after:
+        given = (before.thumbnail(1024, scene.bands) + scene.offset) * scene.scale
+        images = [given, after.thumbnail(1024)]
+    visible = images[1][:3][:, np.isfinite(images[1]).all(axis=0)]
+    low, high = np.percentile(visible, [1, 99]) if visible.size else (0.0, 1.0)
+    space = np.full((images[0].shape[1], 4, 3), 255, np.uint8)
+    parts = [true_colour(image, float(low), float(high)) for image in images]
+    return [save_png(np.concatenate([parts[0], space, parts[1]], axis=1), dest / f"{scene.name}.png")]
+
+
+def _pairs(settings: PrithviSettings, when: coordinates.Pair, where: coordinates.Pair) -> dict[str, np.ndarray]:
+    """Time and location, for encoders that take them."""
+    if not settings.model.encoder.endswith("_tl"):
+        return {}
+    return {"time": np.array(when, np.float32), "location": np.array(where, np.float32)}
 
 
 def _read_input(file: Path, settings: PrithviSettings) -> tuple[np.ndarray, int, int]:
@@ -108,76 +146,31 @@ def _read_input(file: Path, settings: PrithviSettings) -> tuple[np.ndarray, int,
     check_reflectance(file, np.where(np.isfinite(image), image, np.nan))
     meta = read_sidecar(file)
     found = {"month": arrays.get("month", meta.get("month")), "biome": arrays.get("biome_code", meta.get("biome_code"))}
-    codes = [given if given is not None else found[name] for name, given in (("month", month), ("biome", biome))]
+    codes: list[Any] = [
+        given if given is not None else found[name] for name, given in (("month", month), ("biome", biome))
+    ]
     for name, code in zip(found, codes):
         if code is None:
             raise ZooError(f"{file}: names no {name}; add --set infer.{name}=...")
     return image, int(np.max(codes[0])), int(np.max(codes[1]))
 
 
-def _refine_scene(run: Run, settings: PrithviSettings, predict: Predictor, file: Path, dest: Path) -> list[Path]:
-    """Write DEST/NAME_refined.tif (and NAME_features.tif): blended windows, COG, the scene's grid."""
-    how, written = settings.infer, []
-    with open_reader(file) as reader:
-        bands = band_numbers(reader.info, how.bands)
-        month, biome = _scene_codes(file, settings)
-        when = coordinates.time_of(_scene_date(file, settings), file)
-        codes = {"month": month, "biome": biome}, when, how.location or coordinates.location_of(reader.info.grid)
-        _check_scale(reader, bands, settings)
-        width = settings.model.head_width
-        layers = {"refined": [Band(f"{name}_refined", "reflectance") for name in BANDS]}
-        if how.features:
-            layers["features"] = [Band(f"feature_{i:02d}", "1") for i in range(width)]
-        tags = {"RUN": run.path.name, "MONTH": str(month), "BIOME": str(biome), "SOURCE": file.name}
-        for layer, described in layers.items():
-            path = dest / f"{file.stem}_{layer}.tif"
-            with CogWriter(path, reader.info.grid, described, tags=tags) as writer:
-                tiling = Tiling(how.window, how.stride, how.batch_size)
-                predict_raster(reader, writer, _windows(predict, layer, codes, settings), tiling, bands=bands)
-            written.append(path)
-    return written
-
-
-def _windows(
-    predict: Predictor, layer: str, codes: tuple[dict[str, int], coordinates.Pair, coordinates.Pair], settings: Any
-) -> Callable[[np.ndarray], np.ndarray]:
-    how, (codes, when, where) = settings.infer, codes
-
-    def run(windows: np.ndarray) -> np.ndarray:
-        count = len(windows)
-        images = (windows + np.float32(how.offset)) * np.float32(how.scale)
-        batch = {"opt_v1": images} | {name: np.full(count, code) for name, code in codes.items()}
-        return predict(batch | _coordinates(settings, when, where, count))[layer]
-
-    return run
-
-
-def _coordinates(
-    settings: PrithviSettings, when: coordinates.Pair, where: coordinates.Pair, count: int
-) -> dict[str, np.ndarray]:
-    """Time and location for ``count`` images, for encoders that take them."""
-    if not settings.model.encoder.endswith("_tl"):
-        return {}
-    return {"time": np.full((count, 2), when), "location": np.full((count, 2), where)}
-
-
-def _scene_date(file: Path, settings: PrithviSettings) -> str:
+def _scene_date(file: Path, how: PrithviInferSettings) -> str:
     """Return the day of a scene as set, in its name or in its tags; "" where it is not known."""
-    given = settings.infer.date
-    return given.isoformat() if given else date_in(file.name) or coordinates.date_in_tags(file)
+    return how.date.isoformat() if how.date else date_in(file.name) or coordinates.date_in_tags(file)
 
 
-def _scene_codes(file: Path, settings: PrithviSettings) -> tuple[int, int]:
-    month = settings.infer.month or month_in(_scene_date(file, settings))
+def _scene_codes(file: Path, how: PrithviInferSettings) -> tuple[int, int]:
+    month = how.month or month_in(_scene_date(file, how))
     if month is None:
         raise ZooError(f"{file}: holds no date in name or tags; add --set infer.month=1..12 or infer.date=YYYY-MM-DD")
-    if settings.infer.biome is None:
+    if how.biome is None:
         raise ZooError(f"{file}: a GeoTIFF names no biome; add --set infer.biome=0..16")
-    return month, settings.infer.biome
+    return month, how.biome
 
 
-def _check_scale(reader: Reader, bands: tuple[int, ...], settings: PrithviSettings) -> None:
-    values = (reader.thumbnail(256, bands) + settings.infer.offset) * settings.infer.scale
+def _check_scale(reader: Reader, bands: tuple[int, ...], how: PrithviInferSettings) -> None:
+    values = (reader.thumbnail(256, bands) + how.offset) * how.scale
     if np.isfinite(values).any() and np.nanpercentile(values, 99) > 3:
         raise ZooError(
             f"{reader.info.path}: values around {np.nanpercentile(values, 50):g} are not reflectance 0..1; add --set "

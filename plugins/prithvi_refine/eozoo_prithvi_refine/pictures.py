@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core.run.checkpoint import write_atomic
+
+if TYPE_CHECKING:
+    from eozoo_core.task.train import Trainer
+
+    from eozoo_prithvi_refine.settings import PrithviRuntimeSettings
 
 _GREY = 0.72
 
@@ -43,6 +49,21 @@ def grid(rows: Sequence[Sequence[np.ndarray]], gap: int = 4) -> np.ndarray:
     width = max(r.shape[1] for r in drawn)
     full = [np.pad(r, ((0, gap), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in drawn]
     return np.concatenate(full)[:-gap]
+
+
+def validation_picture(trainer: Trainer, runtime: PrithviRuntimeSettings) -> dict[str, np.ndarray]:
+    """Draw the first ``runtime.pictures`` validation tiles, on the process that logs; {} where nobody looks."""
+    import torch
+    from eozoo_core.task.data import tensors
+
+    count = min(runtime.pictures, len(trainer.val)) if runtime.tensorboard and trainer.fabric.is_global_zero else 0
+    rows = []
+    for i in range(count):
+        batch = trainer.val.items([i])
+        with torch.no_grad(), trainer.fabric.autocast():
+            refined = trainer.system.predict(tensors(batch, trainer.fabric.device))["refined"]
+        rows.append((batch["opt_v1"][0], refined[0].cpu().numpy(), batch["target"][0]))
+    return {"input_output_target_difference": grid(rows)} if rows else {}
 
 
 def save_png(picture: np.ndarray, path: Path) -> Path:

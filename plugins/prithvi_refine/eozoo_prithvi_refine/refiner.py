@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -28,15 +27,18 @@ class PrithviRefiner(nn.Module):
     of at most ``max_change``, added to the input and held in 0..``max_reflectance``. An untrained model returns its
     input, within those bounds.
 
-    ``encoder`` None leaves Prithvi out. ``state_dict`` holds what is trained and small: not the encoder's frozen
-    tensors, which ``frozen`` names and the run keeps once (see ``base``).
+    ``encoder``: adapted; None leaves Prithvi out.
     """
 
     def __init__(self, settings: ModelSettings, encoder: PrithviEncoder | None):
         super().__init__()
+        self.assemble(settings, encoder)
+
+    def assemble(self, settings: ModelSettings, encoder: PrithviEncoder | None) -> None:
+        """Add all parts; the order of their random numbers, and of parameters in optimisers, is that of this list."""
         self.settings = settings
-        self.register_buffer("mean", torch.tensor(MEAN[:4])[:, None, None] / 10000)
-        self.register_buffer("std", torch.tensor(STD[:4])[:, None, None] / 10000)
+        for name, values in zip(("mean", "std"), input_statistics()):
+            self.register_buffer(name, torch.tensor(values)[:, None, None])
         self.metadata, self.fusion = MetadataEmbedding(), Fusion()
         width = settings.head_width
         self.encoder = encoder
@@ -89,30 +91,11 @@ class PrithviRefiner(nn.Module):
         context = F.interpolate(context.float(), scale_factor=float(patch), mode="bilinear", align_corners=False)
         return context[..., top : top + height, left : left + width]
 
-    # -- what a checkpoint holds ----------------------------------------------------------------------------------
 
-    @property
-    def frozen(self) -> set[str]:
-        """Names of the encoder's tensors that training leaves alone: kept in the base file, not in checkpoints."""
-        if self.encoder is None:
-            return set()
-        trained = {name for name, p in self.encoder.named_parameters() if p.requires_grad}
-        return {f"encoder.{name}" for name in nn.Module.state_dict(self.encoder) if name not in trained}
-
-    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
-        """Return what is trained (adapters, head, embeddings) and the input scaling."""
-        state, prefix = super().state_dict(*args, **options), options.get("prefix", "")
-        for name in self.frozen:
-            state.pop(prefix + name, None)
-        return state
-
-    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load what `state_dict` gave. ``strict``: all of it and nothing else, or RuntimeError."""
-        result = super().load_state_dict(state_dict, strict=False, assign=assign)
-        missing = [name for name in result.missing_keys if name not in self.frozen]
-        if strict and (missing or result.unexpected_keys):
-            raise RuntimeError(f"missing {missing}, unexpected {result.unexpected_keys}")
-        return result
+def input_statistics() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of the four bands in pre-training, reflectance 0..1, rounded to float32."""
+    mean, std = (tuple(float(np.float32(v) / np.float32(10000)) for v in values[:4]) for values in (MEAN, STD))
+    return mean, std
 
 
 def band_mapping() -> nn.Conv2d:

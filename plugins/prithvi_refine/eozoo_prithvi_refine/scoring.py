@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from eozoo_core.task import Arrays
+from eozoo_core.task.system import Tensors
 
 from eozoo_prithvi_refine.losses import TileLoss
 from eozoo_prithvi_refine.spectra import edge_mask, edges, evi, ndvi, spectral_angle
@@ -16,23 +18,33 @@ _SSIM = ("ssim", "ssim_pixels")
 
 
 class RefineScores:
-    """Sums over tiles; ``compute`` turns them into metrics. RMSE, SAM and L1 are pooled over valid pixels."""
+    """Sums over tiles, as `Metrics` of the task; RMSE, SAM and L1 are pooled over valid pixels.
 
-    def __init__(self, sums: np.ndarray | None = None):
-        self.sums = np.zeros(len(_SUMS) + len(_SSIM)) if sums is None else np.asarray(sums, np.float64)
+    ``with_ssim``: SSIM too. ``tiles``: what was added, tile by tile.
+    """
 
-    def add(self, other: np.ndarray) -> None:
-        """Add what ``tile_sums`` returned."""
-        self.sums = self.sums + other
+    def __init__(self, criterion: Criterion, with_ssim: bool = False):
+        self._criterion, self._ssim = criterion, with_ssim
+        self.tiles: list[np.ndarray] = []
 
-    def compute(self) -> dict[str, float]:
+    def add(self, predicted: Arrays, batch: Arrays) -> None:
+        """See `Metrics.add`."""
+        arrays = (predicted["refined"], batch["opt_v1"], batch["target"])
+        self.tiles.append(tile_sums(*map(torch.from_numpy, arrays), self._criterion, self._ssim))
+
+    def sums(self) -> np.ndarray:
+        """See `Metrics.sums`."""
+        return sum(self.tiles, np.zeros(len(_SUMS) + len(_SSIM)))
+
+    @staticmethod
+    def compute(sums: np.ndarray) -> dict[str, float]:
         """Return the metrics; what has no pixel or is infinite is left out.
 
         Against the target: ndvi_rmse, evi_rmse, sam (radians), l1 and edge_l1 (reflectance, mean over bands), psnr (dB,
         for a range of 1), ssim. Against the input: identity_l1, identity_edge_l1. ``loss`` is the mean over tiles of
         the weighted losses without the adversarial one, whose judge changes as it learns.
         """
-        s = dict(zip((*_SUMS, *_SSIM), self.sums.tolist()))
+        s = dict(zip((*_SUMS, *_SSIM), sums.tolist()))
         n, edge_n = s["pixels"], s["edge_pixels"]
         if not n:
             return {}
@@ -69,6 +81,25 @@ class Criterion:
             total = total + weight * value
             logged |= {f"{name}_{part}": v for part, v in parts.items()} | {f"{name}_loss": value}
         return total, logged
+
+
+class RefineLoss:
+    """The weighted losses of a batch, as the loss of the task."""
+
+    def __init__(self, criterion: Criterion):
+        self.criterion = criterion
+
+    def __call__(self, raw: Tensors, batch: Tensors) -> dict[str, tuple[Any, Any]]:
+        """Return "loss" and its parts as sums over tiles, and how many tiles have a valid pixel."""
+        loss, parts, valid = self.per_tile(raw, batch)
+        tiles = valid.flatten(1).any(1).sum()
+        return {"loss": (loss.sum(), tiles)} | {name: (values.sum(), tiles) for name, values in parts.items()}
+
+    def per_tile(self, raw: Tensors, batch: Tensors) -> tuple[torch.Tensor, Tensors, torch.Tensor]:
+        """Return the weighted loss (B,), its parts by name, and where pixels are valid (B, H, W)."""
+        image, target = batch["opt_v1"], batch["target"]
+        valid = valid_pixels(image, target)
+        return *self.criterion(raw["refined"], image, target, valid), valid
 
 
 def valid_pixels(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

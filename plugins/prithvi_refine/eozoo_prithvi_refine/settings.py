@@ -12,21 +12,20 @@ from eozoo_core.settings import (
     BY_CONTENT,
     FREE,
     Alias,
-    EvalSettings,
-    InferSettings,
     Named,
     PrepareSettings,
-    RuntimeSettings,
     ScheduleSettings,
     Settings,
     TaskSettings,
-    TrainSettings,
     WeightsFile,
 )
+from eozoo_core.settings.ensemble import EnsembleEval, EnsembleRuntime, EnsembleTrain
+from eozoo_core.settings.maps import MapInfer
 from pydantic import Field, model_validator
 
 LOWVR = Path(__file__).with_name("hardware.lowvr.yaml")
 BANDS = ("B02", "B03", "B04", "B08")  # blue, green, red, near infrared: order of every image in this plugin
+UNIT = "reflectance 0..1"
 BIOMES = 17
 _Latitude = Annotated[float, Field(ge=-90, le=90)]
 _Longitude = Annotated[float, Field(ge=-180, le=180)]
@@ -124,7 +123,7 @@ class DataSettings(Settings):
     )
 
 
-class PrithviTrainSettings(TrainSettings):
+class PrithviTrainSettings(EnsembleTrain):
     """How the model is trained."""
 
     batch_size: int = Field(
@@ -165,7 +164,7 @@ class PrithviTrainSettings(TrainSettings):
         return self
 
 
-class PrithviRuntimeSettings(RuntimeSettings):
+class PrithviRuntimeSettings(EnsembleRuntime):
     """Where and how the work runs."""
 
     data_dir: Path | None = Field(None, description="Folder with train/, val/ and test/ of NPZ tiles.")
@@ -175,12 +174,12 @@ class PrithviRuntimeSettings(RuntimeSettings):
     pictures: int = Field(4, ge=0, description="Validation tiles drawn to TensorBoard; 0 = none.")
 
 
-class PrithviInferSettings(InferSettings):
+class PrithviInferSettings(MapInfer):
     """How images are refined."""
 
     window: int = Field(120, ge=16, description="Side of the square that the model sees at once in a scene, px.")
     stride: int = Field(90, ge=1, description="Distance between windows, px; where they overlap they are blended.")
-    batch_size: int = Field(4, ge=1, description="Windows or tiles per forward pass.")
+    picture: bool = Field(False, description="Also write a PNG of a scene before and after, in true colour.")
     month: int | None = Field(None, ge=1, le=12, description="Month of a scene; null = from its date.")
     date: datetime.date | None = Field(
         None, description="Day of a scene, YYYY-MM-DD; null = from its file name or tags. _tl encoders look at it."
@@ -197,14 +196,8 @@ class PrithviInferSettings(InferSettings):
     offset: float = Field(0.0, description="Added to a scene's values before scaling; -1000 from baseline 04.00 on.")
     features: bool = Field(False, description="Write the refined features (head_width channels) beside the image.")
 
-    @model_validator(mode="after")
-    def _covers(self) -> PrithviInferSettings:
-        if self.stride > self.window:
-            raise ValueError(f"stride {self.stride} is larger than window {self.window}: pixels would stay empty")
-        return self
 
-
-class PrithviEvalSettings(EvalSettings):
+class PrithviEvalSettings(EnsembleEval):
     """How scores are computed."""
 
     panels: int = Field(6, ge=0, description="Tiles drawn into the report: input, output, target, difference.")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from eozoo_core import Port, Sample, Task
 from eozoo_core.settings import Named
-from eozoo_core.task import Graph, Network, Plan, Sample, Task
+from eozoo_core.task import Ports
 
 from eozoo_prithvi_refine.plugin import SLOTS
 from eozoo_prithvi_refine.settings import (
+    BANDS,
+    BIOMES,
+    UNIT,
     DataSettings,
     ModelSettings,
     PrithviInferSettings,
@@ -17,17 +21,32 @@ from eozoo_prithvi_refine.settings import (
     PrithviSettings,
     PrithviTrainSettings,
 )
+from eozoo_prithvi_refine.survey import RefineSurvey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from eozoo_core import Run
-    from eozoo_core.checking import Findings
-    from eozoo_core.task import Predictor, Scores
+    from eozoo_core.checking import Expected, Findings, Separation, Split
+    from eozoo_core.raster.files import Layer
+    from eozoo_core.task import Arrays, Scores
+    from eozoo_core.task.contract import Baseline, Target
+    from eozoo_core.task.scenes import Block, Scene
+    from eozoo_core.task.train import Trainer
+    from eozoo_core.task.windows import Drawn
+
+    from eozoo_prithvi_refine.data import RefineTiles
+    from eozoo_prithvi_refine.maps import Found
+    from eozoo_prithvi_refine.scoring import RefineLoss, RefineScores
+    from eozoo_prithvi_refine.step import Step
+    from eozoo_prithvi_refine.system import RefineSystem
 
 
 class PrithviRefine(Task):
     """Brings a rough optical image (blue, green, red, NIR; for example made from radar) nearer to a real one."""
 
     Settings: ClassVar = PrithviSettings
+    Survey: ClassVar = RefineSurvey
     slots: ClassVar = SLOTS
     settings: PrithviSettings
     prepare_steps: ClassVar = {
@@ -35,66 +54,206 @@ class PrithviRefine(Task):
         "season_pairs": "tiles of several dates -> the date before as input, in runtime.stage1_dir",
     }
 
-    def outputs(self) -> dict[str, str]:
-        """The refined image, and the features that a stage 3 may build on."""
-        return {"refined": "reflectance", "features": "1"}
+    def data(self, split: str) -> RefineTiles:
+        """Tiles of a split; with ``data.max_samples`` the first, of val a quarter as many."""
+        return self._tiles(split, lenient=False)
 
-    def train(self, run: Run) -> None:
-        """Train refiner and discriminator, and score the test split where there is one."""
-        from eozoo_core.run.rank import is_first_process
+    def data_to_check(self, split: str) -> RefineTiles:
+        """The same, also where stage-1 outputs are missing."""
+        return self._tiles(split, lenient=True)
 
-        from eozoo_prithvi_refine.training import train
+    def has_split(self, split: str) -> bool:
+        """Whether there is any tile of it."""
+        from eozoo_prithvi_refine.data import has_tiles
 
-        train(run, self.settings, self.registry)
-        if is_first_process() and (self.settings.runtime.data_dir / "test").is_dir():
-            run.write_scores("test", self.evaluate(run, "test"))
+        return has_tiles(self.settings.runtime.data_dir, split)
 
-    def plan(self, run: Run) -> Plan:
-        """Tiles found, parameters, steps, and predicted memory."""
-        from eozoo_prithvi_refine.plan import plan
+    def describe_splits(self, data: Mapping[str, RefineTiles]) -> tuple[list[Split], Separation]:
+        """No target twice; places by name and, where tiles know it, by ground; times for the report."""
+        from eozoo_prithvi_refine.checking import SEPARATION, split_of
 
-        return plan(self.settings, self.registry)
+        return [split_of(name, tiles) for name, tiles in data.items()], SEPARATION
+
+    def survey(self, train: RefineTiles) -> RefineSurvey:
+        """Bands of the input, a per-band affine fit and an unsharp mask."""
+        from eozoo_prithvi_refine.baselines import survey_tiles
+
+        return survey_tiles(train)
+
+    def ports(self, survey: RefineSurvey) -> Ports:
+        """A rough image with its month and biome in, the refined one out; ``_tl`` encoders take time and place too.
+
+        What the input is scaled with is fixed: the statistics of Prithvi's pre-training.
+        """
+        from eozoo_prithvi_refine.refiner import input_statistics
+
+        inputs = [
+            Port("opt_v1", "B 4 H W", UNIT, BANDS, *input_statistics()),
+            Port("month", "B", "1..12"),
+            Port("biome", "B", f"0..{BIOMES - 1}"),
+        ]
+        model = self.settings.model
+        if model.encoder.endswith("_tl"):
+            inputs.append(Port("time", "B 2", "year, day of the year", optional=True))
+            inputs.append(Port("location", "B 2", "degrees north, degrees east", optional=True))
+        refined = Port("refined", "B 4 H W", "reflectance", BANDS, spread="moments")
+        return Ports(tuple(inputs), (refined, Port("features", f"B {model.head_width} H W", "1")))
+
+    @property
+    def architecture(self) -> str:
+        """Encoder and head."""
+        encoder = self.settings.model.encoder
+        return "ConvNeXt head" if encoder == "none" else f"{encoder} with a ConvNeXt head"
+
+    def system(self, survey: RefineSurvey, fresh: bool) -> RefineSystem:
+        """The refiner without its discriminator."""
+        from eozoo_prithvi_refine.system import build_system
+
+        return build_system(self.settings.model, fresh)
+
+    def loss(self, survey: RefineSurvey) -> RefineLoss:
+        """The weighted losses that need no discriminator."""
+        from eozoo_prithvi_refine.scoring import Criterion, RefineLoss
+
+        train = self.settings.train
+        named = {
+            "spectral": (train.spectral_weight, train.spectral_loss),
+            "identity": (train.identity_weight, train.identity_loss),
+            "target": (train.target_weight, train.target_loss),
+        }
+        return RefineLoss(Criterion({n: (w, self.build("loss", part)) for n, (w, part) in named.items()}))
+
+    def metrics(self, survey: RefineSurvey) -> RefineScores:
+        """The document's table and PSNR; evaluation adds SSIM."""
+        from eozoo_prithvi_refine.scoring import RefineScores
+
+        return RefineScores(self.loss(survey).criterion)
+
+    def targets(self) -> Mapping[str, Target]:
+        """The document's table of quality metrics."""
+        from eozoo_prithvi_refine.evaluation import TARGETS
+
+        return TARGETS
+
+    def baselines(self, survey: RefineSurvey) -> dict[str, Baseline]:
+        """The input as it is, an affine fit and an unsharp mask."""
+        from eozoo_prithvi_refine.baselines import predictors
+
+        return predictors(survey.baselines)
+
+    def optimizers(self, trainer: Trainer) -> None:
+        """Train the refiner and, where it has a weight, its discriminator."""
+        from eozoo_prithvi_refine.step import add_networks
+
+        add_networks(trainer)
+
+    def step(self, trainer: Trainer) -> Step:
+        """Generator and discriminator on the same images; see `Step`."""
+        from eozoo_prithvi_refine.step import Step
+
+        return Step(trainer, self.loss(trainer.survey))
+
+    def validate(self, trainer: Trainer) -> dict[str, Any]:
+        """Score the validation tiles, and draw a few of them for TensorBoard."""
+        from eozoo_prithvi_refine.pictures import validation_picture
+
+        return super().validate(trainer) | validation_picture(trainer, self.settings.runtime)
+
+    def plan_notes(self) -> list[str]:
+        """What the base is made of, and where inputs come from."""
+        model, runtime = self.settings.model, self.settings.runtime
+        base = f"base: {model.encoder}, {model.quantization}, weights {model.weights or 'random'}"
+        degraded = "input: the target, degraded (runtime.stage1_dir is not given)"
+        return [base] + ([degraded] if runtime.stage1_dir is None else [])
+
+    def expected(self) -> Expected:
+        """Tiles have no labels: an image is compared with an image."""
+        from eozoo_core.checking import Expected
+
+        return Expected()
 
     def check(self, findings: Findings) -> None:
         """Tiles, months and biomes, stage-1 outputs, and what splits share."""
         from eozoo_prithvi_refine.checking import check
 
-        check(self.settings, findings)
+        check(self, findings)
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score best.pt, its input, an affine fit and an unsharp mask against the target; write a report."""
         from eozoo_prithvi_refine.evaluation import evaluate
 
-        return evaluate(run, self.settings, self.registry, split)
+        return evaluate(self, run, split)
 
-    def predictor(self, run: Run) -> Predictor:
-        """``opt_v1 (B, 4, H, W)`` reflectance, ``month (B,)`` 1-12, ``biome (B,)`` 0-16 -> refined and features.
+    def check_inputs(self, arrays: Arrays) -> Arrays:
+        """Refuse what is no reflectance, month, biome, day or place; NaN passes."""
+        from eozoo_prithvi_refine.coordinates import check_batch
 
-        Bands are B02, B03, B04, B08. A pixel with NaN in any band is NaN in all outputs, a sample without month or
-        biome (NaN) entirely. Runs of a ``_tl`` encoder also take ``time (B, 2)`` (year, day of the year) and ``location
-        (B, 2)`` (latitude, longitude in degrees); NaN or left out = not known.
-        """
-        from eozoo_prithvi_refine.maps import make_predictor
+        check_batch(arrays)
+        return arrays
 
-        return make_predictor(run, self.settings)
+    def example(self, inputs: Sequence[Port]) -> Arrays:
+        """Two landscapes of the demo."""
+        import numpy as np
 
-    def network(self, run: Run | None = None) -> Network:
-        """The refiner without its discriminator; quantised weights count as what they stand for."""
-        from eozoo_prithvi_refine.plan import describe
+        from eozoo_prithvi_refine.demo.landscape import landscape
 
-        return describe(self.settings.model, self.outputs(), run)
+        side = self.settings.infer.window
+        codes = {"month": [6, 1], "biome": [4, 8], "time": [[2021, 166]] * 2, "location": [[48.9, 2.4]] * 2}
+        arrays = {name: np.array(values, np.float32) for name, values in codes.items()}
+        arrays["opt_v1"] = np.stack([landscape(7 + i, side, side, 6, 4) for i in range(2)])
+        return {port.role: arrays[port.role] for port in inputs}
 
-    def graph(self, run: Run) -> Graph:
-        """The refiner with plain float32 weights, for windows of ``infer.window`` pixels."""
-        from eozoo_prithvi_refine.graphs import make_graph
+    def find_scenes(self, source: Path) -> list[Found]:
+        """NPZ tiles and GeoTIFF scenes, in subfolders too."""
+        from eozoo_prithvi_refine.maps import find
 
-        return make_graph(run, self.settings)
+        return find(source)
 
-    def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
-        """Refine NPZ tiles (DEST/NAME.npz with opt_v2), GeoTIFF scenes (DEST/NAME_refined.tif) or a folder of them."""
-        from eozoo_prithvi_refine.maps import infer
+    def open_scene(self, found: Found, survey: RefineSurvey) -> Scene:
+        """See `maps.open_scene`."""
+        from eozoo_prithvi_refine.maps import open_scene
 
-        return infer(run, self.settings, lambda batch: self.predict(run, batch), source, dest)
+        return open_scene(found, self.settings)
+
+    def map(self, drawn: Drawn, scene: Scene) -> Iterator[Block]:
+        """Blended windows; features, 32 channels, only where they are asked for."""
+        from eozoo_core.raster.predict import Tiling
+        from eozoo_core.task.windows import map_raster
+
+        how = self.settings.infer
+        tiling, without = Tiling(how.window, how.stride, how.batch_size), () if how.features else ("features",)
+        return map_raster(drawn, scene, tiling, without)
+
+    def write(self, drawn: Drawn, scene: Scene, dest: Path) -> list[Path]:
+        """Write a refined tile, DEST/NAME.npz with opt_v2."""
+        from eozoo_prithvi_refine.maps import write_tile
+
+        return write_tile(drawn, scene, dest, self.settings)
+
+    def layers(self, outputs: Sequence[Port], run: Run) -> list[Layer]:
+        """NAME_refined.tif, and NAME_features.tif where it is asked for."""
+        from eozoo_prithvi_refine.maps import layers_of
+
+        return layers_of(outputs, self.settings.infer)
+
+    def tags(self, run: Run) -> dict[str, str]:
+        """The name of the run."""
+        return {"RUN": run.path.name}
+
+    def pictures(self, outputs: Sequence[Port], files: Mapping[str, Path], scene: Scene, dest: Path) -> list[Path]:
+        """The scene before and after in true colour, where ``infer.picture`` says so."""
+        from eozoo_prithvi_refine.maps import draw
+
+        return draw(files, scene, dest) if self.settings.infer.picture else []
+
+    def _tiles(self, split: str, lenient: bool) -> RefineTiles:
+        from eozoo_prithvi_refine.data import RefineTiles, split_files
+
+        runtime, data = self.settings.runtime, self.settings.data
+        files = split_files(runtime.data_dir, split, data)
+        tiles = RefineTiles(files, data, runtime.stage1_dir, self.settings.train.seed, lenient)
+        tiles.root = runtime.data_dir
+        return tiles
 
     def prepare_tiles(self) -> list[Path]:
         """Cut products into tiles; see ``prepare.tiles.prepare_tiles``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,10 @@ def command(runs: tuple[Path, ...], split: str, page: Path | None, as_json: bool
     found = compare(list(runs), split)
     tables = _tables(found)
     if page is not None:
-        from eozoo_core.run.checkpoint import write_atomic
+        from eozoo_core.score.report import Table, Text, write_report
 
-        write_atomic(page, lambda file: file.write(_page(found, tables).encode()))
+        sections = {title: [Table(columns, rows)] for title, columns, rows in tables}
+        write_report(page, f"{found['task']}: comparison", {**sections, "Members": [Text(_NOTE)]})
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -78,17 +78,3 @@ def _p(value: float | None) -> str:
 
 def _text(value: Any) -> str:
     return "null" if value is None else str(value)
-
-
-def _page(found: dict[str, Any], tables: list) -> str:
-    parts = []
-    for title, columns, rows in tables:
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows)
-        parts.append(f"<h2>{html.escape(title)}</h2><table><tr>{head}</tr>{body}</table>")
-    style = "body{font:16px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}"
-    title = html.escape(f"{found['task']}: comparison")
-    return (
-        f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{style}</style>"
-        f"<h1>{title}</h1>{''.join(parts)}<p>{html.escape(_NOTE)}</p>\n"
-    )

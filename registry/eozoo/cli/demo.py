@@ -44,7 +44,7 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
         built.train(run)
         echo("3. scores on held-out synthetic places, simple baselines beside the model")
         scores = built.evaluate(run, "test")
-        echo(f"{format_scores(scores)}\n{run.write_scores('test', scores)}")
+        echo(f"{format_scores(scores, built.targets())}\n{run.write_scores('test', scores)}")
         echo(f"4. maps of {sample.source}")
         for path in built.infer(run, sample.source, out / "maps"):
             echo(path)

@@ -21,9 +21,11 @@ from eozoo.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from eozoo_core.task import Scores
+    from eozoo_core.task.contract import Target
 
     from eozoo.registry import Registry
 
@@ -54,11 +56,15 @@ def command(
     if as_json:
         echo(json.dumps({"split": split, "run": str(run.path), "file": str(file), "scores": scores}, indent=2))
         return
-    echo(f"{split} split, {run.path}\n{format_scores(scores)}\n{file}")
+    echo(f"{split} split, {run.path}\n{format_scores(scores, built.targets())}\n{file}")
 
 
-def format_scores(scores: Scores) -> str:
-    """Format scores as a table: a metric per row, a predictor per column."""
+def format_scores(scores: Scores, targets: Mapping[str, Target]) -> str:
+    """Format scores as a table: a metric per row, a predictor per column; then what the task wants of the model."""
     metrics = list(dict.fromkeys(metric for values in scores.values() for metric in values))
     rows = [[m, *(f"{v[m]:.5g}" if m in v else "" for v in scores.values())] for m in metrics]
-    return table(["", *scores], rows)
+    model, columns = scores.get("model", {}), ["", *scores]
+    if wanted := {name: target for name, target in targets.items() if name in model}:
+        columns.append("target of the model")
+        rows = [[*row, wanted[row[0]].verdict(model[row[0]]) if row[0] in wanted else ""] for row in rows]
+    return table(columns, rows)

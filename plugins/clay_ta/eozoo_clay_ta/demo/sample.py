@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from eozoo_core import Sample, TrainSettings
+from eozoo_core import Sample
 from eozoo_core.settings import ScheduleSettings
+from eozoo_core.settings.ensemble import EnsembleTrain
 
 from eozoo_clay_ta.demo.products import simulate
 from eozoo_clay_ta.grid import KoGrid
@@ -48,7 +49,7 @@ def sample_settings(root: Path, grid: GridSettings = GRID) -> ClaySettings:
     runtime = ClayRuntime(
         index_dir=str(root / "index"), data_dir=str(root / "patch_pt"), statistics_dir=str(root / "statistics")
     )
-    train = TrainSettings(
+    train = EnsembleTrain(
         epochs=30, batch_size=128, learning_rate=2e-3, weight_decay=0.1,
         schedule=ScheduleSettings(name="cosine", warmup_steps=20),
     )  # fmt: skip
@@ -72,7 +73,7 @@ def make_sample(root: Path) -> Sample:
 
 
 def example(root: Path, grid: KoGrid) -> dict[str, np.ndarray]:
-    """Return six windows of the first map scene as ``predict`` takes them; see ``predict.INPUTS``."""
+    """Return six windows of the first map scene as ``predict`` takes them."""
     stamp, paths = next(iter(find_scenes(root / "map").items()))
     when = stamp_time(stamp)
     scene = read_scene(paths, when, grid)

@@ -9,23 +9,24 @@ from eozoo_core import ZooError
 
 from eozoo_clay_ta.chunks import META, SCHEMA, Chunk, open_chunk
 from eozoo_clay_ta.pictures import sample_picture
-from eozoo_clay_ta.sample_schema import NAMES
+from eozoo_clay_ta.sample_schema import BUILD, NAMES
 
 
-def inspect_chunk(file: str, index: int, folder: Path) -> tuple[str, Path]:
-    """Return a description of ``file`` (or of the first chunk in ``folder``) and the picture of sample ``index``.
+def inspect_chunk(file: str, index: int, folder: Path, out: Path) -> tuple[str, Path]:
+    """Return a description of ``file`` (or of the first training chunk in ``folder``) and the picture of sample
+    ``index``, which is drawn into ``out``.
 
     Raises ZooError where there is no chunk, no such sample, or another schema.
     """
-    path = Path(file) if file else next(iter(sorted(Path(folder).glob("*_chunk_*.pt"))), None)
+    path = Path(file) if file else next(iter(sorted(Path(folder).glob("train_chunk_*.pt"))), None)
     if path is None:
-        raise ZooError(f"{folder}: holds no chunk; run 'eozoo prepare clay_ta build_patches' or set runtime.data_dir")
+        raise ZooError(f"{folder}: holds no training chunk; run {BUILD} or set runtime.data_dir")
     chunk = open_chunk(path)
     if not index < len(chunk):
         raise ZooError(f"{path}: has samples 0 to {len(chunk) - 1}, there is no {index}")
     x = chunk.tensors["x"][index].numpy()
     about = dict(zip(META, chunk.meta[index]))
-    picture = path.with_name(f"{path.stem}_sample_{index}.png")
+    picture = Path(out) / f"{path.stem}_sample_{index}.png"
     sample_picture(x, picture, f"{path.name}, sample {index}: station {about['stn']}, {about['timestamp_utc']} UTC")
     return "\n".join([*_chunk_lines(chunk), *_sample_lines(chunk, index, about)]), picture
 

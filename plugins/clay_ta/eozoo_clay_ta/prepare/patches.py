@@ -158,7 +158,7 @@ class _Split:
         self.record = builder.folder / f"{split}_progress.json"
         settings = builder.settings
         what = {
-            "data": settings.data.model_dump(mode="json"),
+            "data": settings.data.model_dump(mode="json", exclude={"samples"}),
             "norm": norm.state(),
             "rows": builder.options.patch_chunk_rows,
         }

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from eozoo_gedi_sparse.demo.random_fields import cells, flow_distance, noise, smoothstep, unit
-from eozoo_gedi_sparse.demo.spectra import bands_of
-from eozoo_gedi_sparse.demo.world import World
+from eozoo_gedi_sparse.demo.spectra import World, bands_of
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
 
 CRS = "EPSG:32647"  # UTM zone 47 N, Thailand, as in the document

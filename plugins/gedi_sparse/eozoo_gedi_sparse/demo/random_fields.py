@@ -79,11 +79,5 @@ def _hash(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _fast(n: int) -> int:
     """The next number of 2^a 3^b 5^c: sizes that the FFT is quick at."""
-    while True:
-        rest = n
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 1
+    sizes = (2**a * 3**b * 5**c for a in range(20) for b in range(12) for c in range(9))
+    return min(size for size in sizes if size >= n)

@@ -6,14 +6,11 @@ be anybody's measurement.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
 from eozoo_gedi_sparse.demo.random_fields import noise
-
-if TYPE_CHECKING:
-    from eozoo_gedi_sparse.demo.world import World
 
 # Surface reflectance 0..1 in B1 B2 B3 B4 B5 B6 B7 B8 B8A B9 B11 B12.
 LEAVES = (0.020, 0.024, 0.050, 0.027, 0.080, 0.240, 0.310, 0.330, 0.345, 0.330, 0.150, 0.065)
@@ -21,6 +18,22 @@ CROP = (0.035, 0.045, 0.085, 0.055, 0.130, 0.270, 0.330, 0.350, 0.370, 0.350, 0.
 SOIL = (0.075, 0.092, 0.130, 0.170, 0.195, 0.215, 0.230, 0.245, 0.260, 0.265, 0.345, 0.290)
 WATER = (0.055, 0.058, 0.062, 0.045, 0.038, 0.025, 0.022, 0.020, 0.018, 0.016, 0.010, 0.007)
 BUILT = (0.130, 0.145, 0.165, 0.185, 0.200, 0.212, 0.222, 0.235, 0.240, 0.240, 0.265, 0.240)
+
+
+@dataclass(frozen=True)
+class World:
+    """The ground truth, every array (H, W) float32 unless said otherwise.
+
+    height m; cover 0..1 tree cover; crop 0..1 green herb cover; built, water 0..1; moisture 0..1; elevation m.
+    """
+
+    height: np.ndarray
+    cover: np.ndarray
+    crop: np.ndarray
+    built: np.ndarray
+    water: np.ndarray
+    moisture: np.ndarray
+    elevation: np.ndarray
 
 
 def leaf_area(height: np.ndarray, cover: np.ndarray) -> np.ndarray:

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import yaml
+from eozoo_core.run.written import write_text
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from eozoo_gedi_sparse.demo.landscape import CRS, ORIGIN, clouds, make_world, shots
-from eozoo_gedi_sparse.demo.spectra import bands_of
-from eozoo_gedi_sparse.demo.world import World
-from eozoo_gedi_sparse.prepare.patches import write_atomic_text
+from eozoo_gedi_sparse.demo.spectra import World, bands_of
 from eozoo_gedi_sparse.prepare.settings import ExampleSettings
-from eozoo_gedi_sparse.prepare.synthetic_granule import Beam, beam_name, write_granule
+from eozoo_gedi_sparse.prepare.synthetic_granule import BEAMS, Beam, write_granule
 from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
 
 PIXEL = 20.0
@@ -42,8 +41,8 @@ def make_example(settings: ExampleSettings) -> list[Path]:
     _write(dest / "worldcover.tif", worldcover(world)[None], ("class",), nodata=0)
     _write(dest / "truth.tif", biomass(world.height)[None].astype(np.float32), ("agbd",))
     _write_granules(dest / "granules", world, rng)
-    write_atomic_text(dest / "areas.geojson", json.dumps(_areas(shape), indent=1) + "\n")
-    write_atomic_text(dest / "gedi.yaml", "# Synthetic example, made by eozoo, not observed.\n" + _config(dest))
+    write_text(dest / "areas.geojson", json.dumps(_areas(shape), indent=1) + "\n")
+    write_text(dest / "gedi.yaml", "# Synthetic example, made by eozoo, not observed.\n" + _config(dest))
     names = ("granules", "s2", "s1.tif", "worldcover.tif", "slope.tif", "truth.tif", "areas.geojson", "gedi.yaml")
     return [dest / name for name in names]
 
@@ -101,9 +100,9 @@ def _write_granules(folder: Path, world: World, rng: np.random.Generator) -> Non
         sun=rng.uniform(-60, 60, n),
     )
     owner = rng.integers(0, 24, n)  # three granules of eight beams
-    for number, (name, version) in enumerate((("one.h5", 2), ("two.zip", 2), ("three.zip", 1))):
-        beams = {beam_name(b): _some(beam, owner == 8 * number + b) for b in range(8)}
-        write_granule(folder / f"GEDI04_A_synthetic_{name}", beams, "GEDI_L4A", version, day=1100 + number)
+    for number, (file, version) in enumerate((("one.h5", 2), ("two.zip", 2), ("three.zip", 1))):
+        beams = {name: _some(beam, owner == 8 * number + b) for b, name in enumerate(BEAMS)}
+        write_granule(folder / f"GEDI04_A_synthetic_{file}", beams, "GEDI_L4A", version, day=1100 + number)
 
 
 def _some(beam: Beam, chosen: np.ndarray) -> Beam:

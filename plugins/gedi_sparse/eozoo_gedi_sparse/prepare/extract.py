@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.raster.read import by_stem
 from eozoo_core.run.progress import progress_bar
-from eozoo_core.run.workers import worker_processes
+from eozoo_core.run.workers import map_in_workers
+from eozoo_core.run.written import stamp_of, write_table, write_text
 
-from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied, write_table
+from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied
 from eozoo_gedi_sparse.prepare.granules import read_granule
-from eozoo_gedi_sparse.prepare.point_values import sample_raster
+from eozoo_gedi_sparse.prepare.grids import sample_raster
 from eozoo_gedi_sparse.prepare.settings import ShotsSettings
 from eozoo_gedi_sparse.prepare.shot_tables import read_table
 from eozoo_gedi_sparse.prepare.shots import load_facts, save
@@ -33,10 +32,10 @@ def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
     """
     files = find_files(settings.source)
     _refuse_strangers(files, settings.dest)
-    todo = [(file, settings) for file in files]
+    outcomes = map_in_workers(_one, [(file, settings) for file in files], settings.workers)
     written, tables, problems = [], [], []
     with progress_bar("shots", len(files), "files", quiet) as bar:
-        for done, (file, outcome) in enumerate(_results(todo, settings.workers), 1):
+        for done, (file, outcome) in enumerate(zip(files, outcomes, strict=True), 1):
             if isinstance(outcome, ZooError):
                 if settings.on_unreadable == "stop":
                     raise outcome
@@ -48,12 +47,11 @@ def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
     if not tables:
         raise ZooError(f"{settings.source}: no file could be read; first: {problems[0]}")
     rows = add_tables(tables)
-    settings.dest.mkdir(parents=True, exist_ok=True)
-    written.append(write_table(settings.dest / "filters.csv", rows))
+    cells = ([r.name, r.before, r.removed, r.after, r.alone] for r in rows)
+    columns = ["filter", "before", "removed", "left", "removes_alone"]
+    written.append(write_table(settings.dest / "filters.csv", columns, cells))
     if problems:
-        lines = "\n".join(problems) + "\n"
-        write_atomic(settings.dest / "skipped.txt", lambda file: file.write(lines.encode()))
-        written.append(settings.dest / "skipped.txt")
+        written.append(write_text(settings.dest / "skipped.txt", "\n".join(problems) + "\n"))
     print(format_table(rows))
     for name in not_applied(settings):
         print(f"not applied: the filter by {name} (prepare.shots.rasters.{name} is not set)")
@@ -76,11 +74,7 @@ def find_files(source: Path | None) -> list[Path]:
     files = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.suffix.lower() in known)
     if not files or any(f.suffix.lower() not in known for f in files):
         raise ZooError(f"{source}: holds no granule or table of shots ({', '.join(known)})")
-    stems = [f.stem for f in files]
-    twin = next((f for f in files if stems.count(f.stem) > 1), None)
-    if twin is not None:
-        raise ZooError(f"{twin}: another file in the folder has the same name but for its ending; keep one of them")
-    return files
+    return list(by_stem(files).values())
 
 
 def _refuse_strangers(files: Sequence[Path], dest: Path) -> None:
@@ -89,16 +83,6 @@ def _refuse_strangers(files: Sequence[Path], dest: Path) -> None:
     stranger = next((p for p in sorted(dest.glob("*.npz")) if p not in expected), None) if dest.is_dir() else None
     if stranger is not None:
         raise ZooError(f"{stranger}: is not of prepare.shots.source; delete it, or choose another prepare.shots.dest")
-
-
-def _results(
-    todo: Sequence[tuple[Path, ShotsSettings]], workers: int
-) -> Iterator[tuple[Path, list[Removed] | ZooError]]:
-    if workers == 1 or len(todo) == 1:
-        yield from ((item[0], _one(item)) for item in todo)
-        return
-    with worker_processes(min(workers, len(todo))) as pool:
-        yield from zip((file for file, _ in todo), pool.map(_one, todo))
 
 
 def _one(item: tuple[Path, ShotsSettings]) -> list[Removed] | ZooError:
@@ -135,5 +119,4 @@ def _stamp(file: Path, settings: ShotsSettings) -> str:
     """Identify the file and everything that decides which of its shots are kept."""
     decides = settings.model_dump(mode="json", exclude={"source", "dest", "workers", "on_unreadable"})
     rasters = [p for p in settings.rasters.model_dump().values() if p is not None]
-    stats = [[str(p.name), p.stat().st_size, p.stat().st_mtime_ns] for p in (file, *rasters) if p.exists()]
-    return hashlib.sha256(json.dumps([decides, stats]).encode()).hexdigest()
+    return stamp_of(decides, (p for p in (file, *rasters) if p.exists()))

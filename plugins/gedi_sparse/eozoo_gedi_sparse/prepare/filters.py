@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -11,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import write_atomic
 
 from eozoo_gedi_sparse.prepare.settings import ShotsSettings
 from eozoo_gedi_sparse.prepare.shots import Shots
@@ -76,16 +73,6 @@ def format_table(rows: Sequence[Removed]) -> str:
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:]))])
         for line in lines
     )
-
-
-def write_table(path: Path, rows: Sequence[Removed]) -> Path:
-    """Write the table as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["filter", "before", "removed", "left", "removes_alone"])
-    writer.writerows([r.name, r.before, r.removed, r.after, r.alone] for r in rows)
-    write_atomic(path, lambda file: file.write(text.getvalue().encode()))
-    return path
 
 
 def _tests(shots: Shots, settings: ShotsSettings, lookup: Lookup, where: str) -> Iterator[tuple[str, np.ndarray]]:

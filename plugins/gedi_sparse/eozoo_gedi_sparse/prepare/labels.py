@@ -10,8 +10,7 @@ from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from rasterio import Affine
 
-from eozoo_gedi_sparse.prepare.grids import make_grid
-from eozoo_gedi_sparse.prepare.point_values import to_pixels
+from eozoo_gedi_sparse.prepare.grids import make_grid, to_pixels
 from eozoo_gedi_sparse.prepare.settings import LabelsSettings
 from eozoo_gedi_sparse.prepare.shots import Shots, join, load
 

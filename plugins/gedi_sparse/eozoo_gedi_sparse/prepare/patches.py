@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,16 +11,16 @@ from pathlib import Path
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, CogWriter
-from eozoo_core.raster.georeference import Grid, apply
+from eozoo_core.raster.georeference import Grid, apply, part_of
 from eozoo_core.raster.read import Reader, open_reader
 from eozoo_core.raster.tiles import Window
 from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.progress import progress_bar
-from rasterio import Affine
+from eozoo_core.run.written import stamp_of, write_table, write_text
 
 from eozoo_gedi_sparse.prepare.grids import require_same_grid
 from eozoo_gedi_sparse.prepare.settings import PatchesSettings
-from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, require_disjoint, tile_block
+from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, tile_block
 
 STRIP = 256  # rows in memory while looking for data
 
@@ -40,20 +37,22 @@ def make_patches(settings: PatchesSettings, quiet: bool = False) -> list[Path]:
     """Write DEST/input/SPLIT/NAME and DEST/label/SPLIT/NAME, and DEST/patches.csv that says where each lies.
 
     A second call writes only what is missing. Prints patches and labels per split. Raises ZooError for rasters on
-    different grids, shares that no draw of blocks can give, patches of two splits that overlap, and a folder that
-    holds patches made otherwise.
+    different grids, shares that no draw of blocks can give, and a folder that holds patches made otherwise. Splits
+    own blocks that do not touch; training and ``check`` look at that again.
     """
     with open_reader(settings.stack) as stack, open_reader(settings.labels) as labels:
         require_same_grid(labels.info.grid, stack.info.grid, settings.labels, settings.stack)
-        stamp = _stamp(settings)
+        files = filter(None, (settings.stack, settings.labels, settings.mask))
+        stamp = stamp_of(settings.model_dump(mode="json", exclude={"dest"}), files)
         _require_own(settings.dest, stamp)
         look = _look(stack, labels, settings, quiet)
         placed = place(look, settings)
-        require_disjoint(placed, *look.usable.shape)
         _refuse_strangers(settings, placed)
-        write_atomic_text(settings.dest / "patches.json", json.dumps(_about(stack.info.grid, stamp), indent=2) + "\n")
+        grid = stack.info.grid
+        about = {"made_from": stamp, "crs": str(grid.crs), "transform": list(grid.transform)[:6]}
+        write_text(settings.dest / "patches.json", json.dumps(about, indent=2) + "\n")
         written = _write_all(stack, labels, placed, look, settings, quiet)
-    index = _write_index(settings.dest, placed, look, stack.info.grid)
+    index = _write_index(settings.dest, placed, look, grid)
     print(summary(placed, look, settings))
     return [*written, index]
 
@@ -90,13 +89,6 @@ def summary(placed: Sequence[Placed], look: Look, settings: PatchesSettings) -> 
     ]
     unused = int(look.labelled.sum()) - sum(labels.values())
     return "\n".join([*lines, f"{unused:,} labels lie in no patch (gaps, edges, patches with too much missing)"])
-
-
-def write_atomic_text(path: Path, text: str) -> Path:
-    """Write a text file atomically, with its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, lambda file: file.write(text.encode()))
-    return path
 
 
 def _look(stack: Reader, labels: Reader, settings: PatchesSettings, quiet: bool) -> Look:
@@ -174,35 +166,20 @@ def _write(file: Path, values: np.ndarray, source: Reader, window: Window) -> No
     if file.suffix == ".npy":
         write_atomic(file, lambda out: np.save(out, np.ascontiguousarray(values, np.float32)))
         return
-    t = source.info.grid.transform
-    x, y = apply(t, window.col, window.row)
-    grid = Grid(window.height, window.width, source.info.grid.crs, Affine(t.a, t.b, x, t.d, t.e, y))
     bands = [Band(source.info.descriptions[b - 1], source.info.units[b - 1]) for b in source.info.bands[: len(values)]]
-    with CogWriter(file, grid, bands) as writer:
+    with CogWriter(file, part_of(source.info.grid, window), bands) as writer:
         writer.write_rows(0, values)
 
 
 def _write_index(dest: Path, placed: Sequence[Placed], look: Look, grid: Grid) -> Path:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["split", "name", "row", "col", "size", "x", "y", "labels"])
+    rows = []
     for p in placed:
         w = p.window
         x, y = apply(grid.transform, w.col + w.width / 2, w.row + w.height / 2)
         labels = int(look.labelled[w.slices].sum())
-        writer.writerow([p.split, p.name, w.row, w.col, w.height, f"{x:.3f}", f"{y:.3f}", labels])
-    return write_atomic_text(dest / "patches.csv", text.getvalue())
-
-
-def _about(grid: Grid, stamp: str) -> dict:
-    return {"made_from": stamp, "crs": str(grid.crs), "transform": list(grid.transform)[:6]}
-
-
-def _stamp(settings: PatchesSettings) -> str:
-    files = [p for p in (settings.stack, settings.labels, settings.mask) if p is not None]
-    stats = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-    text = json.dumps([settings.model_dump(mode="json", exclude={"dest"}), stats])
-    return hashlib.sha256(text.encode()).hexdigest()
+        rows.append([p.split, p.name, w.row, w.col, w.height, f"{x:.3f}", f"{y:.3f}", labels])
+    columns = ["split", "name", "row", "col", "size", "x", "y", "labels"]
+    return write_table(dest / "patches.csv", columns, rows)
 
 
 def _require_own(dest: Path, stamp: str) -> None:

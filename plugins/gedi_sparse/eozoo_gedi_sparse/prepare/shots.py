@@ -76,9 +76,8 @@ def load(path: Path) -> tuple[Shots, dict]:
 
 
 def load_facts(path: Path) -> dict | None:
-    """Read only the facts of a file of shots; None where there is no readable one."""
+    """Read the facts of a file of shots; None where there is no readable one."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return json.loads(bytes(file["facts"]))
-    except (OSError, ValueError, KeyError, EOFError, TypeError):
+        return load(path)[1]
+    except ZooError:
         return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,10 @@ from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.mosaic import Mosaic, find_tiles, union_grid
-from eozoo_core.raster.read import RasterInfo, gdal, read_info
+from eozoo_core.raster.read import RasterInfo, read_info
 from eozoo_core.raster.tiles import Window
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.written import stamp_of
 
 from eozoo_gedi_sparse.prepare.grids import make_grid
 from eozoo_gedi_sparse.prepare.scaling import make_scale
@@ -30,9 +30,11 @@ def make_stack(settings: StackSettings, quiet: bool = False) -> list[Path]:
     """
     if not settings.layers:
         raise ZooError("prepare.stack.layers is empty; give a --config file with one entry per source of bands")
-    stamp = _stamp(settings)
-    if _made_before(settings.dest, stamp):
-        return [settings.dest]
+    files = [path for layer in settings.layers for path in find_tiles(layer.source)]
+    stamp = stamp_of(settings.model_dump(mode="json", exclude={"dest"}), files)
+    with suppress(ZooError):  # what cannot be read is made again
+        if settings.dest.exists() and read_info(settings.dest).tags.get("PREPARED_FROM") == stamp:
+            return [settings.dest]
     grid = _grid(settings)
     mosaics, names = [], []
     for layer in settings.layers:
@@ -73,7 +75,7 @@ def _mosaic(layer: LayerSettings, grid: Grid) -> tuple[Mosaic, list[str]]:
         if names and found != names:
             raise ZooError(f"{path}: has bands {', '.join(found)}, the tiles before it {', '.join(names)}")
         names = found
-        mosaic.add(path, bands, make_scale(layer, path))
+        mosaic.add(path, bands, make_scale(layer, info))
     if len(mosaic) == 0:
         raise ZooError(f"{layer.source}: lies beside the stack's grid; take rasters of that place")
     return mosaic, names
@@ -100,25 +102,3 @@ def _order(names: list[str], wanted: tuple[str, ...] | None) -> list[int]:
         if name not in names:
             raise ZooError(f"prepare.stack.bands: no layer gives {name!r}.{did_you_mean(name, names)}")
     return [names.index(name) for name in wanted]
-
-
-def _stamp(settings: StackSettings) -> str:
-    """Identify settings and source files, by size and time of change."""
-    for layer in settings.layers:
-        find_tiles(layer.source)
-    files = [p for layer in settings.layers for p in find_tiles(layer.source)]
-    stats = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-    text = json.dumps([settings.model_dump(mode="json", exclude={"dest"}), stats])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _made_before(dest: Path, stamp: str) -> bool:
-    import rasterio
-
-    if not dest.exists():
-        return False
-    try:
-        with gdal(dest, "cannot be read"), rasterio.open(dest) as dataset:
-            return dataset.tags().get("PREPARED_FROM") == stamp
-    except ZooError:
-        return False

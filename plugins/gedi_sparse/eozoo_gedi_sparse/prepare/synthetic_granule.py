@@ -10,8 +10,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-_NAMES = ("BEAM0000", "BEAM0001", "BEAM0010", "BEAM0011", "BEAM0101", "BEAM0110", "BEAM1000", "BEAM1011")
-DAYS_2018 = 17532  # 2018-01-01 as days since 1970-01-01
+BEAMS = (
+    "BEAM0000",
+    "BEAM0001",
+    "BEAM0010",
+    "BEAM0011",
+    "BEAM0101",
+    "BEAM0110",
+    "BEAM1000",
+    "BEAM1011",
+)  # four of full power
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,6 @@ def write_granule(path: Path, beams: dict[str, Beam], product: str, version: int
     else:
         path.write_bytes(content)
     return path
-
-
-def beam_name(number: int) -> str:
-    """Name of beam ``number`` 0..7; the last four are the full-power ones."""
-    return _NAMES[number]
 
 
 def _write_beam(group: h5py.Group, beam: Beam, product: str, version: int, day: float) -> None:

@@ -13,28 +13,36 @@ has in common with the labels: an error of GEDI's own biomass model, or of the p
 
 from __future__ import annotations
 
-import csv
-import io
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import rasterio
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.georeference import Grid, apply
-from eozoo_core.raster.read import RasterReader, gdal
+from eozoo_core.raster.georeference import Grid, apply, part_of
+from eozoo_core.raster.read import RasterReader
 from eozoo_core.raster.tiles import Window
-from rasterio import Affine
+from eozoo_core.run.written import write_table
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.features import bounds, geometry_mask
+from rasterio.warp import transform_geom
 
 from eozoo_gedi_sparse.prepare.grids import require_metres, require_same_grid
-from eozoo_gedi_sparse.prepare.patches import write_atomic_text
-from eozoo_gedi_sparse.prepare.polygons import Area, read_polygons
 from eozoo_gedi_sparse.prepare.settings import TotalsSettings
 
 STRIP = 512  # rows in memory
+
+
+@dataclass(frozen=True)
+class Area:
+    """A named polygon or multi-polygon as GeoJSON geometry in the map's CRS."""
+
+    name: str
+    geometry: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,8 +75,7 @@ class Maps:
         self.members = self._open(stack, "members", needed=False)
         self.epistemic = self._open(stack, "epistemic_std", needed=False)
         self.noise = self._open(stack, "aleatoric_std" if self.epistemic else "std")
-        with gdal(mean, "cannot be read"), rasterio.open(mean) as dataset:
-            self.factor = float(dataset.tags().get("VARIANCE_FACTOR", "1").split()[0])
+        self.factor = float(self.mean.info.tags.get("VARIANCE_FACTOR", "1").split()[0])
 
     def _open(self, stack: ExitStack, what: str, needed: bool = True) -> RasterReader | None:
         path = self.path.with_name(self.path.name.removesuffix("mean.tif") + f"{what}.tif")
@@ -93,17 +100,41 @@ def make_totals(settings: TotalsSettings) -> list[Path]:
             raise ZooError("prepare.totals.polygons is not set; give a GeoJSON file of polygons")
         areas = read_polygons(settings.polygons, maps.grid.crs, settings.name)
         totals = [total_of(area, maps, settings.correlation) for area in areas]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Total)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: v if isinstance(v, str) else f"{v:.6g}" for k, v in asdict(t).items()} for t in totals)
     for t in totals:
         print(
             f"{t.name}: {t.total_mg:,.0f} Mg +- {t.std_mg:,.0f} over {t.predicted_ha:,.1f} of {t.area_ha:,.1f} ha;"
             f" +- {t.std_if_independent_mg:,.0f} if all pixels were independent, {t.std_if_correlated_mg:,.0f} if none"
         )
     print(f"+- is one std, noise taken as one within {settings.correlation:g} m; GEDI's own model error is not in it")
-    return [write_atomic_text(settings.dest, text.getvalue())]
+    rows = [[v if isinstance(v, str) else f"{v:.6g}" for v in astuple(t)] for t in totals]
+    return [write_table(settings.dest, [f.name for f in fields(Total)], rows)]
+
+
+def read_polygons(path: Path, crs: CRS, name_key: str | None) -> list[Area]:
+    """Read polygons and transform them to ``crs``. Without a "crs" member the file is WGS 84, as GeoJSON says.
+
+    Raises ZooError for a file that is no GeoJSON, holds other geometries or none, or lacks the property ``name_key``.
+    """
+    try:
+        content = json.loads(path.read_text())
+        features = content["features"] if content["type"] == "FeatureCollection" else [content]
+        declared = content.get("crs", {}).get("properties", {}).get("name", "OGC:CRS84")
+        source = CRS.from_user_input(declared)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, CRSError) as error:
+        raise ZooError(f"{path}: cannot be read as GeoJSON polygons ({' '.join(str(error).split())})") from None
+    areas = []
+    for number, feature in enumerate(features):
+        geometry = feature.get("geometry", feature) or {}
+        if geometry.get("type") not in ("Polygon", "MultiPolygon"):
+            raise ZooError(f"{path}: feature {number} is a {geometry.get('type')}, not a polygon")
+        properties = feature.get("properties") or {}
+        if name_key is not None and name_key not in properties:
+            raise ZooError(f"{path}: feature {number} has no property {name_key!r}; it has {', '.join(properties)}")
+        name = str(properties[name_key]) if name_key is not None else str(number)
+        areas.append(Area(name, transform_geom(source, crs, geometry)))
+    if not areas:
+        raise ZooError(f"{path}: holds no polygon")
+    return areas
 
 
 def total_of(area: Area, maps: Maps, correlation: float) -> Total:
@@ -161,8 +192,7 @@ def _add_cells(
 def _strips(area: Area, grid: Grid) -> Iterator[tuple[Window, np.ndarray]]:
     """Windows over the polygon's extent and the pixels (h, w) bool whose centres lie in it."""
     west, south, east, north = bounds(area.geometry)
-    inverse, t = ~grid.transform, grid.transform
-    corners = np.array([apply(inverse, x, y) for x in (west, east) for y in (south, north)])
+    corners = np.array([apply(~grid.transform, x, y) for x in (west, east) for y in (south, north)])
     left, top = np.floor(corners.min(axis=0)).astype(int)
     right, bottom = np.ceil(corners.max(axis=0)).astype(int)
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, grid.width), min(bottom, grid.height)
@@ -170,6 +200,5 @@ def _strips(area: Area, grid: Grid) -> Iterator[tuple[Window, np.ndarray]]:
         return
     for row in range(top, bottom, STRIP):
         window = Window(row, int(left), min(STRIP, int(bottom) - row), int(right - left))
-        x, y = apply(t, window.col, window.row)
-        place = Affine(t.a, t.b, x, t.d, t.e, y)
+        place = part_of(grid, window).transform
         yield window, geometry_mask([area.geometry], (window.height, window.width), place, invert=True)

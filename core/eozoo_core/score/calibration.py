@@ -8,31 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.95)
-FEWEST_PATCHES = 6  # no interval below: too few places to resample
-
-
-@dataclass(frozen=True)
-class Collected:
-    """Predictions at all labels of a split, in the order of patches and within them of rows.
-
-    targets (n,); means, variances (draws, n), variances None where none was trained; patch (n,) number of the patch;
-    x, y (n,) where the pixel lies. ``distribution``: gaussian or laplace.
-    """
-
-    targets: np.ndarray
-    means: np.ndarray
-    variances: np.ndarray | None
-    patch: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    distribution: str = "gaussian"
+FEWEST_GROUPS = 6  # no interval below: too few places to resample
 
 
 def coverage(error: np.ndarray, std: np.ndarray, levels: Sequence[float] = LEVELS, kind: str = "gaussian") -> list:
@@ -101,16 +83,16 @@ def judge(error: np.ndarray, std: np.ndarray, kind: str = "gaussian") -> dict[st
 
 
 def clustered_intervals(
-    collected_error: np.ndarray, std: np.ndarray | None, patch: np.ndarray, kind: str = "gaussian", draws: int = 2000
+    error: np.ndarray, std: np.ndarray | None, group: np.ndarray, kind: str = "gaussian", draws: int = 2000
 ) -> dict[str, list[float]] | None:
-    """95 % intervals of rmse, mae, bias and (with std) coverage_90: patches are drawn with replacement, whole.
+    """95 % intervals of rmse, mae, bias and (with std) coverage_90: groups (n,) are drawn with replacement, whole.
 
-    Shots of one patch are alike, so that drawing single shots would promise too much. None below 6 patches with labels.
+    Labels of one group (a patch) are alike, so that drawing single ones would promise too much. None below 6 groups.
     """
-    names, inverse = np.unique(patch, return_inverse=True)
-    if len(names) < FEWEST_PATCHES:
+    names, inverse = np.unique(group, return_inverse=True)
+    if len(names) < FEWEST_GROUPS:
         return None
-    e = np.asarray(collected_error, np.float64)
+    e = np.asarray(error, np.float64)
     columns = [np.ones_like(e), e**2, np.abs(e), e]
     if std is not None:
         columns.append((np.abs(e) / std <= half_width(0.9, kind)).astype(float))

@@ -1,22 +1,23 @@
-"""Pictures of how good the uncertainty is; drawn without pyplot and written complete or not at all."""
+"""Pictures of how good the uncertainty is, of what ``calibration`` says."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core.run.checkpoint import write_atomic
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-_RAW, _SCALED, _INK = "#3b528b", "#d1603d", "#333333"
+from eozoo_core.score.plots import INK, canvas, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_RAW, _SCALED = "#3b528b", "#d1603d"
 
 
 def draw_calibration(found: dict[str, Any], scaled: dict[str, Any] | None, unit: str, path: Path) -> None:
     """RMSE over predicted std per bin, and observed over expected coverage; raw, and with variances scaled."""
-    figure = _figure(9.2, 4.2)
+    figure = canvas(9.2, 4.2)
     error, cover = figure.subplots(1, 2)
     for judged, colour, label in ((found, _RAW, "as predicted"), (scaled, _SCALED, "variances scaled")):
         if judged is None:
@@ -27,7 +28,7 @@ def draw_calibration(found: dict[str, Any], scaled: dict[str, Any] | None, unit:
         cover.plot([c["expected"] for c in shares], [c["observed"] for c in shares], **style)
     top = 1.05 * max(max(b["std"], b["rmse"]) for judged in (found, scaled) if judged for b in judged["std_bins"])
     for axes, limit in ((error, top), (cover, 1.0)):
-        axes.plot([0, limit], [0, limit], color=_INK, linewidth=0.9, linestyle=(0, (5, 3)))
+        axes.plot([0, limit], [0, limit], color=INK, linewidth=0.9, linestyle=(0, (5, 3)))
         axes.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")
         axes.legend(frameon=False, fontsize=8)
     error.set(xlabel=f"predicted standard deviation ({unit}), RMS per bin", ylabel=f"RMSE of the bin ({unit})")
@@ -37,7 +38,7 @@ def draw_calibration(found: dict[str, Any], scaled: dict[str, Any] | None, unit:
 
 def draw_most_certain(found: dict[str, Any], unit: str, path: Path) -> None:
     """RMSE of the share of samples with the smallest predicted standard deviation."""
-    figure = _figure(5.0, 3.8)
+    figure = canvas(5.0, 3.8)
     axes = figure.subplots()
     curve = found["most_certain"]
     axes.plot([c["share"] for c in curve], [c["rmse"] for c in curve], color=_RAW, linewidth=1.5)
@@ -47,7 +48,7 @@ def draw_most_certain(found: dict[str, Any], unit: str, path: Path) -> None:
 
 def draw_residuals(x: np.ndarray, y: np.ndarray, error: np.ndarray, unit: str, path: Path) -> None:
     """Prediction - target where it was measured; x, y (n,) in the CRS's unit, NaN = place not known."""
-    figure = _figure(6.4, 5.2)
+    figure = canvas(6.4, 5.2)
     axes = figure.subplots()
     known = np.isfinite(x) & np.isfinite(y)
     limit = float(np.percentile(np.abs(error[known]), 98)) or 1.0
@@ -61,15 +62,7 @@ def draw_residuals(x: np.ndarray, y: np.ndarray, error: np.ndarray, unit: str, p
     _save(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _save(figure: Figure, path: Path) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=130, format="png")
-    write_atomic(path, lambda file: file.write(picture.getvalue()))
+    save_figure(figure, path)

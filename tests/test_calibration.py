@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from eozoo_core.task.spread import moments
-from eozoo_gedi_sparse.calibration import (
+from eozoo_core.score.calibration import (
     certain_curve,
     clustered_intervals,
     coverage,
@@ -15,6 +14,7 @@ from eozoo_gedi_sparse.calibration import (
     std_bins,
     variance_scale,
 )
+from eozoo_core.task.spread import moments
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,0 +1,81 @@
+"""Scores of temperatures: of z-scores while training, in kelvin beside references afterwards."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from eozoo_core.score.metrics import RegressionMetrics
+from eozoo_core.task.loss import called_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eozoo_core.task import Arrays
+    from eozoo_core.task.contract import Loss
+
+
+def loss_of_z(function: Callable, name: str) -> Loss:
+    """Return the loss of "z" (B,) against "target" (B,), a sample being a map of one pixel, and its squared error."""
+    called = called_with(function, name, "mean", "target")
+
+    def loss(raw: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> dict[str, tuple]:
+        z, y = raw["z"], batch["target"]
+        found = called({"mean": z.reshape(-1, 1, 1, 1)}, {"target": y.reshape(-1, 1, 1, 1)})
+        return found | {"mse": ((z.detach() - y).square().sum(), y.shape[0])}
+
+    return loss
+
+
+class TaScores:
+    """Loss and squared error of z-scores, pooled in float64; see `Metrics`."""
+
+    def __init__(self, loss: Loss, ta_std: float):
+        self._loss, self._std, self._sums = loss, ta_std, np.zeros(4)
+
+    def add(self, predicted: Arrays, batch: Arrays) -> None:
+        """Take "z" and "target", each (B,)."""
+        z, y = (values.astype(np.float64) for values in (predicted["z"], batch["target"]))
+        total, count = self._loss({"z": torch.from_numpy(z)}, {"target": torch.from_numpy(y)})["loss"]
+        self._sums += [float(total), int(count), ((z - y) ** 2).sum(), len(y)]
+
+    def sums(self) -> np.ndarray:
+        """See `Metrics.sums`."""
+        return self._sums.copy()
+
+    def compute(self, sums: np.ndarray) -> dict[str, float]:
+        """Return the loss, rmse_norm, rmse_K = rmse_norm * TA_std, and mse."""
+        total, count, squares, samples = sums.tolist()
+        mse = squares / samples
+        return {"loss": total / count, **rmse(mse, self._std), "mse": mse}
+
+
+def rmse(mse: float, ta_std: float) -> dict[str, float]:
+    """Return rmse_norm, the root of a mean squared error of z-scores, and rmse_K."""
+    return {"rmse_norm": math.sqrt(mse), "rmse_K": math.sqrt(mse) * ta_std}
+
+
+def score(predicted: np.ndarray, truth: np.ndarray, ta_std: float) -> dict[str, float]:
+    """Return rmse_K, mse, mae, bias (prediction - truth), all in K, r2, and rmse_norm = rmse_K / TA_std; over n."""
+    metrics = RegressionMetrics()
+    metrics.update(predicted, truth)
+    found = metrics.compute()
+    if not found["n"]:
+        return {"n": 0.0}
+    values = {"rmse_K": found["rmse"], "rmse_norm": found["rmse"] / ta_std, "mse_K2": found["rmse"] ** 2}
+    values |= {"mae_K": found["mae"], "bias_K": found["bias"], "r2": found["r2"], "n": float(found["n"])}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def add_skill(scores: dict[str, dict[str, float]], predicted: dict[str, np.ndarray], truth: np.ndarray) -> None:
+    """Add 1 - MSE / MSE of climatology and persistence to the model's scores, over the samples that both have."""
+    for name in ("climatology", "persistence"):
+        if name not in predicted:
+            continue
+        both = np.isfinite(predicted[name])
+        of_reference = np.mean((predicted[name][both] - truth[both]) ** 2) if both.any() else 0.0
+        if of_reference > 0:
+            of_model = np.mean((predicted["model"][both] - truth[both]) ** 2)
+            scores["model"][f"skill_{name}"] = float(1 - of_model / of_reference)

@@ -1,0 +1,58 @@
+"""What the training samples hold: the statistics that they were made with, and the usual temperature of a station."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eozoo_core.settings import Settings
+from eozoo_core.task import Survey
+from eozoo_core.task.survey import BandSurvey
+from pydantic import Field
+
+from eozoo_clay_ta.sample_schema import NAMES, UNITS, Normalisation
+
+if TYPE_CHECKING:
+    from eozoo_clay_ta.climatology import Climatology
+    from eozoo_clay_ta.data import Patches
+
+
+class ClimatologySurvey(Settings):
+    """Harmonics of day and hour, see `eozoo_clay_ta.climatology.Climatology`."""
+
+    common: tuple[float, ...] = Field((), description="Of all stations, degC.")
+    stations: dict[str, tuple[float, ...]] = Field({}, description="Station -> its difference from them, degC.")
+
+    def fit(self) -> Climatology:
+        """Return it ready to predict."""
+        from eozoo_clay_ta.climatology import Climatology
+
+        return Climatology.from_state({"common": self.common, "stations": self.stations})
+
+
+class ClaySurvey(Survey):
+    """What is known of the training samples; before any are seen, the channels' names and units."""
+
+    bands: tuple[BandSurvey, ...] = Field(
+        tuple(BandSurvey(name=name, unit=unit) for name, unit in zip(NAMES, UNITS, strict=True)),
+        description="The 19 channels with what they were normalised with.",
+    )
+    climatology: ClimatologySurvey = Field(ClimatologySurvey(), description="The usual temperature.")
+
+    def normalisation(self) -> Normalisation:
+        """Return what the samples were made with; zeros and ones before any were seen."""
+        label = self.label or BandSurvey(name="TA")
+        return Normalisation.of(self.mean, self.std, label.mean, label.std)
+
+
+def survey_patches(data: Patches, norm: Normalisation) -> ClaySurvey:
+    """Look once through labels, times and stations."""
+    from eozoo_clay_ta.climatology import Climatology
+
+    usual = Climatology.fit(data.meta(), data.labels() * norm.ta_std + norm.ta_mean).state()
+    state, count = norm.state(), len(data)
+    rows = zip(NAMES, UNITS, state["mean"], state["std"], strict=True)
+    return ClaySurvey(
+        bands=tuple(BandSurvey(name=n, unit=u, mean=mean, std=std, count=count) for n, u, mean, std in rows),
+        label=BandSurvey(name="TA", unit="degC", mean=norm.ta_mean, std=norm.ta_std, count=count),
+        climatology=ClimatologySurvey(**usual),
+    )
