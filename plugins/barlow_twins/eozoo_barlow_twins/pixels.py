@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.errors import NoSplit
 from eozoo_core.raster.georeference import area_of
 from eozoo_core.task import Arrays
 from eozoo_core.task.data import Data
@@ -238,7 +239,7 @@ def open_checked(base: str, data: PixelData) -> list[Tile]:
 
 
 def require_pixels(index: PixelIndex, split: str, folder: Path) -> None:
-    """Raise ZooError where a split has too few pixels to train on or to score."""
+    """Raise NoSplit where a split has too few pixels to train on or to score."""
     labelled = "labelled " if index.labels is not None else ""
     if split == "train" and len(index) < 2:
         raise ZooError(
@@ -246,7 +247,7 @@ def require_pixels(index: PixelIndex, split: str, folder: Path) -> None:
             f"masks.npy{' and the labels' if labelled else ''}"
         )
     if len(index) < (1 if labelled else 2):
-        raise ZooError(
+        raise NoSplit(
             f"{folder}: {len(index)} usable {labelled}pixels in the {split} split are too few; raise "
             f"data.{split}_share or lower data.min_valid{', and check the labels' if labelled else ''}"
         )
