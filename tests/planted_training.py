@@ -4,6 +4,7 @@
 messages must hold. ``test_testing`` runs all checks on each.
 """
 
+import os
 import random
 import time
 from pathlib import Path
@@ -101,7 +102,10 @@ class SourceElsewhere(Toy):
 # -- trained --------------------------------------------------------------------------------------------------------
 
 
-@caught(same_seed_same_result="two trainings with one seed differ: current.pt: model")
+@caught(
+    same_seed_same_result="two trainings with one seed differ: current.pt: model",
+    two_processes_are_one="with the same weights",
+)
 class SeededByTime(Toy):
     def _model(self):
         import torch
@@ -160,7 +164,10 @@ class SavesOnceMore(Toy):
         run.save("current", run.load("current"))
 
 
-@caught(trained_parts_are_saved=r"2 trained parameters are not in current.pt, shapes \(1, 2\), \(1,\)")
+@caught(
+    trained_parts_are_saved=r"2 trained parameters are not in current.pt, shapes \(1, 2\), \(1,\)",
+    two_processes_are_one="gradients of optimiser step 0 differ",
+)
 class LosesItsHead(Toy):
     def train(self, run):
         import torch
@@ -184,6 +191,50 @@ class PlansAllEpochs(Toy):
         train = self.settings.train
         per_epoch = len(self._read("train")) // train.batch_size
         return Plan({}, 1, 1, per_epoch, per_epoch * train.epochs, None)
+
+
+# -- in two processes -------------------------------------------------------------------------------------------------
+
+
+@caught(two_processes_are_one="batch 0 holds samples")
+class DrawsForItself(Toy):
+    def train(self, run):
+        from eozoo_core.train import loading
+
+        order = loading.epoch_order
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        with patch.object(loading, "epoch_order", lambda samples, seed, epoch: order(samples, seed + rank, epoch)):
+            super().train(run)
+
+
+@caught(two_processes_are_one="validation 'loss' is .* with the same weights")
+class ScoresEverySampleTwice(Toy):
+    def train(self, run):
+        from eozoo_core.train import loading
+
+        with patch.object(loading, "share_of", lambda samples, fabric: range(samples - fabric.global_rank)):
+            super().train(run)
+
+
+@caught(two_processes_are_one="gradients of optimiser step 0 differ")
+class DividesByItsOwnCount(Toy):
+    def train(self, run):
+        from eozoo_core.train import step
+
+        with patch.object(step, "all_reduce_sums", lambda fabric, sums: sums):
+            super().train(run)
+
+
+@caught(two_processes_are_one="process 1 of 2 ended with code 1: ValueError: only one process")
+class KnowsOneProcess(Toy):
+    def train(self, run):
+        if int(os.environ.get("LOCAL_RANK", "0")):
+            raise ValueError("only one process")
+        super().train(run)
+
+
+class DiffersAndSaysWhy(DividesByItsOwnCount):
+    processes_differ = "it divides by its own count"
 
 
 # -- scored ---------------------------------------------------------------------------------------------------------
