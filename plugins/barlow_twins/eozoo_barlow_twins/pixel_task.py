@@ -56,7 +56,10 @@ class PixelTask(Preparation, Task):
 
     def expects(self) -> PixelSurvey:
         """Return what settings alone say of bands and encoder."""
-        raise NotImplementedError
+        data, unseen = self.settings.data, self.Survey()
+        named = tuple(unseen.bands[0].model_copy(update={"name": name}) for name in data.bands or unseen.names)
+        backbone = self.settings.model.backbone or unseen.backbone
+        return self.Survey(bands=named, backbone=backbone, sample_size=data.sample_size, min_valid=data.min_valid)
 
     def remember(self, run: Run) -> None:
         """Take bands and encoder from a run that knows them: the data's, or those of a run that is gone by now."""
