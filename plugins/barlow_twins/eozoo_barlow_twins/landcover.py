@@ -78,8 +78,8 @@ class LandCoverTask(PixelTask):
         """Labelled pixels."""
         from eozoo_barlow_twins.pixels import MOST, PixelSeries
 
-        data = self.settings.data
-        return PixelSeries(self.index(split), self.described(), self.settings.train.seed, Augment(), MOST, data.labels)
+        data, seed = self.settings.data, self.settings.train.seed
+        return PixelSeries(self.index(split), self.described(), seed, Augment(), MOST, data.labels, *self.divided)
 
     def index(self, split: str) -> PixelIndex:
         """See `PixelTask.index`."""

@@ -87,6 +87,12 @@ class PixelTask(Preparation, Task):
         """Settings of the data, with the fewest clear dates that the encoder was made for."""
         return self.settings.data.model_copy(update={"min_valid": self.known(self.Survey()).min_valid})
 
+    @property
+    def divided(self) -> tuple[bool, tuple[str, ...]]:
+        """Whether tiles are divided between the splits, and the tiles that are whole in another than training."""
+        data = self.settings.data
+        return data.val_share + data.test_share > 0, (*data.val_tiles, *data.test_tiles)
+
     def index(self, split: str) -> PixelIndex:
         """Return the usable pixels of a split. Raises ZooError where there are too few."""
         raise NotImplementedError

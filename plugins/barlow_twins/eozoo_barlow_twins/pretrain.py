@@ -53,7 +53,7 @@ class BarlowTwinsTask(PixelTask):
         from eozoo_barlow_twins.pixels import PixelSeries
 
         data, seed = self.settings.data, self.settings.train.seed
-        return PixelSeries(self.index(split), self.described(), seed, data.augment, data.val_samples)
+        return PixelSeries(self.index(split), self.described(), seed, data.augment, data.val_samples, "", *self.divided)
 
     def index(self, split: str) -> PixelIndex:
         """See `PixelTask.index`."""
