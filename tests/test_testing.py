@@ -74,7 +74,10 @@ def _quick_disk(monkeypatch):
 ALONE = CHECKS.keys() - {"two_processes_are_one"}  # which takes as long as some of the others together
 
 # Of the task with slots, which is not complete.
-SLOTTED = {"strangers_fit", "two_processes_are_one", "misfits_are_refused", "one_bad_sample_spoils_no_other"}
+SLOTTED = CHECKS.keys() & {
+    *("strangers_fit", "two_processes_are_one", "misfits_are_refused", "one_bad_sample_spoils_no_other"),
+    *("plan_tells_the_steps", "graph_is_predict"),
+}
 
 
 def failures(checks, folder, only=ALONE):
