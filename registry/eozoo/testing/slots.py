@@ -44,7 +44,7 @@ def _walk(bench: Bench, slots: dict[str, Slot], folder: Path) -> None:
     every = task_class.slots
     fed = {p: every[slot.after] for p, slot in slots.items() if slot.after}
     guests = Guests(bench.registry, slots, sizes_of(ports, bench.batch()), fed)
-    chosen = [word for p in slots for word in _choose(bench.settings(), p)]
+    chosen = [word for p, slot in slots.items() for word in (*slot.also, *_choose(bench.settings(), p))]
     settings = bench.settings(*chosen, *_STEPS)
     guests.check_slots(task_class, settings)
     task = task_class(settings, guests)
