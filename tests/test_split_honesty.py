@@ -92,8 +92,9 @@ def gedi(root, places, alike):
 
 
 def prithvi(root, places, alike):
+    from eozoo_core.task.splits import open_splits
+    from eozoo_prithvi_refine.task import PrithviRefine
     from eozoo_prithvi_refine.tile_files import tile_arrays, write_npz
-    from eozoo_prithvi_refine.training import splits_of
 
     for split, number, values, where in samples(places, alike):
         meta = {"place": f"p{number}"}
@@ -101,13 +102,13 @@ def prithvi(root, places, alike):
             meta |= {"crs": f"EPSG:{where[0]}", "transform": where[1]}
         write_npz(root / split / f"t{number}.npz", tile_arrays(values, 6, 4), meta)
     overrides = [f"runtime.data_dir={root}", "data.tile_size=16", "model.encoder=none"]
-    return "prithvi_refine", overrides, lambda settings, run: splits_of(settings)
+    return "prithvi_refine", overrides, lambda settings, run: open_splits(PrithviRefine(settings, REGISTRY))
 
 
 def barlow(task):
     def make(root, places, alike):
-        from eozoo_barlow_twins.tile_overlap import require_separate_tiles
-        from eozoo_barlow_twins.tiles import open_tiles, processed
+        from eozoo_barlow_twins.tiles import processed
+        from eozoo_core.task.splits import open_splits
 
         for _, number, values, where in samples(places, alike):
             tile = processed(root, "d") / f"T{number}"
@@ -127,7 +128,7 @@ def barlow(task):
         overrides += (
             ["data.test_share=0"] if task == "barlow_twins" else ["data.test_share=0", 'data.legend={"1": "a"}']
         )
-        return task, overrides, lambda s, run: require_separate_tiles(open_tiles(processed(root, "d")), s.data)
+        return task, overrides, lambda s, run: open_splits(REGISTRY.get("task", task)(s, REGISTRY))
 
     return make
 

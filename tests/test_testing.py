@@ -128,7 +128,7 @@ def test_every_check_has_a_planted_defect():
 
 
 def test_a_run_that_takes_any_setting_is_caught(tmp_path):
-    with patch("eozoo_core.run.continuity.differences", lambda old, new: []):
+    with patch("eozoo_core.run.continuity.fixed_changes", lambda old, new: []):
         found = failures(task_checks("toy", registry("toy:Toy"), SHORT), tmp_path)
     assert found.keys() == {"changed_setting_is_refused"}
     assert "the run went on with train.seed=1" in str(found["changed_setting_is_refused"])

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from eozoo_core.checking.findings import Findings, listed
+from eozoo_core.checking.places import Place
 from eozoo_core.checking.survey import Item, Split
 from eozoo_core.checking.units import Channel, channel
 from eozoo_core.raster.read import RasterInfo, first_readable, open_reader
 from eozoo_core.raster.tiles import Window
-
-if TYPE_CHECKING:
-    from eozoo_core.checking.places import Place
-    from eozoo_core.settings import TaskSettings
+from eozoo_core.settings import TaskSettings
 
 SPLITS = ("train", "val", "test")
 READABLE = (".tif", ".tiff", ".npy")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from eozoo_core.raster.georeference import degrees_of
-
-if TYPE_CHECKING:
-    from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.georeference import Grid, degrees_of
 
 NEAR = 0.5  # pixels: where centres of pixels of two samples are nearer than this, they are on the same ground
 _BLOCK = 2**22  # pairs of boxes compared at a time

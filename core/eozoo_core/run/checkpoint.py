@@ -61,7 +61,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~umask())
         Path(temporary).replace(path)
-        _sync_folder(path.parent)
+        with suppress(OSError):  # the rename itself; not every system can open a folder
+            sync(path.parent)
     except (OSError, RuntimeError) as error:
         # torch reports a failed write as RuntimeError, with the OSError as its context.
         cause = error if isinstance(error, OSError) else error.__context__
@@ -220,11 +221,10 @@ def umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; not every system can open a folder."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def sync(path: str | Path) -> None:
+    """Force a file, or the names in a folder, onto the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

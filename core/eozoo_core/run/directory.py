@@ -17,6 +17,7 @@ from eozoo_core.run import checkpoint, continuity, log
 from eozoo_core.run.continuity import now
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.rank import is_first_process
+from eozoo_core.run.written import write_text
 from eozoo_core.settings import TaskSettings
 from eozoo_core.settings.config import build_settings, to_dict, to_yaml
 from eozoo_core.settings.fixed import with_fixed
@@ -163,10 +164,7 @@ class Run:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file into the run, atomically."""
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_atomic(path, lambda file: file.write(text.encode()))
-        return path
+        return write_text(self.path / name, text)
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a JSON file into the run, atomically. NaN is refused: JSON has none, use None."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from eozoo_core.errors import ZooError
 class ChannelStatistics:
     """Streaming count, mean, standard deviation, minimum and maximum per channel, in float64; NaN is missing.
 
-    Every value counts once however the data are cut into chunks or shared between processes: chunks are combined with
-    the parallel update of Chan, Golub and LeVeque (1983, "Algorithms for computing the sample variance", eq. 2.1),
+    Every value counts once however the data are cut into chunks: these are combined with the parallel update of Chan,
+    Golub and LeVeque (1983, "Algorithms for computing the sample variance", eq. 2.1),
     which does not cancel where the mean is large beside the spread. ``names`` are the channels' names for messages.
     """
 
@@ -83,29 +82,6 @@ class ChannelStatistics:
         infinite = [n for n, low, high in self._ranges() if not np.isfinite([low, high]).all()]
         if infinite:
             raise ZooError(f"{where}: channel {', '.join(infinite)} holds infinite values; mark them as NaN")
-
-    def state(self) -> dict[str, Any]:
-        """Everything as plain lists, for a checkpoint or JSON; `from_state` restores it exactly."""
-        return {
-            "names": list(self.names),
-            "count": self.count.tolist(),
-            "mean": self._mean.tolist(),
-            "squares": self._squares.tolist(),
-            "minimum": self.minimum.tolist(),
-            "maximum": self.maximum.tolist(),
-        }
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> ChannelStatistics:
-        """Restore what `state` returned."""
-        restored = cls(state["names"])
-        restored.count = np.array(state["count"], np.int64)
-        restored._mean = np.array(state["mean"], np.float64)
-        restored._squares = np.array(state["squares"], np.float64)
-        seen = restored.count > 0
-        restored._minimum = np.where(seen, np.array(state["minimum"], np.float64), np.inf)
-        restored._maximum = np.where(seen, np.array(state["maximum"], np.float64), -np.inf)
-        return restored
 
     def _ranges(self) -> list[tuple[str, float, float]]:
         return list(zip(self.names, self.minimum, self.maximum))

@@ -18,6 +18,7 @@ from eozoo_core.task.first import check_first
 from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.splits import open_splits, root_of
 from eozoo_core.task.survey import Carried, Survey
+from eozoo_core.train.batch_norm import pool_batch_norm
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import Loader, share_of
@@ -56,6 +57,8 @@ class Trainer:
 
     def add(self, name: str, module: Any, optimizer: Any) -> None:
         """Train ``module`` with ``optimizer``; both go into checkpoints under ``name``. "model" must be the system."""
+        if self.fabric.world_size > 1:
+            pool_batch_norm(module)
         self.modules[name], self.optimizers[name] = self.fabric.setup(module, optimizer)
 
     def state(self) -> dict[str, Any]:

@@ -156,19 +156,6 @@ class Encoder(nn.Module):
         return self.backbone(self.standardise(bands), doys)
 
 
-class Twins(nn.Module):
-    """Encoder and projector: what pre-training trains. Gives embedding ``(B, D)`` and projection ``(B, P)``."""
-
-    def __init__(self, encoder: Encoder, projector: nn.Module):
-        super().__init__()
-        self.encoder, self.projector = encoder, projector
-
-    def forward(self, bands: torch.Tensor, doys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return embedding and projection of ``bands (B, L, C)`` digital numbers, ``doys (B, L)``."""
-        embedding = self.encoder(bands, doys)
-        return embedding, self.projector(embedding)
-
-
 def projector(latent_dim: int, width: int, hidden_layers: int, batch_norm: bool) -> nn.Sequential:
     """Linear-ReLU layers and a last linear one without bias; 24,704 parameters at (64, 128, 1, False)."""
     parts: list[nn.Module] = []

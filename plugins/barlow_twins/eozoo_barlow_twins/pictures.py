@@ -29,8 +29,8 @@ def colour_picture(colours: np.ndarray, file: Path, title: str) -> Path:
     return _save(figure, file)
 
 
-def map_picture(file: Path) -> Path:
-    """Draw a saved map as PNG beside it: classes with their legend, three byte bands as colours, else its bands."""
+def map_picture(file: Path, out: Path | None = None) -> Path:
+    """Draw a saved map as PNG (``out``; None = beside it): classes and legend, three byte bands as colours, bands."""
     import rasterio
     from eozoo_core.raster.read import gdal
 
@@ -44,7 +44,7 @@ def map_picture(file: Path) -> Path:
         names, legend = data.descriptions, data.tags(1).get("CLASS_NAMES")
         colours = {v: data.colormap(1)[int(v)][:3] for v in json.loads(legend)} if legend else {}
         units = data.units
-    out = file.with_suffix(".png")
+    out = out or file.with_suffix(".png")
     if legend:
         return _class_picture(values[0], json.loads(legend), colours, out)
     if data.count == 3 and values.dtype == np.uint8:
@@ -55,13 +55,18 @@ def map_picture(file: Path) -> Path:
     return out
 
 
-def correlation_picture(correlation: np.ndarray, file: Path) -> Path:
-    """Draw the cross-correlation ``(P, P)`` of two views: a bright diagonal on grey is what training aims at."""
+def correlation_picture(correlation: np.ndarray, file: Path) -> np.ndarray:
+    """Draw the cross-correlation ``(P, P)`` of two views: a bright diagonal on grey is what training aims at.
+
+    Returns the picture too, (H, W, 3) uint8.
+    """
     figure, axes = _figure()
     image = axes.imshow(correlation, vmin=-1, vmax=1, cmap="PuOr_r", interpolation="nearest")
     axes.set_title("cross-correlation of the projections of two views", fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.8)
-    return _save(figure, file)
+    _save(figure, file)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
 def training_curves(run: Run, file: Path) -> Path:

@@ -13,11 +13,10 @@ from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.tiles import Window
 from eozoo_core.settings.config import load_settings
 from eozoo_prithvi_refine import coordinates
-from eozoo_prithvi_refine.coordinates import known, location_in, location_of, time_in, time_of
-from eozoo_prithvi_refine.data import collate, inputs, open_splits
+from eozoo_prithvi_refine.coordinates import check_batch, known, location_in, location_of, time_in, time_of
+from eozoo_prithvi_refine.data import RefineTiles, find_tiles
 from eozoo_prithvi_refine.demo.landscape import landscape, write_world
 from eozoo_prithvi_refine.positions import CoordinateEncoder
-from eozoo_prithvi_refine.predict_inputs import checked
 from eozoo_prithvi_refine.registered import prithvi_refiner
 from eozoo_prithvi_refine.settings import DataSettings, PrithviSettings
 from eozoo_prithvi_refine.task import PrithviRefine
@@ -131,18 +130,15 @@ def test_another_day_or_place_changes_the_image_and_missing_ones_are_left_out():
     [
         ({"time": [[166, 2021]]}, r"time .* is not \(year, day of the year\)"),
         ({"time": [[2021, 367]]}, "number 2 lies outside 1..366"),
-        ({"time": [2021, 166]}, r"time has shape \(2,\), expected \(1, 2\)"),
         ({"location": [[100, 40]]}, "latitude, longitude"),
         ({"location": [[np.inf, 40]]}, "latitude, longitude"),
     ],
 )
 def test_predict_refuses(change, message):
-    batch = {"opt_v1": np.zeros((1, 4, 9, 9)), "month": [6], "biome": [4]}
+    batch = {"opt_v1": np.zeros((1, 4, 9, 9)), "month": np.array([6.0]), "biome": np.array([4.0])}
+    check_batch(batch)
     with pytest.raises(ZooError, match=message):
-        checked(batch | change, True)
-    with pytest.raises(ZooError, match="this run's encoder takes no"):
-        checked(batch | {"location": [PARIS]}, False)
-    assert np.isnan(checked(batch, True)["time"]).all()
+        check_batch(batch | {name: np.array(values, float) for name, values in change.items()})
 
 
 @pytest.fixture(scope="module")
@@ -157,12 +153,11 @@ def world(tmp_path_factory):
 
 
 def test_tiles_carry_what_their_sidecars_say(world):
-    tiles = open_splits(world.data_dir, DataSettings(tile_size=24), None, 0)["train"]
-    batch = collate([tiles[0], tiles[1]])
+    tiles = RefineTiles(find_tiles(world.data_dir, "train"), DataSettings(tile_size=24))
+    batch = tiles.items([0, 1])
     assert batch["time"].tolist()[0] == [2021.0, 15.0]  # tile 0: 15 January
-    found = np.isfinite(batch["location"].numpy())
+    found = np.isfinite(batch["location"])
     assert found.all(axis=1).sum() == 1
-    assert [x.shape[0] for x in inputs(batch)] == [2] * 5
 
 
 def test_train_infer_and_predict(world, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from eozoo_core import ZooError
 from eozoo_core.train.loading import Draw
-from eozoo_prithvi_refine.data import RefineTiles, collate, find_tiles, open_splits
+from eozoo_prithvi_refine.data import ImagePairs, RefineTiles, find_tiles, refine_tiles, split_files
 from eozoo_prithvi_refine.degradation import AIRLIGHT, degrade, draw_strengths
 from eozoo_prithvi_refine.demo.landscape import landscape
 from eozoo_prithvi_refine.prepare.stage1 import write_stage1_outputs
@@ -153,16 +153,22 @@ def dataset(tmp_path, count=3, stage1=None, **data):
 
 def test_samples_depend_on_tile_and_epoch_only(tmp_path):
     tiles, again = dataset(tmp_path), dataset(tmp_path)
-    for draw in (1, Draw(1, 0), Draw(1, 5)):
-        a, b = tiles[draw], again[draw]
-        assert all(a[k].equal(b[k]) for k in ("image", "target"))
-    assert not tiles[Draw(1, 0)]["image"].equal(tiles[Draw(1, 1)]["image"])
-    assert tiles[1]["image"].shape == (4, 20, 20)
-    assert tiles[Draw(1, 0)]["image"].shape == (4, 16, 16)
-    batch = collate([tiles[Draw(i, 0)] for i in range(3)])
-    assert batch["image"].shape == (3, 4, 16, 16)
-    assert batch["count"] == 3
+    for read in (lambda d: d[1], lambda d: d.draw(Draw(1, 0)), lambda d: d.draw(Draw(1, 5))):
+        a, b = read(tiles), read(again)
+        assert all(np.array_equal(a[k], b[k]) for k in ("opt_v1", "target"))
+    assert not np.array_equal(tiles.draw(Draw(1, 0))["opt_v1"], tiles.draw(Draw(1, 1))["opt_v1"])
+    assert tiles[1]["opt_v1"].shape == (4, 20, 20)
+    batch = tiles.batch([Draw(i, 0) for i in range(3)])
+    assert batch["opt_v1"].shape == (3, 4, 16, 16)
+    assert tiles.count(batch) == 3
     assert batch["month"].tolist() == [6, 6, 6]
+
+
+def test_the_registered_dataset_has_the_roles_of_images(tmp_path):
+    tiles, pairs = dataset(tmp_path), refine_tiles(str(tmp_path / "train"))
+    assert isinstance(pairs, ImagePairs)
+    np.testing.assert_array_equal(pairs[2]["image"], tiles[2]["opt_v1"])
+    assert set(pairs[2]) == {"image", "target", "month", "biome", "time", "location"}
 
 
 def test_windows_turn_input_and_target_alike(tmp_path):
@@ -170,14 +176,14 @@ def test_windows_turn_input_and_target_alike(tmp_path):
     tiles = dataset(tmp_path, 1, degradation=off, tile_size=20)
     seen = set()
     for epoch in range(60):
-        sample = tiles[Draw(0, epoch)]
-        np.testing.assert_allclose(sample["image"], sample["target"], atol=1e-6)
-        seen.add(sample["target"].numpy().tobytes())
+        sample = tiles.draw(Draw(0, epoch))
+        np.testing.assert_allclose(sample["opt_v1"], sample["target"], atol=1e-6)
+        seen.add(sample["target"].tobytes())
     assert len(seen) == 8
     still = dataset(tmp_path, 1, degradation=off, tile_size=20, use_augmentation=False)
-    np.testing.assert_array_equal(still[Draw(0, 3)]["target"], image())
+    np.testing.assert_array_equal(still.draw(Draw(0, 3))["target"], image())
     with pytest.raises(ZooError, match="lower"):
-        dataset(tmp_path, 1, tile_size=21)[Draw(0, 0)]
+        dataset(tmp_path, 1, tile_size=21).draw(Draw(0, 0))
 
 
 def test_missing_in_either_image_is_missing_in_both(tmp_path):
@@ -186,8 +192,8 @@ def test_missing_in_either_image_is_missing_in_both(tmp_path):
     write_npz(tmp_path / "train" / "tile_0.npz", tile_arrays(holed, 6, 4))
     write_npz(tmp_path / "s1" / "tile_0.npz", {"opt_v1": partner})
     sample = RefineTiles(find_tiles(tmp_path, "train"), DataSettings(tile_size=16), tmp_path / "s1")[0]
-    for key in ("image", "target"):
-        missing = ~np.isfinite(sample[key].numpy()).all(axis=0)
+    for key in ("opt_v1", "target"):
+        missing = ~np.isfinite(sample[key]).all(axis=0)
         assert sorted(map(tuple, np.argwhere(missing).tolist())) == [(0, 0), (3, 3)]
 
 
@@ -197,9 +203,9 @@ def test_stage1_outputs_by_split_or_flat_and_their_mistakes(tmp_path):
         RefineTiles(tiles.files, DataSettings(), tmp_path / "s1")
     write_npz(tmp_path / "s1" / "tile_0.npz", {"opt_v1": image(seed=7)})
     given = RefineTiles(tiles.files, DataSettings(), tmp_path / "s1")
-    np.testing.assert_array_equal(given[0]["image"], image(seed=7))
+    np.testing.assert_array_equal(given[0]["opt_v1"], image(seed=7))
     write_npz(tmp_path / "s1" / "train" / "tile_0.npz", {"opt_v1": image(seed=8)})
-    np.testing.assert_array_equal(given[0]["image"], image(seed=8))
+    np.testing.assert_array_equal(given[0]["opt_v1"], image(seed=8))
     for bad, message in (
         ({"x": np.ones(1)}, "has no 'opt_v1'"),
         ({"opt_v1": np.ones((12, 20, 20))}, "opt_v1 has shape"),
@@ -219,7 +225,7 @@ def test_any_callable_is_a_stage_1(tmp_path):
     (file,) = write_stage1_outputs(generator, tmp_path / "data", tmp_path / "s1")
     files = find_tiles(tmp_path / "data", "train")
     sample = RefineTiles(files, DataSettings(), tmp_path / "s1")[0]
-    np.testing.assert_allclose(sample["image"], np.full((4, 20, 20), 0.1), atol=1e-6)
+    np.testing.assert_allclose(sample["opt_v1"], np.full((4, 20, 20), 0.1), atol=1e-6)
     assert file == tmp_path / "s1" / "train" / "a.npz"
     with pytest.raises(ZooError, match="the generator returned"):
         write_stage1_outputs(lambda sar: sar, tmp_path / "data", tmp_path / "s1")
@@ -231,10 +237,10 @@ def test_any_callable_is_a_stage_1(tmp_path):
 def test_splits_are_folders_and_max_samples_shortens_train_and_val(tmp_path):
     for split, seed in (("train", 0), ("train", 1), ("val", 2), ("test", 3)):
         write_npz(tmp_path / split / f"t{seed}.npz", tile_arrays(image(seed=seed), 6, 4), {"place": f"p{seed}"})
-    splits = open_splits(tmp_path, DataSettings(max_samples=1), None, 0)
-    assert {n: len(t) for n, t in splits.items()} == {"train": 1, "val": 1, "test": 1}
+    data = DataSettings(max_samples=1)
+    assert [len(split_files(tmp_path, name, data)) for name in ("train", "val", "test")] == [1, 1, 1]
     with pytest.raises(ZooError, match="is not set"):
-        open_splits(None, DataSettings(), None, 0)
+        split_files(None, "train", data)
     with pytest.raises(ZooError, match=r"has no split 'nowhere'"):
         find_tiles(tmp_path, "nowhere")
     with pytest.raises(ZooError, match="holds no NPZ tile"):

@@ -17,6 +17,10 @@ def pixel(*bands):
     return torch.tensor(bands, dtype=torch.float32).reshape(1, 4, 1, 1)
 
 
+def add(scores, refined, image, target):
+    scores.add({"refined": refined.numpy()}, {"opt_v1": image.numpy(), "target": target.numpy()})
+
+
 def everywhere(image):
     return torch.ones(len(image), *image.shape[-2:], dtype=torch.bool)
 
@@ -129,21 +133,22 @@ def test_scores_pool_over_any_batching(cut, seed):
     refined, image, target = (torch.rand(6, 4, 12, 13, generator=generator) for _ in range(3))
     target[torch.rand(6, 4, 12, 13, generator=generator) < 0.05] = torch.nan
     criterion = Criterion({"spectral": (1.0, spectral_plausibility()), "identity": (0.5, identity_edge())})
-    whole, parts = RefineScores(), RefineScores()
-    whole.add(tile_sums(refined, image, target, criterion))
+    whole, parts = RefineScores(criterion), RefineScores(criterion)
+    add(whole, refined, image, target)
     for group in zip(*(x.split(cut) for x in (refined, image, target))):
-        parts.add(tile_sums(*group, criterion))
-    a, b = whole.compute(), parts.compute()
+        add(parts, *group)
+    a, b = (one.compute(one.sums()) for one in (whole, parts))
     assert a.keys() == b.keys()
     for name in a:
         assert a[name] == pytest.approx(b[name], rel=1e-5)
 
 
 def test_scores_by_hand():
+    compute = RefineScores.compute
     target = torch.full((1, 4, 12, 12), 0.2)
     refined, image = target + 0.1, target - 0.1
     criterion = Criterion({"target": (1.0, identity_edge())})
-    scores = RefineScores(tile_sums(refined, image, target, criterion, with_ssim=True)).compute()
+    scores = compute(tile_sums(refined, image, target, criterion, with_ssim=True))
     assert scores["l1"] == pytest.approx(0.1)
     assert scores["identity_l1"] == pytest.approx(0.2)
     assert scores["psnr"] == pytest.approx(20)
@@ -151,14 +156,14 @@ def test_scores_by_hand():
     # flat images: SSIM is its luminance term (2 a b + c) / (a^2 + b^2 + c), c = (0.01)^2
     assert scores["ssim"] == pytest.approx((2 * 0.2 * 0.3 + 1e-4) / (0.04 + 0.09 + 1e-4), rel=1e-4)
     assert scores["ndvi_rmse"] == pytest.approx(0, abs=1e-6)
-    assert RefineScores().compute() == {}
+    assert compute(RefineScores(criterion).sums()) == {}
     tinted = target.clone()
     tinted[:, 0] = 0.4
     angle = math.acos(5 / math.sqrt(4 * 7))  # between (2, 1, 1, 1) and (1, 1, 1, 1)
-    assert RefineScores(tile_sums(tinted, image, target, criterion)).compute()["sam"] == pytest.approx(angle, rel=1e-4)
+    assert compute(tile_sums(tinted, image, target, criterion))["sam"] == pytest.approx(angle, rel=1e-4)
     half = target.clone()
     half[..., 6:] = torch.nan
-    partly = RefineScores(tile_sums(refined, image, half, criterion, with_ssim=True)).compute()
+    partly = compute(tile_sums(refined, image, half, criterion, with_ssim=True))
     assert partly["l1"] == pytest.approx(0.1)
     assert "ssim" not in partly
     assert np.isfinite(list(partly.values())).all()

@@ -1,5 +1,7 @@
 """Quantisation, adapters, freezing, state, padding, metadata, the head and its fallback to the CPU."""
 
+import re
+
 import pytest
 import torch
 from eozoo_core import ZooError
@@ -8,11 +10,12 @@ from eozoo_core.settings.config import build_settings
 from eozoo_prithvi_refine.adapters import adapt, merge
 from eozoo_prithvi_refine.convnext import ConvNeXtHead
 from eozoo_prithvi_refine.encoder import build_encoder
-from eozoo_prithvi_refine.fallback import Fallback
+from eozoo_prithvi_refine.fallback import Fallback, runtime_line
 from eozoo_prithvi_refine.metadata import Fusion, MetadataEmbedding, month_cycle
 from eozoo_prithvi_refine.refiner import PrithviRefiner, band_mapping, pad_to_multiple
 from eozoo_prithvi_refine.registered import prithvi_refiner
 from eozoo_prithvi_refine.settings import ModelSettings
+from eozoo_prithvi_refine.system import RefineSystem
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -28,6 +31,18 @@ def model(seed=0, **changes):
     refiner = PrithviRefiner(settings, encoder)
     torch.nn.init.normal_(refiner.head.head.change.weight, std=0.1)
     return refiner
+
+
+def system(**changes):
+    torch.manual_seed(0)
+    settings = ModelSettings(**(NANO | changes))
+    found = RefineSystem(settings, build_encoder(settings.encoder))
+    found.adapt()
+    return found
+
+
+def refined(system):
+    return system.raw(dict(zip(("opt_v1", "month", "biome"), batch())))["refined"]
 
 
 def batch(size=20):
@@ -76,12 +91,12 @@ def test_all_frozen_all_free_and_impossible():
 
 @pytest.mark.parametrize("quantization", ["none", "int8", "nf4"])
 def test_state_holds_what_is_trained_and_restores_it_exactly(quantization, tmp_path):
-    first, second = model(quantization=quantization), model(quantization=quantization)
+    first, second = system(quantization=quantization), system(quantization=quantization)
     with torch.no_grad():
         for p in first.parameters():
             if p.requires_grad:
                 p.add_(0.1 * torch.randn_like(p))
-    first(*batch())  # a quantised layer keeps its scales elsewhere after a forward pass
+    refined(first)  # a quantised layer keeps its scales elsewhere after a forward pass
     state = first.state_dict()
     assert {n for n, p in first.named_parameters() if p.requires_grad} | {"mean", "std"} == set(state)
     file = tmp_path / "x.pt"
@@ -89,7 +104,7 @@ def test_state_holds_what_is_trained_and_restores_it_exactly(quantization, tmp_p
     load_module(second, state, file)
     for kind in (True, False):
         with torch.no_grad():
-            assert torch.equal(first.train(kind)(*batch())[0], second.train(kind)(*batch())[0])
+            assert torch.equal(refined(first.train(kind)), refined(second.train(kind)))
     with pytest.raises(ZooError, match="1 missing"):
         load_module(second, {k: v for k, v in state.items() if k != "mean"}, file)
     with pytest.raises(RuntimeError, match="missing"):
@@ -151,12 +166,12 @@ def test_any_size_missing_pixels_and_bounds(encoder):
     for height, width in ((1, 1), (5, 30), (17, 8)):
         image = torch.full((1, 4, height, width), 0.2)
         image[..., 0, 0] = torch.nan
-        refined, features = refiner(image, torch.tensor([6]), torch.tensor([3]))
-        assert refined.shape == (1, 4, height, width)
+        made, features = refiner(image, torch.tensor([6]), torch.tensor([3]))
+        assert made.shape == (1, 4, height, width)
         assert features.shape == (1, 8, height, width)
-        assert torch.isfinite(refined).all()
+        assert torch.isfinite(made).all()
         known = torch.isfinite(image)
-        assert torch.equal(refined[known], image[known])  # untrained: the input, bit by bit
+        assert torch.equal(made[known], image[known])  # untrained: the input, bit by bit
     torch.nn.init.constant_(refiner.head.head.change.bias, 100.0)
     assert refiner(image, torch.tensor([6]), torch.tensor([3]))[0][known].max().item() == pytest.approx(0.7, abs=1e-3)
     torch.nn.init.constant_(refiner.head.head.change.bias, -100.0)
@@ -221,8 +236,8 @@ def test_month_and_biome_matter():
         (refiner(image, month, biome)[0] - target).square().mean().backward()
         optimizer.step()
     with torch.no_grad():
-        refined = refiner.eval()(image, month, biome)[0].mean(dim=(1, 2, 3))
-    assert torch.allclose(refined, target.mean(dim=(1, 2, 3)), atol=0.02)
+        made = refiner.eval()(image, month, biome)[0].mean(dim=(1, 2, 3))
+    assert torch.allclose(made, target.mean(dim=(1, 2, 3)), atol=0.02)
 
 
 class OutOfMemory(Fallback):
@@ -262,13 +277,19 @@ def test_fallback_gives_the_same_numbers_and_gradients(fails, count):
     assert guard.take() == 0
 
 
-def test_fallback_is_said_once_and_other_errors_pass():
+def test_fallback_is_said_as_the_document_does(capsys):
     head = ConvNeXtHead(6, 8, 1, 0.0)
     guard, x, keep = OutOfMemory(head, (1, 2)), torch.randn(1, 6, 5, 5), torch.ones(1, 1)
     with pytest.warns(RuntimeWarning, match=r"CPU fallback\n.*\nGPU OUT OF MEMORY - ConvNeXt Head Fallback"):
         guard(x, keep)
     guard(x, keep)  # a second warning would be an error
+    said = "".join(capsys.readouterr())
+    numbers = re.findall(r"^CPU fallback runtime: (\S+)s \(expected GPU: ~(\S+)s, penalty: ~(\S+)s\)$", said, re.M)
+    assert len(numbers) == 1
+    assert runtime_line(0.125) == "CPU fallback runtime: 0.125s (expected GPU: ~0.013s, penalty: ~0.113s)"
     assert guard.take() == 2
+    assert re.match(r"⚠️  CPU fallback occurred 2 times this epoch \(\d.*s in all\)\n   Consider reducing", guard.tell())
+    assert guard.tell() == ""
     with pytest.raises(RuntimeError, match="expected input"):
         guard(torch.randn(1, 5, 5, 5), keep)
     assert guard.take() == 0

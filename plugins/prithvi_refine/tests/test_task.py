@@ -6,19 +6,24 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from click.testing import CliRunner
+from eozoo.cli import main
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
 from eozoo_core.run.frozen import base_file
 from eozoo_core.settings.config import load_settings
-from eozoo_prithvi_refine.assemble import model_to_train
+from eozoo_core.task.build import begin
+from eozoo_core.task.train import Trainer
 from eozoo_prithvi_refine.demo.landscape import landscape, write_world
+from eozoo_prithvi_refine.discriminator import PatchDiscriminator
 from eozoo_prithvi_refine.encoder import build_encoder
-from eozoo_prithvi_refine.maps import infer
 from eozoo_prithvi_refine.refiner import PrithviRefiner
 from eozoo_prithvi_refine.settings import PrithviSettings
+from eozoo_prithvi_refine.step import add_networks
+from eozoo_prithvi_refine.survey import RefineSurvey
 from eozoo_prithvi_refine.task import PrithviRefine
 from eozoo_prithvi_refine.tile_files import read_npz, read_sidecar, tile_arrays, write_npz
-from eozoo_prithvi_refine.training import Adversary, train
+from lightning_fabric import Fabric
 
 SMALL = (
     "model.encoder=prithvi_eo_nano",
@@ -54,6 +59,10 @@ def new_run(path, settings):
     return Run.create(path, "prithvi_refine", settings, "test")
 
 
+def task_of(settings):
+    return PrithviRefine(settings, Registry.discover())
+
+
 @pytest.fixture(scope="module")
 def trained(world, tmp_path_factory):
     """A finished run, how often the generator ran in training, and the moves of both networks."""
@@ -67,13 +76,13 @@ def trained(world, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PrithviRefiner, "forward", counted)
-        train(run, settings, Registry.discover())
+        task_of(settings).train(run)
     return run, sum(calls)
 
 
 @pytest.fixture(scope="module")
 def task(trained):
-    return PrithviRefine(trained[0].settings, Registry.discover())
+    return task_of(trained[0].settings)
 
 
 def test_one_generator_forward_per_micro_batch_and_both_optimisers(trained):
@@ -86,7 +95,7 @@ def test_one_generator_forward_per_micro_batch_and_both_optimisers(trained):
         assert steps == {4}, name
     rates = [content[n]["param_groups"][0]["lr"] for n in ("optimizer", "discriminator_optimizer")]
     assert rates[1] == pytest.approx(0.1 * rates[0])
-    assert set(content["discriminator"]) == set(Adversary.__init__.__globals__["PatchDiscriminator"]().state_dict())
+    assert set(content["discriminator"]) == set(PatchDiscriminator().state_dict())
 
 
 def test_log_holds_every_part(trained):
@@ -131,62 +140,74 @@ def test_another_run_goes_on_from_a_checkpoint_with_its_base(trained, world, tmp
     settings = settings_of(world, "train.epochs=3", "train.seed=5", "runtime.tensorboard=false")
     other = new_run(tmp_path / "other", settings)
     other.start_from(run.file("checkpoint_epoch_002"))
-    train(other, settings, Registry.discover())
+    task_of(settings).train(other)
     assert other.load("current")["epoch"] == 3
     assert other.load("current")["base"] == run.load("current")["base"]
     fresh = new_run(tmp_path / "fresh", settings)
     fresh.start_from(run.file("checkpoint_epoch_002"))
-    fresh.note("resumed_from", None)  # as if the base had been drawn anew, from another seed
-    with pytest.raises(ZooError, match="on the frozen base"):
-        train(fresh, settings, Registry.discover())
+    fresh.note("resumed_from", None)  # then nothing says where its base is
+    with pytest.raises(ZooError, match="names no frozen base"):
+        task_of(settings).train(fresh)
 
 
 @pytest.mark.parametrize("published", [False, True])
 def test_a_start_that_is_repeated_begins_with_the_same_weights(world, tmp_path, published):
     """Killed before the first checkpoint: the base is in the run, the blocks that are trained are not."""
-    from lightning_fabric import Fabric
-
     torch.manual_seed(3)
     torch.save(build_encoder("prithvi_eo_nano").state_dict(), tmp_path / "w.pt")
     overrides = ["model.unfreeze_last_n_blocks=1", *([f"model.weights={tmp_path / 'w.pt'}"] if published else [])]
     settings = settings_of(world, *overrides, "runtime.quiet=true")
-    run, models = new_run(tmp_path / "run", settings), []
+    run, systems = new_run(tmp_path / "run", settings), []
     for _ in range(2):
         torch.manual_seed(0)
-        models.append(model_to_train(run, settings, Fabric(accelerator="cpu", devices=1)))
-    (first, digest), (second, again) = models
-    assert digest == again
+        systems.append(begin(task_of(settings), run, RefineSurvey(), Fabric(accelerator="cpu", devices=1)))
+    (first, base), (second, again) = systems
+    assert base["base"].sha256 == again["base"].sha256
     assert ("random" not in run.info()["weights"]) == published
     whole = [torch.nn.Module.state_dict(m) for m in (first, second)]
     assert whole[0].keys() == whole[1].keys()
     assert all(torch.equal(v, whole[1][k]) for k, v in whole[0].items())
 
 
+def test_an_encoder_that_is_trained_whole_is_whole_in_checkpoints(world, tmp_path):
+    off = ("model.freeze_base=false", "model.quantization=none", "model.use_lora=false", "runtime.tensorboard=false")
+    settings = settings_of(world, *off)
+    run, task = new_run(tmp_path / "run", settings), task_of(settings)
+    task.train(run)
+    assert not list(run.path.glob("base-*"))
+    assert "encoder.pos_embed" in run.load("best")["model"]
+    assert task.evaluate(run, "val")["model"]["loss"] == pytest.approx(run.load("best")["best_val"], rel=1e-3)
+
+
 def test_without_adversary_and_without_prithvi(world, tmp_path):
     overrides = ("train.adversarial_weight=0", "model.encoder=none", "train.epochs=1", "runtime.tensorboard=false")
     settings = settings_of(world, *overrides)
     run = new_run(tmp_path / "run", settings)
-    train(run, settings, Registry.discover())
+    task_of(settings).train(run)
     assert not {"discriminator", "discriminator_optimizer", "base"} & set(run.load("best"))
     assert not list(run.path.glob("base-*"))
-    assert PrithviRefine(settings, Registry.discover()).evaluate(run, "test")["model"]["loss"] > 0
+    assert task_of(settings).evaluate(run, "test")["model"]["loss"] > 0
 
 
-def test_discriminator_gets_no_gradient_from_the_generator(world):
-    from lightning_fabric import Fabric
-
-    adversary = Adversary(Fabric(accelerator="cpu", devices=1), settings_of(world))
+def test_discriminator_gets_no_gradient_from_the_generator(world, tmp_path):
+    settings = settings_of(world, "model.encoder=none")
+    task, fabric = task_of(settings), Fabric(accelerator="cpu", devices=1)
+    run = new_run(tmp_path / "run", settings)
+    system, _ = begin(task, run, RefineSurvey(), fabric)
+    trainer = Trainer(run, fabric, system, task.loss(RefineSurvey()), RefineSurvey(), task.data("val"))
+    add_networks(trainer)
+    step, judge = task.step(trainer), trainer.modules["discriminator"].module
     refined = torch.rand(1, 4, 32, 32, requires_grad=True)
     valid = torch.ones(1, 32, 32, dtype=torch.bool)
     valid[:, :16] = False
-    adversary.judge(refined, valid).sum().backward()
-    assert all(p.grad is None for p in adversary.raw.parameters())
-    assert all(p.requires_grad for p in adversary.raw.parameters())
+    step.judge(refined, valid).sum().backward()
+    assert all(p.grad is None for p in judge.parameters())
+    assert all(p.requires_grad for p in judge.parameters())
     assert (refined.grad[:, :, :16] == 0).all()
     assert refined.grad.abs().sum() > 0
     batch = {"refined": torch.rand(1, 4, 32, 32), "target": torch.rand(1, 4, 32, 32), "valid": valid, "count": 1}
     spoilt = batch | {"target": torch.where(valid[:, None], batch["target"], torch.nan)}
-    assert adversary.loss(batch)[0].item() == adversary.loss(spoilt)[0].item()
+    assert step.discriminator(batch)[0].item() == step.discriminator(spoilt)[0].item()
 
 
 def test_evaluation_stands_beside_its_input(trained, task):
@@ -201,6 +222,10 @@ def test_evaluation_stands_beside_its_input(trained, task):
     page = (run.path / "eval_test" / "report.html").read_text()
     assert "random weights" in page
     assert "Targets of the document" in page
+    said = CliRunner().invoke(main, ["eval", "prithvi_refine", "--run", str(run.path)], catch_exceptions=False).output
+    row = next(line for line in said.splitlines() if line.startswith("identity_l1"))
+    assert row.rstrip().endswith("met: < 0.05")
+    assert sum("missed: <" in line or "met: <" in line for line in said.splitlines()) == 5
     assert "data:image/png" in page
 
 
@@ -222,10 +247,11 @@ def test_predict_marks_what_is_missing(trained, task):
     [
         ({"month": [13, 1]}, "month .* whole numbers from 1 to 12"),
         ({"biome": [17, 1]}, "biome .* whole numbers from 0 to 16"),
-        ({"month": [6]}, r"month has shape \(1,\)"),
-        ({"opt_v1": np.zeros((2, 3, 9, 9))}, "opt_v1 has shape"),
+        ({"month": [6]}, "axis B of month is 1, of opt_v1 2"),
+        ({"opt_v1": np.zeros((2, 3, 9, 9))}, "axis 4 of opt_v1 is 3"),
         ({"opt_v1": np.full((2, 4, 9, 9), 1500.0)}, "not reflectance"),
-        ({"biome": None}, "has no 'biome'"),
+        ({"biome": None}, "the array biome .* is missing"),
+        ({"time": [[2021, 166]] * 2}, "no array 'time' is asked for"),
     ],
 )
 def test_predict_refuses(trained, task, change, message):
@@ -236,8 +262,7 @@ def test_predict_refuses(trained, task, change, message):
 
 def refine(trained, source, dest, *overrides):
     run = Run.open(trained[0].path, PrithviSettings, None, overrides)
-    task = PrithviRefine(run.settings, Registry.discover())
-    return infer(run, run.settings, lambda batch: task.predict(run, batch), source, dest)
+    return task_of(run.settings).infer(run, source, dest)
 
 
 def test_tiles_folders_and_scenes(trained, world, tmp_path):
@@ -259,6 +284,55 @@ def test_tiles_folders_and_scenes(trained, world, tmp_path):
         np.testing.assert_array_equal(np.isnan(file.read()), np.isnan(source.read()))
     with rasterio.open(features) as file:
         assert file.count == 8
+        assert file.descriptions[7] == "feature_07"
+
+
+def test_folders_of_scenes_and_their_pictures(trained, world, tmp_path):
+    (tmp_path / "in" / "north").mkdir(parents=True)
+    for name in ("a_20210615.tif", "north/a_20210615.tif"):
+        (tmp_path / "in" / name).write_bytes(world.scene.read_bytes())
+    made = refine(trained, tmp_path / "in", tmp_path / "out", *WIDE, "infer.picture=true")
+    names = [str(file.relative_to(tmp_path / "out")) for file in made]
+    assert names == [f"{folder}a_20210615{end}" for folder in ("", "north/") for end in ("_refined.tif", ".png")]
+    assert all(file.exists() for file in made)
+    (tmp_path / "in" / "a_20210615.jp2").write_bytes(world.scene.read_bytes())
+    with pytest.raises(ZooError, match="two scenes are called a_20210615"):
+        refine(trained, tmp_path / "in", tmp_path / "out", *WIDE)
+
+
+def test_a_mask_hides_pixels(trained, world, tmp_path):
+    with rasterio.open(world.scene) as source:
+        profile = source.profile | {"count": 1, "dtype": "uint8", "nodata": None}
+    with rasterio.open(tmp_path / "classes.tif", "w", **profile) as file:
+        file.write(np.repeat(np.array([[80, 10]], "uint8"), 85, axis=1).repeat(150, axis=0)[None])
+    (made,) = refine(trained, world.scene, tmp_path / "out", *WIDE, f"infer.mask.classes={tmp_path / 'classes.tif'}")
+    with rasterio.open(made) as file:
+        values = file.read()
+    assert np.isnan(values[:, :, :85]).all()
+    assert np.isfinite(values[:, :, 130:]).all()
+
+
+def test_an_ensemble_says_where_its_members_differ(world, tmp_path):
+    sets = ("train.members=2", "train.epochs=1", "train.precision=fp32", "runtime.tensorboard=false", *WIDE)
+    settings = settings_of(world, *sets)
+    run, task = new_run(tmp_path / "run", settings), task_of(settings)
+    task.train(run)
+    assert len(list(run.path.glob("member_*/base-*"))) == 2  # each with its own random encoder
+    scores = task.evaluate(run, "test")
+    assert list(scores)[:3] == ["model", "member 0", "member 1"]
+    batch = {"opt_v1": landscape(1, 20, 20, 6, 4)[None], "month": [6], "biome": [4]}
+    made = task.predict(run, batch)
+    assert set(made) == set(task.outputs()) == {"refined", "epistemic_refined_std"}
+    each = [task_of(settings_of(world, *sets, f"infer.draws.members=[{i}]")).predict(run, batch) for i in (0, 1)]
+    both = np.stack([one["refined"] for one in each])
+    np.testing.assert_allclose(made["refined"], both.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(made["epistemic_refined_std"], both.std(axis=0), atol=1e-6)
+    _, spread = task.infer(run, world.scene, tmp_path / "maps")
+    with rasterio.open(spread) as file:
+        assert file.count == 4
+        assert np.nanmax(file.read()) > 0
+    (tile,) = task.infer(run, world.data_dir / "test" / "tile_0000.npz", tmp_path / "maps")
+    assert set(read_npz(tile)) == {"opt_v2", "epistemic_refined_std", "month", "biome_code"}
 
 
 def test_scenes_in_digital_numbers(trained, world, tmp_path):
@@ -301,14 +375,14 @@ def test_weights_that_do_not_match_are_one_line(world, tmp_path):
     torch.save({"encoder.norm.weight": torch.zeros(3)}, tmp_path / "w.pt")
     settings = settings_of(world, f"model.weights={tmp_path / 'w.pt'}", "runtime.tensorboard=false")
     with pytest.raises(ZooError, match="weights do not match the model") as error:
-        train(new_run(tmp_path / "run", settings), settings, Registry.discover())
+        task_of(settings).train(new_run(tmp_path / "run", settings))
     assert "\n" not in str(error.value)
 
 
 def test_dry_run_counts_and_predicts(world, tmp_path):
     settings = settings_of(world)
-    plan = PrithviRefine(settings, Registry.discover()).plan(Run(tmp_path, "prithvi_refine", settings))
-    assert plan.data == {"train": "7 tiles", "val": "2 tiles", "test": "2 tiles"}
+    plan = task_of(settings).plan(Run(tmp_path, "prithvi_refine", settings))
+    assert plan.data == {"train": "7 tiles", "val": "2 tiles", "test": "2 tiles", "bands": "B02, B03, B04, B08"}
     assert (plan.steps_per_epoch, plan.total_steps) == (2, 4)
     assert 0 < plan.trainable < plan.parameters
     assert plan.memory_bytes == sum(plan.memory_parts.values()) > plan.memory_parts["weights"]
