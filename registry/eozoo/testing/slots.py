@@ -74,4 +74,4 @@ def _choose(settings: Any, path: str) -> list[str]:
         if not hasattr(settings, name):
             raise ZooError(f"{path}: there is no such setting")
         settings = getattr(settings, name)
-    return [f"{path}={{name: {NAME}}}"] if settings is None else [f"{path}.name={NAME}", f"{path}.options={{}}"]
+    return [f"{path}={{name: {NAME}, options: {{}}}}"]
