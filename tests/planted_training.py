@@ -233,8 +233,21 @@ class KnowsOneProcess(Toy):
         super().train(run)
 
 
-class DiffersAndSaysWhy(DividesByItsOwnCount):
-    processes_differ = "it divides by its own count"
+@caught(two_processes_are_one="why they agree in single precision only")
+class RoundsItsScores(Toy):
+    """Adds what differs by less than single precision can say."""
+
+    def train(self, run):
+        import toy
+
+        rank = int(os.environ.get("WORLD_SIZE", "1")) - 1
+        means = toy._mean_squares
+        with patch.object(toy, "_mean_squares", lambda *sums: {"loss": means(*sums)["loss"] * (1 + 1e-7 * rank)}):
+            super().train(run)
+
+
+class RoundsAndSaysWhy(RoundsItsScores):
+    processes_differ = "it adds up in single precision"
 
 
 # -- scored ---------------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ class Contract(ABC):
     Fitted: ClassVar[type[Fitted]] = Fitted
     monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
     tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
-    processes_differ: ClassVar[str] = ""  # why several processes find other numbers than one; "" = they do not
+    processes_differ: ClassVar[str] = ""  # why scores of several processes are those of one in single precision only
     prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; `steps` says what runs it
     slots: ClassVar[dict[str, Slot]] = {}  # settings path of a Named part ("model", "model.loss") -> what fits there
 

@@ -149,7 +149,14 @@ def make_step(trainer: Trainer) -> Callable[[list[Any], int], Sums | None]:
 
 def validate(task: Contract, trainer: Trainer) -> dict[str, float]:
     """Score the validation split over all processes; the default of ``Task.validate``."""
-    scorer = Scorer(trainer.system, trainer.loss, task.metrics(trainer.survey), trainer.modules["model"])
-    for group in in_groups(trainer.val, share_of(len(trainer.val), trainer.fabric)):
-        scorer.add(trainer.val.items(group), trainer.fabric.device)
-    return scorer.compute(all_reduce_sums(trainer.fabric, scorer.sums()))
+
+    def scorer() -> Scorer:
+        return Scorer(trainer.system, trainer.loss, task.metrics(trainer.survey), trainer.modules["model"])
+
+    groups = list(in_groups(trainer.val, range(len(trainer.val))))  # the same for any number of processes
+    mine, mine_found = share_of(len(groups), trainer.fabric), scorer()
+    for number in mine:
+        mine_found.add(trainer.val.items(groups[number]), trainer.fabric.device)
+    if not mine:  # the first forward after training shares buffers between processes: nobody may miss it
+        scorer().add(trainer.val.items(groups[0]), trainer.fabric.device)
+    return mine_found.compute(all_reduce_sums(trainer.fabric, mine_found.sums()))

@@ -156,6 +156,15 @@ class Encoder(nn.Module):
         return self.backbone(self.standardise(bands), doys)
 
 
+def embedding_length(backbone: nn.Module, dates: int, channels: int) -> int:
+    """Return how long the embedding of anybody's encoder is, as two samples show."""
+    training = backbone.training
+    with torch.no_grad():
+        found = backbone.eval()(torch.zeros(2, dates, channels), torch.ones(2, dates, dtype=torch.int64)).shape[1]
+    backbone.train(training)
+    return found
+
+
 def projector(latent_dim: int, width: int, hidden_layers: int, batch_norm: bool) -> nn.Sequential:
     """Linear-ReLU layers and a last linear one without bias; 24,704 parameters at (64, 128, 1, False)."""
     parts: list[nn.Module] = []

@@ -105,13 +105,12 @@ class PixelTask(Preparation, Task):
 
     def encoder(self, survey: PixelSurvey) -> Encoder:
         """Build the encoder with fresh weights; its embedding size is ``encoder.backbone.latent_dim``."""
-        from eozoo_barlow_twins.networks import Encoder
+        from eozoo_barlow_twins.networks import Encoder, embedding_length
 
         extra = {"in_channels": len(survey.bands), "sample_size": survey.sample_size}
         backbone = self.build("model", survey.backbone, extra)
         if not isinstance(getattr(backbone, "latent_dim", None), int):
-            name = survey.backbone.name
-            raise ZooError(f"model {name!r} has no 'latent_dim': an encoder says how long its embedding is")
+            backbone.latent_dim = embedding_length(backbone, survey.sample_size, len(survey.bands))
         return Encoder(backbone, len(survey.bands))
 
     def inputs(self, survey: PixelSurvey) -> tuple[Port, Port]:

@@ -12,6 +12,7 @@ _SERIES = (
     Port("doys", "B L", "day of year 1..366"),
 )
 _EMBEDDING = (Port("embedding", "B D", "1"),)
+_BACKBONE = Slot("model", feeds=_SERIES, wants=_EMBEDDING, options=("in_channels", "sample_size"))
 _VIEWS = (Port("view", "B D", "1"), Port("view", "B D", "1"))
 _LABELLED = (Port("logits", "B K", "1"), Port("target", "B", "class index"))
 _PIXEL = (Port("bands", "T C", "reflectance x 10000"), Port("doys", "T", "day of year 1..366"))
@@ -25,12 +26,12 @@ _PREPARED = {
     "prepare.dataset.tiles": Slot("dataset", wants=_TILE),
 }
 TWINS_SLOTS = {
-    "model.backbone": Slot("model", feeds=_SERIES, wants=_EMBEDDING),
+    "model.backbone": _BACKBONE,
     "model.loss": Slot("loss", feeds=_VIEWS),
     **_PREPARED,
 }
 LANDCOVER_SLOTS = {
-    "model.backbone": Slot("model", feeds=_SERIES, wants=_EMBEDDING),
+    "model.backbone": _BACKBONE,
     "model.loss": Slot("loss", feeds=_LABELLED),
     **_PREPARED,
 }

@@ -39,6 +39,7 @@ class BarlowTwinsTask(PixelTask):
     Survey: ClassVar = PixelSurvey
     Fitted: ClassVar = Colours
     slots: ClassVar = TWINS_SLOTS
+    processes_differ: ClassVar = "the correlation of a whole batch is added up over processes in single precision"
     settings: BarlowSettings
     colours = Colours()  # of the maps being made
     _training = False  # which needs no labels: those that do not fit are no reason to stop

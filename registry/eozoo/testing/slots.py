@@ -44,7 +44,7 @@ def _walk(bench: Bench, slots: dict[str, Slot], folder: Path) -> None:
     every = task_class.slots
     fed = {p: every[slot.after] for p, slot in slots.items() if slot.after}
     guests = Guests(bench.registry, slots, sizes_of(ports, bench.batch()), fed)
-    chosen = [word for p in slots for word in _choose(bench.settings(), p)]
+    chosen = [word for p, slot in slots.items() for word in (*slot.also, *_choose(bench.settings(), p))]
     settings = bench.settings(*chosen, *_STEPS)
     guests.check_slots(task_class, settings)
     task = task_class(settings, guests)
@@ -74,4 +74,4 @@ def _choose(settings: Any, path: str) -> list[str]:
         if not hasattr(settings, name):
             raise ZooError(f"{path}: there is no such setting")
         settings = getattr(settings, name)
-    return [f"{path}={{name: {NAME}}}"] if settings is None else [f"{path}.name={NAME}", f"{path}.options={{}}"]
+    return [f"{path}={{name: {NAME}, options: {{}}}}"]

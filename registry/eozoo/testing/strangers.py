@@ -16,7 +16,6 @@ from eozoo_core import Port, Slot, Spec
 from eozoo.registry import Entry, Registry
 
 NAME = "kit_stranger"
-OPTIONS = ("in_channels", "outputs")  # what docs/write_a_plugin.md says that a task builds a model with
 _FREE = 4  # size of an axis that nothing fixes
 _ITEMS = 12
 
@@ -30,6 +29,7 @@ class Guests(Registry):
     def __init__(self, host: Registry, slots: Mapping[str, Slot], sizes: Mapping[str, int], fed: Mapping[str, Slot]):
         super().__init__()
         self._host, self._sizes, self.taken = host, dict(sizes), []
+        self._options = {slot.kind: slot.options for slot in slots.values()}
         self._specs = {
             slot.kind: (
                 path,
@@ -59,10 +59,12 @@ class Guests(Registry):
         if name != NAME or kind not in self._specs:
             return self._host.create(kind, name, options)
         path, spec = self._specs[kind]
-        strange = [option for option in options if option not in OPTIONS]
+        known = self._options[kind]
+        strange = [option for option in options if option not in known]
         assert not strange, (
             f"{path}: the task builds a {kind} with the option {strange[0]!r}, which a stranger's part need not have; "
-            f"give {' and '.join(OPTIONS)} only, and find the rest out from what it is and gives"
+            f"the slot names {' and '.join(known) or 'none'}: name it there (Slot.options), or find it out from what "
+            "the part gives"
         )
         made = {"model": StrangerNet, "loss": StrangerLoss, "dataset": StrangerData}[kind](path, spec)
         if kind == "model":
