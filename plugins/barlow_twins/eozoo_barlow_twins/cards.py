@@ -9,8 +9,8 @@ _ON = "CPU seconds of one thread of 2 x Intel(R) Xeon(R) Processor, weights incl
 _TILES = (
     "Tile folders: bands.npy (T, H, W, C) reflectance x 10000 of any bands (11 documented, their order not), masks.npy "
     "(1 = clear), doys.npy; 'eozoo prepare' makes them from scenes at the finest pixel size given. Cloudy dates may be "
-    "missing; a pixel needs more than data.min_valid clear ones. Statistics per band over clear pixels, pooled over "
-    "tiles, travel in the run."
+    "missing; a pixel needs more than data.min_valid clear ones. Statistics per band over clear dates "
+    "of training pixels travel in the run."
 )
 _LIMITS = (
     "Maps need a tile folder: raw scenes go through 'eozoo prepare' first.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -44,8 +45,10 @@ class LandCoverTask(PixelTask):
         return f"{self.known(self.Survey()).backbone.name} with a {self.settings.model.head} classifier"
 
     def expects(self) -> ClassSurvey:
-        """Bands and encoder of ``model.pretrained``, else of the settings; the classes of the legend."""
-        known, data = self.pretrained or super().expects(), self.settings.data
+        """Bands and encoder of ``model.pretrained`` where it is there, else of the settings; classes of the legend."""
+        known, data = super().expects(), self.settings.data
+        with suppress(ZooError):  # a trained run outlives it: who opens its data is told
+            known = self.pretrained or known
         legend = tuple(zip(class_values(data), class_names(data), strict=True))
         return ClassSurvey(**{name: getattr(known, name) for name in PixelSurvey.model_fields}, legend=legend)
 
@@ -68,6 +71,12 @@ class LandCoverTask(PixelTask):
             if here is not None and here != there:
                 raise ZooError(f"{name} is {here}, the encoder in {s.model.pretrained} has {there}; leave {name} null")
         return survey
+
+    def described(self) -> ClassSurvey:
+        """See `PixelTask.described`. Raises ZooError where ``model.pretrained`` is needed and cannot be used."""
+        if self.survey_seen is None:
+            self.pretrained  # noqa: B018 - raises
+        return super().described()
 
     @cached_property
     def labels(self) -> list[np.ndarray]:

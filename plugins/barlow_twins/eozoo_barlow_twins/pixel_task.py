@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from eozoo_core import Graph, Port, Run, Task, ZooError
+from eozoo_core import Graph, Network, Port, Run, Task, ZooError
 from eozoo_core.task.task import Predictor
 
 from eozoo_barlow_twins.prepare.steps import Preparation
@@ -140,6 +140,12 @@ class PixelTask(Preparation, Task):
             return predict({**rest, "bands": np.where(clear[..., None], batch["bands"], np.float32(np.nan))})
 
         return masked
+
+    def network(self, run: Run | None = None) -> Network:
+        """See `Task.network`."""
+        if run is not None:
+            self.remember(run)
+        return super().network(run)
 
     def check_inputs(self, arrays: Arrays) -> Arrays:
         """Refuse days that are none."""

@@ -117,8 +117,10 @@ class BarlowTwinsTask(PixelTask):
         if test is not None:
             Tile(Path(test))  # a wrong path is found now, not after the training
         self._training = True
-        super().train(run)
-        self._training = False
+        try:
+            super().train(run)
+        finally:
+            self._training = False
         if test is not None and is_first_process():
             self.infer(run, Path(test), run.path / "test_tile")
 
@@ -184,10 +186,8 @@ class BarlowTwinsTask(PixelTask):
         """The encoder; its projector is left behind after pre-training."""
         from eozoo_core.task.describe import count_parameters
 
-        if run is not None:
-            self.remember(run)
-        used = self.known(self.Survey())
-        return replace(super().network(run), parameters=count_parameters(lambda: self.encoder(used)))
+        found, used = super().network(run), self.known(self.Survey())
+        return replace(found, parameters=count_parameters(lambda: self.encoder(used)))
 
     @classmethod
     def sample(cls, root: Path) -> Sample:

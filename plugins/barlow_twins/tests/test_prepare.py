@@ -236,7 +236,8 @@ def test_registered_datasets_become_tiles_again(tmp_path, kind):
     np.save(tile.path / "doys.npy", np.array([216, 360, 5]))
     options = {"folder": str(tmp_path / "in")} | ({"min_valid": 1} if kind == "series" else {})
     named = Named(name=f"pixel_{kind}", options=options)
-    (made,) = prepare_dataset(DatasetSettings(tile="N", **{kind: named}), Registry.discover(), tmp_path / "out")
+    (made,) = prepare_dataset(DatasetSettings(folder=tmp_path / "out", **{kind: named}), Registry.discover())
+    assert made == tmp_path / "out" / f"pixel_{kind}"
     again = Tile(made)
     assert again.band_names == BANDS
     assert (again.doys == tile.doys).all()
@@ -250,6 +251,6 @@ def test_registered_datasets_become_tiles_again(tmp_path, kind):
 
 def test_dataset_step_says_what_is_missing(tmp_path):
     registry, named = Registry.discover(), Named(name="pixel_series", options={"folder": str(tmp_path)})
-    for wrong in ({"tile": "N"}, {"series": named}, {"series": named, "tiles": named, "tile": "N"}):
+    for wrong in ({}, {"series": named, "tiles": named}):
         with pytest.raises(ZooError, match=r"name one of prepare\.dataset\.series"):
-            prepare_dataset(DatasetSettings(**wrong), registry, tmp_path)
+            prepare_dataset(DatasetSettings(**wrong), registry)

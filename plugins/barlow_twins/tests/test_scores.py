@@ -1,6 +1,7 @@
 """Metrics, baselines and reports against hand-worked numbers; fine-tuning from a pre-training run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -134,6 +135,25 @@ def test_fine_tuning_starts_from_every_tensor_of_the_encoder(pretrained):
     assert len(encoder) > 10
     assert all((after[k] == v).all() for k, v in encoder.items())
     assert f"all {len(encoder)} tensors" in fine.info()["weights"]
+
+
+def test_a_run_outlives_the_encoder_that_it_began_from(pretrained, tmp_path):
+    """What the run knows of its encoder is not asked of another run."""
+    root, run = pretrained
+    shutil.copytree(run.path, tmp_path / "first")
+    task, fine = landcover(root, "outlives", f"model.pretrained={tmp_path / 'first'}", "eval.trees=5", "eval.draws=1")
+    task.train(fine)
+    shutil.rmtree(tmp_path / "first")
+    again = LandCoverTask(fine.settings, REGISTRY)
+    assert set(again.outputs()) == {"probabilities", "class"}
+    assert again.network(fine).architecture == "btfm_mlp with a linear classifier"
+    assert again.evaluate(fine, "val")["model"]["loss"] == pytest.approx(fine.load("best")["best_val"], rel=1e-6)
+    longer = fine.settings.model_copy(update={"train": fine.settings.train.model_copy(update={"epochs": 2})})
+    LandCoverTask(longer, REGISTRY).train(Run(fine.path, fine.task, longer))
+    assert fine.read_log()[-1]["epoch"] == 2
+    new, other = landcover(root, "needs", f"model.pretrained={tmp_path / 'first'}")
+    with pytest.raises(ZooError, match="holds no run"):
+        new.train(other)
 
 
 def test_fine_tuning_refuses_another_encoder(pretrained):

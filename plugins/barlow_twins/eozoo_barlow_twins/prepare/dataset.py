@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     from eozoo_core.task import Registry
 
 
-def prepare_dataset(settings: DatasetSettings, registry: Registry, folder: Path) -> list[Path]:
+def prepare_dataset(settings: DatasetSettings, registry: Registry) -> list[Path]:
     """Write every sample; return the tiles. Raises ZooError where no dataset is named or a sample does not fit."""
     named = settings.series or settings.tiles
-    if named is None or (settings.series and settings.tiles) or not settings.tile:
-        raise ZooError("name one of prepare.dataset.series and prepare.dataset.tiles, and prepare.dataset.tile")
+    if named is None or (settings.series and settings.tiles):
+        raise ZooError("name one of prepare.dataset.series and prepare.dataset.tiles: which dataset is to be written?")
     data = registry.create("dataset", named.name, named.options)
     if not len(data):
         raise ZooError(f"dataset {named.name!r}: holds no sample; check its options")
+    folder, tile = settings.folder, settings.tile or named.name
     if settings.series:
-        return [_write(folder / settings.tile, _of_series(data, named.name), data, named.name)]
-    names = [settings.tile] if len(data) == 1 else [f"{settings.tile}_{i:03d}" for i in range(len(data))]
+        return [_write(folder / tile, _of_series(data, named.name), data, named.name)]
+    names = [tile] if len(data) == 1 else [f"{tile}_{i:03d}" for i in range(len(data))]
     return [_write(folder / name, [_Rows(data[i], 0, named.name)], data, named.name) for i, name in enumerate(names)]
 
 
@@ -45,6 +46,8 @@ class _Rows:
         if bands is None or doys is None or bands.ndim not in (2, 4) or doys.shape != bands.shape[:1]:
             shapes = ", ".join(f"{key} {array.shape}" for key, array in arrays.items())
             raise ZooError(f"dataset {name!r}: a sample has {shapes}; expected bands (T, C) or (T, H, W, C), doys (T,)")
+        if doys.min() < 0 or doys.max() > 366:  # 0 is the last day of the year before
+            raise ZooError(f"dataset {name!r}: a sample has days {doys.min()} to {doys.max()}; a day of year is 1..366")
         self.row, self.doys = row, doys
         self.values = bands[:, None, None] if bands.ndim == 2 else bands
         masks = np.asarray(sample["masks"]) != 0 if "masks" in sample else np.ones(self.values.shape[:3], bool)

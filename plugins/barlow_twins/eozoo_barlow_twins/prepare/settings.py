@@ -94,7 +94,10 @@ class DatasetSettings(Settings):
 
     series: Named | None = Field(None, description="Registered dataset of series, and its options: a pixel each.")
     tiles: Named | None = Field(None, description="Registered dataset of tiles, and its options: a tile each.")
-    tile: str = Field("", description="Name of the tile folder to make; of several tiles with a number behind it.")
+    folder: Path = Field(Path("prepared"), description="Folder that the tile folders are made in.")
+    tile: str | None = Field(
+        None, description="Name of the tile folder, of several with a number behind it; null = the dataset's."
+    )
 
 
 class PixelPrepare(PrepareSettings):
