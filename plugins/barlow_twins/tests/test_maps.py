@@ -107,6 +107,29 @@ def test_embedding_map_holds_what_the_network_says_and_nodata_elsewhere(tmp_path
     assert statistics["valid_share"] == pytest.approx(usable.mean())
 
 
+def test_masked_classes_are_nodata_in_every_file(tmp_path, tile):
+    _, height, width, _ = tile.shape
+    cover = np.full((height, width), 10, np.uint8)
+    cover[:, : width // 2] = 80
+    profile = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "count": 1,
+        "dtype": "uint8",
+        "crs": tile.info["crs"],
+    }
+    with rasterio.open(tmp_path / "cover.tif", "w", transform=tile.grid.transform, **profile) as data:
+        data.write(cover, 1)
+    task, run = trained(tmp_path / "run", Twins, "infer.passes=1", f"infer.mask.classes={tmp_path / 'cover.tif'}")
+    shown = (tile.counts > 32) & (cover == 10)
+    files = [file for file in task.infer(run, tile.path, tmp_path / "out") if file.suffix == ".tif"]
+    assert len(files) == 4
+    for file in files:
+        with rasterio.open(file) as data:
+            assert ((data.read_masks(1) > 0) == shown).all(), file.name
+
+
 def test_class_map_names_its_classes(tmp_path, tile):
 
     def classify(bands, doys):
