@@ -12,7 +12,7 @@ from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.task.build import rebuild
 from eozoo_core.task.contract import Arrays, Contract
 from eozoo_core.task.data import tensors
-from eozoo_core.task.ensemble import chosen_members, member_runs, with_dropout
+from eozoo_core.task.ensemble import chosen_members, hash_of_best, member_runs, with_dropout
 from eozoo_core.task.load import Trained, load_trained
 from eozoo_core.task.spread import combine, output_ports, present
 from eozoo_core.task.survey import Fitted, Survey
@@ -90,8 +90,9 @@ def variance_factor(run: Run, task: Contract) -> tuple[float, str]:
 
 
 def load_fitted(run: Run, task: Contract) -> Fitted:
-    """Return what was fitted after training, with every default where nothing was."""
-    return task.Fitted.model_validate(run.info().get("fitted", {}))
+    """Return what was fitted after training, with every default where nothing was, or with other weights than these."""
+    found = task.Fitted.model_validate(run.info().get("fitted", {}))
+    return task.Fitted() if found.best and found.best != hash_of_best(run, task.settings) else found
 
 
 class Predictor:

@@ -67,7 +67,7 @@ def _compare_gradients(one: list[list[Any]], two: list[list[Any]], tolerance: fl
 
 def _trained(bench: Bench, folder: Path, world: int, batch_size: int) -> dict[str, Any]:
     """Return what ``world`` processes drew, found as gradients and scored in two steps; ``draws`` by batch, of all."""
-    import torch
+    from eozoo_core.run.checkpoint import load_tensors
 
     task, run = bench.go_on(
         folder / "run",
@@ -92,7 +92,7 @@ def _trained(bench: Bench, folder: Path, world: int, batch_size: int) -> dict[st
         said = folder / f"{rank}.txt"
         text = said.read_text() if said.exists() else "it waited for another, or was killed"
         raise AssertionError(f"process {rank} of {world} ended with code {code}: {text}")
-    parts = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
+    parts = [load_tensors(folder / f"{rank}.pt") for rank in range(world)]
     log = run.read_log()
     draws = [[draw for share in shares for draw in share] for shares in zip(*(p["draws"] for p in parts), strict=True)]
     return {
@@ -129,6 +129,7 @@ def _child(task: Task, run: Run, place: Path, where: dict[str, int]) -> None:
     code = 1
     try:
         import torch
+        from eozoo_core.run.checkpoint import save_tensors
 
         torch.set_num_threads(1)  # OpenMP's threads were not forked; who waits for them waits for ever
         if where["world"] > 1:
@@ -137,7 +138,7 @@ def _child(task: Task, run: Run, place: Path, where: dict[str, int]) -> None:
             os.environ["MASTER_ADDR"] = "127.0.0.1"
         with Path(os.devnull).open("w") as nowhere, patch.object(sys, "stderr", nowhere), _watched() as seen:
             task.train(run)
-        torch.save(seen, place.with_suffix(".pt"))
+        save_tensors(place.with_suffix(".pt"), seen)
         code = 0
     except BaseException as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
