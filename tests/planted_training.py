@@ -253,7 +253,7 @@ class RoundsAndSaysWhy(RoundsItsScores):
 # -- scored ---------------------------------------------------------------------------------------------------------
 
 
-@caught(best_repeats_the_logged_number="load best.pt", best_is_enough="current.pt")
+@caught(best_repeats_the_logged_number="load best.pt", best_is_enough="does not evaluate without")
 class ScoresTheLast(Toy):
     def evaluate(self, run, split):
         with patch.object(Run, "file", lambda run, which: run.path / "current.pt"):
