@@ -12,6 +12,7 @@ import json
 import resource
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -84,18 +85,16 @@ def child(changes: dict) -> None:
     import torch
     from eozoo.registry import Registry
     from eozoo.testing.watch import allocated_by
-    from eozoo_prithvi_refine.adapters import adapt
     from eozoo_prithvi_refine.encoder import build_encoder
-    from eozoo_prithvi_refine.plan import memory_of
-    from eozoo_prithvi_refine.refiner import PrithviRefiner
     from eozoo_prithvi_refine.settings import ModelSettings, PrithviSettings, PrithviTrainSettings
-    from eozoo_prithvi_refine.training import make_criterion
+    from eozoo_prithvi_refine.system import RefineSystem
+    from eozoo_prithvi_refine.task import PrithviRefine
     from lightning_fabric import Fabric
 
     torch.set_num_threads(1)
     batch, precision = changes.pop("batch", 1), changes.pop("precision", "fp32")
-    train = PrithviTrainSettings(precision=precision, accumulate=1)
-    settings = PrithviSettings(model=ModelSettings(**changes), train=train)
+    train = PrithviTrainSettings(precision=precision, accumulate=1, batch_size=batch)
+    task = PrithviRefine(PrithviSettings(model=ModelSettings(**changes), train=train), Registry.discover())
     cuda = torch.cuda.is_available()
     device = "cuda" if cuda else "cpu"
     fabric = Fabric(accelerator=device, devices=1, precision=_fabric_precision(precision))
@@ -104,25 +103,24 @@ def child(changes: dict) -> None:
 
     watch = Peak(cuda)
     torch.manual_seed(0)
-    encoder = build_encoder(settings.model.encoder)
-    adapt(encoder, settings.model)
-    refiner = PrithviRefiner(settings.model, encoder)
+    system = RefineSystem(task.settings.model, build_encoder(task.settings.model.encoder))
+    system.adapt()
     watch.forget()  # the plain weights were passed through; a run does that once
-    step, batches = _step(fabric, settings, refiner, batch)
+    step, batches = _step(fabric, task, system, batch)
     seconds = _seconds(lambda: step(batches, 0), cuda)
     peak, allocated = watch.peak(), allocated_by(lambda: step(batches, 0)) if not cuda else 0
-    predicted = memory_of(settings, make_criterion(settings, Registry.discover()), batch, device)
-    refiner.eval()
+    plan = _plan(task, batch)
+    system.eval()
     print(
         json.dumps(
             {
                 "samples_per_s": round(batch / seconds, 3),
-                "tiles_per_s_by_1": round(1 / _inference(fabric, refiner, batches[0], 1, cuda), 3),
-                "tiles_per_s_by_4": round(BATCHED / _inference(fabric, refiner, batches[0], BATCHED, cuda), 3),
+                "tiles_per_s_by_1": round(1 / _inference(fabric, system, batches[0], 1, cuda), 3),
+                "tiles_per_s_by_4": round(BATCHED / _inference(fabric, system, batches[0], BATCHED, cuda), 3),
                 "resident_mb": round(peak / 1e6),
-                "resident_mb_predicted": round(predicted.total / 1e6),
+                "resident_mb_predicted": round(plan.memory_bytes / 1e6),
                 "step_mb": round(allocated / 1e6, 1),
-                "step_mb_predicted": round(predicted.step / 1e6, 1),
+                "step_mb_predicted": round(plan.memory_parts["gradients and activations"] / 1e6, 1),
                 "device": device,
                 "machine": torch.cuda.get_device_name() if cuda else "",
             }
@@ -144,30 +142,40 @@ def _seconds(work: Any, cuda: bool) -> float:
     return statistics.median(times[1:])
 
 
-def _inference(fabric: Any, refiner: Any, sample: dict, count: int, cuda: bool) -> float:
+def _inference(fabric: Any, system: Any, sample: dict, count: int, cuda: bool) -> float:
     import torch
-    from eozoo_prithvi_refine.data import inputs
 
-    given = [x[:1].expand(count, *x.shape[1:]).contiguous() for x in inputs(sample)]
+    arrays = {n: v[:1].expand(count, *v.shape[1:]).contiguous() for n, v in sample.items() if hasattr(v, "shape")}
     with torch.no_grad(), fabric.autocast():
-        return _seconds(lambda: refiner(*given), cuda)
+        return _seconds(lambda: system.raw(system.stage(arrays)), cuda)
 
 
-def _step(fabric: Any, settings: Any, refiner: Any, batch: int) -> tuple[Any, list[dict]]:
+def _step(fabric: Any, task: Any, system: Any, batch: int) -> tuple[Any, list[dict]]:
     import torch
-    from eozoo.registry import Registry
-    from eozoo_core.train.optimizer import make_optimizer
-    from eozoo_prithvi_refine.training import Adversary, Step, make_criterion
+    from eozoo_core import Run
+    from eozoo_core.task.train import Trainer
 
-    model, optimizer = fabric.setup(refiner, make_optimizer(refiner.parameters(), settings.train))
-    adversary = Adversary(fabric, settings) if settings.train.adversarial_weight else None
-    criterion = make_criterion(settings, Registry.discover())
+    survey, run = task.Survey(), Run(Path(), "prithvi_refine", task.settings)
+    trainer = Trainer(run, fabric, system, task.loss(survey), survey, None)
+    task.optimizers(trainer)
     image = 0.3 * torch.rand(batch, 4, 120, 120)
-    codes = {"month": torch.full((batch,), 6), "biome": torch.full((batch,), 4)}
+    codes = {"month": torch.full((batch,), 6.0), "biome": torch.full((batch,), 4.0)}
     codes |= {name: torch.full((batch, 2), torch.nan) for name in ("time", "location")}
-    sample = {"image": image, "target": 0.3 * torch.rand(batch, 4, 120, 120), **codes}
+    sample = {"opt_v1": image, "target": 0.3 * torch.rand(batch, 4, 120, 120), **codes}
     micro = fabric.to_device(sample) | {"count": batch}
-    return Step(fabric, settings, {"model": model, "optimizer": optimizer}, criterion, adversary, refiner), [micro]
+    return task.step(trainer), [micro]
+
+
+def _plan(task: Any, batch: int) -> Any:
+    """What ``train --dry-run`` says of such a step: it wants tiles, of which it reads shapes."""
+    from eozoo_core import Run
+    from eozoo_prithvi_refine.demo.landscape import write_world
+
+    with tempfile.TemporaryDirectory() as folder:
+        world = write_world(Path(folder), size=120, train=batch, held_out=1)
+        runtime = task.settings.runtime.model_copy(update={"data_dir": world.data_dir})
+        settings = task.settings.model_copy(update={"runtime": runtime})
+        return type(task)(settings, task.registry).plan(Run(Path(folder), "prithvi_refine", settings))
 
 
 class Peak:

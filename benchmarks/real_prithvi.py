@@ -245,12 +245,12 @@ def train(path: Path, data_dir: Path, seed: int, options: tuple[str, ...]) -> Pa
     from eozoo_core import Run
     from eozoo_core.settings.config import load_settings
     from eozoo_prithvi_refine.settings import PrithviSettings
-    from eozoo_prithvi_refine.training import train as fit_model
+    from eozoo_prithvi_refine.task import PrithviRefine
 
     overrides = [*COMMON, *options, f"train.seed={seed}", f"runtime.data_dir={data_dir}"]
     settings = load_settings(PrithviSettings, None, overrides)
     run = Run.create(path, "prithvi_refine", settings, "benchmark")
-    fit_model(run, settings, Registry.discover())
+    PrithviRefine(settings, Registry.discover()).train(run)
     return path
 
 

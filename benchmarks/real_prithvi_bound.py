@@ -23,7 +23,7 @@ def bound(tiles: dict[str, list[Path]], metrics: tuple[str, ...]) -> dict[str, d
 
     settings, criterion, places = DegradationSettings(), Criterion({}), []
     for files in tiles.values():
-        scores = {"everything known": RefineScores(), "input": RefineScores()}
+        sums = {"everything known": 0.0, "input": 0.0}
         targets = [read_tile(file, None, None).image for file in files]
         for target in (t for t in targets if np.isfinite(t).all()):
             for seed in range(DRAWS):
@@ -32,8 +32,8 @@ def bound(tiles: dict[str, list[Path]], metrics: tuple[str, ...]) -> dict[str, d
                 made = {"everything known": wiener(image, target, strengths), "input": image}
                 x, y = _tensor(image), _tensor(target)
                 for name, result in made.items():
-                    scores[name].add(tile_sums(_tensor(result), x, y, criterion, with_ssim=True))
-        places.append({name: s.compute() for name, s in scores.items()})
+                    sums[name] = sums[name] + tile_sums(_tensor(result), x, y, criterion, with_ssim=True)
+        places.append({name: RefineScores.compute(values) for name, values in sums.items()})
     return {n: {m: round(float(np.mean([p[n][m] for p in places])), 5) for m in metrics} for n in places[0]}
 
 

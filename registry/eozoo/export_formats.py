@@ -158,18 +158,15 @@ def _traced(graph: Graph) -> Any:
             try:
                 with _quiet(), torch.no_grad():
                     module = graph.module.eval().requires_grad_(False)
-                    given = (tuple(shapes),) if _takes_any_number(module) else tuple(shapes)
+                    takes = inspect.signature(module.forward).parameters.values()
+                    # Torch counts what ``forward`` takes as ``*arrays`` as one argument.
+                    given = (tuple(shapes),) if any(p.kind is p.VAR_POSITIONAL for p in takes) else tuple(shapes)
                     return torch.export.export(module, tuple(example), dynamic_shapes=given, strict=False)
             except Exception as error:  # what torch cannot trace it says in many ways
                 reason = reason or error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     raise UntraceableError(f"torch cannot export this network ({_line(reason)}); try --format safetensors") from reason
-
-
-def _takes_any_number(module: Any) -> bool:
-    """Whether ``forward`` takes its inputs as ``*arrays``: torch then counts them as one argument."""
-    return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(module.forward).parameters.values())
 
 
 def called(graph: Graph, module: Any) -> Reloaded:

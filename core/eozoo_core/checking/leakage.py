@@ -90,16 +90,12 @@ def copies(files: Sequence[Path]) -> dict[int, int]:
     for j, path in enumerate(files):
         size, head, tail = ends_of(path)
         alike = known.setdefault((size, hashlib.blake2b(head + tail).digest()), [])
-        i = next((i for i in alike if _same(files[i], path)), None)
+        i = next((i for i in alike if path.samefile(files[i]) or filecmp.cmp(files[i], path, shallow=False)), None)
         if i is None:
             alike.append(j)
         else:
             found[j] = i
     return found
-
-
-def _same(one: Path, two: Path) -> bool:
-    return one.samefile(two) or filecmp.cmp(one, two, shallow=False)
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:

@@ -124,7 +124,10 @@ def load_tensors(path: Path, mmap: bool = False) -> Any:
     archive = zipfile.is_zipfile(path)  # torch maps its present format only; a file of the older one is read
     try:
         if archive and not mmap:  # reading every byte is what a mapped file is there to avoid
-            _check_sums(path)
+            with zipfile.ZipFile(path) as records:
+                damaged = records.testzip()  # torch writes a CRC-32 of every record, and does not read it
+            if damaged is not None:
+                raise ValueError(f"its record {damaged!r} is damaged")
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and archive)
     except FileNotFoundError:
         raise ZooError(f"{path}: no such file") from None
@@ -186,14 +189,6 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ZooError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _check_sums(path: Path) -> None:
-    """Check what torch writes and does not read: the CRC-32 of every record. Files of the old format have none."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"its record {damaged!r} is damaged")
 
 
 def _check_plain(value: Any, where: str) -> None:

@@ -121,7 +121,8 @@ class Run:
             info["contents"] = contents
         info["format"] = continuity.FORMAT
         info["seed"] = self.settings.train.seed
-        info["history"].append({"when": now(), "argv": sys.argv, **_versions()})
+        versions = {"eozoo": version("eozoo"), "torch": version("torch"), "python": platform.python_version()}
+        info["history"].append({"when": now(), "argv": sys.argv, **versions})
         self.write_json("run.json", info)
         self.write_text("config.yaml", to_yaml(self.settings))
 
@@ -255,7 +256,3 @@ class Run:
         """
         if not self.has("current"):
             self.note("init_from", {"file": str(Path(file).resolve()), "sha256": checkpoint.sha256(file)})
-
-
-def _versions() -> dict[str, str]:
-    return {"eozoo": version("eozoo"), "torch": version("torch"), "python": platform.python_version()}

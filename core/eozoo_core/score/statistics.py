@@ -26,15 +26,12 @@ class ChannelStatistics:
         self._minimum = np.full(channels, np.inf)
         self._maximum = np.full(channels, -np.inf)
 
+    @np.errstate(invalid="ignore", over="ignore")  # infinities are reported by require_spread
     def update(self, values: np.ndarray) -> None:
         """Take ``values (C, ...)`` in the channels' units; NaN = missing. Raises ZooError for a wrong channel count."""
         if values.ndim < 1 or values.shape[0] != len(self.names):
             found = values.shape[0] if values.ndim else 0
             raise ZooError(f"expected {len(self.names)} channels ({', '.join(self.names)}), found {found}")
-        with np.errstate(invalid="ignore", over="ignore"):  # infinities are reported by require_spread
-            self._take(values)
-
-    def _take(self, values: np.ndarray) -> None:
         flat = np.asarray(values).reshape(len(self.names), -1).astype(np.float64)
         valid = ~np.isnan(flat)
         count = valid.sum(axis=1)
@@ -44,7 +41,13 @@ class ChannelStatistics:
         # The mean's own rounding is removed from it and from the squares (corrected two-pass algorithm).
         residual = deviation.sum(axis=1) / divisor
         squares = (deviation**2).sum(axis=1) - count * residual**2
-        self._combine(count, mean + residual, np.maximum(squares, 0))
+        total = self.count + count
+        share = count / np.maximum(total, 1)
+        difference = mean + residual - self._mean
+        self._mean = np.where(count > 0, self._mean + difference * share, self._mean)
+        both = self.count * share
+        self._squares = self._squares + np.maximum(squares, 0) + np.where(both > 0, difference**2 * both, 0)
+        self.count = total
         self._minimum = np.minimum(self._minimum, np.where(valid, flat, np.inf).min(axis=1, initial=np.inf))
         self._maximum = np.maximum(self._maximum, np.where(valid, flat, -np.inf).max(axis=1, initial=-np.inf))
 
@@ -85,12 +88,3 @@ class ChannelStatistics:
 
     def _ranges(self) -> list[tuple[str, float, float]]:
         return list(zip(self.names, self.minimum, self.maximum))
-
-    def _combine(self, count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> None:
-        total = self.count + count
-        divisor = np.maximum(total, 1)
-        difference = mean - self._mean
-        self._mean = np.where(count > 0, self._mean + difference * (count / divisor), self._mean)
-        both = self.count * (count / divisor)
-        self._squares = self._squares + squares + np.where(both > 0, difference**2 * both, 0)
-        self.count = total

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from eozoo_core.errors import ZooError
+from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.settings import Named, TaskSettings
 from eozoo_core.slots import Slot
 from eozoo_core.spec import Port
@@ -115,14 +115,17 @@ class Contract(ABC):
     # -- what every system writes ---------------------------------------------------------------------------------
 
     def data(self, split: str) -> Data:
-        """Open "train", "val" or "test". Raises ZooError where there is none or a file does not fit."""
+        """Open "train", "val" or "test". Raises NoSplit where there is none, ZooError where a file does not fit."""
         raise self._unwritten("data(split)")
 
     def has_split(self, split: str) -> bool:
-        """Whether there is data of ``split``; training scores the test split at its end where there is one."""
+        """Whether there is data of ``split``; training scores the test split at its end where there is one.
+
+        The default opens it: `NoSplit` means no, any other ZooError goes on to the user.
+        """
         try:
             self.data(split)
-        except ZooError:
+        except NoSplit:
             return False
         return True
 

@@ -42,8 +42,8 @@ def member_runs(run: Run, settings: TaskSettings) -> list[Run]:
     return [Run(run.path / f"member_{i}", run.task, member_settings(settings, i)) for i in range(count)]
 
 
-def hash_of_best(run: Run, settings: TaskSettings) -> str:
-    """Return the SHA-256 of best.pt, of an ensemble those of all members, as `Fitted.best` names them."""
+def best_hash(run: Run, settings: TaskSettings) -> str:
+    """Return the SHA-256 of best.pt, of an ensemble those of all members joined by commas."""
     return ",".join(sha256(member.file("best")) for member in member_runs(run, settings))
 
 

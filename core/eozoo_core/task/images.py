@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from eozoo_core.errors import ZooError
+from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import read_info, read_whole
 from eozoo_core.score.statistics import ChannelStatistics
@@ -23,7 +23,7 @@ class ImageData(Data):
 
     ``item`` gives "image" (C, H, W) in the files' units and "target" (1, H, W): the label where all bands are there,
     float32, NaN = missing. ``draw`` gives a random window of ``crop`` pixels, flipped and turned at random. Raises
-    ZooError where there are no images, or where image and label do not go together.
+    NoSplit where there are no images, ZooError where image and label do not go together.
     """
 
     def __init__(self, folder: Path | None, split: str, crop: int, seed: int, labelled: bool = True):
@@ -34,7 +34,7 @@ class ImageData(Data):
         self.folder, self.crop, self._seed = Path(folder) / split, crop, seed
         self.images = sorted((self.folder / "image").glob("*.tif"))
         if not self.images:
-            raise ZooError(f"{self.folder / 'image'}: holds no .tif file")
+            raise NoSplit(f"{self.folder / 'image'}: holds no .tif file")
         self.labels = [self.folder / "label" / file.name for file in self.images] if labelled else []
         for file in self.labels:
             if not file.exists():

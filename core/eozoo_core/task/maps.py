@@ -116,7 +116,8 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
     if members is not None:
         each = [f"{name} {band}" for name in predictor.names for band in members.bands] or predictor.names
         bands = tuple(Band(_named(members, name), members.unit) for name in each)
-        layers[dest / f"{scene.file('members')}.tif"] = Layer("members", bands, values=_stacked(predictor.names))
+        stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
+        layers[dest / f"{scene.file('members')}.tif"] = stacked
     shown = {layer.name: file for file, layer in layers.items()}
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
@@ -152,7 +153,8 @@ def are_there(files: Sequence[Path], stamp: str) -> bool:
 
 def layers_of(ports: Sequence[Port]) -> list[Layer]:
     """Return a layer for every output that has rows and columns; the default of ``Task.layers``."""
-    return [Layer(port.role, bands_of(port)) for port in ports if {"H", "W"} <= set(port.axes.split())]
+    mapped = [port for port in ports if {"H", "W"} <= set(port.axes.split())]
+    return [Layer(port.role, bands_of(port), quantity=port.quantity) for port in mapped]
 
 
 def _stacked(names: Sequence[str]) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
@@ -169,8 +171,6 @@ def bands_of(port: Port) -> tuple[Band, ...]:
 def tags_of(predictor: Predictor, scene: Scene) -> dict[str, str]:
     """Return what a map says of itself."""
     tags = {"SOURCE": scene.path.name}
-    if port := next((port for port in predictor.outputs if port.quantity), None):
-        tags |= {"QUANTITY": port.quantity, "UNIT": port.unit}
     tags["DRAWS"] = str(len(predictor.names))
     if any(port.spread in ("moments", "deviation") for port in predictor.outputs):
         tags["VARIANCE_FACTOR"] = f"{predictor.factor:.6g} {predictor.factor_source}"

@@ -15,7 +15,7 @@ from eozoo_core.run.directory import Run
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.run.rank import is_first_process
 from eozoo_core.task.contract import Contract
-from eozoo_core.task.ensemble import hash_of_best, member_count, member_settings
+from eozoo_core.task.ensemble import best_hash, member_count, member_settings
 from eozoo_core.task.train import train
 from eozoo_core.train.launch import resolve_device
 from eozoo_core.train.precision import training_precision
@@ -39,8 +39,8 @@ def train_all(task: Contract, run: Run) -> None:
         return
     fitted = task.fitted(run)
     if fitted is not None:
-        named = fitted.model_copy(update={"best": hash_of_best(run, settings)})
-        run.note("fitted", named.model_dump(mode="json"))
+        best = best_hash(run, settings)
+        run.note("fitted", fitted.model_copy(update={"best": best}).model_dump(mode="json"))
     if task.has_split("test"):
         run.write_scores("test", task.evaluate(run, "test"))
 

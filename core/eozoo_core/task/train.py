@@ -56,7 +56,12 @@ class Trainer:
     steps: int = 0
 
     def add(self, name: str, module: Any, optimizer: Any) -> None:
-        """Train ``module`` with ``optimizer``; both go into checkpoints under ``name``. "model" must be the system."""
+        """Train ``module`` with ``optimizer``; both go into checkpoints under ``name``.
+
+        The first is called "model" and is the system. All optimisers share the schedule of the settings.
+        """
+        if not self.modules and name != "model":
+            raise ValueError(f"optimizers() adds {name!r} first: add the system, called 'model', before it")
         if self.fabric.world_size > 1:
             pool_batch_norm(module)
         self.modules[name], self.optimizers[name] = self.fabric.setup(module, optimizer)
@@ -105,12 +110,12 @@ def train(task: Contract, run: Run) -> None:
 def prepared(
     run: Run, fabric: Fabric, system: System, splits: dict[str, Data], check: Callable[[], None]
 ) -> dict[str, Data]:
-    """Solve the system where it does so, ``check`` it, and return train and val with features of its frozen part."""
-    if system.solves:
-        system.solve(splits["train"])
+    """``check`` the system, return train and val with features of its frozen part, and solve it where it does so."""
     fabric.to_device(system)
     check()
     data = {"train": with_features(run, system, splits["train"], fabric)}
+    if system.solves:
+        system.solve(data["train"])
     if "val" not in splits:
         return data
     with validating(fabric):

@@ -113,3 +113,23 @@ LOSSES = {
         limits=("It is no proper score: probabilities trained with it are not frequencies.",),
     ),
 }
+_FOLDERS = (
+    "Tile folders (bands.npy, masks.npy, doys.npy, tile.json), as 'eozoo prepare barlow_twins' makes them. No data "
+    "come with it: Sentinel-2 is open, see docs/real_data_barlow.md."
+)
+DATASETS = {
+    "pixel_series": Card(
+        purpose="Pixel time series as barlow_twins trains on them, for use in other loops and plugins.",
+        inputs=_FOLDERS,
+        outputs="bands (T, C) float32, reflectance x 10000, NaN = not clear; doys (T,) int64, day of year 1..366.",
+        measured="Not measured.",
+        limits=("One pixel at a time: the task itself gathers whole batches.", "Tiles may have other dates each."),
+    ),
+    "pixel_tiles": Card(
+        purpose="Whole tiles of a season, for use in other loops and plugins.",
+        inputs=_FOLDERS,
+        outputs="bands (T, H, W, C) uint16, reflectance x 10000; masks (T, H, W), 1 = clear; doys (T,) int64, 1..366.",
+        measured="Not measured.",
+        limits=("Arrays are mapped: a sample is as large as its files.",),
+    ),
+}

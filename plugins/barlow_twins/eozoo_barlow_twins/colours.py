@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.run.written import write_text
 from eozoo_core.task import Fitted
 from pydantic import Field
-
-from eozoo_barlow_twins.files import publish
 
 COLOURS = "false_colour.json"
 SPREAD = 2.5  # standard deviations from the middle grey to the end of the scale
@@ -52,7 +51,7 @@ def fit_colours(embedding: np.ndarray) -> Colours:
 
 def save_colours(file: Path, colours: Colours) -> Path:
     """Write them as JSON."""
-    return publish(file, json.dumps(colours.model_dump(include={"mean", "components", "std"})).encode())
+    return write_text(file, json.dumps(colours.model_dump(include={"mean", "components", "std"})))
 
 
 def load_colours(source: Path, dimensions: int) -> Colours:

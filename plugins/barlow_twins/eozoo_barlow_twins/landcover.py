@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core import Port, Run, Sample, ZooError
-from eozoo_core.settings import Named
 from eozoo_core.task import Ports, Scores
 
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
@@ -46,15 +45,9 @@ class LandCoverTask(PixelTask):
 
     def expects(self) -> ClassSurvey:
         """Bands and encoder of ``model.pretrained``, else of the settings; the classes of the legend."""
-        data = self.settings.data
+        known, data = self.pretrained or super().expects(), self.settings.data
         legend = tuple(zip(class_values(data), class_names(data), strict=True))
-        if self.pretrained is not None:
-            return ClassSurvey(**{n: getattr(self.pretrained, n) for n in PixelSurvey.model_fields}, legend=legend)
-        unseen = PixelSurvey()
-        named = tuple(unseen.bands[0].model_copy(update={"name": name}) for name in data.bands or unseen.names)
-        backbone = self.settings.model.backbone or Named(name="btfm_transformer")
-        shape = {"sample_size": data.sample_size, "min_valid": data.min_valid}
-        return ClassSurvey(bands=named, backbone=backbone, legend=legend, **shape)
+        return ClassSurvey(**{name: getattr(known, name) for name in PixelSurvey.model_fields}, legend=legend)
 
     @cached_property
     def pretrained(self) -> PixelSurvey | None:
@@ -85,8 +78,8 @@ class LandCoverTask(PixelTask):
         """Labelled pixels."""
         from eozoo_barlow_twins.pixels import MOST, PixelSeries
 
-        data = self.settings.data
-        return PixelSeries(self.index(split), self.described(), self.settings.train.seed, Augment(), MOST, data.labels)
+        data, seed = self.settings.data, self.settings.train.seed
+        return PixelSeries(self.index(split), self.described(), seed, Augment(), MOST, data.labels, *self.divided)
 
     def index(self, split: str) -> PixelIndex:
         """See `PixelTask.index`."""

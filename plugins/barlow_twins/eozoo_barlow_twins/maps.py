@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.written import write_text
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.windows import require_training_units
 
-from eozoo_barlow_twins.files import publish
 from eozoo_barlow_twins.settings import SelectDates
 from eozoo_barlow_twins.survey import PixelSurvey
 from eozoo_barlow_twins.tiles import Tile
@@ -151,7 +151,7 @@ class _Progress:
     def keep(self, values: Any) -> None:
         with self._lock:
             values.flush()
-            publish(self._file, json.dumps({"stamp": self._stamp, "done": sorted(self.done)}).encode())
+            write_text(self._file, json.dumps({"stamp": self._stamp, "done": sorted(self.done)}))
             self._kept = time.monotonic()
 
 

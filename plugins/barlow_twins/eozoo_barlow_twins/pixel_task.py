@@ -56,7 +56,10 @@ class PixelTask(Preparation, Task):
 
     def expects(self) -> PixelSurvey:
         """Return what settings alone say of bands and encoder."""
-        raise NotImplementedError
+        data, unseen = self.settings.data, self.Survey()
+        named = tuple(unseen.bands[0].model_copy(update={"name": name}) for name in data.bands or unseen.names)
+        backbone = self.settings.model.backbone or unseen.backbone
+        return self.Survey(bands=named, backbone=backbone, sample_size=data.sample_size, min_valid=data.min_valid)
 
     def remember(self, run: Run) -> None:
         """Take bands and encoder from a run that knows them: the data's, or those of a run that is gone by now."""
@@ -83,6 +86,12 @@ class PixelTask(Preparation, Task):
     def usable(self) -> PixelData:
         """Settings of the data, with the fewest clear dates that the encoder was made for."""
         return self.settings.data.model_copy(update={"min_valid": self.known(self.Survey()).min_valid})
+
+    @property
+    def divided(self) -> tuple[bool, tuple[str, ...]]:
+        """Whether tiles are divided between the splits, and the tiles that are whole in another than training."""
+        data = self.settings.data
+        return data.val_share + data.test_share > 0, (*data.val_tiles, *data.test_tiles)
 
     def index(self, split: str) -> PixelIndex:
         """Return the usable pixels of a split. Raises ZooError where there are too few."""

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.errors import NoSplit
 from eozoo_core.raster.georeference import area_of
+from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task import Arrays
 from eozoo_core.task.data import Data
 from eozoo_core.task.survey import BandSurvey
@@ -25,6 +27,7 @@ from eozoo_barlow_twins.views import Dates, augment, gather, random_dates
 _EPOCH, _VIEW, _AUGMENT = 11, 12, 13  # purposes, so that keys never coincide
 _CHUNK = 32  # slices of an order that are computed at once: small arrays cost more than their numbers
 VALIDATION = 2**31  # an "epoch" that training never reaches
+MEASURED = 16_384  # pixels that statistics of the bands are measured on
 MOST = 20_000  # labelled pixels that scores look at, spread evenly
 
 
@@ -114,6 +117,7 @@ class PixelSeries(Data):
 
     augmented: what draws are changed by; with mixup they have a third view, which the step fills.
     most:      pixels that scores look at. labels: file of the labels in a tile, "" = none are needed.
+    divided:   whether tiles have pixels of several splits. kept: tiles that are whole in another split.
     """
 
     index: PixelIndex
@@ -122,6 +126,8 @@ class PixelSeries(Data):
     augmented: Augment
     most: int
     labels: str = ""
+    divided: bool = True
+    kept: tuple[str, ...] = ()
     what = "pixels"
     together = 2048
 
@@ -154,14 +160,26 @@ class PixelSeries(Data):
         return [f for t in self.tiles for f in (*t.files, *([t.path / self.labels] if self.labels else []))]
 
     @cached_property
-    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation ``(C,)`` of the bands."""
-        return pooled_statistics(self.tiles, self.survey.names)
+    def statistics(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Mean and standard deviation ``(C,)`` of the bands over the clear dates of this split, and of how many values.
+
+        Where whole tiles belong to it, their own statistics are pooled; else pixels are read, at most ``MEASURED``.
+        """
+        if not self.divided:
+            tiles = [tile for tile in self.tiles if tile.name not in self.kept]
+            return (*pooled_statistics(tiles, self.survey.names), sum(int(t.counts.sum(dtype=np.int64)) for t in tiles))
+        found = ChannelStatistics(self.survey.names)
+        for number, _, pixels in self.index.groups(self.index.spread(MEASURED)):
+            tile = self.tiles[number]
+            for start in range(0, len(pixels), 2048):  # bounds the memory of whole series
+                series, clear = tile.series(pixels[start : start + 2048])
+                found.update(series[clear][:, tile.select(self.survey.names)].T)
+        found.require_spread(f"{self.tiles[0].path.parent}: training pixels")
+        return found.mean, found.std, int(found.count[0])
 
     def surveyed(self) -> tuple[BandSurvey, ...]:
         """Return the bands with their statistics over clear dates."""
-        mean, std = self.statistics
-        count = sum(int(tile.counts.sum(dtype=np.int64)) for tile in self.tiles)
+        mean, std, count = self.statistics
         rows = zip(self.survey.names, mean.tolist(), std.tolist(), strict=True)
         return tuple(BandSurvey(name=name, unit=UNIT, mean=m, std=s, count=count) for name, m, s in rows)
 
@@ -210,7 +228,7 @@ class PixelSeries(Data):
                 bands[rows, view] = values if whole else values[:, :, channels]
         for view in range(views if any(settings.model_dump(exclude={"mixup"}).values()) else 0):
             key = key32(self.seed, epoch, _AUGMENT, view)
-            bands[:, view] = augment(bands[:, view], *self.statistics, settings, key, numbers)
+            bands[:, view] = augment(bands[:, view], *self.statistics[:2], settings, key, numbers)
         return {"views": bands, "days": days}
 
 
@@ -238,7 +256,7 @@ def open_checked(base: str, data: PixelData) -> list[Tile]:
 
 
 def require_pixels(index: PixelIndex, split: str, folder: Path) -> None:
-    """Raise ZooError where a split has too few pixels to train on or to score."""
+    """Raise NoSplit where a split has too few pixels to train on or to score."""
     labelled = "labelled " if index.labels is not None else ""
     if split == "train" and len(index) < 2:
         raise ZooError(
@@ -246,7 +264,7 @@ def require_pixels(index: PixelIndex, split: str, folder: Path) -> None:
             f"masks.npy{' and the labels' if labelled else ''}"
         )
     if len(index) < (1 if labelled else 2):
-        raise ZooError(
+        raise NoSplit(
             f"{folder}: {len(index)} usable {labelled}pixels in the {split} split are too few; raise "
             f"data.{split}_share or lower data.min_valid{', and check the labels' if labelled else ''}"
         )

@@ -49,19 +49,12 @@ class BarlowTwinsTask(PixelTask):
         """Name of the encoder."""
         return self.settings.model.backbone.name
 
-    def expects(self) -> PixelSurvey:
-        """See `PixelTask.expects`."""
-        data, unseen = self.settings.data, PixelSurvey()
-        named = tuple(unseen.bands[0].model_copy(update={"name": name}) for name in data.bands or unseen.names)
-        shape = {"sample_size": data.sample_size, "min_valid": data.min_valid}
-        return PixelSurvey(bands=named, backbone=self.settings.model.backbone, **shape)
-
     def data(self, split: str) -> PixelSeries:
         """All usable pixels, without labels."""
         from eozoo_barlow_twins.pixels import PixelSeries
 
         data, seed = self.settings.data, self.settings.train.seed
-        return PixelSeries(self.index(split), self.described(), seed, data.augment, data.val_samples)
+        return PixelSeries(self.index(split), self.described(), seed, data.augment, data.val_samples, "", *self.divided)
 
     def index(self, split: str) -> PixelIndex:
         """See `PixelTask.index`."""

@@ -12,11 +12,11 @@ import rasterio
 from eozoo_core import Port, ZooError
 from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, Strip
+from eozoo_core.run.written import write_text
 from rasterio.windows import Window
 
 from eozoo_barlow_twins.colours import COLOURS, Colours, fit_colours, load_colours, save_colours
 from eozoo_barlow_twins.effective_rank import effective_rank
-from eozoo_barlow_twins.files import publish
 from eozoo_barlow_twins.labels import class_colours
 from eozoo_barlow_twins.maps import TileScene, part_of
 from eozoo_barlow_twins.pictures import map_picture
@@ -126,4 +126,4 @@ def _statistics(source: Path, file: Path) -> None:
         "std": valid.std(axis=0).tolist(),
         **effective_rank(valid),
     }
-    publish(file, json.dumps(content, indent=1).encode())
+    write_text(file, json.dumps(content, indent=1))

@@ -274,6 +274,26 @@ def test_what_is_scored_is_spread_over_all_pixels(tmp_path):
     assert (made.items([3])["views"][0] == made.item(3)["views"]).all()
 
 
+def test_statistics_are_of_the_training_split_alone(tmp_path):
+    """What validation and test blocks, or whole tiles kept apart, hold changes nothing."""
+    tiles = [Tile(make_tile(tmp_path / n, h=20, w=20, seed=s)) for n, s in (("A", 0), ("B", 1))]
+    divided = data(block=5, val_share=0.2, test_share=0.2)
+    train = PixelIndex(tiles, divided, TRAIN)
+    one = pixels(tiles, divided)
+    one.index = train
+    values = []
+    for number, _, found in train.groups(np.arange(len(train))):
+        series, clear = tiles[number].series(found)
+        values.append(series[clear][:, [0, 2]])
+    mean, std, count = one.statistics
+    assert np.allclose(mean, np.concatenate(values).mean(axis=0))
+    assert np.allclose(std, np.concatenate(values).std(axis=0))
+    assert count == sum(map(len, values)) < sum(int(tile.counts.sum()) for tile in tiles)
+    whole = pixels(tiles, data(val_share=0, test_share=0, val_tiles=("B",)))
+    whole.divided, whole.kept = False, ("B",)
+    assert np.allclose(whole.statistics[0], tiles[0].statistics()[0][[0, 2]])
+
+
 def test_pixels_with_few_clear_dates_are_left_out(tmp_path):
     tile = Tile(make_tile(tmp_path / "T"))
     index = PixelIndex([tile], data(min_valid=9), None)
