@@ -253,7 +253,7 @@ class RoundsAndSaysWhy(RoundsItsScores):
 # -- scored ---------------------------------------------------------------------------------------------------------
 
 
-@caught(best_repeats_the_logged_number="load best.pt")
+@caught(best_repeats_the_logged_number="load best.pt", best_is_enough="does not evaluate without")
 class ScoresTheLast(Toy):
     def evaluate(self, run, split):
         with patch.object(Run, "file", lambda run, which: run.path / "current.pt"):
@@ -270,6 +270,28 @@ class DropsTheLastBatch(Toy):
 @caught(best_repeats_the_logged_number="Task.monitor names")
 class MonitorsNothing(Toy):
     monitor = "rmse"
+
+
+@caught(best_is_enough="does not evaluate without the other files of its run: .*shift.txt")
+class KeepsAFileBeside(Toy):
+    def train(self, run):
+        super().train(run)
+        (run.path / "shift.txt").write_text("0")
+
+    def evaluate(self, run, split):
+        (run.path / "shift.txt").read_text()
+        return super().evaluate(run, split)
+
+
+@caught(best_is_enough="best.pt alone gives loss .*, with the other files of its run")
+class NotesAFactor(Toy):
+    def train(self, run):
+        super().train(run)
+        run.note("factor", 1.5)
+
+    def evaluate(self, run, split):
+        scores, factor = super().evaluate(run, split), 1.0 if "factor" in run.info() else 2.0
+        return {name: {k: v * factor for k, v in values.items()} for name, values in scores.items()}
 
 
 @caught(baseline_beside_the_model="no baseline")

@@ -51,7 +51,7 @@ class ImageData(Data):
         """Turn an image (C, H, W) and its label (1, H, W) into what is learned from; a subclass may hide pixels."""
         if label is None:
             return {"image": image}
-        return {"image": image, "target": np.where(np.isfinite(image).all(axis=0), label, np.float32(np.nan))}
+        return {"image": image, "target": where_seen(image, label)}
 
     def item(self, index: int) -> Arrays:
         """See `Data.item`; random parts are those of the sample's number."""
@@ -90,6 +90,11 @@ class ImageData(Data):
         return read_info(self.images[index]).grid
 
 
+def where_seen(image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Return ``label`` (1, H, W), NaN where any band of ``image`` (C, H, W) is missing: nothing is learned there."""
+    return np.where(np.isfinite(image).all(axis=0), label, np.float32(np.nan))
+
+
 def survey_images(data: ImageData, unit: str = "") -> Survey:
     """Look once through the images: statistics of every band and of the label, whose unit is ``unit``.
 
@@ -100,7 +105,7 @@ def survey_images(data: ImageData, unit: str = "") -> Survey:
         image, label = data.arrays(i)
         inputs.update(image)
         if label is not None:
-            labels.update(label)
+            labels.update(where_seen(image, label))
     inputs.require_spread(str(data.folder / "image"))
     if data.labels and not labels.count.sum():
         raise ZooError(f"{data.folder / 'label'}: every label is missing")
@@ -121,7 +126,7 @@ def survey_classes(data: ImageData, classes: Sequence[str]) -> ClassSurvey:
     """
     found, counts = survey_images(data, "class index"), np.zeros(len(classes), np.int64)
     for i, file in enumerate(data.labels):
-        label = data.arrays(i)[1]
+        label = where_seen(*data.arrays(i))
         values, times = np.unique(label[np.isfinite(label)], return_counts=True)
         strange = values[~np.isin(values, range(len(classes)))]
         if strange.size:

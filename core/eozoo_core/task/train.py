@@ -86,7 +86,7 @@ def train(task: Contract, run: Run) -> None:
     run.note("survey", survey.model_dump(mode="json"))
     if (area := splits["train"].area()) is not None:
         run.note("area", area)
-    keep_beside(run, task.beside())
+    beside = keep_beside(run, task.beside())
     system, base = begin(task, run, survey, fabric)
     loss = checked_loss(task, survey)
     data = prepared(run, fabric, system, splits, lambda: check_first(task, system, loss, splits["train"], fabric))
@@ -98,7 +98,7 @@ def train(task: Contract, run: Run) -> None:
     fit(
         run,
         fabric,
-        {**trainer.state(), **base, "scheduler": scheduler},
+        {**trainer.state(), **base, **beside, "scheduler": scheduler},
         batches,
         task.step(trainer),
         (lambda: task.validate(trainer)) if task.validates else None,

@@ -47,6 +47,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     slots.strangers_fit,
     processes.two_processes_are_one,
     evaluate.best_repeats_the_logged_number,
+    evaluate.best_is_enough,
     evaluate.baseline_beside_the_model,
     loading.run_directory_is_enough,
     loading.wrong_checkpoint_is_refused,
