@@ -31,7 +31,7 @@ def measure(height: int) -> dict[str, float]:
     import rasterio
     import torch
     from eozoo_core.raster.cog import Band, CogWriter
-    from eozoo_core.raster.predict import Tiling, predict_raster
+    from eozoo_core.raster.predict import Tiling, predicted_rows
     from eozoo_core.raster.read import open_reader
     from eozoo_gedi_sparse.networks import gedi_unet
 
@@ -55,7 +55,10 @@ def measure(height: int) -> dict[str, float]:
             open_reader(source) as reader,
             CogWriter(dest, reader.info.grid, [Band("mean", "m"), Band("v", "m2")]) as out,
         ):
-            predict_raster(reader, out, predict, Tiling(256, 192, 4))
+            row = 0
+            for rows in predicted_rows(reader, predict, Tiling(256, 192, 4), reader.info.bands, 2):
+                out.write_rows(row, rows)
+                row += rows.shape[1]
         taken = time.perf_counter() - began
         memory = _peak() - base
         with rasterio.open(dest) as made:

@@ -17,17 +17,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from eozoo_barlow_twins.batches import PixelBatches, PixelIndex, ViewMaker
-from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder
 from eozoo_barlow_twins.loss import BarlowTwinsLoss
-from eozoo_barlow_twins.maps import encoded
-from eozoo_barlow_twins.networks import MLP, Encoder, Transformer, Twins, projector
+from eozoo_barlow_twins.maps import map_tile, open_tile
+from eozoo_barlow_twins.networks import MLP, Encoder, Transformer, projector
+from eozoo_barlow_twins.pixels import PixelIndex, PixelSeries
 from eozoo_barlow_twins.prepare.store import write_store
 from eozoo_barlow_twins.prepare.write_tile import write_statistics
-from eozoo_barlow_twins.settings import Augment, BarlowSettings, PretrainData, PretrainInfer
-from eozoo_barlow_twins.tiles import Tile, pooled_statistics
-from eozoo_core import Run, RuntimeSettings
-from eozoo_core.settings import Named
+from eozoo_barlow_twins.settings import Augment, PretrainData, PretrainInfer, SelectDates
+from eozoo_barlow_twins.survey import PixelSurvey
+from eozoo_barlow_twins.system import TwinSystem
+from eozoo_barlow_twins.tiles import Tile
+from eozoo_core import RuntimeSettings, TrainSettings
+from eozoo_core.task.data import Batched, as_is, tensors
+from eozoo_core.task.predict import to_arrays
+from eozoo_core.train.loading import Loader
 from torch.utils.data import default_collate
 
 from benchmarks.tools import in_process
@@ -69,10 +72,9 @@ def views(path: Path, step_seconds: float) -> None:
             write_store(Tile(path))
         tile = Tile(path)
         data = PretrainData(min_valid=32)
-        index = PixelIndex([tile], data, None)
-        maker = ViewMaker(index, NAMES, SIZE, 2, 0, Augment(), pooled_statistics([tile], NAMES))
+        pixels = PixelSeries(PixelIndex([tile], data, None), PixelSurvey(), 0, Augment(), BATCH)
         fabric = SimpleNamespace(world_size=1, global_rank=0, device=torch.device("cpu"), to_device=lambda b: b)
-        batches = PixelBatches(maker, BATCH, fabric, RuntimeSettings())
+        batches = Loader(Batched(pixels), TrainSettings(batch_size=BATCH), RuntimeSettings(), fabric, as_is)
         for _ in zip(range(3), batches.epoch(0), strict=False):
             pass
         count = min(120, len(batches))
@@ -110,7 +112,7 @@ def _reference_rate(path: Path) -> float:
 
 def training() -> float:
     """Examples (pixels, both views in one forward) a second by precision; returns seconds of an fp32 step."""
-    net = Twins(Encoder(Transformer(BANDS), BANDS), projector(64, 128, 1, False))
+    net = _system(Transformer(BANDS), 1)
     loss, optimizer = BarlowTwinsLoss(), torch.optim.AdamW(net.parameters())
     bands = torch.randn(2 * BATCH, SIZE, BANDS)
     days = torch.randint(1, 367, (2 * BATCH, SIZE))
@@ -118,9 +120,10 @@ def training() -> float:
     def step(bf16: bool, at_once: bool = True) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             if at_once:
-                z1, z2 = net(bands, days)[1].chunk(2)
+                z1, z2 = net({"bands": bands, "doys": days})["projection"].chunk(2)
             else:
-                z1, z2 = (net(b, d)[1] for b, d in zip(bands.chunk(2), days.chunk(2), strict=True))
+                parts = zip(bands.chunk(2), days.chunk(2), strict=True)
+                z1, z2 = (net({"bands": b, "doys": d})["projection"] for b, d in parts)
         optimizer.zero_grad()
         loss.parts(z1, z2).total.backward()
         optimizer.step()
@@ -142,20 +145,18 @@ def training() -> float:
 
 def maps(path: Path, folder: Path) -> None:
     """Pixels a second of map inference, and the share of the time that is not the encoder's."""
-    tile, inside = Tile(path), 0.0
-    net = Encoder(Transformer(BANDS), BANDS).eval()
+    inside, net = 0.0, _system(Transformer(BANDS), 1).eval()
+    encode = net.encoder.forward
 
     def forward(bands: torch.Tensor, doys: torch.Tensor) -> torch.Tensor:
         nonlocal inside
         start = time.thread_time()
-        result = net(bands, doys)
+        result = encode(bands, doys)
         inside += time.thread_time() - start
         return result
 
-    info = EncoderInfo(Named(name="btfm_transformer"), NAMES, SIZE, 32)
-    infer = PretrainInfer(passes=1, workers=1)
-    run = _run(folder / "run", infer, info)
-    total = _cpu(lambda: _map(run, SeriesEncoder(forward, 64, info, infer, "cpu"), tile, folder / "out"))
+    net.encoder.forward = forward
+    total = _cpu(lambda: _map(net, path, PretrainInfer(passes=1, workers=1), folder / "out"))
     print(
         f"maps, one pass                 {192 * 192 / total:9,.0f} pixels/s, "
         f"{1 - inside / total:.1%} outside the encoder"
@@ -175,11 +176,8 @@ def memory(folder: Path) -> None:
 
 def child(path: Path) -> None:
     """Encode a tile with a small network and print the peak of private memory in MB."""
-    info = EncoderInfo(Named(name="btfm_mlp"), NAMES, SIZE, 16)
-    infer = PretrainInfer(passes=1, workers=2, block_pixels=8192)
-    run = _run(path / "run", infer, info)
-    net = Encoder(MLP(BANDS, position="index"), BANDS).eval()
-    net(torch.zeros(2, SIZE, BANDS), torch.ones(2, SIZE, dtype=torch.int64))
+    net = _system(MLP(BANDS, position="index"), 1, min_valid=16).eval()
+    net({"bands": torch.zeros(2, SIZE, BANDS), "doys": torch.ones(2, SIZE, dtype=torch.int64)})
     before, peak, stop = _private(), 0.0, threading.Event()
 
     def watch() -> None:
@@ -189,22 +187,35 @@ def child(path: Path) -> None:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    _map(run, SeriesEncoder(net, 64, info, infer, "cpu"), Tile(path), path / "out")
+    _map(net, path, PretrainInfer(passes=1, workers=2, block_pixels=8192), path / "out")
     stop.set()
     thread.join()
     print(peak - before)
 
 
-def _map(run: Run, encoder: SeriesEncoder, tile: Tile, out: Path) -> None:
-    with encoded(run, encoder, tile, out):
+class _Drawn:
+    """One network as ``Task.map`` calls it."""
+
+    def __init__(self, system: TwinSystem, survey: PixelSurvey, dest: Path):
+        self._system, self.survey, self.dest = system, survey, dest
+
+    def __call__(self, arrays: dict) -> dict:
+        with torch.inference_mode():
+            return to_arrays(self._system.predict(tensors(arrays)))
+
+    def progress(self, done: int, total: int) -> None:
         pass
 
 
-def _run(path: Path, infer: PretrainInfer, info: EncoderInfo) -> Run:
-    run = Run.create(path, "barlow_twins", BarlowSettings(infer=infer))
-    info.note(run)
-    run.save("best", {"model": {}})
-    return run
+def _map(system: TwinSystem, path: Path, infer: PretrainInfer, out: Path) -> None:
+    survey = PixelSurvey(min_valid=system.least)
+    for _ in map_tile(_Drawn(system, survey, out), open_tile(path, survey, infer), infer, infer.workers):
+        pass
+
+
+def _system(backbone: torch.nn.Module, passes: int, min_valid: int = 32) -> TwinSystem:
+    survey = PixelSurvey(min_valid=min_valid)
+    return TwinSystem(Encoder(backbone, BANDS), projector(64, 128, 1, False), survey, SelectDates(passes=passes))
 
 
 def _private() -> float:

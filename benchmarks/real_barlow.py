@@ -23,8 +23,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from eozoo_barlow_twins.batches import PixelIndex
-from eozoo_barlow_twins.maps import encode_numbers
+from eozoo.registry import Registry
+from eozoo_barlow_twins.evaluation import encode, random_system
+from eozoo_barlow_twins.pixels import PixelIndex
 from eozoo_barlow_twins.prepare.cubes import prepare_cube
 from eozoo_barlow_twins.prepare.settings import S2_BANDS, CubeSettings
 from eozoo_barlow_twins.prepare.store import write_store
@@ -32,9 +33,9 @@ from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 from eozoo_barlow_twins.probe import Labelled, Probe, confusion_of, draw_labels, raw_features, scores_of
 from eozoo_barlow_twins.settings import BarlowSettings
 from eozoo_barlow_twins.tiles import Tile, processed
-from eozoo_barlow_twins.twins import series_encoder
 from eozoo_core import Run
 from eozoo_core.settings.config import load_settings
+from eozoo_core.task.predict import open_draws
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "barlow_s2ts"
 CUBES = {
@@ -138,7 +139,7 @@ def pretrain(path: Path, out: Path, epochs: int, seed: int, bands: tuple[str, ..
         f"data.bands={names}",
     ]
     settings = load_settings(BarlowSettings, None, values)
-    run, task = Run.create(path, "barlow_twins", settings), BarlowTwinsTask(settings)
+    run, task = Run.create(path, "barlow_twins", settings), BarlowTwinsTask(settings, Registry.discover())
     start = time.time()
     task.train(run)
     print(f"{path.name}: {time.time() - start:.0f} s, val {run.read_log()[-1]['val']}", flush=True)
@@ -147,14 +148,16 @@ def pretrain(path: Path, out: Path, epochs: int, seed: int, bands: tuple[str, ..
 
 def features(task: BarlowTwinsTask, run: Run, tile: Tile) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Features by kind and the flat pixel numbers that they belong to."""
-    bands = tuple(run.info()["encoder"]["bands"])
+    draws = open_draws(task, run, "infer")
+    bands = draws.survey.names
     index = PixelIndex([tile], run.settings.data, None)
     numbers = np.arange(len(index))
     pixels = next(index.groups(numbers))[2]
     series, clear = tile.series(pixels)
+    systems = {"barlow": draws.systems["member 0"], "random": random_system(task, run, draws)}
     kinds = {
-        name: encode_numbers(series_encoder(run, run.settings, task.registry, name == "random"), index, numbers, bands)
-        for name in ("barlow", "random")
+        name: encode(system, draws.device, index, numbers, draws.survey, run.settings.infer)
+        for name, system in systems.items()
     }
     kinds["raw"] = raw_features(series[:, :, tile.select(bands)], clear, tile.days)
     return kinds, pixels

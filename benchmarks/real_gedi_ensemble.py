@@ -16,8 +16,8 @@ import numpy as np
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
 from eozoo_core.score.calibration import FEWEST_GROUPS, judge
+from eozoo_core.task.labels import Labels, collect
 from eozoo_core.task.spread import moments
-from eozoo_gedi_sparse.labels import Labels, collect
 from eozoo_gedi_sparse.settings import GediSettings
 from eozoo_gedi_sparse.task import GediSparse
 

@@ -4,6 +4,7 @@
 messages must hold. ``test_testing`` runs all checks on each.
 """
 
+import os
 import random
 import time
 from pathlib import Path
@@ -101,7 +102,10 @@ class SourceElsewhere(Toy):
 # -- trained --------------------------------------------------------------------------------------------------------
 
 
-@caught(same_seed_same_result="two trainings with one seed differ: current.pt: model")
+@caught(
+    same_seed_same_result="two trainings with one seed differ: current.pt: model",
+    two_processes_are_one="with the same weights",
+)
 class SeededByTime(Toy):
     def _model(self):
         import torch
@@ -160,7 +164,10 @@ class SavesOnceMore(Toy):
         run.save("current", run.load("current"))
 
 
-@caught(trained_parts_are_saved=r"2 trained parameters are not in current.pt, shapes \(1, 2\), \(1,\)")
+@caught(
+    trained_parts_are_saved=r"2 trained parameters are not in current.pt, shapes \(1, 2\), \(1,\)",
+    two_processes_are_one="gradients of optimiser step 0 differ",
+)
 class LosesItsHead(Toy):
     def train(self, run):
         import torch
@@ -186,10 +193,67 @@ class PlansAllEpochs(Toy):
         return Plan({}, 1, 1, per_epoch, per_epoch * train.epochs, None)
 
 
+# -- in two processes -------------------------------------------------------------------------------------------------
+
+
+@caught(two_processes_are_one="batch 0 holds samples")
+class DrawsForItself(Toy):
+    def train(self, run):
+        from eozoo_core.train import loading
+
+        order = loading.epoch_order
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        with patch.object(loading, "epoch_order", lambda samples, seed, epoch: order(samples, seed + rank, epoch)):
+            super().train(run)
+
+
+@caught(two_processes_are_one="validation 'loss' is .* with the same weights")
+class ScoresEverySampleTwice(Toy):
+    def train(self, run):
+        from eozoo_core.train import loading
+
+        with patch.object(loading, "share_of", lambda samples, fabric: range(samples - fabric.global_rank)):
+            super().train(run)
+
+
+@caught(two_processes_are_one="gradients of optimiser step 0 differ")
+class DividesByItsOwnCount(Toy):
+    def train(self, run):
+        from eozoo_core.train import step
+
+        with patch.object(step, "all_reduce_sums", lambda fabric, sums: sums):
+            super().train(run)
+
+
+@caught(two_processes_are_one="process 1 of 2 ended with code 1: ValueError: only one process")
+class KnowsOneProcess(Toy):
+    def train(self, run):
+        if int(os.environ.get("LOCAL_RANK", "0")):
+            raise ValueError("only one process")
+        super().train(run)
+
+
+@caught(two_processes_are_one="why they agree in single precision only")
+class RoundsItsScores(Toy):
+    """Adds what differs by less than single precision can say."""
+
+    def train(self, run):
+        import toy
+
+        rank = int(os.environ.get("WORLD_SIZE", "1")) - 1
+        means = toy._mean_squares
+        with patch.object(toy, "_mean_squares", lambda *sums: {"loss": means(*sums)["loss"] * (1 + 1e-7 * rank)}):
+            super().train(run)
+
+
+class RoundsAndSaysWhy(RoundsItsScores):
+    processes_differ = "it adds up in single precision"
+
+
 # -- scored ---------------------------------------------------------------------------------------------------------
 
 
-@caught(best_repeats_the_logged_number="load best.pt")
+@caught(best_repeats_the_logged_number="load best.pt", best_is_enough="does not evaluate without")
 class ScoresTheLast(Toy):
     def evaluate(self, run, split):
         with patch.object(Run, "file", lambda run, which: run.path / "current.pt"):
@@ -206,6 +270,28 @@ class DropsTheLastBatch(Toy):
 @caught(best_repeats_the_logged_number="Task.monitor names")
 class MonitorsNothing(Toy):
     monitor = "rmse"
+
+
+@caught(best_is_enough="does not evaluate without the other files of its run: .*shift.txt")
+class KeepsAFileBeside(Toy):
+    def train(self, run):
+        super().train(run)
+        (run.path / "shift.txt").write_text("0")
+
+    def evaluate(self, run, split):
+        (run.path / "shift.txt").read_text()
+        return super().evaluate(run, split)
+
+
+@caught(best_is_enough="best.pt alone gives loss .*, with the other files of its run")
+class NotesAFactor(Toy):
+    def train(self, run):
+        super().train(run)
+        run.note("factor", 1.5)
+
+    def evaluate(self, run, split):
+        scores, factor = super().evaluate(run, split), 1.0 if "factor" in run.info() else 2.0
+        return {name: {k: v * factor for k, v in values.items()} for name, values in scores.items()}
 
 
 @caught(baseline_beside_the_model="no baseline")

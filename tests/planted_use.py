@@ -52,11 +52,14 @@ class LoadsItself(Toy):
     def predictor(self, run):
         model = self._model().eval()
         self._load(model, run)
-        return lambda batch: {"y": _forward(model, batch["x"])}
+        return lambda batch: {"y": _forward(model, batch)}
 
 
-def _forward(model, x):
+def _forward(model, batch):
     import torch
+    from eozoo_core.task.predict import check_arrays
+
+    x = check_arrays(batch, Toy.takes)["x"]
 
     with torch.no_grad():
         return model(torch.as_tensor(x, dtype=torch.float32)).numpy()
@@ -122,14 +125,14 @@ class OneMoreOutput(Toy):
     predictor = with_outputs(lambda batch, outputs: {**outputs, "z": outputs["y"] * 2})
 
 
-@caught(outputs_have_units="as int64: only floats")
+@caught(outputs_have_units="as int64: only floats", one_bad_sample_spoils_no_other="values differ")
 class GivesIntegers(Toy):
     def predict(self, run, batch):
         y = super().predict(run, batch)["y"]
         return {"y": y if np.isnan(y).any() or len(y) > 4 else np.ones(y.shape, "int64")}
 
 
-@caught(predict_is_repeatable="something else the second time")
+@caught(predict_is_repeatable="something else the second time", one_bad_sample_spoils_no_other="than before")
 class Drifts(Toy):
     calls = -1
 
@@ -156,7 +159,7 @@ class FillsWithZero(Toy):
     predictor = with_outputs(lambda batch, outputs: {"y": np.nan_to_num(outputs["y"])})
 
 
-@caught(missing_stays_missing="became NaN too")
+@caught(missing_stays_missing="became NaN too", one_bad_sample_spoils_no_other=r"x\[0\] is missing, and predict")
 class SpreadsMissing(Toy):
     predictor = with_outputs(lambda batch, outputs: {"y": outputs["y"] + 0 * outputs["y"].sum()})
 
@@ -175,6 +178,62 @@ class FillsOneBand(ToyMaps):
 class SpreadsOverTheImage(ToyMaps):
     def before(self, image):
         return image + 0 * image.mean(axis=(2, 3), keepdims=True)
+
+
+@caught(one_bad_sample_spoils_no_other="y: 3 of 3 values differ")
+class ScalesByTheBatch(Toy):
+    predictor = with_outputs(lambda batch, outputs: {"y": outputs["y"] * (1 + np.isnan(batch["x"]).any())})
+
+
+def before_the_check(change):
+    """A predict method that changes what it is given before it looks at it."""
+    return lambda self, run, batch: Toy.predict(self, run, change(batch))
+
+
+@caught(misfits_are_refused=r"with no 'x' ended in KeyError")
+class LooksIntoTheDict(Toy):
+    predict = before_the_check(lambda batch: {"x": batch["x"]})
+
+
+@caught(misfits_are_refused="with 'x' as text went through")
+class TakesText(Toy):
+    predict = before_the_check(lambda batch: {name: np.asarray(x, "float32") for name, x in batch.items()})
+
+
+@caught(misfits_are_refused="with an axis more in 'x' went through")
+class TakesAnyAxes(Toy):
+    def predict(self, run, batch):
+        x = batch.get("x")
+        if x is not None and x.ndim == 3:
+            batch = {"x": x[..., 0]}
+        return super().predict(run, batch)
+
+
+@caught(misfits_are_refused="with a band less in 'x' went through")
+class FillsBands(Toy):
+    def predict(self, run, batch):
+        x = batch.get("x")
+        if x is not None and x.shape[1:] == (1,):
+            batch = {"x": np.concatenate([x, x], axis=1)}
+        return super().predict(run, batch)
+
+
+@caught(misfits_are_refused="has several lines")
+class TalksTooMuch(Toy):
+    def predict(self, run, batch):
+        try:
+            return super().predict(run, batch)
+        except ZooError as error:
+            raise ZooError(f"{error}\nsorry") from None
+
+
+@caught(misfits_are_refused="does not name 'x'")
+class NamesNoArray(Toy):
+    def predict(self, run, batch):
+        try:
+            return super().predict(run, batch)
+        except ZooError as error:
+            raise ZooError(str(error).replace("x", "?")) from None
 
 
 # -- written --------------------------------------------------------------------------------------------------------

@@ -107,10 +107,9 @@ def test_with_one_it_is_that_of_scikit_learn(drawn, penalty):
 @given(samples, st.integers(1, 5))
 def test_sums_of_parts_are_those_of_the_whole(drawn, cut):
     x, y = world(drawn)
-    parts = [RidgeFit(len(x)) for _ in range(2)]
-    parts[0].update(x[:, :cut], y[:cut])
-    parts[1].update(x[:, cut:], y[cut:])
-    pooled = RidgeFit.from_sums(parts[0].sums() + parts[1].sums())
+    pooled = RidgeFit(len(x))
+    pooled.update(x[:, :cut], y[:cut])
+    pooled.update(x[:, cut:], y[cut:])
     assert pooled.count == len(y)
     whole = fitted(x, y)
     np.testing.assert_allclose([*pooled.solve().weights], whole.weights, rtol=1e-8, atol=1e-9)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 import yaml
 from eozoo_core import EvalSettings, InferSettings, RuntimeSettings, Settings, TaskSettings, TrainSettings, ZooError
-from eozoo_core.settings import Named, PrepareSettings, ScheduleSettings
+from eozoo_core.settings import FREE, Named, PrepareSettings, ScheduleSettings, like
 from eozoo_core.settings.config import build_settings, differences, load_settings, read_yaml, to_dict, to_yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -151,6 +151,18 @@ def test_a_group_given_in_part_keeps_the_defaults_of_its_task():
     assert s == Zoo(
         train=TrainSettings(epochs=7, batch_size=4, schedule=ScheduleSettings(name="cosine", warmup_steps=50))
     )
+
+
+def test_a_field_like_that_of_another_class_has_its_words_limits_and_marks():
+    class Short(TrainSettings):
+        epochs: int | None = like(TrainSettings, "epochs", 3)
+        log_every: int = like(TrainSettings, "log_every", 5)
+
+    assert (Short().epochs, Short().log_every, TrainSettings().log_every) == (3, 5, 20)
+    assert Short.model_fields["epochs"].description == TrainSettings.model_fields["epochs"].description
+    assert Short.model_fields["log_every"].json_schema_extra == FREE
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Short(epochs=0)
 
 
 def test_another_name_drops_the_options_of_the_one_before():

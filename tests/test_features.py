@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 from eozoo_core import Run, ZooError
+from eozoo_core.errors import NoSplit
 from eozoo_core.run.checkpoint import sha256
 from eozoo_core.settings.config import load_settings
 from eozoo_core.task.beside import files_beside
+from eozoo_core.task.ensemble import best_hash
+from eozoo_core.task.features import frozen_hash
+from eozoo_core.task.predict import variance_factor
 from stranger_systems import FrozenPart, Line, LineSettings, write_rows
 
 BASE = (
@@ -114,3 +118,65 @@ def test_files_beside_a_run_are_named_by_hash_and_maps_find_them(data, tmp_path,
     kept.write_text("something else")
     with pytest.raises(ZooError, match=r"field\.txt: is missing or not the one that training kept"):
         files_beside(run.path)
+
+
+def test_a_system_is_solved_on_kept_features(data, tmp_path, monkeypatch):
+    given = []
+
+    class Both(FrozenPart):
+        def solve(self, data):
+            given.append(data.items([0, 1]))
+
+    monkeypatch.setattr(Line, "system", lambda self, survey, fresh: Both())
+    train(tmp_path / "run", data)
+    assert {name: values.shape for name, values in given[0].items() if name.startswith("features.")} == {
+        "features.features": (2, 8),
+        "features.sum": (2,),
+    }
+
+
+def test_running_statistics_of_a_frozen_norm_name_the_features_and_those_of_a_trained_one_do_not():
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(2).requires_grad_(False), torch.nn.BatchNorm1d(2))
+    first = frozen_hash(net)
+    net[1].running_mean += 1
+    assert frozen_hash(net) == first
+    net[0].running_mean += 1
+    assert frozen_hash(net) != first
+
+
+def test_a_test_split_that_is_damaged_stops_and_one_that_is_not_there_does_not(data, tmp_path, monkeypatch):
+    whole = Line.data
+
+    def broken(error):
+        def open_split(self, split):
+            if split == "test":
+                raise error(f"{split}: holds nothing")
+            return whole(self, split)
+
+        monkeypatch.setattr(Line, "data", open_split)
+
+    broken(NoSplit)
+    run, _, _ = train(tmp_path / "without", data)
+    assert not (run.path / "eval_test.json").exists()
+    broken(ZooError)
+    with pytest.raises(ZooError, match="test: holds nothing"):
+        train(tmp_path / "damaged", data)
+
+
+def test_what_was_fitted_belongs_to_one_best_pt(data, tmp_path):
+    run, task, _ = train(tmp_path / "run", data)
+    run.note("fitted", {"best": best_hash(run, run.settings), "variance_factor": 4.0, "labels": 30})
+    assert variance_factor(run, task) == (4.0, "fitted on 30 validation labels")
+    content = torch.load(run.file("best"), weights_only=True)
+    torch.save(content | {"step": 1}, run.file("best"))
+    assert variance_factor(run, task)[0] == 1.0
+
+
+def test_the_system_is_added_before_other_modules(data, tmp_path, monkeypatch):
+    def judge_first(self, trainer):
+        judge = torch.nn.Linear(1, 1)
+        trainer.add("judge", judge, torch.optim.SGD(judge.parameters(), 0.1))
+
+    monkeypatch.setattr(Line, "optimizers", judge_first)
+    with pytest.raises(ValueError, match="'judge' first: add the system"):
+        train(tmp_path / "run", data)

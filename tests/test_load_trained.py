@@ -1,5 +1,6 @@
 """best.pt is loaded in one way: every tensor matched, with the settings that it was trained with, base by hash."""
 
+import shutil
 from typing import ClassVar
 
 import pytest
@@ -10,7 +11,9 @@ from eozoo_core.run.checkpoint import load_checkpoint, save_checkpoint
 from eozoo_core.run.frozen import keep_base
 from eozoo_core.settings import Alias
 from eozoo_core.settings.config import load_settings, to_dict
+from eozoo_core.task.ensemble import best_hash
 from eozoo_core.task.load import load_trained, read_trained
+from eozoo_core.task.predict import load_fitted
 from test_checkpoint import message
 from toy import Toy, ToySettings
 
@@ -81,6 +84,30 @@ def test_an_edited_config_is_named_and_does_not_change_what_was_learned(run):
     for use in (load, lambda run: read_trained(run, run.settings)):
         text = message(use, edited)
         assert all(part in text for part in (str(run.file("best")), str(config), "model.width=4", "5"))
+
+
+def test_a_checkpoint_alone_with_its_base_is_a_run(run, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for file in (run.file("best"), read_trained(run, run.settings).base_file):
+        shutil.copy2(file, alone)
+    opened = Run.open(alone, ToySettings, "toy", ["runtime.threads=1"])
+    assert (Run.task_of(alone), opened.settings.runtime.threads) == ("toy", 1)
+    assert opened.settings.model == run.settings.model
+    assert opened.info()["base"] == run.info()["base"]
+    module, _ = load(opened)
+    assert module.state_dict().keys() == net(run.settings).state_dict().keys()
+    assert read_trained(opened, opened.settings).base()["frozen"].tolist() == [0.0, 1.0, 2.0]
+    (alone / "best.pt").write_bytes(b"no checkpoint")
+    assert "holds no run" in message(Run.open, alone, ToySettings)
+
+
+def test_what_was_fitted_with_other_weights_is_left_alone(run):
+    """A run that goes on has another best.pt before its end."""
+    task = Toy(run.settings)
+    for best, factor in ((best_hash(run, run.settings), 2.0), ("0" * 64, None)):
+        run.note("fitted", {"best": best, "variance_factor": 2.0, "labels": 30})
+        assert load_fitted(run, task).variance_factor == factor
 
 
 def test_what_is_free_and_how_long_it_trained_may_differ(run):

@@ -147,6 +147,17 @@ def test_classes_follow_from_blended_probabilities():
     assert [band.name for band in layers_of((SHARES,))[0].bands] == ["shares tree", "shares water"]
 
 
+def test_only_what_measures_the_quantity_is_tagged_with_it(tmp_path):
+    labelled = [dataclasses.replace(layer, quantity="") for layer in layers_of((KIND,))]
+    for layer in [*layers_of((HEIGHT, WIDTH)), *labelled]:
+        with layer.writer(tmp_path / f"{layer.name}.tif", GRID, {"SOURCE": "x"}) as writer:
+            writer.write_rows(0, np.full((1, 3, 4), 10, "float32"))
+    tags = {name: read(tmp_path / f"{name}.tif")[1] for name in ("height", "std", "kind")}
+    assert [tags[name].get("QUANTITY") for name in tags] == ["canopy height", None, None]
+    assert tags["height"]["UNIT"] == "m"
+    assert tags["kind"]["SOURCE"] == "x"
+
+
 def test_every_window_gets_the_scenes_other_arrays_and_values_in_the_networks_unit(tmp_path):
     stored = np.arange(2 * 5 * 7).reshape(2, 5, 7).astype("float32") * 100
     np.save(tmp_path / "s.npy", stored)

@@ -8,7 +8,7 @@ import rasterio
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.predict import RowBuffer, Tiling, predict_raster
+from eozoo_core.raster.predict import RowBuffer, Tiling, predicted_rows
 from eozoo_core.raster.read import ArrayReader, RasterReader
 from eozoo_core.raster.tiles import Window, windows
 from hypothesis import given, settings
@@ -30,11 +30,18 @@ class Memory:
         return np.concatenate(self.rows, axis=1)
 
 
+def write_map(reader, writer, model, tiling, bands=None, progress=None):
+    row, bands = 0, bands or reader.info.bands
+    for rows in predicted_rows(reader, model, tiling, bands, len(writer.bands), progress):
+        writer.write_rows(row, rows)
+        row += rows.shape[1]
+
+
 def predict(image, tiling, model=lambda batch: batch, block_rows=1, outputs=None, **options):
     reader = ArrayReader(image)
     reader.block_rows = block_rows
     writer = Memory(reader.info.grid, outputs or reader.info.bands[-1])
-    predict_raster(reader, writer, model, tiling, **options)
+    write_map(reader, writer, model, tiling, **options)
     return writer.map
 
 
@@ -91,30 +98,12 @@ def test_batches_are_full_and_empty_windows_cost_nothing():
     assert steps[-1] == (10, 10)
 
 
-def test_finish_turns_blended_variance_into_std():
-    out = predict(
-        np.ones((1, 6, 6), np.float32), Tiling(4, 2), lambda batch: 9 * batch, finish=lambda rows: np.sqrt(rows)
-    )
-    np.testing.assert_allclose(out, 3)
-
-
-def test_finish_may_change_the_number_of_bands():
-    reader = ArrayReader(np.ones((1, 6, 6), np.float32))
-    writer = Memory(reader.info.grid, 1)
-    predict_raster(
-        reader, writer, lambda b: np.repeat(b, 2, 1), Tiling(4, 2), outputs=2, finish=lambda r: r.sum(0)[None]
-    )
-    np.testing.assert_array_equal(writer.map, np.full((1, 6, 6), 2))
-
-
 def test_wrong_shapes_and_gaps():
     image = np.ones((1, 8, 8), np.float32)
     with pytest.raises(ValueError, match=r"the model returned \(4, 3, 4, 4\)"):
         predict(image, Tiling(4, 4), lambda batch: np.repeat(batch, 3, 1))
     with pytest.raises(ZooError, match="stride 5"):
         predict(image, Tiling(4, 5))
-    with pytest.raises(ValueError, match="the map is"):
-        predict_raster(ArrayReader(image), Memory(Grid(9, 8), 1), lambda b: b, Tiling(4, 4))
 
 
 @pytest.mark.parametrize("blocks", [1, 5, 16, 64, 5000])
@@ -147,7 +136,7 @@ def peak(height, tmp_path):
     tracemalloc.start()
     try:
         with CogWriter(tmp_path / f"{height}.tif", reader.info.grid, [Band("a"), Band("b")]) as writer:
-            predict_raster(reader, writer, lambda batch: batch[:, :2], Tiling(64, 48, 4))
+            write_map(reader, writer, lambda batch: batch[:, :2], Tiling(64, 48, 4))
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -172,7 +161,7 @@ def test_real_file_to_real_map(tmp_path):
         RasterReader(tmp_path / "in.tif") as reader,
         CogWriter(tmp_path / "out.tif", reader.info.grid, bands) as writer,
     ):
-        predict_raster(reader, writer, lambda batch: batch, Tiling(100, 70), bands=[3, 1])
+        write_map(reader, writer, lambda batch: batch, Tiling(100, 70), bands=[3, 1])
     hidden = (image[[2, 0]] == 0).any(axis=0)
     with RasterReader(tmp_path / "out.tif") as reader:
         assert reader.info.grid == grid

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import rasterio
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.read import ArrayReader, RasterReader, open_reader, read_info
+from eozoo_core.raster.georeference import Grid, misfit, part_of, same_grid
+from eozoo_core.raster.read import ArrayReader, RasterReader, by_stem, first_readable, open_reader, read_info
 from eozoo_core.raster.tiles import Window
 
 ALL = Window(0, 0, 6, 5)
@@ -191,3 +191,31 @@ def test_bad_npy_is_named(tmp_path, values):
         with pytest.raises(ZooError, match=rf"{name}\.npy: ") as caught:
             open_reader(tmp_path / f"{name}.npy")
         assert "\n" not in str(caught.value)
+
+
+def test_a_part_of_a_grid_and_grids_that_do_not_fit_by_hand():
+    crs = rasterio.CRS.from_epsg(32616)
+    whole = Grid(100, 80, crs, rasterio.Affine(10, 0, 500_000, 0, -10, 1_400_000))
+    part = part_of(whole, Window(3, 5, 20, 30))
+    assert part == Grid(20, 30, crs, rasterio.Affine(10, 0, 500_050, 0, -10, 1_399_970))
+    assert part_of(Grid(100, 80), Window(3, 5, 20, 30)) == Grid(20, 30)
+    nearly = Grid(100, 80, crs, rasterio.Affine(10, 0, 500_000.05, 0, -10, 1_400_000))
+    assert same_grid(whole, nearly)
+    assert misfit(Grid(100, 81), whole, "the other") == "is 100 x 81 px, the other 100 x 80"
+    assert misfit(Grid(100, 80), whole, "the other") == ""
+    assert not same_grid(Grid(100, 80), whole)
+    shifted = Grid(100, 80, crs, rasterio.Affine(10, 0, 500_025, 0, -10, 1_400_000))
+    assert misfit(shifted, whole, "the other").startswith("lies +2.50 columns and +0.00 rows off the other")
+    assert "reproject" in misfit(Grid(100, 80, rasterio.CRS.from_epsg(32617), whole.transform), whole, "the other")
+
+
+def test_the_first_readable_file_and_files_by_their_names(tmp_path, values):
+    files = [tmp_path / name for name in ("a.npy", "b.npy", "b.tif")]
+    files[0].write_bytes(b"")
+    np.save(files[1], values)
+    assert first_readable(files).path == str(files[1])
+    with pytest.raises(ZooError, match=r"a\.npy: "):
+        first_readable(files[:1])
+    assert list(by_stem(files[:2])) == ["a", "b"]
+    with pytest.raises(ZooError, match=r"b\.npy and b\.tif share a name"):
+        by_stem(files)

@@ -107,8 +107,8 @@ def prithvi(root, places, alike):
 
 def barlow(task):
     def make(root, places, alike):
-        from eozoo_barlow_twins.tile_overlap import require_separate_tiles
-        from eozoo_barlow_twins.tiles import open_tiles, processed
+        from eozoo_barlow_twins.tiles import processed
+        from eozoo_core.task.splits import open_splits
 
         for _, number, values, where in samples(places, alike):
             tile = processed(root, "d") / f"T{number}"
@@ -128,7 +128,7 @@ def barlow(task):
         overrides += (
             ["data.test_share=0"] if task == "barlow_twins" else ["data.test_share=0", 'data.legend={"1": "a"}']
         )
-        return task, overrides, lambda s, run: require_separate_tiles(open_tiles(processed(root, "d")), s.data)
+        return task, overrides, lambda s, run: open_splits(REGISTRY.get("task", task)(s, REGISTRY))
 
     return make
 

@@ -9,6 +9,7 @@ from importlib.metadata import PathDistribution
 from unittest.mock import patch
 
 import numpy as np
+import planted_slots
 import planted_training
 import planted_use
 import pytest
@@ -20,7 +21,7 @@ from toy import CARD
 
 DEFECTS = [
     cls
-    for module in (planted_training, planted_use)
+    for module in (planted_training, planted_use, planted_slots)
     for cls in vars(module).values()
     if isinstance(cls, type) and cls.__module__ == module.__name__ and "caught_by" in vars(cls)
 ]
@@ -29,6 +30,29 @@ SHORT = ["train.batch_size=32"]  # two steps an epoch
 
 
 def registry(target, model=None, card=CARD):
+    if target.startswith("planted_slots"):
+        return registry_of_slots(target)
+    return registry_of_a_toy(target, model, card)
+
+
+def registry_of_slots(target):
+    """The task with slots, and the network and loss that it has of its own."""
+    slots, plugin = planted_slots.Fitting.slots, types.ModuleType("plugin_with_slots")
+    model, loss = slots["model"], slots["model.loss"]
+    plugin.eozoo_tasks = hookimpl(lambda: [Spec("toy", target, "A toy", citation="none", card=CARD)])
+    plugin.eozoo_models = hookimpl(
+        lambda: [Spec("line_net", "planted_slots:line_net", "A line", (), model.feeds, model.wants)]
+    )
+    plugin.eozoo_losses = hookimpl(
+        lambda: [Spec("line_loss", "planted_slots:line_loss", "Squares", (), (*model.wants, *loss.feeds))]
+    )
+    made = Registry()
+    made.add(lambda: plugin, "toy 1")
+    assert not made.problems
+    return made
+
+
+def registry_of_a_toy(target, model, card):
     """A registry that holds one plugin, "toy 1", made here."""
     plugin = types.ModuleType("plugin_of_the_toy")
     plugin.eozoo_tasks = hookimpl(lambda: [Spec("toy", target, "A toy", citation="none", card=card)])
@@ -47,7 +71,16 @@ def _quick_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
-def failures(checks, folder, only=CHECKS):
+ALONE = CHECKS.keys() - {"two_processes_are_one"}  # which takes as long as some of the others together
+
+# Of the task with slots, which is not complete.
+SLOTTED = CHECKS.keys() & {
+    *("strangers_fit", "two_processes_are_one", "misfits_are_refused", "one_bad_sample_spoils_no_other"),
+    *("plan_tells_the_steps", "graph_is_predict"),
+}
+
+
+def failures(checks, folder, only=ALONE):
     found = {}
     for check in (check for check in checks if check.name in only):
         (folder / check.name).mkdir()
@@ -82,7 +115,8 @@ def test_a_planted_defect_is_caught_by_its_check(cls, tmp_path):
 @pytest.mark.parametrize("cls", DEFECTS, ids=lambda cls: cls.__name__)
 def test_a_planted_defect_misleads_no_other_check(cls, tmp_path):
     checks = task_checks("toy", registry(f"{cls.__module__}:{cls.__name__}"), SHORT)
-    found = failures(checks, tmp_path)
+    only = {planted_training: CHECKS, planted_use: ALONE, planted_slots: {"strangers_fit"}}[sys.modules[cls.__module__]]
+    found = failures(checks, tmp_path, only)
     assert found.keys() == cls.caught_by.keys(), {name: str(error) for name, error in found.items()}
 
 
@@ -94,7 +128,7 @@ def test_every_check_has_a_planted_defect():
 
 
 def test_a_run_that_takes_any_setting_is_caught(tmp_path):
-    with patch("eozoo_core.run.continuity.differences", lambda old, new: []):
+    with patch("eozoo_core.run.continuity.fixed_changes", lambda old, new: []):
         found = failures(task_checks("toy", registry("toy:Toy"), SHORT), tmp_path)
     assert found.keys() == {"changed_setting_is_refused"}
     assert "the run went on with train.seed=1" in str(found["changed_setting_is_refused"])
@@ -190,6 +224,16 @@ def test_a_sample_without_a_fit_batch_is_refused(batch, words, tmp_path, monkeyp
 def test_gaps_are_allowed_where_the_task_says_so(tmp_path):
     found = failures(task_checks("toy", registry("planted_use:FillsOneBandAndSaysSo"), SHORT), tmp_path)
     assert not found
+
+
+def test_processes_may_agree_in_single_precision_where_the_task_says_why(tmp_path):
+    checks = task_checks("toy", registry("planted_training:RoundsAndSaysWhy"), SHORT)
+    assert not failures(checks, tmp_path, {"two_processes_are_one"})
+
+
+def test_the_good_task_with_slots_passes(tmp_path):
+    checks = task_checks("toy", registry("planted_slots:Fitting"), SHORT)
+    assert not failures(checks, tmp_path, SLOTTED)
 
 
 def test_expected_failures_are_strict_and_named():

@@ -114,7 +114,7 @@ def test_nan_of_one_window_leaves_the_other_and_bands_are_independent():
 def test_memory_is_a_strip_and_rows_come_as_early_as_they_can(size, data):
     stride, height = data.draw(st.integers(1, size)), data.draw(st.integers(1, 200))
     blender = Blender(height, 20, 1, size, stride)
-    assert blender.strip_rows == min(size, height)
+    assert blender._sum.shape[1] == min(size, height)
     done = 0
     for window in windows(height, 20, size, stride):
         done += blender.add(window, np.zeros((1, window.height, window.width), np.float32)).shape[1]

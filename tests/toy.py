@@ -137,12 +137,14 @@ class Toy(Task):
     def predictor(self, run):
         import torch
         from eozoo_core.task.load import load_trained
+        from eozoo_core.task.predict import check_arrays
 
         model, _ = load_trained(run, self.settings, lambda _: self._model(), "infer", "cpu")
 
         def predict(batch):
+            x = check_arrays(batch, Toy.takes)["x"]
             with torch.no_grad():
-                return {"y": model(torch.as_tensor(batch["x"], dtype=torch.float32)).numpy()}
+                return {"y": model(torch.as_tensor(x, dtype=torch.float32)).numpy()}
 
         return predict
 

@@ -14,12 +14,14 @@ class ToyMaps(Toy):
     shape = "B 1 H W"
 
     def predictor(self, run):
+        from eozoo_core.task.predict import check_arrays
+
         per_row = super().predictor(run)
 
         def predict(batch):
-            if "image" not in batch:
+            if "x" in batch:
                 return per_row(batch)  # evaluation goes by rows
-            image = self.before(np.asarray(batch["image"], "float32"))
+            image = self.before(check_arrays(batch, self.takes)["image"])
             rows = per_row({"x": np.moveaxis(image, 1, -1).reshape(-1, 2)})["y"]
             return {"y": rows.reshape(len(image), 1, *image.shape[2:])}
 

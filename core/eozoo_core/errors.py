@@ -10,6 +10,10 @@ class ZooError(Exception):
     """A mistake the user can repair. The message is one line: which file or field, what is wrong, what to do."""
 
 
+class NoSplit(ZooError):  # noqa: N818 - an answer more than an error
+    """There is no data of a split: the only mistake that `Task.has_split` takes for an answer."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"``, or ``" Known: a, b."`` where nothing in ``known`` is close to ``name``."""
     from difflib import get_close_matches

@@ -8,12 +8,9 @@ the whole plugin a listed Problem; all other plugins go on working.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pluggy
 
-if TYPE_CHECKING:
-    from eozoo_core.spec import Spec
+from eozoo_core.spec import Spec
 
 hookspec = pluggy.HookspecMarker("eozoo")
 hookimpl = pluggy.HookimplMarker("eozoo")

@@ -15,6 +15,8 @@ class Slot:
     feeds: what the task gives to the part, in the order of a call.
     wants: what the task needs from it; a part may give more.
     after: the settings path of another slot whose part feeds this one too: a loss gets what the model gives.
+    options: what the task builds the part with beside the options that the settings name; a part has to have those.
+    also:  settings ("key=value") that have to go with a name in this slot.
 
     The same letter means the same size throughout a slot: a model that is fed ``B C H W`` and of which ``B 1 H W`` is
     wanted may not give ``B 1 h w``.
@@ -24,6 +26,8 @@ class Slot:
     feeds: tuple[Port, ...] = ()
     wants: tuple[Port, ...] = ()
     after: str = ""
+    options: tuple[str, ...] = ("in_channels", "outputs")
+    also: tuple[str, ...] = ()
 
 
 def misfit(slot: Slot, spec: Spec, fed: tuple[Port, ...] = ()) -> str | None:

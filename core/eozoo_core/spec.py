@@ -165,15 +165,19 @@ class Spec:
         if not isinstance(self.needs, tuple) or not all(isinstance(n, tuple) and len(n) == 2 for n in self.needs):
             raise ValueError(f"{self.name}: needs is {self.needs!r}, expected ((module, requirement), ...)")
 
+    def lacking(self) -> str | None:
+        """Return the first optional dependency that is absent, with the command that installs it; None = all there."""
+        absent = ((module, requirement) for module, requirement in self.needs if not _installed(module))
+        return next((f"the module {module!r}: pip install '{requirement}'" for module, requirement in absent), None)
+
     def load(self) -> Any:
         """Import and return the target.
 
         Raises ZooError where an optional dependency is absent; an ImportError or AttributeError of the target itself
         passes through, because it is a bug of the plugin.
         """
-        for module, requirement in self.needs:
-            if not _installed(module):
-                raise ZooError(f"{self.name} needs the module {module!r}: pip install '{requirement}'")
+        if lacking := self.lacking():
+            raise ZooError(f"{self.name} needs {lacking}")
         module, _, attribute = self.target.partition(":")
         found = importlib.import_module(module)
         for part in attribute.split("."):

@@ -126,7 +126,8 @@ def rows(card: Card) -> Rows:
     for port in card["takes"]:
         found.append(("takes", port["text"]))
         found.append(("bands", ", ".join(port["bands"])))
-        found.append(("scaling", _scaling(port)))
+        pairs = zip(port["mean"], port["std"])
+        found.append(("scaling", ", ".join(f"{mean:.6g} +- {std:.6g}" for mean, std in pairs)))
     found.append(("outputs", card["outputs"]))
     found += [("gives", port["text"]) for port in card["gives"]]
     if not card["gives"]:
@@ -154,7 +155,8 @@ def _more(card: Card) -> Rows:
         found.append(("options", ", ".join(options) or "none"))
     found += [("needs", ", ".join(card["needs"])), ("source", card["citation"])]
     found += [("settings", f"eozoo config {card['name']}")] if card["kind"] == "task" else []
-    return [*found, ("problem", card.get("problem", "")), ("missing", _missing(card))]
+    missing = f"{', '.join(card['blank'])}: its author has not said" if card["blank"] else ""
+    return [*found, ("problem", card.get("problem", "")), ("missing", missing)]
 
 
 def _licence(card: Card) -> str:
@@ -166,20 +168,11 @@ def _licence(card: Card) -> str:
     )
 
 
-def _missing(card: Card) -> str:
-    return f"{', '.join(card['blank'])}: its author has not said" if card["blank"] else ""
-
-
 def _size(card: Card) -> str:
     if card.get("parameters") is not None:
         default = "with default settings" if card["kind"] == "task" else "with the default options"
         return f"{card['parameters']:,} parameters {'as trained' if 'trained' in card else default}"
     return f"not counted: {card['uncounted']}" if "uncounted" in card else ""
-
-
-def _scaling(port: dict[str, Any]) -> str:
-    pairs = zip(port["mean"], port["std"])
-    return ", ".join(f"{mean:.6g} +- {std:.6g}" for mean, std in pairs)
 
 
 def markdown(cards: list[Card]) -> str:

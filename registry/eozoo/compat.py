@@ -1,24 +1,15 @@
 """Which core a plugin was built for: its requirement on the distribution ``eozoo``, compared with the installed one.
 
-Written out for plain versions because importing ``packaging`` alone costs more than ``eozoo list`` may take.
+Written out for plain ranges because importing ``packaging`` alone costs more than ``eozoo list`` may take.
 """
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Iterable
 from importlib.metadata import version
 
-_CLAUSE = re.compile(r"(==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)")
-_COMPARE = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-}
+_CLAUSE = re.compile(r"(>=|<)\s*(\d+(?:\.\d+)*)")
 _EOZOO = re.compile(r"eozoo(?![\w.-])\s*(?:\[[^]]*\])?\s*\(?([^();]*)\)?\s*(?:;(.*))?", re.IGNORECASE)
 
 
@@ -46,10 +37,10 @@ def built_for_another(requirements: Iterable[str], installed: str) -> str | None
 def _meets(clause: str, installed: str) -> bool:
     plain = _CLAUSE.fullmatch(clause)
     if plain is None or not re.fullmatch(r"\d+(\.\d+)*", installed):
-        from packaging.specifiers import SpecifierSet  # wildcards, ~=, pre-releases: rare
+        from packaging.specifiers import SpecifierSet  # all other clauses, pre-releases: rare
 
         return SpecifierSet(clause).contains(installed, prereleases=True)
-    return _COMPARE[plain[1]](_release(installed), _release(plain[2]))
+    return (_release(installed) >= _release(plain[2])) == (plain[1] == ">=")
 
 
 def _release(text: str) -> tuple[int, ...]:

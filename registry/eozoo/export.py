@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 from eozoo_core.errors import ZooError
 from eozoo_core.run.checkpoint import umask
 
-from eozoo.export_formats import FORMATS, UntraceableError, called, describe
+from eozoo.export_formats import Reloaded, UntraceableError, called, describe, writer
 
 if TYPE_CHECKING:
     from eozoo_core import Run, Task
     from eozoo_core.task import Arrays, Graph
 
-    from eozoo.export_formats import Reloaded
 
 TOLERANCE = 1e-4  # of the largest value of an output
 
@@ -45,7 +44,7 @@ def export(task: Task, run: Run, kind: str, file: Path) -> list[str]:
     Raises ZooError where a package is missing, the task or torch cannot export it, and where what was written predicts
     otherwise than ``task.predict``, missing values, other sizes and single samples included; nothing is left then.
     """
-    write = FORMATS[kind]()
+    write = writer(kind)
     task, run, note = _in_fp32(task, run)
     graph = task.graph(run)
     graph = replace(graph, note="; ".join(filter(None, (graph.note, note))))

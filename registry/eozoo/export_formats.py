@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,50 +59,31 @@ def describe(graph: Graph, task: Task | None = None, run: Run | None = None) -> 
     }
 
 
-def torch_export() -> Write:
+def torch_export(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
     """Graph and weights, for ``torch.export.load``; what it says about itself is its extra file ``eozoo.json``."""
+    import torch
 
-    def write(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
-        import torch
-
-        program = _traced(graph)
-        with file.open("wb") as opened:
-            torch.export.save(program, opened, extra_files={ABOUT: json.dumps(about)})
-        with file.open("rb") as opened, _quiet():
-            module = torch.export.load(opened).module()
-        return called(graph, module)
-
-    return write
+    program = _traced(graph)
+    with file.open("wb") as opened:
+        torch.export.save(program, opened, extra_files={ABOUT: json.dumps(about)})
+    with file.open("rb") as opened, _quiet():
+        module = torch.export.load(opened).module()
+    return called(graph, module)
 
 
-def safetensors() -> Write:
+def safetensors(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
     """Write weights alone, with what they are as metadata."""
+    from safetensors.torch import load_file, save_file
 
-    def write(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
-        from safetensors.torch import load_file, save_file
-
-        module = graph.module.eval()
-        save_file({name: t.contiguous().clone() for name, t in _tensors(module).items()}, file, _texts(about))
-        for name, tensor in load_file(file).items():
-            _tensors(module)[name].copy_(tensor)
-        return called(graph, module)
-
-    return write
+    module = graph.module.eval()
+    save_file({name: t.contiguous().clone() for name, t in _tensors(module).items()}, file, _texts(about))
+    for name, tensor in load_file(file).items():
+        _tensors(module)[name].copy_(tensor)
+    return called(graph, module)
 
 
-def onnx() -> Write:
-    """Graph and weights for any ONNX runtime; what it says about itself is in ``metadata_props``.
-
-    Raises ZooError where a package that writing or checking needs is missing.
-    """
-    from importlib.util import find_spec
-
-    if missing := [name for name in _ONNX if find_spec(name) is None]:
-        raise ZooError(f"--format onnx needs {', '.join(missing)}: pip install 'eozoo[onnx]'")
-    return _write_onnx
-
-
-def _write_onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
+def onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
+    """Graph and weights for any ONNX runtime; what it says about itself is in ``metadata_props``."""
     import onnx as library
     import onnxruntime
     import torch
@@ -138,7 +120,14 @@ def _write_onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
     return again
 
 
-FORMATS: dict[str, Callable[[], Write]] = {"torch-export": torch_export, "onnx": onnx, "safetensors": safetensors}
+FORMATS: dict[str, Write] = {"torch-export": torch_export, "onnx": onnx, "safetensors": safetensors}
+
+
+def writer(kind: str) -> Write:
+    """Return what writes a format. Raises ZooError where a package that writing or checking needs is missing."""
+    if kind == "onnx" and (missing := [name for name in _ONNX if find_spec(name) is None]):
+        raise ZooError(f"--format onnx needs {', '.join(missing)}: pip install 'eozoo[onnx]'")
+    return FORMATS[kind]
 
 
 def _tensors(module: Any) -> dict[str, Any]:
@@ -169,18 +158,15 @@ def _traced(graph: Graph) -> Any:
             try:
                 with _quiet(), torch.no_grad():
                     module = graph.module.eval().requires_grad_(False)
-                    given = (tuple(shapes),) if _takes_any_number(module) else tuple(shapes)
+                    takes = inspect.signature(module.forward).parameters.values()
+                    # Torch counts what ``forward`` takes as ``*arrays`` as one argument.
+                    given = (tuple(shapes),) if any(p.kind is p.VAR_POSITIONAL for p in takes) else tuple(shapes)
                     return torch.export.export(module, tuple(example), dynamic_shapes=given, strict=False)
             except Exception as error:  # what torch cannot trace it says in many ways
                 reason = reason or error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     raise UntraceableError(f"torch cannot export this network ({_line(reason)}); try --format safetensors") from reason
-
-
-def _takes_any_number(module: Any) -> bool:
-    """Whether ``forward`` takes its inputs as ``*arrays``: torch then counts them as one argument."""
-    return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(module.forward).parameters.values())
 
 
 def called(graph: Graph, module: Any) -> Reloaded:

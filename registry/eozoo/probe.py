@@ -67,9 +67,8 @@ def time_import(point: EntryPoint) -> Import:
 
 def wrong_target(spec: Spec) -> str | None:
     """Return why the target of ``spec`` cannot be there, None where it seems to be; imports only its package."""
-    for module, requirement in spec.needs:
-        if _find(module) is None:
-            return f"it needs the module {module!r}: pip install '{requirement}'"
+    if lacking := spec.lacking():
+        return f"it needs {lacking}"
     module, _, attribute = spec.target.partition(":")
     found = _find(module)
     if found is None:

@@ -10,15 +10,13 @@ import math
 import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eozoo_core.errors import ZooError
 
+from eozoo.cards import Card
 from eozoo.stac_arrays import as_input, as_output
 from eozoo.stac_assets import add_assets
-
-if TYPE_CHECKING:
-    from eozoo.cards import Card
 
 NEEDS = "stac-model>=0.7"
 _TASKS_AND_MODELS = ("task", "model")

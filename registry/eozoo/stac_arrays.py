@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from eozoo.cards import Card
+from eozoo.cards import Card
 
 # Axis of a Port -> dimension, in the specification's words. "bands" may only stand where bands are named.
 _DIMENSIONS = {

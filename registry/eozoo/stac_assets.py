@@ -3,85 +3,76 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from eozoo.cards import Card
 from eozoo.stac_arrays import band_objects
 
-if TYPE_CHECKING:
-    from eozoo.cards import Card
-
+_PYTORCH = "application/octet-stream; application=pytorch"
+_MODEL = ["mlm:model", "mlm:weights", "data"]
+_SAVED = {"mlm:artifact_type": "torch.save"}  # goes with the role mlm:model, and only with it
 _SHA256 = "1220"  # multihash: the code of sha2-256 and its length in bytes
 
-
-def assets(card: Card, out: Path | None) -> dict[str, dict[str, Any]]:
-    """Weights, and the code that uses them. The code alone is the model where no weights are published."""
-    found: dict[str, dict[str, Any]] = {}
-    for number, file in enumerate(card.get("trained", {}).get("files", [])):
-        path = Path(file["path"])
-        base = path.suffix == ".safetensors"
-        key = "base" if base else f"model_{number}" if number else "model"
-        found[key] = {
-            "href": _href(path, out),
-            "title": f"{path.parent.name}/{path.name}, {'frozen weights' if base else 'what was trained'}",
-            "media_type": "application/octet-stream" if base else "application/octet-stream; application=pytorch",
-            "roles": ["mlm:weights", "data"] if base else ["mlm:model", "mlm:weights", "data"],
-            "artifact": None if base else "torch.save",  # goes with the role mlm:model, and only with it
-            "bytes": file["bytes"],
-            "sha256": file["sha256"],
-            "licence": None,
-        }
-    for number, source in enumerate(() if found else card["sources"]):
-        found["model" if number == 0 else f"model_{number}"] = {
-            "href": source["url"],
-            "title": f"published weights, revision {source['revision'] or 'unknown'}, licence "
-            f"{source['licence'] or 'unknown'}",
-            "media_type": "application/octet-stream; application=pytorch",
-            "roles": ["mlm:model", "mlm:weights", "data"],
-            "artifact": "torch.save",
-            "bytes": source["bytes"],
-            "sha256": source["sha256"],
-            "licence": source["licence"] or "other",  # STAC: "other" is what has no SPDX name
-        }
-    return {**found, "source_code": _code(card, out, bool(found))}
-
-
-def _code(card: Card, out: Path | None, weights: bool) -> dict[str, Any]:
-    from importlib.util import find_spec
-
-    module = card["target"].partition(":")[0]
-    return {
-        "href": _href(Path(find_spec(module).origin), out),
-        "title": f"{card['target']} of {card['plugin']}",
-        "media_type": "text/x-python",
-        "roles": [*([] if weights else ["mlm:model"]), "mlm:source_code", "code"],
-        "entrypoint": card["target"],
-        **({} if weights else {"artifact": "python"}),
-        "licence": card["licence"],
-    }
+Assets = dict[str, tuple[Any, dict[str, Any]]]  # key -> pystac.Asset, and its size and hash where they are known
 
 
 def add_assets(item: Any, card: Card, out: Path | None) -> None:
-    """Add every file to ``item``, a pystac.Item; see ``stac.make_item`` for ``out``."""
-    import pystac
+    """Add weights, and the code that uses them, to ``item``, a pystac.Item; see ``stac.make_item`` for ``out``.
 
-    for key, fields in assets(card, out).items():
-        asset = pystac.Asset(fields["href"], fields["title"], media_type=fields["media_type"], roles=fields["roles"])
+    The code alone is the model where no weights are published.
+    """
+    from pystac.extensions.file import FileExtension
+
+    weights, bands = _trained(card, out) or _published(card), band_objects(card)
+    for key, (asset, file) in {**weights, "source_code": (_code(card, out, bool(weights)), {})}.items():
         item.add_asset(key, asset)
-        _add_file(asset, fields)
-        if "mlm:model" in fields["roles"] and (bands := band_objects(card)):
+        checksum, size = file.get("sha256"), file.get("bytes")
+        if checksum is not None or size is not None:
+            checksum = checksum and f"{_SHA256}{checksum}"
+            FileExtension.ext(asset, add_if_missing=True).apply(checksum=checksum, size=size)
+        if "mlm:model" in asset.roles and bands:
             asset.extra_fields["bands"] = bands  # STAC and MLM want them here, not in the item's properties
 
 
-def _add_file(asset: Any, fields: dict[str, Any]) -> None:
-    from pystac.extensions.file import FileExtension
+def _trained(card: Card, out: Path | None) -> Assets:
+    import pystac
 
-    if fields.get("bytes") is not None or fields.get("sha256") is not None:
-        checksum = None if fields["sha256"] is None else f"{_SHA256}{fields['sha256']}"
-        FileExtension.ext(asset, add_if_missing=True).apply(checksum=checksum, size=fields["bytes"])
-    for field, name in {"artifact": "mlm:artifact_type", "entrypoint": "mlm:entrypoint", "licence": "license"}.items():
-        if fields.get(field) is not None:
-            asset.extra_fields[name] = fields[field]
+    found: Assets = {}
+    for number, file in enumerate(card.get("trained", {}).get("files", [])):
+        path = Path(file["path"])
+        base, name = path.suffix == ".safetensors", f"{path.parent.name}/{path.name}"
+        if base:
+            asset = pystac.Asset(_href(path, out), f"{name}, frozen weights", media_type="application/octet-stream")
+            asset.roles = ["mlm:weights", "data"]
+        else:
+            asset = pystac.Asset(_href(path, out), f"{name}, what was trained", None, _PYTORCH, [*_MODEL], {**_SAVED})
+        found["base" if base else f"model_{number}" if number else "model"] = asset, file
+    return found
+
+
+def _published(card: Card) -> Assets:
+    import pystac
+
+    found: Assets = {}
+    for number, source in enumerate(card["sources"]):
+        licence = source["licence"]
+        title = f"published weights, revision {source['revision'] or 'unknown'}, licence {licence or 'unknown'}"
+        fields = {**_SAVED, "license": licence or "other"}  # STAC: "other" is what has no SPDX name
+        asset = pystac.Asset(source["url"], title, None, _PYTORCH, [*_MODEL], fields)
+        found[f"model_{number}" if number else "model"] = asset, source
+    return found
+
+
+def _code(card: Card, out: Path | None, weights: bool) -> Any:
+    import pystac
+
+    file = Path(find_spec(card["target"].partition(":")[0]).origin)
+    roles, fields = ["mlm:source_code", "code"], {"mlm:entrypoint": card["target"], "license": card["licence"]}
+    if not weights:
+        roles, fields = ["mlm:model", *roles], {"mlm:artifact_type": "python", **fields}
+    return pystac.Asset(_href(file, out), f"{card['target']} of {card['plugin']}", None, "text/x-python", roles, fields)
 
 
 def _href(path: Path, out: Path | None) -> str:

@@ -10,15 +10,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.run.checkpoint import sha256, write_atomic
+from eozoo_core.run.written import write_text
+from eozoo_core.spec import Source
 
-if TYPE_CHECKING:
-    from eozoo_core.spec import Source
-
-    from eozoo.registry import Entry, Registry
+from eozoo.registry import Entry, Registry
 
 _CHUNK = 2**20
 _TIMEOUT = 30.0  # seconds without a byte
@@ -84,33 +83,24 @@ def fetch(name: str, source: Source, progress: Callable[[int, int | None], None]
     return path
 
 
-def verify(name: str, source: Source) -> dict[str, Any]:
-    """Hash the file in the cache and compare; a file put there by hand is pinned. Returns the receipt.
+def verify(name: str, source: Source, file: Path | None = None) -> dict[str, Any]:
+    """Hash the file in the cache, or a local ``file``, and compare it with what the plugin names or was fetched before.
 
-    Raises ZooError where it is not there or is another.
+    A file put into the cache by hand is pinned. Returns sha256 and bytes. Raises ZooError where it is not there or is
+    another, and for a local file where there is nothing to compare it with.
     """
-    path, known = place(name, source), receipt(name, source)
-    if not path.exists():
+    path, known = file or place(name, source), receipt(name, source)
+    if file is None and not path.exists():
         raise ZooError(f"{path}: is not there; 'eozoo weights fetch {name}' downloads it")
-    seen = {"sha256": sha256(path), "bytes": path.stat().st_size}
-    _check(source, seen, source.sha256 or (known or {}).get("sha256"), str(path))
-    if known is None:
-        _keep(name, source, seen)
-    return known or seen
-
-
-def check_file(name: str, source: Source, path: Path) -> dict[str, Any]:
-    """Hash a local file and compare it with what the plugin names or an earlier fetch saw; return sha256 and bytes.
-
-    Raises ZooError where it is another file, and where there is nothing to compare it with.
-    """
-    expected = source.sha256 or (receipt(name, source) or {}).get("sha256")
+    expected = source.sha256 or (known or {}).get("sha256")
     seen = {"sha256": sha256(path), "bytes": path.stat().st_size}
     _check(source, seen, expected, str(path))
-    if expected is None:
+    if file is not None and expected is None:
         raise ZooError(
             f"{path}: has sha256 {seen['sha256']}; nobody names that of {source.file}, so it cannot be verified"
         )
+    if file is None and known is None:
+        _keep(name, source, seen)
     return seen
 
 
@@ -153,5 +143,4 @@ def _receipt_file(name: str, source: Source) -> Path:
 def _keep(name: str, source: Source, seen: dict[str, Any]) -> None:
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     content = {**seen, "url": source.url, "revision": source.revision, "licence": source.licence, "when": when}
-    text = json.dumps(content, indent=2) + "\n"
-    write_atomic(_receipt_file(name, source), lambda file: file.write(text.encode()))
+    write_text(_receipt_file(name, source), json.dumps(content, indent=2) + "\n")

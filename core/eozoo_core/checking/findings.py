@@ -64,9 +64,9 @@ class Findings:
         """Note that something is as it should be."""
         self._add(Finding(subject, "ok", measured, "", numbers or {}))
 
-    def unknown(self, subject: str, measured: str, remedy: str = "", numbers: dict[str, Any] | None = None) -> None:
+    def unknown(self, subject: str, measured: str, remedy: str = "") -> None:
         """Note what could not be measured, and what would make it known."""
-        self._add(Finding(subject, "unknown", measured, remedy, numbers or {}))
+        self._add(Finding(subject, "unknown", measured, remedy))
 
     def warning(self, subject: str, measured: str, remedy: str, numbers: dict[str, Any] | None = None) -> None:
         """Note what somebody should look at before training."""
@@ -127,11 +127,6 @@ def listed(names: Sequence[Any], most: int = _SHOWN) -> str:
     """Return the first names, and how many more there are: "a, b, c and 4 more"."""
     shown = ", ".join(str(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
-
-
-def of_all(read: int, total: int) -> str:
-    """Return "all 40" or "200 of 12,000": how many of how many were read."""
-    return f"all {total:,}" if read == total else f"{read:,} of {total:,}"
 
 
 def percent(share: float) -> str:

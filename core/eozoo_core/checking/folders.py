@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from eozoo_core.checking.findings import Findings, listed
+from eozoo_core.checking.places import Place, place_of
+from eozoo_core.checking.preview import panels_of
+from eozoo_core.checking.splits import judge_splits
 from eozoo_core.checking.survey import Item, Split
 from eozoo_core.checking.units import Channel, channel
-from eozoo_core.raster.read import RasterInfo, first_readable, open_reader
+from eozoo_core.checking.verdicts import check_splits
+from eozoo_core.raster.read import RasterInfo, first_readable, open_reader, read_info
 from eozoo_core.raster.tiles import Window
-
-if TYPE_CHECKING:
-    from eozoo_core.checking.places import Place
-    from eozoo_core.settings import TaskSettings
+from eozoo_core.settings import TaskSettings
 
 SPLITS = ("train", "val", "test")
 READABLE = (".tif", ".tiff", ".npy")
@@ -47,10 +47,10 @@ def read_sample(path: Path) -> Item:
     """Read a raster or array as training would, all of it or, where it is very large, a window in its middle."""
     with open_reader(path) as reader:
         grid, bands = reader.info.grid, len(reader.info.bands)
-        side = max(256, int((_LARGEST / max(1, bands)) ** 0.5))
-        if grid.height * grid.width * bands <= _LARGEST:
-            return Item(reader.read(Window(0, 0, grid.height, grid.width)))
-        height, width = min(side, grid.height), min(side, grid.width)
+        height, width = grid.height, grid.width
+        if height * width * bands > _LARGEST:
+            side = max(256, int((_LARGEST / bands) ** 0.5))
+            height, width = min(side, height), min(side, width)
         return Item(reader.read(Window((grid.height - height) // 2, (grid.width - width) // 2, height, width)))
 
 
@@ -59,19 +59,7 @@ def channels_of(info: RasterInfo) -> list[Channel]:
     return [channel(info.descriptions[b - 1] or f"band {b}", info.units[b - 1]) for b in info.bands]
 
 
-def place_of_file(path: Path) -> Place | None:
-    """Return where a raster lies, None where it does not say."""
-    from eozoo_core.checking.places import place_of
-
-    with open_reader(path) as reader:
-        return place_of(str(path), reader.info.grid)
-
-
 def _check_group(role: str, splits: dict[str, list[Path]], findings: Findings) -> None:
-    from eozoo_core.checking.preview import panels_of
-    from eozoo_core.checking.splits import judge_splits
-    from eozoo_core.checking.verdicts import check_splits
-
     channels = channels_of(first_readable([file for files in splits.values() for file in files]))
     made = [_split(f"{name} {role}", files) for name, files in splits.items()]
     seen = check_splits(findings, made, channels)
@@ -82,8 +70,11 @@ def _check_group(role: str, splits: dict[str, list[Path]], findings: Findings) -
 
 
 def _split(name: str, files: list[Path]) -> Split:
+    def place(i: int) -> Place | None:
+        return place_of(names[i], read_info(files[i]).grid)
+
     names = [str(file) for file in files]
-    return Split(name, names, lambda i: read_sample(files[i]), files, lambda i: place_of_file(files[i]))
+    return Split(name, names, lambda i: read_sample(files[i]), files, place)
 
 
 def _paths(settings: TaskSettings) -> Iterator[tuple[str, Path]]:

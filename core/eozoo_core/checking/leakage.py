@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from eozoo_core.run.fingerprint import ends_of
+
 _KEPT = 8  # of this many fingerprints one is kept
 _FEWEST = 8  # fingerprints in common that are no chance
-_HEAD = 32_768  # bytes hashed at both ends of a file
 
 
 def nearest_time(times: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,30 +83,19 @@ def shared_pixels(one: Sequence[np.ndarray], two: Sequence[np.ndarray]) -> list[
 def copies(files: Sequence[Path]) -> dict[int, int]:
     """Return the number of every file that has the bytes of an earlier one -> the number of the first such.
 
-    Files are told apart by size and 32 KiB at both ends; only where these agree is all of them read. Raises OSError.
+    Files are told apart by size and 64 KiB at both ends; only where these agree is all of them read. Raises OSError.
     """
     known: dict[Any, list[int]] = {}
     found = {}
     for j, path in enumerate(files):
-        alike = known.setdefault(_outline(path), [])
-        i = next((i for i in alike if _same(files[i], path)), None)
+        size, head, tail = ends_of(path)
+        alike = known.setdefault((size, hashlib.blake2b(head + tail).digest()), [])
+        i = next((i for i in alike if path.samefile(files[i]) or filecmp.cmp(files[i], path, shallow=False)), None)
         if i is None:
             alike.append(j)
         else:
             found[j] = i
     return found
-
-
-def _outline(path: Path) -> tuple[int, bytes]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-        file.seek(max(0, size - _HEAD))
-        return size, hashlib.blake2b(head + file.read(_HEAD)).digest()
-
-
-def _same(one: Path, two: Path) -> bool:
-    return one.samefile(two) or filecmp.cmp(one, two, shallow=False)
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:

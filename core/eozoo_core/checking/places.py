@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from eozoo_core.raster.georeference import degrees_of
-
-if TYPE_CHECKING:
-    from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.georeference import Grid, degrees_of
 
 NEAR = 0.5  # pixels: where centres of pixels of two samples are nearer than this, they are on the same ground
 _BLOCK = 2**22  # pairs of boxes compared at a time
@@ -126,7 +123,8 @@ def _ground(places: Sequence[Place], kinds: Sequence[Any], number: dict[str, int
     system = np.array([number[p.crs] for p in places])
     turned = np.array([p.corners is not None for p in places])
     units = [kind.linear_units_factor[1] if kind.is_projected else _DEGREE for kind in kinds]
-    corners = np.array([p.corners or _corners(p.box) for p in places], np.float64)
+    straight = own[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]  # the corners of boxes, in turn
+    corners = np.array([p.corners or box for p, box in zip(places, straight)], np.float64)
     boxes, degrees = own, np.full_like(corners, np.nan)
     if len(kinds) > 1:
         nowhere = (np.nan,) * 4
@@ -138,11 +136,6 @@ def _ground(places: Sequence[Place], kinds: Sequence[Any], number: dict[str, int
     pixel = np.array([p.pixel for p in places], np.float64)
     in_degrees = np.array([not kind.is_projected for kind in kinds])
     return _Ground(own, boxes, system, in_degrees[system], np.array(units)[system], pixel, corners, turned, degrees)
-
-
-def _corners(box: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    left, bottom, right, top = box
-    return ((left, bottom), (right, bottom), (right, top), (left, top))
 
 
 def _in_degrees(crs: Any, corners: np.ndarray) -> np.ndarray:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from eozoo_core.checking.findings import Findings
+from eozoo_core.settings import TrainSettings
 from eozoo_core.train.schedule import plan_steps, warmup_of
-
-if TYPE_CHECKING:
-    from eozoo_core.checking.findings import Findings
-    from eozoo_core.settings import TrainSettings
 
 
 def judge_schedule(findings: Findings, train: TrainSettings, samples: int | None) -> None:

@@ -223,7 +223,7 @@ def _judge_times(findings: Findings, splits: Mapping[str, Split], how: Separatio
     spans = {name: tuple(str(v)[: 10 if days else 16] for v in (t.min(), t.max())) for name, t in known.items()}
     text = ", ".join(f"{name} {a}" + (f" to {b}" if a != b else "") for name, (a, b) in spans.items())
     findings.ok("time", text, {name: {"first": a, "last": b} for name, (a, b) in spans.items()})
-    least, clean = {}, True
+    least, clean, gap = {}, True, how.gap / np.timedelta64(1, "h")
     for one, two in combinations(known, 2) if how.by_time else ():
         index, between = nearest_time(known[two], known[one])
         worst = int(between.argmin())
@@ -235,7 +235,7 @@ def _judge_times(findings: Findings, splits: Mapping[str, Split], how: Separatio
             text = f"{same:,} of {len(between):,} {two} samples are of the same time as {one} samples: {when[:16]}"
             findings.error(f"leakage {one}/{two}: time", text, "split by blocks of time, with a gap", numbers)
         elif close:
-            text = f"{close:,} of {len(between):,} {two} samples are nearer than {_hours(how.gap)} to {one} samples"
+            text = f"{close:,} of {len(between):,} {two} samples are nearer than {gap:g} h to {one} samples"
             findings.warning(f"leakage {one}/{two}: time", f"{text}: {when}", "leave a wider gap in time", numbers)
         clean = clean and not same and not close
     if clean and least:
@@ -267,7 +267,3 @@ def _short(crs: str) -> str:
 
 def _distance(metres: float) -> str:
     return f"{metres:,.0f} m" if metres < 10_000 else f"{metres / 1000:,.0f} km"
-
-
-def _hours(gap: np.timedelta64) -> str:
-    return f"{gap / np.timedelta64(1, 'h'):g} h"

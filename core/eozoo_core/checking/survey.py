@@ -6,19 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eozoo_core.checking.findings import Findings
 from eozoo_core.checking.leakage import fingerprints
+from eozoo_core.checking.places import Place
 from eozoo_core.checking.units import Channel, Mistake, likely_mistake, out_of_range
 from eozoo_core.errors import ZooError
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.score.statistics import ChannelStatistics
-
-if TYPE_CHECKING:
-    from eozoo_core.checking.places import Place
 
 _VALUES = 4096  # of a band in a sample: enough for percentiles
 _LABELS = 2**15  # of a sample, for the histogram

@@ -13,7 +13,7 @@ from itertools import groupby
 
 import numpy as np
 
-from eozoo_core.checking.findings import Findings, listed, of_all, percent
+from eozoo_core.checking.findings import Findings, listed, percent
 from eozoo_core.checking.labels import judge_labels
 from eozoo_core.checking.odd_samples import report_suspects, some
 from eozoo_core.checking.splits import judge_pixels
@@ -85,7 +85,8 @@ def judge_reading(findings: Findings, seen: Seen, told: set[str]) -> None:
         findings.error(name, f"{len(seen.bad):,} of {tried:,} {what} read cannot be used: {seen.bad[0]}", "", numbers)
     told.update(seen.bad)
     if seen.read:
-        text = f"{total:,} {what}, {of_all(tried, total)} read, {_shapes(seen.shapes)}"
+        share = f"all {total:,}" if tried == total else f"{tried:,} of {total:,}"
+        text = f"{total:,} {what}, {share} read, {_shapes(seen.shapes)}"
         findings.ok(name, text, {**numbers, "shapes": [list(s) for s in seen.shapes]})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ import rasterio.shutil
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import gdal
+from eozoo_core.run.checkpoint import sync
 
 _FAILED = "cannot be written; is the disk full?"
 BLOCK = 512  # pixels; the tile of the temporary file and of the result
@@ -190,9 +190,9 @@ class CogWriter:
                 overview_resampling="NEAREST" if self._categorical else "AVERAGE",
             )
             _check(finished, self.grid)
-            _sync(finished)
+            sync(finished)
             Path(finished).replace(self.path)
-            _sync(self.path.parent)
+            sync(self.path.parent)
 
 
 def _check(path: str, grid: Grid) -> None:
@@ -208,11 +208,3 @@ def _check(path: str, grid: Grid) -> None:
                 )
                 if offset is not None and int(offset) + int(length) > size:
                     raise OSError("the file was cut short")
-
-
-def _sync(path: str | Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,6 +25,7 @@ class Layer:
     dtype:  of the pixels; None = float32, and uint8 for classes.
     nodata: what stands for NaN in the file; None = NaN for floats, 255 for classes.
     values: turns the outputs of a strip into bands (bands, n, W) float32; None = the output called ``name`` as it is.
+    quantity: what is measured ("canopy height"), for the tags QUANTITY and UNIT; "" = neither.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Layer:
     dtype: str | None = None
     nodata: float | None = None
     values: Callable[[Strip], np.ndarray] | None = None
+    quantity: str = ""
 
     def sized(self, strip: Strip) -> Layer:
         """Return the layer with a band for every channel of an output that does not say how many it has."""
@@ -53,7 +55,9 @@ class Layer:
         """Return a writer of the layer's file."""
         classes = bool(self.bands[0].classes)
         nodata = 255 if classes and self.nodata is None else self.nodata
-        return CogWriter(path, grid, self.bands, self.dtype or ("uint8" if classes else "float32"), nodata, tags)
+        dtype = self.dtype or ("uint8" if classes else "float32")
+        told = {"QUANTITY": self.quantity, "UNIT": self.bands[0].unit} if self.quantity else {}
+        return CogWriter(path, grid, self.bands, dtype, nodata, told | dict(tags))
 
 
 class MapFiles:

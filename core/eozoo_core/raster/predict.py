@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eozoo_core.raster.cog import CogWriter
 from eozoo_core.raster.read import Reader
 from eozoo_core.raster.tiles import Blender, Window, windows
 
@@ -59,31 +58,6 @@ def predicted_rows(
         yield rows
 
 
-def predict_raster(
-    reader: Reader,
-    writer: CogWriter,
-    predict: Predict,
-    tiling: Tiling,
-    bands: Sequence[int] | None = None,
-    outputs: int | None = None,
-    finish: Predict | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Write what `predicted_rows` gives; ``outputs`` is by default the number of the writer's bands.
-
-    ``finish`` turns blended rows ``(outputs, n, W)`` into those of the map ``(writer's bands, n, W)``. Raises ZooError
-    also for a disk that is full.
-    """
-    grid = reader.info.grid
-    if (grid.height, grid.width) != (writer.grid.height, writer.grid.width):
-        raise ValueError(f"the map is {writer.grid}, the input {grid}")
-    chosen, row = tuple(reader.info.bands if bands is None else bands), 0
-    for rows in predicted_rows(reader, predict, tiling, chosen, outputs or len(writer.bands), progress):
-        rows = finish(rows) if finish is not None else rows
-        writer.write_rows(row, rows)
-        row += rows.shape[1]
-
-
 class RowBuffer:
     """Full-width rows of a raster, each read once, in whole rows of the file's blocks so that each is decoded once.
 
@@ -96,7 +70,6 @@ class RowBuffer:
         block = reader.block_rows
         self._chunk = -(-stride // block) * block if block <= READ_AHEAD else stride
         self._rows = np.empty((len(self._bands), 0, self._width), np.float32)
-        self._hidden = np.empty((0, self._width), bool)
         self._first = self._next = 0
 
     @property
@@ -105,7 +78,7 @@ class RowBuffer:
         return self._rows.shape[1]
 
     def window(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Views of a window: values ``(C, h, w)`` and the pixels ``(h, w)`` bool that miss any band.
+        """A view of a window's values ``(C, h, w)``, and the pixels ``(h, w)`` bool that miss any band.
 
         Windows come in row-major order: rows above the current one are gone.
         """
@@ -113,7 +86,8 @@ class RowBuffer:
         if stop > self._next:
             self._advance(window.row, stop)
         rows, cols = slice(window.row - self._first, stop - self._first), window.slices[1]
-        return self._rows[:, rows, cols], self._hidden[rows, cols]
+        values = self._rows[:, rows, cols]
+        return values, np.logical_or.reduce([np.isnan(band) for band in values])
 
     def _advance(self, first: int, stop: int) -> None:
         """Drop the rows above ``first`` and read on until ``stop``, rounded up to whole chunks."""
@@ -127,10 +101,6 @@ class RowBuffer:
             rows[:, row - first : row - first + count] = self._reader.read(
                 Window(row, 0, count, self._width), self._bands
             )
-        fresh = np.zeros((stop - self._next, self._width), bool)
-        for band in rows[:, self._next - first :]:
-            fresh |= np.isnan(band)
-        self._hidden = np.concatenate([self._hidden[kept:], fresh])
         self._first, self._next = first, stop
 
 
@@ -148,8 +118,8 @@ class _Batcher:
         return len(self._inputs) == self._tiling.batch_size or len(self._waiting) >= 4 * self._tiling.batch_size
 
     def put(self, window: Window, values: np.ndarray, hidden: np.ndarray) -> None:
-        """Queue a window; the views are copied."""
-        self._waiting.append((window, hidden.copy()))
+        """Queue a window; the values are copied."""
+        self._waiting.append((window, hidden))
         if not hidden.all():
             size = self._tiling.size
             padded = np.full((values.shape[0], size, size), np.nan, np.float32)

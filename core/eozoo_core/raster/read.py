@@ -1,8 +1,7 @@
 """Reading rasters by window: float32 with NaN for whatever is missing, and one-line errors that name the file.
 
-`RasterReader` reads everything that GDAL reads, `ArrayReader` a ``.npy`` file or an array in memory; both have
-``info``, ``read(window, bands)`` and ``thumbnail(longest)``. This module imports rasterio; import it where rasters are
-used, not where names are listed.
+`RasterReader` reads everything that GDAL reads, `ArrayReader` a ``.npy`` file or an array in memory. This module
+imports rasterio; import it where rasters are used, not where names are listed.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import rasterio
@@ -79,7 +79,23 @@ def gdal(path: str | Path, problem: str) -> Iterator[None]:
         raise ZooError(f"{path}: {problem} ({reason})") from error
 
 
-class RasterReader:
+class Reader:
+    """What `open_reader` opens: a context manager with ``info``, ``read(window, bands)`` and ``thumbnail(longest)``."""
+
+    info: RasterInfo
+    block_rows: int  # rows that the file stores together
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class RasterReader(Reader):
     """An open raster, read window by window. A context manager; not to be shared between threads.
 
     ``scaled=True`` applies the file's own scale and offset per band, else values are as stored. Opening raises ZooError
@@ -93,7 +109,7 @@ class RasterReader:
             self.info = _info(str(path), self._dataset)
             self._flags = [set(flags) for flags in self._dataset.mask_flag_enums]
             self._alpha = {i for i, kind in enumerate(self._dataset.colorinterp, 1) if kind == ColorInterp.alpha}
-            self.block_rows: int = self._dataset.block_shapes[0][0]
+            self.block_rows = self._dataset.block_shapes[0][0]
         if any("complex" in dtype for dtype in self.info.dtypes):
             self.close()
             raise ZooError(f"{path}: holds complex numbers; convert it to real bands (amplitude, intensity) first")
@@ -138,12 +154,6 @@ class RasterReader:
         """Close the file; reading afterwards is an error."""
         self._dataset.close()
 
-    def __enter__(self) -> RasterReader:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def _has_mask(self, band: int, bands: tuple[int, ...]) -> bool:
         """Whether something other than the band's own nodata value hides pixels."""
         flags = self._flags[band - 1]
@@ -152,7 +162,7 @@ class RasterReader:
         return MaskFlags.alpha not in flags or not self._alpha & set(bands)
 
 
-class ArrayReader:
+class ArrayReader(Reader):
     """The same interface over an array ``(C, H, W)`` or ``(H, W)``, or the ``.npy`` file of one (read lazily).
 
     NaN = missing. There is no CRS, transform, name or unit. Raises ZooError for a truncated, pickled or non-array file,
@@ -192,18 +202,6 @@ class ArrayReader:
         grid = self.info.grid
         rows, cols = np.arange(height) * grid.height // height, np.arange(width) * grid.width // width
         return self._array[np.ix_(chosen, rows, cols)].astype(np.float32)
-
-    def close(self) -> None:
-        """Nothing to do; here for the interface."""
-
-    def __enter__(self) -> ArrayReader:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-Reader = RasterReader | ArrayReader
 
 
 def open_reader(path: str | Path) -> Reader:

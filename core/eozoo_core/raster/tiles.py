@@ -92,11 +92,6 @@ class Blender:
         self._weight = np.zeros_like(self._sum)
         self._next = 0
 
-    @property
-    def strip_rows(self) -> int:
-        """Rows of the accumulator: the height of a window, independent of the raster's height."""
-        return self._sum.shape[1]
-
     def add(self, window: Window, values: np.ndarray) -> np.ndarray:
         """Take ``values (bands, height, width)`` of a window; return the rows ``(bands, n, raster width)`` float32 that
         no later window can touch, in order from the raster's first row (n is 0 for most windows).
@@ -114,7 +109,7 @@ class Blender:
         total = len(self._rows) * len(self._cols)
         if self._next != total:
             raise ValueError(f"{self._next} of {total} windows were added; the raster is not covered")
-        return self._rows_of(self.strip_rows)
+        return self._rows_of(self._shape[0])
 
     def _accumulate(self, cols: slice, values: np.ndarray) -> None:
         if values.shape != (self._sum.shape[0], *self._shape):

@@ -61,7 +61,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~umask())
         Path(temporary).replace(path)
-        _sync_folder(path.parent)
+        with suppress(OSError):  # the rename itself; not every system can open a folder
+            sync(path.parent)
     except (OSError, RuntimeError) as error:
         # torch reports a failed write as RuntimeError, with the OSError as its context.
         cause = error if isinstance(error, OSError) else error.__context__
@@ -123,7 +124,10 @@ def load_tensors(path: Path, mmap: bool = False) -> Any:
     archive = zipfile.is_zipfile(path)  # torch maps its present format only; a file of the older one is read
     try:
         if archive and not mmap:  # reading every byte is what a mapped file is there to avoid
-            _check_sums(path)
+            with zipfile.ZipFile(path) as records:
+                damaged = records.testzip()  # torch writes a CRC-32 of every record, and does not read it
+            if damaged is not None:
+                raise ValueError(f"its record {damaged!r} is damaged")
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and archive)
     except FileNotFoundError:
         raise ZooError(f"{path}: no such file") from None
@@ -187,14 +191,6 @@ def sha256(path: Path) -> str:
         raise ZooError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _check_sums(path: Path) -> None:
-    """Check what torch writes and does not read: the CRC-32 of every record. Files of the old format have none."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"its record {damaged!r} is damaged")
-
-
 def _check_plain(value: Any, where: str) -> None:
     import torch
 
@@ -220,11 +216,10 @@ def umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; not every system can open a folder."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def sync(path: str | Path) -> None:
+    """Force a file, or the names in a folder, onto the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -57,8 +57,13 @@ def read_settings(path: Path, cls: type[S], overrides: Iterable[str] = ()) -> S:
 
 
 def written_settings(path: Path, cls: type[S]) -> S:
-    """Return what config.yaml says. Raises ZooError naming the version that wrote it where this one cannot read it."""
-    file = Path(path) / "config.yaml"
+    """Return what config.yaml says, or best.pt where that is alone.
+
+    Raises ZooError naming the version that wrote it where this one cannot read it.
+    """
+    file, best = Path(path) / "config.yaml", Path(path) / "best.pt"
+    if best.exists() and not file.exists():
+        return checkpoint_settings(best, checkpoint.load_checkpoint(best), cls)
     return _build(cls, config.read_yaml(file), str(file), run_info(path))
 
 
@@ -138,12 +143,27 @@ def _build(cls: type[S], values: dict, source: str, info: dict) -> S:
 
 
 def run_info(path: Path) -> dict[str, Any]:
-    """Return the content of run.json, {} where there is none that can be read."""
+    """Return the content of run.json, or what best.pt tells of it where that is alone; {} where nothing can be read."""
     try:
         content = json.loads((Path(path) / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return _told_by_best(Path(path) / "best.pt")
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _told_by_best(file: Path) -> dict[str, Any]:
+    """What a checkpoint says of its run: task, survey, and the hashes of the files that it needs."""
+    if not file.exists():
+        return {}
+    try:
+        content = checkpoint.load_checkpoint(file)
+    except ZooError:
+        return {}
+    told = {"task": content.get("task"), "format": FORMAT, **{key: content.get(key) for key in ("survey", "beside")}}
+    told["base"] = content.get("base", {}).get("sha256")
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def _content(path: str | None) -> str | None:

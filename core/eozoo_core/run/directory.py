@@ -17,6 +17,7 @@ from eozoo_core.run import checkpoint, continuity, log
 from eozoo_core.run.continuity import now
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.rank import is_first_process
+from eozoo_core.run.written import write_text
 from eozoo_core.settings import TaskSettings
 from eozoo_core.settings.config import build_settings, to_dict, to_yaml
 from eozoo_core.settings.fixed import with_fixed
@@ -120,7 +121,8 @@ class Run:
             info["contents"] = contents
         info["format"] = continuity.FORMAT
         info["seed"] = self.settings.train.seed
-        info["history"].append({"when": now(), "argv": sys.argv, **_versions()})
+        versions = {"eozoo": version("eozoo"), "torch": version("torch"), "python": platform.python_version()}
+        info["history"].append({"when": now(), "argv": sys.argv, **versions})
         self.write_json("run.json", info)
         self.write_text("config.yaml", to_yaml(self.settings))
 
@@ -163,10 +165,7 @@ class Run:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file into the run, atomically."""
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_atomic(path, lambda file: file.write(text.encode()))
-        return path
+        return write_text(self.path / name, text)
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a JSON file into the run, atomically. NaN is refused: JSON has none, use None."""
@@ -257,7 +256,3 @@ class Run:
         """
         if not self.has("current"):
             self.note("init_from", {"file": str(Path(file).resolve()), "sha256": checkpoint.sha256(file)})
-
-
-def _versions() -> dict[str, str]:
-    return {"eozoo": version("eozoo"), "torch": version("torch"), "python": platform.python_version()}

@@ -5,7 +5,6 @@ Checkpoints then hold what was trained, megabytes instead of gigabytes, and the 
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from contextlib import suppress
@@ -103,15 +102,8 @@ def _inherited(run: Run) -> str | None:
         if is_first_process():
             _link(source, base_file(run.path, digest))
             run.note("base", digest)
-            if (weights := _noted(source.parent, "weights")) is not None:
-                run.note("weights", weights)  # what that run says of the base
         return digest
     return None
-
-
-def _noted(folder: Path, key: str) -> Any:
-    file = folder / "run.json"
-    return json.loads(file.read_text(encoding="utf-8")).get(key) if file.exists() else None
 
 
 def _place(temporary: Path, file: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.written import write_text
 
 
 def append(file: Path, record: dict[str, Any]) -> None:
@@ -49,4 +49,4 @@ def cut(file: Path, step: int) -> None:
         return
     kept = "".join(json.dumps(r, allow_nan=False) + "\n" for r in read(file) if r["step"] <= step)
     if kept != file.read_text(encoding="utf-8"):
-        write_atomic(file, lambda out: out.write(kept.encode()))
+        write_text(file, kept)

@@ -1,4 +1,4 @@
-"""Small files of preparation steps: written complete or not at all, and told from those of other sources."""
+"""Small files: written complete or not at all; those of preparation steps are told from those of other sources."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Ridge:
 class RidgeFit:
     """Sums for the mean of a target and ridge regression on ``features`` of them, in float64; NaN is missing.
 
-    However the data are cut, and over however many processes their ``sums`` are added up, the fit is that of all.
+    However the data are cut, the fit is that of all.
     """
 
     def __init__(self, features: int):
@@ -51,17 +51,6 @@ class RidgeFit:
     def count(self) -> int:
         """Samples seen that miss nothing."""
         return int(self._gram[0, 0])
-
-    def sums(self) -> np.ndarray:
-        """Everything as one float64 array, to be added over processes; `from_sums` restores it."""
-        return self._gram.copy()
-
-    @classmethod
-    def from_sums(cls, sums: np.ndarray) -> RidgeFit:
-        """Restore what `sums` returned, of one process or added up."""
-        fit = cls(len(sums) - 2)
-        fit._gram += sums
-        return fit
 
     def solve(self, penalty: float = 1.0, per_sample: bool = False) -> Ridge:
         """Minimise the squared errors plus ``penalty`` times the squared weights; the intercept is free.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from eozoo_core.errors import ZooError
 class ChannelStatistics:
     """Streaming count, mean, standard deviation, minimum and maximum per channel, in float64; NaN is missing.
 
-    Every value counts once however the data are cut into chunks or shared between processes: chunks are combined with
-    the parallel update of Chan, Golub and LeVeque (1983, "Algorithms for computing the sample variance", eq. 2.1),
+    Every value counts once however the data are cut into chunks: these are combined with the parallel update of Chan,
+    Golub and LeVeque (1983, "Algorithms for computing the sample variance", eq. 2.1),
     which does not cancel where the mean is large beside the spread. ``names`` are the channels' names for messages.
     """
 
@@ -27,15 +26,12 @@ class ChannelStatistics:
         self._minimum = np.full(channels, np.inf)
         self._maximum = np.full(channels, -np.inf)
 
+    @np.errstate(invalid="ignore", over="ignore")  # infinities are reported by require_spread
     def update(self, values: np.ndarray) -> None:
         """Take ``values (C, ...)`` in the channels' units; NaN = missing. Raises ZooError for a wrong channel count."""
         if values.ndim < 1 or values.shape[0] != len(self.names):
             found = values.shape[0] if values.ndim else 0
             raise ZooError(f"expected {len(self.names)} channels ({', '.join(self.names)}), found {found}")
-        with np.errstate(invalid="ignore", over="ignore"):  # infinities are reported by require_spread
-            self._take(values)
-
-    def _take(self, values: np.ndarray) -> None:
         flat = np.asarray(values).reshape(len(self.names), -1).astype(np.float64)
         valid = ~np.isnan(flat)
         count = valid.sum(axis=1)
@@ -45,7 +41,13 @@ class ChannelStatistics:
         # The mean's own rounding is removed from it and from the squares (corrected two-pass algorithm).
         residual = deviation.sum(axis=1) / divisor
         squares = (deviation**2).sum(axis=1) - count * residual**2
-        self._combine(count, mean + residual, np.maximum(squares, 0))
+        total = self.count + count
+        share = count / np.maximum(total, 1)
+        difference = mean + residual - self._mean
+        self._mean = np.where(count > 0, self._mean + difference * share, self._mean)
+        both = self.count * share
+        self._squares = self._squares + np.maximum(squares, 0) + np.where(both > 0, difference**2 * both, 0)
+        self.count = total
         self._minimum = np.minimum(self._minimum, np.where(valid, flat, np.inf).min(axis=1, initial=np.inf))
         self._maximum = np.maximum(self._maximum, np.where(valid, flat, -np.inf).max(axis=1, initial=-np.inf))
 
@@ -84,37 +86,5 @@ class ChannelStatistics:
         if infinite:
             raise ZooError(f"{where}: channel {', '.join(infinite)} holds infinite values; mark them as NaN")
 
-    def state(self) -> dict[str, Any]:
-        """Everything as plain lists, for a checkpoint or JSON; `from_state` restores it exactly."""
-        return {
-            "names": list(self.names),
-            "count": self.count.tolist(),
-            "mean": self._mean.tolist(),
-            "squares": self._squares.tolist(),
-            "minimum": self.minimum.tolist(),
-            "maximum": self.maximum.tolist(),
-        }
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> ChannelStatistics:
-        """Restore what `state` returned."""
-        restored = cls(state["names"])
-        restored.count = np.array(state["count"], np.int64)
-        restored._mean = np.array(state["mean"], np.float64)
-        restored._squares = np.array(state["squares"], np.float64)
-        seen = restored.count > 0
-        restored._minimum = np.where(seen, np.array(state["minimum"], np.float64), np.inf)
-        restored._maximum = np.where(seen, np.array(state["maximum"], np.float64), -np.inf)
-        return restored
-
     def _ranges(self) -> list[tuple[str, float, float]]:
         return list(zip(self.names, self.minimum, self.maximum))
-
-    def _combine(self, count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> None:
-        total = self.count + count
-        divisor = np.maximum(total, 1)
-        difference = mean - self._mean
-        self._mean = np.where(count > 0, self._mean + difference * (count / divisor), self._mean)
-        both = self.count * (count / divisor)
-        self._squares = self._squares + squares + np.where(both > 0, difference**2 * both, 0)
-        self.count = total

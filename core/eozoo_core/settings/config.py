@@ -30,7 +30,8 @@ def load_settings(cls: type[S], file: Path | None = None, overrides: Iterable[st
     ``cls.aliases`` are read as the present ones.
     Raises ZooError, one line naming the file or ``--set``, for an unreadable file, an unknown key or a bad value.
     """
-    values = _defaults(cls)
+    defaults = {name: field.default for name, field in cls.model_fields.items() if isinstance(field.default, BaseModel)}
+    values = {name: group.model_dump(mode="json") for name, group in defaults.items()}
     source = "settings"
     if base is not None:
         _merge(cls, values, present_names(cls, copy.deepcopy(base), source))
@@ -121,11 +122,6 @@ def _parse(text: str) -> Any:
         return yamlio.parse(text)
     except yaml.YAMLError:
         return text
-
-
-def _defaults(cls: type[BaseModel]) -> dict:
-    groups = {name: field.default for name, field in cls.model_fields.items() if isinstance(field.default, BaseModel)}
-    return {name: group.model_dump(mode="json") for name, group in groups.items()}
 
 
 def _merge(cls: type[BaseModel] | None, into: dict, new: dict) -> None:

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
 from eozoo_core.run.checkpoint import sha256, write_atomic
+from eozoo_core.run.continuity import run_info
 from eozoo_core.run.rank import is_first_process
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
 
 
-def keep_beside(run: Run, files: Sequence[Path]) -> None:
-    """Copy files into the run, from the first process; run.json names each by its hash. See ``Task.beside``."""
-    if not files or not is_first_process():
-        return
-    for file in files:
-        content = file.read_bytes()
-        write_atomic(run.path / file.name, lambda target, content=content: target.write(content))
-    run.note("beside", {file.name: sha256(file) for file in files})
+class Beside:
+    """Names and hashes of the files as a part of a checkpoint: best.pt says what it needs."""
+
+    def __init__(self, named: dict[str, str]):
+        self.named = named
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return name -> SHA-256."""
+        return dict(self.named)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """A run that goes on keeps the files of today's data, which ``Run.check_data`` found to be the same."""
+
+
+def keep_beside(run: Run, files: Sequence[Path]) -> dict[str, Beside]:
+    """Copy files into the run, from the first process; return what checkpoints say of them. See ``Task.beside``."""
+    if not files:
+        return {}
+    named = {file.name: sha256(file) for file in files}
+    if is_first_process():
+        for file in files:
+            content = file.read_bytes()
+            write_atomic(run.path / file.name, lambda target, content=content: target.write(content))
+        run.note("beside", named)
+    return {"beside": Beside(named)}
 
 
 def files_beside(folder: Path) -> list[Path]:
     """Return the files that the run in ``folder`` keeps. Raises ZooError where one is gone or is another one now."""
-    noted = json.loads((folder / "run.json").read_text()).get("beside", {})
+    noted = run_info(folder).get("beside", {})
     for name, digest in noted.items():
         file = folder / name
         if not file.exists() or sha256(file) != digest:

@@ -29,10 +29,10 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
     """
     opened: dict[str, Data] = {}
     for name in ("train", "val", "test"):
-        if name == "test" and not task.has_split(name):
-            findings.unknown("test", "there is no test split", "without it there is nothing to score at the end")
-            continue
         with findings.guard(name):
+            if name == "test" and not task.has_split(name):
+                findings.unknown("test", "there is no test split", "without it there is nothing to score at the end")
+                continue
             opened[name] = task.data_to_check(name)
             opened[name].problems(findings, name)
     if not opened:

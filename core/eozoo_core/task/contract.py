@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from eozoo_core.errors import ZooError
+from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.settings import Named, TaskSettings
 from eozoo_core.slots import Slot
 from eozoo_core.spec import Port
@@ -104,6 +104,7 @@ class Contract(ABC):
     Fitted: ClassVar[type[Fitted]] = Fitted
     monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
     tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
+    processes_differ: ClassVar[str] = ""  # why scores of several processes are those of one in single precision only
     prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; `steps` says what runs it
     slots: ClassVar[dict[str, Slot]] = {}  # settings path of a Named part ("model", "model.loss") -> what fits there
 
@@ -114,14 +115,17 @@ class Contract(ABC):
     # -- what every system writes ---------------------------------------------------------------------------------
 
     def data(self, split: str) -> Data:
-        """Open "train", "val" or "test". Raises ZooError where there is none or a file does not fit."""
+        """Open "train", "val" or "test". Raises NoSplit where there is none, ZooError where a file does not fit."""
         raise self._unwritten("data(split)")
 
     def has_split(self, split: str) -> bool:
-        """Whether there is data of ``split``; training scores the test split at its end where there is one."""
+        """Whether there is data of ``split``; training scores the test split at its end where there is one.
+
+        The default opens it: `NoSplit` means no, any other ZooError goes on to the user.
+        """
         try:
             self.data(split)
-        except ZooError:
+        except NoSplit:
             return False
         return True
 

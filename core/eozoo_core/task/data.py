@@ -120,11 +120,6 @@ class Batched:
     def __len__(self) -> int:
         return self.data.draws
 
-    @property
-    def told(self) -> str:
-        """Say how much there is, for plans."""
-        return f"{len(self)} {self.what}"
-
     def order(self, seed: int, epoch: int) -> Sequence[int]:
         """See `Data.order`."""
         return self.data.order(seed, epoch)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.directory import Run
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ def member_runs(run: Run, settings: TaskSettings) -> list[Run]:
     if count == 1:
         return [run]
     return [Run(run.path / f"member_{i}", run.task, member_settings(settings, i)) for i in range(count)]
+
+
+def best_hash(run: Run, settings: TaskSettings) -> str:
+    """Return the SHA-256 of best.pt, of an ensemble those of all members joined by commas."""
+    return ",".join(sha256(member.file("best")) for member in member_runs(run, settings))
 
 
 def chosen_members(settings: TaskSettings, which: Any) -> tuple[int, ...]:

@@ -158,11 +158,20 @@ def feature_shapes(system: System, data: Data, sample: Tensors) -> dict[str, tup
 
 
 def frozen_hash(system: System) -> str:
-    """Return a SHA-256 of the parameters that are not trained, where the run has no base file that names them."""
+    """Return a SHA-256 of what is not trained, where the run has no base file that names it.
+
+    That is every parameter without gradient, and the buffers of modules that have such parameters and no others (the
+    running statistics of a frozen batch norm).
+    """
+    found: dict[str, torch.Tensor] = {}
+    for place, module in system.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        found |= {f"{place}.{name}": values for name, values in own.items() if not values.requires_grad}
+        if own and not any(values.requires_grad for values in own.values()):
+            found |= {f"{place}.{name}": values for name, values in module.named_buffers(recurse=False)}
     total = hashlib.sha256()
-    for name, values in sorted(system.named_parameters()):
-        if not values.requires_grad:
-            total.update(name.encode() + values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    for name, values in sorted(found.items()):
+        total.update(name.encode() + values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 

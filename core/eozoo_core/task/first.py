@@ -43,7 +43,7 @@ def check_first(task: Contract, system: System, loss: Loss, train: Data, fabric:
     with torch.no_grad(), kept_generators(), evaluating(system), fabric.autocast():
         batch = fabric.to_device(tensors(train.batch([Draw(first, 0)])))
         if not _predictable(system, batch):
-            whole = fabric.to_device(tensors(train.items([first])))
+            whole = fabric.to_device(tensors(train.items([first % len(train)])))
             if _predictable(system, whole):
                 _forward(task, system, None, whole)
         _forward(task, system, loss, batch)

@@ -24,8 +24,11 @@ def fit_variance(task: Contract, run: Run) -> Fitted | None:
     """Fit the factor of all variances that makes mean((error / std)^2) one; the default of ``Task.fitted``.
 
     One number for all members together: it cannot overfit much, and keeps the order of certain and uncertain pixels.
-    None where no output is a deviation of the first one; a factor of None where validation has too few labels.
+    None where no output is a deviation of the first one or nothing is kept for validation; a factor of None where
+    validation has too few labels.
     """
+    if not task.validates:
+        return None
     outputs = task.ports(task.Survey()).outputs
     std = next((port for port in outputs if port.spread == "deviation" and port.of == outputs[0].role), None)
     if std is None:

@@ -61,7 +61,8 @@ def make_graph(task: Contract, run: Run) -> Graph:
 
 def example(port: Port, side: int) -> np.ndarray:
     """Return plausible values of the right shape, from the statistics of the bands."""
-    sizes = {"B": 1, "C": max(1, len(port.bands)), "H": side, "W": side}
+    samples = 1 if "H" in port.axes.split() else 2  # where a hole takes the whole sample, another one stays
+    sizes = {"B": samples, "C": max(1, len(port.bands)), "H": side, "W": side}
     shape = [int(axis) if axis.isdigit() else sizes[axis] for axis in port.axes.split()]
     noise = np.random.default_rng(0).normal(size=shape).astype("float32")
     if port.mean:

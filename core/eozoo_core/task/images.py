@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from eozoo_core.errors import ZooError
+from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import read_info, read_whole
 from eozoo_core.score.statistics import ChannelStatistics
@@ -23,7 +23,7 @@ class ImageData(Data):
 
     ``item`` gives "image" (C, H, W) in the files' units and "target" (1, H, W): the label where all bands are there,
     float32, NaN = missing. ``draw`` gives a random window of ``crop`` pixels, flipped and turned at random. Raises
-    ZooError where there are no images, or where image and label do not go together.
+    NoSplit where there are no images, ZooError where image and label do not go together.
     """
 
     def __init__(self, folder: Path | None, split: str, crop: int, seed: int, labelled: bool = True):
@@ -34,7 +34,7 @@ class ImageData(Data):
         self.folder, self.crop, self._seed = Path(folder) / split, crop, seed
         self.images = sorted((self.folder / "image").glob("*.tif"))
         if not self.images:
-            raise ZooError(f"{self.folder / 'image'}: holds no .tif file")
+            raise NoSplit(f"{self.folder / 'image'}: holds no .tif file")
         self.labels = [self.folder / "label" / file.name for file in self.images] if labelled else []
         for file in self.labels:
             if not file.exists():
@@ -51,7 +51,7 @@ class ImageData(Data):
         """Turn an image (C, H, W) and its label (1, H, W) into what is learned from; a subclass may hide pixels."""
         if label is None:
             return {"image": image}
-        return {"image": image, "target": np.where(np.isfinite(image).all(axis=0), label, np.float32(np.nan))}
+        return {"image": image, "target": where_seen(image, label)}
 
     def item(self, index: int) -> Arrays:
         """See `Data.item`; random parts are those of the sample's number."""
@@ -90,6 +90,11 @@ class ImageData(Data):
         return read_info(self.images[index]).grid
 
 
+def where_seen(image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Return ``label`` (1, H, W), NaN where any band of ``image`` (C, H, W) is missing: nothing is learned there."""
+    return np.where(np.isfinite(image).all(axis=0), label, np.float32(np.nan))
+
+
 def survey_images(data: ImageData, unit: str = "") -> Survey:
     """Look once through the images: statistics of every band and of the label, whose unit is ``unit``.
 
@@ -100,7 +105,7 @@ def survey_images(data: ImageData, unit: str = "") -> Survey:
         image, label = data.arrays(i)
         inputs.update(image)
         if label is not None:
-            labels.update(label)
+            labels.update(where_seen(image, label))
     inputs.require_spread(str(data.folder / "image"))
     if data.labels and not labels.count.sum():
         raise ZooError(f"{data.folder / 'label'}: every label is missing")
@@ -121,7 +126,7 @@ def survey_classes(data: ImageData, classes: Sequence[str]) -> ClassSurvey:
     """
     found, counts = survey_images(data, "class index"), np.zeros(len(classes), np.int64)
     for i, file in enumerate(data.labels):
-        label = data.arrays(i)[1]
+        label = where_seen(*data.arrays(i))
         values, times = np.unique(label[np.isfinite(label)], return_counts=True)
         strange = values[~np.isin(values, range(len(classes)))]
         if strange.size:

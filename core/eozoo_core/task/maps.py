@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,12 +18,16 @@ from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, MapFiles
 from eozoo_core.raster.masks import RowMask
 from eozoo_core.raster.read import open_reader, read_info
+from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.score.plots import Panel, quicklook
+from eozoo_core.task.ensemble import member_runs
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import present
 from eozoo_core.task.windows import Drawn
+from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.precision import precision_in_use
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -46,6 +53,9 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     for one in found:
         with skipping(task, problems):
             scenes.append(task.open_scene(one, predictor.survey))
+    if any(scene.stamp for scene in scenes):
+        made_with = stamp_of(task, run, predictor)
+        scenes = [replace(s, stamp=_hash([s.stamp, made_with])) if s.stamp else s for s in scenes]
     written += write_whole(task, predictor, [scene for scene in scenes if scene.whole], dest, problems)
     for scene in scenes:
         with skipping(task, problems):
@@ -57,6 +67,18 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     if not written or len(problems) == len(found):
         raise ZooError(f"{source}: nothing could be read; first: {problems[0]}")
     return written
+
+
+def stamp_of(task: Contract, run: Run, predictor: Predictor) -> str:
+    """Return what every map of a run depends on, as one hash: weights, draws, arithmetic, variance factor, masks."""
+    weights = [sha256(member.file("best")) for member in member_runs(run, task.settings)]
+    precision = precision_in_use(run, "infer", resolve_device(task.settings.runtime.device))
+    mask = task.settings.infer.mask.model_dump(mode="json")
+    return _hash([weights, predictor.names, precision, predictor.factor, mask])
+
+
+def _hash(parts: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def write_whole(
@@ -94,7 +116,8 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
     if members is not None:
         each = [f"{name} {band}" for name in predictor.names for band in members.bands] or predictor.names
         bands = tuple(Band(_named(members, name), members.unit) for name in each)
-        layers[dest / f"{scene.file('members')}.tif"] = Layer("members", bands, values=_stacked(predictor.names))
+        stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
+        layers[dest / f"{scene.file('members')}.tif"] = stacked
     shown = {layer.name: file for file, layer in layers.items()}
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
@@ -130,7 +153,8 @@ def are_there(files: Sequence[Path], stamp: str) -> bool:
 
 def layers_of(ports: Sequence[Port]) -> list[Layer]:
     """Return a layer for every output that has rows and columns; the default of ``Task.layers``."""
-    return [Layer(port.role, bands_of(port)) for port in ports if {"H", "W"} <= set(port.axes.split())]
+    mapped = [port for port in ports if {"H", "W"} <= set(port.axes.split())]
+    return [Layer(port.role, bands_of(port), quantity=port.quantity) for port in mapped]
 
 
 def _stacked(names: Sequence[str]) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
@@ -147,8 +171,6 @@ def bands_of(port: Port) -> tuple[Band, ...]:
 def tags_of(predictor: Predictor, scene: Scene) -> dict[str, str]:
     """Return what a map says of itself."""
     tags = {"SOURCE": scene.path.name}
-    if port := next((port for port in predictor.outputs if port.quantity), None):
-        tags |= {"QUANTITY": port.quantity, "UNIT": port.unit}
     tags["DRAWS"] = str(len(predictor.names))
     if any(port.spread in ("moments", "deviation") for port in predictor.outputs):
         tags["VARIANCE_FACTOR"] = f"{predictor.factor:.6g} {predictor.factor_source}"

@@ -11,12 +11,11 @@ from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import Interrupted, ZooError
-from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.directory import Run
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.run.rank import is_first_process
 from eozoo_core.task.contract import Contract
-from eozoo_core.task.ensemble import member_count, member_runs, member_settings
+from eozoo_core.task.ensemble import best_hash, member_count, member_settings
 from eozoo_core.task.train import train
 from eozoo_core.train.launch import resolve_device
 from eozoo_core.train.precision import training_precision
@@ -40,7 +39,7 @@ def train_all(task: Contract, run: Run) -> None:
         return
     fitted = task.fitted(run)
     if fitted is not None:
-        best = ",".join(sha256(member.file("best")) for member in member_runs(run, settings))
+        best = best_hash(run, settings)
         run.note("fitted", fitted.model_copy(update={"best": best}).model_dump(mode="json"))
     if task.has_split("test"):
         run.write_scores("test", task.evaluate(run, "test"))

@@ -12,7 +12,7 @@ from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.task.build import rebuild
 from eozoo_core.task.contract import Arrays, Contract
 from eozoo_core.task.data import tensors
-from eozoo_core.task.ensemble import chosen_members, member_runs, with_dropout
+from eozoo_core.task.ensemble import best_hash, chosen_members, member_runs, with_dropout
 from eozoo_core.task.load import Trained, load_trained
 from eozoo_core.task.spread import combine, output_ports, present
 from eozoo_core.task.survey import Fitted, Survey
@@ -85,13 +85,14 @@ def variance_factor(run: Run, task: Contract) -> tuple[float, str]:
         return 1.0, "off (infer.scale_variance)"
     fitted = load_fitted(run, task)
     if fitted.variance_factor is None:
-        return 1.0, "not fitted (no variance, too few validation labels, or training has not ended)"
+        return 1.0, "not fitted (no variance, too few validation labels, or training has not ended with this best.pt)"
     return fitted.variance_factor, f"fitted on {fitted.labels} validation labels"
 
 
 def load_fitted(run: Run, task: Contract) -> Fitted:
-    """Return what was fitted after training, with every default where nothing was."""
-    return task.Fitted.model_validate(run.info().get("fitted", {}))
+    """Return what was fitted after training; every default where nothing was, or best.pt is another one since."""
+    found = task.Fitted.model_validate(run.info().get("fitted", {}))
+    return found if found.best in ("", best_hash(run, task.settings)) else task.Fitted()
 
 
 class Predictor:

@@ -26,7 +26,8 @@ class Scene:
     arrays: other inputs of the network, the same for all windows, by role and without the axis B.
     scale, offset: a band's value = (stored + offset) * scale, in the unit that the network takes.
     tags:   text that its maps carry, beside core's own.
-    stamp:  what its maps depend on, as a hash; maps of the same stamp are left as they are. "" = always made again.
+    stamp:  what of the source and of the task's own settings its maps depend on, as a hash; core adds weights and
+            masks, and maps of the same stamp are left as they are. "" = always made again.
     whole:  it is no raster: ``Task.write`` says what becomes of it, and core maps nothing.
     """
 

@@ -18,6 +18,7 @@ from eozoo_core.task.first import check_first
 from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.splits import open_splits, root_of
 from eozoo_core.task.survey import Carried, Survey
+from eozoo_core.train.batch_norm import pool_batch_norm
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import Loader, share_of
@@ -55,7 +56,14 @@ class Trainer:
     steps: int = 0
 
     def add(self, name: str, module: Any, optimizer: Any) -> None:
-        """Train ``module`` with ``optimizer``; both go into checkpoints under ``name``. "model" must be the system."""
+        """Train ``module`` with ``optimizer``; both go into checkpoints under ``name``.
+
+        The first is called "model" and is the system. All optimisers share the schedule of the settings.
+        """
+        if not self.modules and name != "model":
+            raise ValueError(f"optimizers() adds {name!r} first: add the system, called 'model', before it")
+        if self.fabric.world_size > 1:
+            pool_batch_norm(module)
         self.modules[name], self.optimizers[name] = self.fabric.setup(module, optimizer)
 
     def state(self) -> dict[str, Any]:
@@ -78,7 +86,7 @@ def train(task: Contract, run: Run) -> None:
     run.note("survey", survey.model_dump(mode="json"))
     if (area := splits["train"].area()) is not None:
         run.note("area", area)
-    keep_beside(run, task.beside())
+    beside = keep_beside(run, task.beside())
     system, base = begin(task, run, survey, fabric)
     loss = checked_loss(task, survey)
     data = prepared(run, fabric, system, splits, lambda: check_first(task, system, loss, splits["train"], fabric))
@@ -90,7 +98,7 @@ def train(task: Contract, run: Run) -> None:
     fit(
         run,
         fabric,
-        {**trainer.state(), **base, "scheduler": scheduler},
+        {**trainer.state(), **base, **beside, "scheduler": scheduler},
         batches,
         task.step(trainer),
         (lambda: task.validate(trainer)) if task.validates else None,
@@ -102,12 +110,12 @@ def train(task: Contract, run: Run) -> None:
 def prepared(
     run: Run, fabric: Fabric, system: System, splits: dict[str, Data], check: Callable[[], None]
 ) -> dict[str, Data]:
-    """Solve the system where it does so, ``check`` it, and return train and val with features of its frozen part."""
-    if system.solves:
-        system.solve(splits["train"])
+    """``check`` the system, return train and val with features of its frozen part, and solve it where it does so."""
     fabric.to_device(system)
     check()
     data = {"train": with_features(run, system, splits["train"], fabric)}
+    if system.solves:
+        system.solve(data["train"])
     if "val" not in splits:
         return data
     with validating(fabric):
@@ -141,7 +149,14 @@ def make_step(trainer: Trainer) -> Callable[[list[Any], int], Sums | None]:
 
 def validate(task: Contract, trainer: Trainer) -> dict[str, float]:
     """Score the validation split over all processes; the default of ``Task.validate``."""
-    scorer = Scorer(trainer.system, trainer.loss, task.metrics(trainer.survey), trainer.modules["model"])
-    for group in in_groups(trainer.val, share_of(len(trainer.val), trainer.fabric)):
-        scorer.add(trainer.val.items(group), trainer.fabric.device)
-    return scorer.compute(all_reduce_sums(trainer.fabric, scorer.sums()))
+
+    def scorer() -> Scorer:
+        return Scorer(trainer.system, trainer.loss, task.metrics(trainer.survey), trainer.modules["model"])
+
+    groups = list(in_groups(trainer.val, range(len(trainer.val))))  # the same for any number of processes
+    mine, mine_found = share_of(len(groups), trainer.fabric), scorer()
+    for number in mine:
+        mine_found.add(trainer.val.items(groups[number]), trainer.fabric.device)
+    if not mine:  # the first forward after training shares buffers between processes: nobody may miss it
+        scorer().add(trainer.val.items(groups[0]), trainer.fabric.device)
+    return mine_found.compute(all_reduce_sums(trainer.fabric, mine_found.sums()))

@@ -103,7 +103,7 @@ def restore(run: Run, fabric: Fabric, state: dict[str, Any], batches: int) -> Po
     for name, part in state.items():
         if name in content:
             _load_part(part, content[name], file)
-        elif name != "scaler":  # of fp16, after a start in another precision
+        elif name not in ("scaler", "beside"):  # of fp16, after a start in another precision; of earlier versions
             raise ZooError(f"{file}: has no state of {name!r}; use --init-from to take weights only")
     position = Position(
         epoch=content["epoch"], step=content["step"], best_val=content["best_val"], metrics=content["metrics"]

@@ -9,8 +9,8 @@ _ON = "CPU seconds of one thread of 2 x Intel(R) Xeon(R) Processor, weights incl
 _TILES = (
     "Tile folders: bands.npy (T, H, W, C) reflectance x 10000 of any bands (11 documented, their order not), masks.npy "
     "(1 = clear), doys.npy; 'eozoo prepare' makes them from scenes at the finest pixel size given. Cloudy dates may be "
-    "missing; a pixel needs more than data.min_valid clear ones. Statistics per band over clear pixels, pooled over "
-    "tiles, travel in the run."
+    "missing; a pixel needs more than data.min_valid clear ones. Statistics per band over clear dates "
+    "of training pixels travel in the run."
 )
 _LIMITS = (
     "Maps need a tile folder: raw scenes go through 'eozoo prepare' first.",
@@ -111,5 +111,25 @@ LOSSES = {
         outputs="(sum, count) over labelled pixels; gamma 0 gives the cross-entropy in nats.",
         measured="Not measured.",
         limits=("It is no proper score: probabilities trained with it are not frequencies.",),
+    ),
+}
+_FOLDERS = (
+    "Tile folders (bands.npy, masks.npy, doys.npy, tile.json), as 'eozoo prepare barlow_twins' makes them. No data "
+    "come with it: Sentinel-2 is open, see docs/real_data_barlow.md."
+)
+DATASETS = {
+    "pixel_series": Card(
+        purpose="Pixel time series as barlow_twins trains on them, for use in other loops and plugins.",
+        inputs=_FOLDERS,
+        outputs="bands (T, C) float32, reflectance x 10000, NaN = not clear; doys (T,) int64, day of year 1..366.",
+        measured="Not measured.",
+        limits=("One pixel at a time: the task itself gathers whole batches.", "Tiles may have other dates each."),
+    ),
+    "pixel_tiles": Card(
+        purpose="Whole tiles of a season, for use in other loops and plugins.",
+        inputs=_FOLDERS,
+        outputs="bands (T, H, W, C) uint16, reflectance x 10000; masks (T, H, W), 1 = clear; doys (T,) int64, 1..366.",
+        measured="Not measured.",
+        limits=("Arrays are mapped: a sample is as large as its files.",),
     ),
 }

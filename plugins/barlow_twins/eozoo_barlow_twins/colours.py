@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
-
-from eozoo_barlow_twins.files import publish
+from eozoo_core.run.written import write_text
+from eozoo_core.task import Fitted
+from pydantic import Field
 
 COLOURS = "false_colour.json"
 SPREAD = 2.5  # standard deviations from the middle grey to the end of the scale
 
 
-@dataclass(frozen=True)
-class Colours:
-    """Mean ``D``, three components ``3 x D`` of unit length and their standard deviations, as lists of floats."""
+class Colours(Fitted):
+    """Three principal components of embeddings of D dimensions; what a run fits after training. Empty = not fitted."""
 
-    mean: list[float]
-    components: list[list[float]]
-    std: list[float]
+    mean: tuple[float, ...] = Field((), description="Mean embedding (D), grey in the middle.")
+    components: tuple[tuple[float, ...], ...] = Field((), description="Three directions (D) of unit length.")
+    std: tuple[float, ...] = Field((), description="Standard deviation of the embeddings along each.")
 
     def __call__(self, embedding: np.ndarray) -> np.ndarray:
         """Colours ``(..., 3)`` float32 1..255 of embeddings ``(..., D)``; NaN stays NaN."""
@@ -46,20 +45,25 @@ def fit_colours(embedding: np.ndarray) -> Colours:
     components = vectors[:, order].T
     largest = np.abs(components).argmax(axis=1)
     components = components * np.sign(components[np.arange(3), largest])[:, None]
-    return Colours(mean.tolist(), components.tolist(), np.sqrt(np.maximum(values[order], 0)).tolist())
+    std = np.sqrt(np.maximum(values[order], 0))
+    return Colours(mean=mean.tolist(), components=components.tolist(), std=std.tolist())
 
 
 def save_colours(file: Path, colours: Colours) -> Path:
     """Write them as JSON."""
-    return publish(file, json.dumps(asdict(colours)).encode())
+    return write_text(file, json.dumps(colours.model_dump(include={"mean", "components", "std"})))
 
 
-def load_colours(file: Path, dimensions: int) -> Colours:
-    """Read them. Raises ZooError where the file is missing, damaged, or of another embedding size."""
+def load_colours(source: Path, dimensions: int) -> Colours:
+    """Read those of a run directory, or of a false_colour.json beside maps.
+
+    Raises ZooError where they are missing, damaged, or of another embedding size.
+    """
     try:
-        colours = Colours(**json.loads(Path(file).read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise ZooError(f"{file}: cannot be read as false colours ({error}); training writes it at its end") from None
+        content = json.loads((source / "run.json" if source.is_dir() else source).read_text())
+        colours = Colours.model_validate(content["fitted"] if source.is_dir() else content)
+    except (OSError, ValueError, KeyError) as error:
+        raise ZooError(f"{source}: cannot be read as false colours ({error}); training fits them at its end") from None
     if len(colours.mean) != dimensions:
-        raise ZooError(f"{file}: is for {len(colours.mean)} dimensions, the embedding has {dimensions}")
+        raise ZooError(f"{source}: is for {len(colours.mean)} dimensions, the embedding has {dimensions}")
     return colours

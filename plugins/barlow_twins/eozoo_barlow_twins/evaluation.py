@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from eozoo_core import ZooError
-from eozoo_core.errors import did_you_mean
 from eozoo_core.score.report import Picture, Table, Text, write_report
 from eozoo_core.task import Scores
+from eozoo_core.task.data import in_groups, tensors
+from eozoo_core.task.evaluate import Evaluation, combined
+from eozoo_core.task.loss import checked_loss
+from eozoo_core.task.predict import Draws, open_draws, to_arrays
+from eozoo_core.train.precision import compute_in, precision_in_use
 
-from eozoo_barlow_twins.batches import PixelIndex
-from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder, create
 from eozoo_barlow_twins.labels import class_layer, class_names
-from eozoo_barlow_twins.maps import encode_numbers
 from eozoo_barlow_twins.pictures import confusion_picture, curve_picture
+from eozoo_barlow_twins.pixels import PixelIndex, chosen, require_pixels, split_number
 from eozoo_barlow_twins.probe import (
     Labelled,
     Probe,
@@ -28,96 +33,133 @@ from eozoo_barlow_twins.probe import (
     raw_features,
     scores_of,
 )
-from eozoo_barlow_twins.settings import Labels, PixelData, PixelEval
-from eozoo_barlow_twins.splits import SPLITS, TRAIN, block_numbers
-from eozoo_barlow_twins.training import Pixels, open_pixels
+from eozoo_barlow_twins.settings import Labels, PixelEval, SelectDates
+from eozoo_barlow_twins.step import score_views
+from eozoo_barlow_twins.views import Dates
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
-    from eozoo_core.task import Registry
 
-    from eozoo_barlow_twins.settings import BarlowSettings
-
-
-def split_number(split: str) -> int:
-    """The number of a split's name. Raises ZooError for an unknown one."""
-    if split not in SPLITS:
-        raise ZooError(f"no split {split!r}.{did_you_mean(split, SPLITS)}")
-    return SPLITS[split]
+    from eozoo_barlow_twins.pixel_task import PixelTask
+    from eozoo_barlow_twins.survey import PixelSurvey
+    from eozoo_barlow_twins.system import PixelSystem
+    from eozoo_barlow_twins.tiles import Tile
 
 
-def evaluate_encoder(run: Run, settings: BarlowSettings, registry: Registry, split: str) -> Scores:
-    """See ``BarlowTwinsTask.evaluate``."""
-    from eozoo_core.train.launch import resolve_device
-    from eozoo_core.train.precision import compute_in, precision_in_use
+def encode(
+    system: PixelSystem, device: Any, index: PixelIndex, numbers: np.ndarray, survey: PixelSurvey, select: SelectDates
+) -> np.ndarray:
+    """Return the embeddings ``(n, D)`` float32 of the pixels ``numbers`` of an index."""
+    dates, found = Dates(survey.sample_size, select), []
+    for start in range(0, len(numbers), select.batch_size):
+        part = chosen(index, numbers[start : start + select.batch_size], survey.names, dates)
+        with torch.inference_mode():
+            found.append(to_arrays(system.predict(tensors(part, device)))["embedding"])
+    return np.concatenate(found)
 
-    from eozoo_barlow_twins.steps import score_views
-    from eozoo_barlow_twins.twins import series_encoder, trained_twins
 
-    s, info = run.settings, EncoderInfo.of(run)
-    number = split_number(split)
-    pixels = open_pixels(s.runtime.data_dir, s.data, info.bands)
-    index = PixelIndex(pixels.tiles, s.data, number)
-    loss = create(registry, "loss", s.model.loss, {})
-    scores: Scores = {}
-    device = resolve_device(s.runtime.device)
-    precision = precision_in_use(run, "eval", device)
-    for name in ("model", "random_encoder"):
-        model = trained_twins(run, settings, registry, name != "model").to(device)
-        values, _ = score_views(compute_in(precision, model, device), loss, index, pixels, s)
-        scores[name] = values
-    labels = _probe_labels(pixels, s.eval.labels)
-    if labels is None or number == TRAIN:
+def evaluate_encoder(task: PixelTask, run: Run, split: str, strict: bool) -> Scores:
+    """See ``BarlowTwinsTask.evaluate``. Without ``strict`` labels that probes cannot use are told and left out."""
+    draws = open_draws(task, run, "eval", every=True)
+    (trained,) = draws.systems.values()
+    both = {"model": trained, "random_encoder": random_system(task, run, draws)}
+    data, loss = task.data(split), checked_loss(task, draws.survey)
+    scores: Scores = {n: score_views(system, system, loss, data, run.settings)[0] for n, system in both.items()}
+    if split == "train":
         return scores
-    encoders = {
-        "embedding": series_encoder(run, settings, registry, scope="eval"),
-        "random": series_encoder(run, settings, registry, random_weights=True, scope="eval"),
-    }
-    parts = [
-        labelled_pixels(pixels, s.data, kind, labels, encoders, s.eval.max_pixels) for kind in (TRAIN, number)
-    ]  # fmt: skip
-    e = s.eval
-    probes = {
-        "model": Probe("embedding", "logistic"),
-        "knn": Probe("embedding", "knn", neighbours=e.neighbours),
-        "random_encoder": Probe("random", "logistic"),
-        "raw_logistic": Probe("raw", "logistic"),
-        "raw_forest": Probe("raw", "forest", trees=e.trees),
-    }
-    table = compare(probes, *parts, class_names(s.eval.labels), e)
+    try:
+        table = probed(task, split, draws, both)
+    except ZooError as error:
+        if strict:
+            raise
+        print(f"scored without probes: {error}", file=sys.stderr)
+        table = None
+    if table is None:
+        return scores
     for name, values in table.scores().items():
         scores[name] = scores.get(name, {}) | values
     table.write(run.path / f"eval_{split}", f"Embeddings of {run.path.name}: probes on the {split} split")
     return scores
 
 
+def probed(task: PixelTask, split: str, draws: Draws, systems: Mapping[str, PixelSystem]) -> Comparison | None:
+    """Compare classifiers on embeddings and on raw bands, on the labels of the tiles; None where there are none."""
+    e, select, survey = task.settings.eval, task.settings.infer, draws.survey
+    labels = _probe_labels(task.tiles, e.labels)
+    if labels is None:
+        return None
+    encoders = {
+        name: lambda index, numbers, system=system: encode(system, draws.device, index, numbers, survey, select)
+        for name, system in systems.items()
+    }
+    parts = []
+    for kind in ("train", split):
+        index = PixelIndex(task.tiles, task.usable, split_number(kind), labels)
+        require_pixels(index, kind, task.tiles[0].path.parent)
+        parts.append(labelled_pixels(index, survey, task.settings.data.block, encoders, e.max_pixels))
+    probes = {
+        "model": Probe("model", "logistic"),
+        "knn": Probe("model", "knn", neighbours=e.neighbours),
+        "random_encoder": Probe("random_encoder", "logistic"),
+        "raw_logistic": Probe("raw", "logistic"),
+        "raw_forest": Probe("raw", "forest", trees=e.trees),
+    }
+    return compare(probes, *parts, class_names(e.labels), e)
+
+
+def evaluate_classes(task: PixelTask, run: Run, split: str) -> Scores:
+    """See ``LandCoverTask.evaluate``."""
+    e, draws = task.settings.eval, open_draws(task, run, "eval", every=True)
+    data, survey = task.data(split), draws.survey
+    evaluation, predicted = Evaluation(task, draws.systems, survey), []
+    for group in in_groups(data, range(len(data))):
+        found = evaluation.add(data.items(group), draws.device)
+        predicted.append(combined(found, task.ports(survey).outputs)["probabilities"].argmax(dim=1).numpy())
+    scores, names = evaluation.compute(), class_names(task.settings.data)
+    side = task.settings.data.block
+    target, blocks = data.index.classes(data.scored), data.index.blocks(data.scored, side)
+    parts = [labelled_pixels(task.index(kind), survey, side, {}, e.max_pixels) for kind in ("train", split)]
+    probes = {"raw_logistic": Probe("raw", "logistic"), "raw_forest": Probe("raw", "forest", trees=e.trees)}
+    others, whole = compare(probes, *parts, names, e), np.concatenate(predicted)
+    confusion = confusion_of(target, whole, len(names))
+    model_result = {
+        "scores": {k: v for k, v in scores["model"].items() if k != "loss"},
+        "intervals": block_intervals(target, whole, blocks, len(names), e.bootstrap),
+        "classes": class_table(confusion),
+        "confusion": confusion.tolist(),
+        "curve": [],
+    }
+    table = Comparison(names, {"model": model_result} | others.results, others.counts)
+    table.write(run.path / f"eval_{split}", f"Land cover of {run.path.name}: {split} split")
+    return scores | others.scores()
+
+
+def random_system(task: PixelTask, run: Run, draws: Draws) -> PixelSystem:
+    """An encoder with the seed's initial weights and the statistics of the trained one, in the same precision."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.settings.train.seed)
+        system = task.system(draws.survey, fresh=True)
+    system.outputs = task.ports(draws.survey).outputs
+    return compute_in(precision_in_use(run, "eval", draws.device), system.eval().to(draws.device), draws.device)
+
+
 def labelled_pixels(
-    pixels: Pixels,
-    data: PixelData,
-    split: int,
-    labels: list[np.ndarray],
-    encoders: dict[str, SeriesEncoder],
+    index: PixelIndex,
+    survey: PixelSurvey,
+    block: int,
+    encoders: dict[str, Callable[[PixelIndex, np.ndarray], np.ndarray]],
     most: int,
 ) -> Labelled:
-    """Features of the labelled pixels of a split: one kind per encoder, and "raw". Raises ZooError for none."""
-    index = PixelIndex(pixels.tiles, data, split, labels)
+    """Features of labelled pixels: one kind per encoder, and "raw"."""
     numbers = index.spread(most)
-    if len(numbers) == 0:
-        name = next(n for n, k in SPLITS.items() if k == split)
-        raise ZooError(f"no labelled pixel in the {name} split; check data.{name}_share, min_valid and the labels")
-    features = {name: encode_numbers(e, index, numbers, pixels.bands) for name, e in encoders.items()}
-    raw, target, blocks, base = [], np.empty(len(numbers), np.int64), np.empty(len(numbers), np.int64), 0
+    features = {name: encoder(index, numbers) for name, encoder in encoders.items()}
+    raw = []
     for number, places, where in index.groups(numbers):
-        tile = pixels.tiles[number]
+        tile = index.tiles[number]
         series, clear = tile.series(where)
-        values = raw_features(series[:, :, tile.select(pixels.bands)], clear, tile.days)
-        raw.append((places, values))
-        target[places] = labels[number].reshape(-1)[where]
-        own = block_numbers(tile, data.block).reshape(-1)
-        blocks[places] = base + own[where]
-        base += int(own.max()) + 1
+        raw.append((places, raw_features(series[:, :, tile.select(survey.names)], clear, tile.days)))
     features["raw"] = _join(raw, len(numbers))
-    return Labelled(features, target, blocks)
+    return Labelled(features, index.classes(numbers), index.blocks(numbers, block))
 
 
 @dataclass(frozen=True)
@@ -203,12 +245,11 @@ def _few(probe: Probe, train: Labelled, test: Labelled, share: float, classes: i
     }
 
 
-def _probe_labels(pixels: Pixels, data: Labels) -> list[np.ndarray] | None:
+def _probe_labels(tiles: Sequence[Tile], data: Labels) -> list[np.ndarray] | None:
     """Class layers of the tiles; a tile without a label file has none. None where no tile has one."""
-    if not any(tile.has(data.labels) for tile in pixels.tiles):
+    if not any(tile.has(data.labels) for tile in tiles):
         return None
-    none = [np.full(tile.shape[1:3], -1, np.int16) for tile in pixels.tiles]
-    return [class_layer(t, data) if t.has(data.labels) else n for t, n in zip(pixels.tiles, none, strict=True)]
+    return [class_layer(t, data) if t.has(data.labels) else np.full(t.shape[1:3], -1, np.int16) for t in tiles]
 
 
 def _join(parts: list[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:

@@ -12,12 +12,6 @@ from eozoo_core import ZooError
 from eozoo_core.run.checkpoint import write_atomic
 
 
-def publish(path: Path, content: bytes) -> Path:
-    """Write a small file atomically."""
-    write_atomic(path, lambda file: file.write(content))
-    return path
-
-
 def save_array(path: Path, array: np.ndarray) -> Path:
     """Write an array as .npy, atomically."""
     write_atomic(path, lambda file: np.save(file, array, allow_pickle=False))

@@ -1,4 +1,4 @@
-"""The Barlow Twins loss over the batch of all processes, and losses over labelled pixels."""
+"""The Barlow Twins loss of two views, and losses over labelled pixels."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Parts(NamedTuple):
 class BarlowTwinsLoss:
     """Sum over the diagonal of (C - 1)^2 plus ``lambda_offdiag`` times the sum of squares off it (Zbontar et al. 2021).
 
-    C = z1' z2 / N with both views standardised over the N samples of the batch (of all processes: the views are
-    gathered, gradients included). As documented, the deviation divides by N - 1, so that C_ii reaches (N - 1) / N. A
+    C = z1' z2 / N with both views standardised over the N samples of the batch (of all processes: the step gathers the
+    views, see `gather_all`). As documented, the deviation divides by N - 1, so that C_ii reaches (N - 1) / N. A
     constant dimension has C_ii = 0 and a zero gradient instead of NaN: ``eps`` is added to the variance. Arithmetic
     is float32 whatever the precision of training.
     """
@@ -37,15 +37,10 @@ class BarlowTwinsLoss:
         """Return (loss, 1) for two views ``(B, P)``; one cross-correlation is one element."""
         return self.parts(z1, z2).total, 1
 
-    def parts(self, z1: torch.Tensor, z2: torch.Tensor, everywhere: bool = True) -> Parts:
-        """Return the loss in parts; ``everywhere=False`` uses this process's samples only.
-
-        Raises ZooError for fewer than two samples.
-        """
+    def parts(self, z1: torch.Tensor, z2: torch.Tensor) -> Parts:
+        """Return the loss in parts. Raises ZooError for fewer than two samples."""
         with torch.autocast(z1.device.type, enabled=False):
             z1, z2 = z1.float(), z2.float()
-            if everywhere:
-                z1, z2 = gather_all(z1), gather_all(z2)
             if len(z1) < 2:
                 raise ZooError("the Barlow Twins loss needs at least 2 samples in a batch; raise train.batch_size")
             c = self.standardise(z1).T @ self.standardise(z2) / len(z1)

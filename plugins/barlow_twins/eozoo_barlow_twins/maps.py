@@ -1,4 +1,4 @@
-"""From tiles to arrays of outputs per pixel: blocks of rows, several at once, bounded memory, able to go on.
+"""From tiles to rows of maps: blocks of rows, several at once, bounded memory, able to go on.
 
 The outputs of a tile are collected in a memory-mapped array in a hidden folder beside the maps, with a list of the
 rows that are done. A stopped run finds them again and encodes only what is missing; finished maps are not made twice.
@@ -11,102 +11,129 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.fingerprint import fingerprint
-from eozoo_core.run.progress import progress_bar
-from eozoo_core.train.launch import resolve_device
-from eozoo_core.train.precision import precision_in_use
+from eozoo_core.run.written import write_text
+from eozoo_core.task.scenes import Block, Scene
+from eozoo_core.task.windows import require_training_units
 
-from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder
-from eozoo_barlow_twins.files import publish
+from eozoo_barlow_twins.settings import SelectDates
+from eozoo_barlow_twins.survey import PixelSurvey
 from eozoo_barlow_twins.tiles import Tile
+from eozoo_barlow_twins.views import Dates
 
 if TYPE_CHECKING:
-    from eozoo_core.run.directory import Run
-
-    from eozoo_barlow_twins.batches import PixelIndex
+    from eozoo_core.task.windows import Drawn
 
 _KEEP_EVERY = 5.0  # seconds between notes of what is done
+_STRIP = 64  # rows of a block
+_LOOKED_AT = 256  # pixels whose units are compared with those of the training data
 
 
-def find_tiles(source: Path) -> list[Tile]:
+@dataclass(frozen=True)
+class TileScene(Scene):
+    """A tile to map. ``tile``: its arrays."""
+
+    tile: Tile | None = None
+
+
+def find_tiles(source: Path) -> list[Path]:
     """The tile at ``source``, or every tile of that folder, by name. Raises ZooError where there is none."""
     source = Path(source)
     if (source / "bands.npy").exists():
-        return [Tile(source)]
+        return [source]
     folders = sorted(p.parent for p in source.glob("*/bands.npy")) if source.is_dir() else []
     if not folders:
         raise ZooError(f"{source}: is no tile folder (bands.npy in it) and holds none; 'eozoo prepare' makes one")
-    return [Tile(p) for p in folders]
+    return folders
 
 
-def stamp_of(run: Run, tile: Tile) -> str:
-    """What a map depends on, as one hash: weights, input, how dates are chosen, and the arithmetic."""
-    s = run.settings.infer
-    precision = precision_in_use(run, "infer", resolve_device(run.settings.runtime.device))
-    parts = [sha256(run.file("best")), fingerprint([tile.path / "bands.npy", tile.path / "masks.npy"], tile.path)]
-    parts += [s.selection, s.passes, s.seed, precision]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+def open_tile(folder: Path, survey: PixelSurvey, select: SelectDates) -> TileScene:
+    """Open a tile that has the bands of ``survey``; its maps depend on its arrays and on how dates are chosen."""
+    tile = Tile(folder)
+    tile.select(survey.names)
+    tile.doys  # noqa: B018 - checked before anything is written
+    arrays = fingerprint([tile.path / "bands.npy", tile.path / "masks.npy"], tile.path)
+    stamp = hashlib.sha256(json.dumps([arrays, select.selection, select.passes, select.seed]).encode()).hexdigest()
+    return TileScene(tile.path, tile.grid, name=tile.name, stamp=stamp, tile=tile)
 
 
-@contextmanager
-def encoded(run: Run, encoder: SeriesEncoder, tile: Tile, dest: Path) -> Iterator[np.ndarray]:
-    """The outputs of every pixel of a tile, ``(H, W, K)`` float32 memory-mapped, NaN = too few clear dates.
-
-    The array is deleted when the block ends well and kept, to go on from, when it does not.
-    """
-    info = EncoderInfo.of(run)
-    channels = tile.select(info.bands)
-    tile.counts  # noqa: B018 - checks the masks before anything is written
-    tile.doys  # noqa: B018
-    dest.mkdir(parents=True, exist_ok=True)
-    work = dest / f".{tile.name}.part"
+def map_tile(drawn: Drawn, scene: TileScene, settings: SelectDates, workers: int) -> Iterator[Block]:
+    """Yield the quantities of all rows of a tile, NaN = too few clear dates."""
+    tile, series = scene.tile, _Series(drawn, scene.tile, settings)
     _, h, w, _ = tile.shape
-    values, progress = _open_part(work, (h, w, encoder.outputs), stamp_of(run, tile))
-    step = max(1, run.settings.infer.block_pixels // w)
+    series.require_units(scene.path)
+    step, shape = max(1, settings.block_pixels // w), (h, w, sum(series.widths.values()))
+    values, progress = _open_part(part_of(scene, drawn.dest), shape, f"{scene.stamp} {step}")
     todo = [row for row in range(0, h, step) if row not in progress.done]
 
     def block(row: int) -> None:
         stop = min(row + step, h)
-        bands, clear = tile.rows(row, stop)
-        items = np.arange(row * w, stop * w)
-        whole = np.array_equal(channels, np.arange(bands.shape[2]))
-        result = encoder(bands if whole else bands[:, :, channels], clear, tile.doys, items)
-        values[row:stop] = result.reshape(stop - row, w, -1)
+        values[row:stop] = series.rows(row, stop).reshape(stop - row, w, -1)
 
-    with progress_bar(tile.name, h, "rows", run.settings.runtime.quiet) as bar:
-        try:
-            with ThreadPoolExecutor(run.settings.infer.workers) as pool:
-                for row, _ in zip(todo, pool.map(block, todo), strict=True):
-                    progress.add(row, values)
-                    bar.update(min(row + step, h))
-        finally:
-            progress.keep(values)
-    yield values
-    shutil.rmtree(work)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            for row, _ in zip(todo, pool.map(block, todo), strict=True):
+                progress.add(row, values)
+                drawn.progress(min(row + step, h), h)
+    finally:
+        progress.keep(values)
+    for row in range(0, h, _STRIP):
+        rows = np.moveaxis(np.array(values[row : row + _STRIP]), 2, 0)
+        yield Block(row, _split(rows, series.widths))
 
 
-def encode_numbers(
-    encoder: SeriesEncoder, index: PixelIndex, numbers: np.ndarray, bands: tuple[str, ...]
-) -> np.ndarray:
-    """Outputs ``(n, K)`` float32 of the pixels ``numbers`` of an index."""
-    out = np.full((len(numbers), encoder.outputs), np.nan, np.float32)
-    for number, places, pixels in index.groups(numbers):
-        tile = index.tiles[number]
-        channels = tile.select(bands)
-        for start in range(0, len(pixels), 4096):  # bounds the memory of whole series
-            part = slice(start, start + 4096)
-            series, clear = tile.series(pixels[part])
-            out[places[part]] = encoder(series[:, :, channels], clear, tile.doys, pixels[part])
-    return out
+def part_of(scene: TileScene, dest: Path) -> Path:
+    """The folder of what is encoded so far; the task deletes it when the maps are written."""
+    return dest / f".{scene.name}.part"
+
+
+class _Series:
+    """The pixels of a tile as arrays for the network, and its quantities as columns.
+
+    widths: quantity -> number of columns, found by predicting one series.
+    """
+
+    def __init__(self, drawn: Drawn, tile: Tile, settings: SelectDates):
+        survey: PixelSurvey = drawn.survey
+        self._drawn, self._tile, self._batch, self._survey = drawn, tile, settings.batch_size, survey
+        self._dates, self._channels = Dates(survey.sample_size, settings), tile.select(survey.names)
+        shape = (1, settings.passes, survey.sample_size)
+        any_series = np.broadcast_to(np.array(survey.mean, np.float32), (*shape, len(survey.bands)))
+        found = drawn({"bands": any_series, "doys": np.ones(shape, np.int64)})
+        self.widths = {name: values.shape[1] for name, values in found.items()}
+
+    def require_units(self, path: Path) -> None:
+        """Raise ZooError where the tile's values are in other units than the training data's, or a mask is none."""
+        usable = np.flatnonzero(self._tile.counts > self._survey.min_valid)
+        some = usable[:: max(1, len(usable) // _LOOKED_AT)]
+        if len(some):
+            bands, clear = self._tile.series(some)
+            values = np.where(clear[..., None], bands[:, :, self._channels], np.float32(np.nan))
+            require_training_units(np.moveaxis(values, 2, 0)[None], self._survey, path)
+
+    def rows(self, first: int, stop: int) -> np.ndarray:
+        """Columns (n, K) of all pixels of rows ``first`` to ``stop - 1``, NaN = too few clear dates."""
+        bands, clear = self._tile.rows(first, stop)
+        out = np.full((len(bands), sum(self.widths.values())), np.nan, np.float32)
+        usable = np.flatnonzero(clear.sum(axis=1) > self._survey.min_valid)
+        for start in range(0, len(usable), self._batch):
+            part = usable[start : start + self._batch]
+            items = part + first * self._tile.shape[2]
+            found = self._drawn(self._dates(bands[part][:, :, self._channels], clear[part], self._tile.doys, items))
+            out[part] = np.concatenate([found[name] for name in self.widths], axis=1)
+        return out
+
+
+def _split(rows: np.ndarray, widths: Mapping[str, int]) -> dict[str, np.ndarray]:
+    return dict(zip(widths, np.split(rows, np.cumsum(list(widths.values()))[:-1]), strict=True))
 
 
 class _Progress:
@@ -124,7 +151,7 @@ class _Progress:
     def keep(self, values: Any) -> None:
         with self._lock:
             values.flush()
-            publish(self._file, json.dumps({"stamp": self._stamp, "done": sorted(self.done)}).encode())
+            write_text(self._file, json.dumps({"stamp": self._stamp, "done": sorted(self.done)}))
             self._kept = time.monotonic()
 
 

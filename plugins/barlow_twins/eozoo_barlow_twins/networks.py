@@ -156,17 +156,13 @@ class Encoder(nn.Module):
         return self.backbone(self.standardise(bands), doys)
 
 
-class Twins(nn.Module):
-    """Encoder and projector: what pre-training trains. Gives embedding ``(B, D)`` and projection ``(B, P)``."""
-
-    def __init__(self, encoder: Encoder, projector: nn.Module):
-        super().__init__()
-        self.encoder, self.projector = encoder, projector
-
-    def forward(self, bands: torch.Tensor, doys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return embedding and projection of ``bands (B, L, C)`` digital numbers, ``doys (B, L)``."""
-        embedding = self.encoder(bands, doys)
-        return embedding, self.projector(embedding)
+def embedding_length(backbone: nn.Module, dates: int, channels: int) -> int:
+    """Return how long the embedding of anybody's encoder is, as two samples show."""
+    training = backbone.training
+    with torch.no_grad():
+        found = backbone.eval()(torch.zeros(2, dates, channels), torch.ones(2, dates, dtype=torch.int64)).shape[1]
+    backbone.train(training)
+    return found
 
 
 def projector(latent_dim: int, width: int, hidden_layers: int, batch_norm: bool) -> nn.Sequential:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.run.checkpoint import write_atomic
-from eozoo_core.score.plots import MISSING, Panel, quicklook
+from eozoo_core.score.plots import MISSING, Panel, canvas, quicklook, save_figure
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -21,16 +19,16 @@ _MOST = 1500  # pixels a side
 
 def colour_picture(colours: np.ndarray, file: Path, title: str) -> Path:
     """Draw ``colours (H, W, 3)`` 1..255, NaN = missing (grey), as PNG."""
-    figure, axes = _figure()
+    figure, axes = _map()
     missing = np.isnan(colours).any(axis=2)
     shown = np.where(missing[..., None], int(MISSING[1:3], 16), np.nan_to_num(colours)).astype(np.uint8)
     axes.imshow(shown, interpolation="nearest")
     axes.set_title(f"{title}: three principal components of the embedding", fontsize=10)
-    return _save(figure, file)
+    return _saved(figure, file)
 
 
-def map_picture(file: Path) -> Path:
-    """Draw a saved map as PNG beside it: classes with their legend, three byte bands as colours, else its bands."""
+def map_picture(file: Path, out: Path | None = None) -> Path:
+    """Draw a saved map as PNG (``out``; None = beside it): classes and legend, three byte bands as colours, bands."""
     import rasterio
     from eozoo_core.raster.read import gdal
 
@@ -44,7 +42,7 @@ def map_picture(file: Path) -> Path:
         names, legend = data.descriptions, data.tags(1).get("CLASS_NAMES")
         colours = {v: data.colormap(1)[int(v)][:3] for v in json.loads(legend)} if legend else {}
         units = data.units
-    out = file.with_suffix(".png")
+    out = out or file.with_suffix(".png")
     if legend:
         return _class_picture(values[0], json.loads(legend), colours, out)
     if data.count == 3 and values.dtype == np.uint8:
@@ -55,20 +53,25 @@ def map_picture(file: Path) -> Path:
     return out
 
 
-def correlation_picture(correlation: np.ndarray, file: Path) -> Path:
-    """Draw the cross-correlation ``(P, P)`` of two views: a bright diagonal on grey is what training aims at."""
-    figure, axes = _figure()
+def correlation_picture(correlation: np.ndarray, file: Path) -> np.ndarray:
+    """Draw the cross-correlation ``(P, P)`` of two views: a bright diagonal on grey is what training aims at.
+
+    Returns the picture too, (H, W, 3) uint8.
+    """
+    figure, axes = _map()
     image = axes.imshow(correlation, vmin=-1, vmax=1, cmap="PuOr_r", interpolation="nearest")
     axes.set_title("cross-correlation of the projections of two views", fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.8)
-    return _save(figure, file)
+    _saved(figure, file)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
 def training_curves(run: Run, file: Path) -> Path:
     """Draw loss parts, effective rank and learning rate over the optimiser steps, from the run's log."""
     lines = run.read_log()
     steps = [line["step"] for line in lines]
-    figure, _ = _figure(0)
+    figure = canvas(6, 5)
     panels = {"loss": ("loss", "on_diag", "off_diag"), "RankMe": ("rankme",), "deviation": ("embedding_std",)}
     for place, (title, names) in enumerate(panels.items()):
         axes = figure.add_subplot(1, 4, place + 1)
@@ -83,12 +86,12 @@ def training_curves(run: Run, file: Path) -> Path:
     axes.plot(steps, [line["lr"] for line in lines])
     axes.set_title("learning rate", fontsize=10)
     figure.set_size_inches(14, 3.2)
-    return _save(figure, file)
+    return _saved(figure, file)
 
 
 def confusion_picture(confusion: np.ndarray, names: tuple[str, ...], file: Path) -> Path:
     """Draw a confusion matrix ``(K, K)`` of counts, rows = reference, as shares of each row."""
-    figure, axes = _figure()
+    figure, axes = _map()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     for i, j in np.ndindex(*confusion.shape):
@@ -98,12 +101,12 @@ def confusion_picture(confusion: np.ndarray, names: tuple[str, ...], file: Path)
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.set(xlabel="predicted", ylabel="reference")
-    return _save(figure, file)
+    return _saved(figure, file)
 
 
 def curve_picture(curves: dict[str, list[tuple[float, float, float]]], metric: str, file: Path) -> Path:
     """Draw a metric over the share of labels: predictor -> (share, mean, standard deviation over the draws)."""
-    figure, _ = _figure(0)
+    figure = canvas(6, 5)
     axes = figure.add_subplot()
     for name, points in ((n, p) for n, p in curves.items() if p):
         share, mean, deviation = (np.array(v) for v in zip(*points, strict=True))
@@ -111,13 +114,13 @@ def curve_picture(curves: dict[str, list[tuple[float, float, float]]], metric: s
     axes.set(xscale="log", xlabel="share of the training labels (%)", ylabel=metric)
     axes.grid(color="#e6e6e6")
     axes.legend(fontsize=8)
-    return _save(figure, file)
+    return _saved(figure, file)
 
 
 def _class_picture(values: Any, legend: dict[str, str], colours: dict[str, tuple], file: Path) -> Path:
     from matplotlib.patches import Patch
 
-    figure, axes = _figure()
+    figure, axes = _map()
     shown = np.full((*values.shape, 3), int(MISSING[1:3], 16), np.uint8)
     for value, colour in colours.items():
         shown[values.filled(0) == int(value)] = colour
@@ -127,25 +130,18 @@ def _class_picture(values: Any, legend: dict[str, str], colours: dict[str, tuple
     patches += [Patch(color=MISSING, label="no data")] if np.ma.getmaskarray(values).any() else []
     axes.legend(handles=patches, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
     axes.set_title(file.stem, fontsize=10)
-    return _save(figure, file)
+    return _saved(figure, file)
 
 
-def _figure(subplots: int = 1) -> tuple[Figure, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot() if subplots else None
-    if axes is not None:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
+def _map() -> tuple[Figure, Any]:
+    """A figure with axes for a picture: no ticks, no frame."""
+    figure = canvas(6, 5)
+    axes = figure.add_subplot()
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     return figure, axes
 
 
-def _save(figure: Figure, file: Path) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()
-    figure.savefig(content, dpi=130, format="png", bbox_inches="tight")
-    write_atomic(file, lambda out: out.write(content.getvalue()))
+def _saved(figure: Figure, file: Path) -> Path:
+    save_figure(figure, file)
     return file

@@ -12,15 +12,28 @@ _SERIES = (
     Port("doys", "B L", "day of year 1..366"),
 )
 _EMBEDDING = (Port("embedding", "B D", "1"),)
+_BACKBONE = Slot("model", feeds=_SERIES, wants=_EMBEDDING, options=("in_channels", "sample_size"))
 _VIEWS = (Port("view", "B D", "1"), Port("view", "B D", "1"))
 _LABELLED = (Port("logits", "B K", "1"), Port("target", "B", "class index"))
+_PIXEL = (Port("bands", "T C", "reflectance x 10000"), Port("doys", "T", "day of year 1..366", dtype="int64"))
+_TILE = (
+    Port("bands", "T H W C", "reflectance x 10000"),
+    Port("masks", "T H W", "1 = clear"),
+    Port("doys", "T", "day of year 1..366", dtype="int64"),
+)
+_PREPARED = {
+    "prepare.dataset.series": Slot("dataset", wants=_PIXEL),
+    "prepare.dataset.tiles": Slot("dataset", wants=_TILE),
+}
 TWINS_SLOTS = {
-    "model.backbone": Slot("model", feeds=_SERIES, wants=_EMBEDDING),
+    "model.backbone": _BACKBONE,
     "model.loss": Slot("loss", feeds=_VIEWS),
+    **_PREPARED,
 }
 LANDCOVER_SLOTS = {
-    "model.backbone": Slot("model", feeds=_SERIES, wants=_EMBEDDING),
+    "model.backbone": _BACKBONE,
     "model.loss": Slot("loss", feeds=_LABELLED),
+    **_PREPARED,
 }
 
 
@@ -79,4 +92,17 @@ def eozoo_losses() -> list[Spec]:
     return [
         Spec(name, f"eozoo_barlow_twins.loss:{cls}", line, takes=takes, citation=citation, card=cards.LOSSES[name])
         for name, (cls, line, takes, citation) in lines.items()
+    ]
+
+
+@hookimpl
+def eozoo_datasets() -> list[Spec]:
+    """Tiles, pixel by pixel and whole."""
+    lines = {
+        "pixel_series": ("PixelSeriesDataset", "Series of the usable pixels of tile folders", _PIXEL),
+        "pixel_tiles": ("PixelTilesDataset", "Whole tile folders of a season, arrays mapped", _TILE),
+    }
+    return [
+        Spec(name, f"eozoo_barlow_twins.datasets:{cls}", line, gives=gives, citation=_SOURCE, card=cards.DATASETS[name])
+        for name, (cls, line, gives) in lines.items()
     ]

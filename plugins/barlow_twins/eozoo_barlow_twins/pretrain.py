@@ -2,73 +2,138 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from eozoo_core import Graph, Network, Plan, Port, Run, Sample, Task, ZooError
-from eozoo_core.raster.georeference import note_area
-from eozoo_core.task import Predictor, Scores
+from eozoo_core import Network, Port, Run, Sample
+from eozoo_core.task import Ports, Scores
 
-from eozoo_barlow_twins.encoders import EncoderInfo, build_encoder, create, predict_batch
+from eozoo_barlow_twins.colours import Colours, load_colours
+from eozoo_barlow_twins.pixel_task import PixelTask
 from eozoo_barlow_twins.plugin import TWINS_SLOTS
-from eozoo_barlow_twins.prepare.steps import Preparation
 from eozoo_barlow_twins.settings import BarlowSettings
-from eozoo_barlow_twins.tile_overlap import require_separate_tiles
-from eozoo_barlow_twins.training import memory_of, open_pixels, optimizer_for
+from eozoo_barlow_twins.survey import PixelSurvey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from eozoo_core.checking import Findings
+    from eozoo_core.raster.files import Layer
+    from eozoo_core.task.contract import Loss
+    from eozoo_core.task.scenes import Block
+    from eozoo_core.task.train import Trainer
+    from eozoo_core.task.windows import Drawn
+
+    from eozoo_barlow_twins.maps import TileScene
+    from eozoo_barlow_twins.pixels import PixelIndex, PixelSeries
+    from eozoo_barlow_twins.step import TwinStep
+    from eozoo_barlow_twins.system import TwinSystem
 
 
-class BarlowTwinsTask(Preparation, Task):
+class BarlowTwinsTask(PixelTask):
     """Self-supervised encoder of Sentinel-2 pixel time series."""
 
-    Settings = BarlowSettings
-    slots = TWINS_SLOTS
-    tolerates_gaps = ("bands",)
+    Settings: ClassVar = BarlowSettings
+    Survey: ClassVar = PixelSurvey
+    Fitted: ClassVar = Colours
+    slots: ClassVar = TWINS_SLOTS
+    processes_differ: ClassVar = "the correlation of a whole batch is added up over processes in single precision"
+    settings: BarlowSettings
+    colours = Colours()  # of the maps being made
+    _training = False  # which needs no labels: those that do not fit are no reason to stop
 
-    def outputs(self) -> dict[str, str]:
-        """The embedding of a pixel, a vector of plain numbers."""
-        return {"embedding": "1"}
+    @property
+    def architecture(self) -> str:
+        """Name of the encoder."""
+        return self.settings.model.backbone.name
+
+    def data(self, split: str) -> PixelSeries:
+        """All usable pixels, without labels."""
+        from eozoo_barlow_twins.pixels import PixelSeries
+
+        data, seed = self.settings.data, self.settings.train.seed
+        return PixelSeries(self.index(split), self.described(), seed, data.augment, data.val_samples, "", *self.divided)
+
+    def index(self, split: str) -> PixelIndex:
+        """See `PixelTask.index`."""
+        from eozoo_barlow_twins.pixels import PixelIndex, require_pixels, split_number
+
+        index = PixelIndex(self.tiles, self.usable, split_number(split))
+        require_pixels(index, split, self.tiles[0].path.parent)
+        return index
+
+    def survey(self, train: PixelSeries) -> PixelSurvey:
+        """Bands with their statistics, and the encoder of the settings."""
+        return self.expects().model_copy(update={"bands": train.surveyed()})
+
+    def ports(self, survey: PixelSurvey) -> Ports:
+        """A series in, its embedding out; embeddings of two trainings cannot be averaged."""
+        from eozoo_core.task.build import shapes_alone
+
+        length = shapes_alone(lambda: self.encoder(self.known(survey))).backbone.latent_dim
+        return Ports(self.inputs(survey), (Port("embedding", f"B {length}", "1"),))
+
+    def system(self, survey: PixelSurvey, fresh: bool) -> TwinSystem:
+        """Encoder and projector."""
+        from eozoo_barlow_twins.networks import projector
+        from eozoo_barlow_twins.system import TwinSystem
+
+        known, p = self.known(survey), self.settings.model.projector
+        encoder = self.encoder(known)
+        head = projector(encoder.backbone.latent_dim, p.width, p.hidden_layers, p.batch_norm)
+        return TwinSystem(encoder, head, known, self.settings.infer)
+
+    @cached_property
+    def function(self) -> Any:
+        """The registered loss of two views."""
+        return self.build("loss", self.settings.model.loss)
+
+    def loss(self, survey: PixelSurvey) -> Loss:
+        """The registered loss, called with the projections of two views; see ``step``."""
+        from eozoo_barlow_twins.step import pair_loss
+
+        return pair_loss(self.function)
+
+    def step(self, trainer: Trainer) -> TwinStep:
+        """A loss of whole batches; it also validates, and watches for a collapse."""
+        from eozoo_barlow_twins.step import TwinStep
+
+        self._step = TwinStep(trainer, self.function)
+        return self._step
+
+    def validate(self, trainer: Trainer) -> dict[str, Any]:
+        """The same statistic over views that are always the same."""
+        return self._step.validate()
 
     def train(self, run: Run) -> None:
-        """Pre-train; then fit the false colours, and map ``runtime.test_tile_path`` where it is given."""
-        from eozoo_core.train.fit import fit
-        from eozoo_core.train.launch import launch
-        from eozoo_core.train.schedule import make_scheduler
+        """Pre-train; then map ``runtime.test_tile_path`` where it is given."""
+        from eozoo_core.run.rank import is_first_process
 
-        from eozoo_barlow_twins.batches import PixelBatches, PixelIndex
-        from eozoo_barlow_twins.splits import TRAIN
-        from eozoo_barlow_twins.steps import TwinSteps, validation, view_maker
-        from eozoo_barlow_twins.twins import encoder_info, make_twins
+        from eozoo_barlow_twins.tiles import Tile
 
-        s = self.settings
-        if s.runtime.test_tile_path is not None:
-            from eozoo_barlow_twins.tiles import Tile
+        test = self.settings.runtime.test_tile_path
+        if test is not None:
+            Tile(Path(test))  # a wrong path is found now, not after the training
+        self._training = True
+        try:
+            super().train(run)
+        finally:
+            self._training = False
+        if test is not None and is_first_process():
+            self.infer(run, Path(test), run.path / "test_tile")
 
-            Tile(Path(s.runtime.test_tile_path))  # a wrong path is found now, not after the training
-        fabric = launch(run)
-        pixels = open_pixels(s.runtime.data_dir, s.data)
-        require_separate_tiles(pixels.tiles, s.data)
-        run.check_data([f for t in pixels.tiles for f in t.files], Path(s.runtime.data_dir))
-        info = encoder_info(self.settings, pixels)
-        info.note(run)
-        note_area(run, (tile.grid for tile in pixels.tiles))
-        model = make_twins(s, self.registry, info, pixels)
-        if s.runtime.compile:
-            model.encoder.backbone.compile()
-        loss = create(self.registry, "loss", s.model.loss, {})
-        model, optimizer = fabric.setup(model, optimizer_for(model, s.train))
-        index = PixelIndex(pixels.tiles, s.data, TRAIN)
-        batches = PixelBatches(view_maker(index, pixels, s, s.data.augment), s.train.batch_size, fabric, s.runtime)
-        schedule = make_scheduler([optimizer], s.train, len(batches))
-        steps = TwinSteps(run, fabric, model, optimizer, loss)
-        validate = validation(run, fabric, model, loss, pixels, steps.watch)
-        fit(
-            run, fabric, {"model": model, "optimizer": optimizer, "scheduler": schedule}, batches, steps, validate
-        )  # fmt: skip
-        if fabric.is_global_zero:
-            self._finish(run, index)
+    def fitted(self, run: Run) -> Colours:
+        """False colours from training pixels, so that all maps of the run share them."""
+        from eozoo_core.task.predict import open_draws
+
+        from eozoo_barlow_twins.colours import fit_colours
+        from eozoo_barlow_twins.evaluation import encode
+
+        draws, index = open_draws(self, run, "infer"), self.index("train")
+        (system,) = draws.systems.values()
+        return fit_colours(encode(system, draws.device, index, index.spread(4096), draws.survey, self.settings.infer))
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score best.pt: loss and ranks of the views; where the tiles have labels, probes and raw-band baselines too.
@@ -77,33 +142,35 @@ class BarlowTwinsTask(Preparation, Task):
         """
         from eozoo_barlow_twins.evaluation import evaluate_encoder
 
-        return evaluate_encoder(run, self.settings, self.registry, split)
+        self.remember(run)
+        return evaluate_encoder(self, run, split, strict=not self._training)
 
-    def predictor(self, run: Run) -> Predictor:
-        """bands (N, T, C) and doys (N, T) in, embedding (N, D) out; see ``encoders.predict_batch``."""
-        from eozoo_barlow_twins.twins import series_encoder
+    def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
+        """Embeddings as float32, as bytes with their scale, and as false colours: those that ``infer`` asks for."""
+        from eozoo_core.task.predict import load_fitted
 
-        encoder = series_encoder(run, self.settings, self.registry)
-        channels = len(EncoderInfo.of(run).bands)
-        return lambda batch: {"embedding": predict_batch(encoder, batch, channels)}
+        from eozoo_barlow_twins.products import embedding_layers
 
-    def graph(self, run: Run) -> Graph:
-        """Series of any length to embeddings, choice of dates and standardisation included."""
-        from eozoo_barlow_twins.graphs import Embedded, series_graph, whole_series
-        from eozoo_barlow_twins.twins import trained_twins
+        infer, length = self.settings.infer, int(outputs[0].axes.split()[1])
+        named = infer.colours
+        self.colours = load_fitted(run, self) if named is None else load_colours(Path(named), length)
+        return embedding_layers(infer.products, length, lambda: self.colours)
 
-        encoder = trained_twins(run, self.settings, self.registry).encoder
-        mean = encoder.standardise.mean.numpy()
-        return series_graph(Embedded(whole_series(encoder, run, self.settings.infer)), run, mean, {"embedding": ""})
+    def map(self, drawn: Drawn, scene: TileScene) -> Iterator[Block]:
+        """See `PixelTask.map`; a run that was stopped early has no colours: those of the first tile serve all."""
+        from eozoo_barlow_twins.products import colours_of_maps
 
-    def infer(self, run: Run, source: Path, dest: Path) -> list[Path]:
-        """Map a tile folder, or every tile of a folder: embeddings (float32, int8) and false colours, with PNGs."""
-        from eozoo_barlow_twins.maps import find_tiles
-        from eozoo_barlow_twins.products import embedding_maps
-        from eozoo_barlow_twins.twins import series_encoder
+        for block in super().map(drawn, scene):
+            if not self.colours.mean and "false_colour" in self.settings.infer.products:
+                self.colours = colours_of_maps(scene, drawn.dest)
+            yield block
 
-        tiles = find_tiles(source)
-        return embedding_maps(run, series_encoder(run, self.settings, self.registry), tiles, dest)
+    def pictures(self, outputs: Sequence[Port], files: Mapping[str, Path], scene: TileScene, dest: Path) -> list[Path]:
+        """The false colours as PNG, and statistics of the embedding as JSON."""
+        from eozoo_barlow_twins.products import beside_embedding
+
+        super().pictures(outputs, files, scene, dest)
+        return beside_embedding(files, self.settings.infer.picture)
 
     def check(self, findings: Findings) -> None:
         """Tiles, masks, digital numbers, statistics, and what splits share."""
@@ -115,55 +182,12 @@ class BarlowTwinsTask(Preparation, Task):
         judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, s.data, None, None, findings))
         tell_probes(s.runtime.data_dir, s.data, s.eval.labels, findings)
 
-    def plan(self, run: Run) -> Plan:
-        """Look at data and model."""
-        from eozoo_core.train.launch import resolve_device
-        from eozoo_core.train.schedule import plan_steps
-
-        from eozoo_barlow_twins.batches import PixelIndex
-        from eozoo_barlow_twins.splits import SPLITS
-        from eozoo_barlow_twins.twins import encoder_info, make_twins
-
-        s = self.settings
-        pixels = open_pixels(s.runtime.data_dir, s.data)
-        require_separate_tiles(pixels.tiles, s.data)
-        info = encoder_info(self.settings, pixels)
-        model = make_twins(s, self.registry, info, pixels)
-        counts = {name: len(PixelIndex(pixels.tiles, s.data, kind)) for name, kind in SPLITS.items()}
-        if counts["train"] < 2:
-            raise ZooError(f"{s.runtime.data_dir}: no usable training pixel; lower data.min_valid or look at masks.npy")
-        times = plan_steps(s.train, counts["train"])
-        views = 3 if s.data.augment.mixup else 2
-        loss = create(self.registry, "loss", s.model.loss, {})
-        memory = memory_of(
-            model, lambda given: loss.parts(*given[1].chunk(views)[:2]).total, info,
-            views * min(s.train.batch_size, counts["train"]), s.train, resolve_device(s.runtime.device),
-        )  # fmt: skip
-        data = {
-            "tiles": f"{len(pixels.tiles)} in {pixels.tiles[0].path.parent}, bands {' '.join(pixels.bands)}",
-            "pixels": ", ".join(f"{name} {count:,}" for name, count in counts.items()),
-        }
-        return Plan.of(data, [model], times, memory)
-
     def network(self, run: Run | None = None) -> Network:
-        """The encoder; its projector is left behind after pre-training. Untrained: for 11 bands, its default."""
+        """The encoder; its projector is left behind after pre-training."""
         from eozoo_core.task.describe import count_parameters
 
-        from eozoo_barlow_twins.encoders import series_ports
-        from eozoo_barlow_twins.twins import make_twins, trained_twins
-
-        data, backbone = self.settings.data, self.settings.model.backbone
-        bands = data.bands or tuple(f"band_{i + 1}" for i in range(11))
-        info = EncoderInfo(backbone, bands, data.sample_size, data.min_valid) if run is None else EncoderInfo.of(run)
-        standardise = None if run is None else trained_twins(run, self.settings, self.registry).encoder.standardise
-        shown = info if run is not None or data.bands else None
-        latent = make_twins(self.settings, self.registry, info, None).encoder.backbone.latent_dim
-        return Network(
-            architecture=info.backbone.name,
-            parameters=count_parameters(lambda: build_encoder(self.registry, info)),
-            inputs=series_ports(shown, standardise),
-            outputs=(Port("embedding", f"B {latent}", "1"),),
-        )
+        found, used = super().network(run), self.known(self.Survey())
+        return replace(found, parameters=count_parameters(lambda: self.encoder(used)))
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
@@ -177,22 +201,3 @@ class BarlowTwinsTask(Preparation, Task):
         from eozoo_barlow_twins.pictures import training_curves
 
         return [training_curves(run, out / "training.png")]
-
-    def _finish(self, run: Run, index: Any) -> None:
-        """After training: false colours from training pixels, and the test tile."""
-        from eozoo_barlow_twins.colours import COLOURS, fit_colours, save_colours
-        from eozoo_barlow_twins.maps import encode_numbers
-        from eozoo_barlow_twins.twins import series_encoder
-
-        encoder = None
-        if not (run.path / COLOURS).exists():
-            encoder = series_encoder(run, self.settings, self.registry)
-            embedding = encode_numbers(encoder, index, index.spread(4096), EncoderInfo.of(run).bands)
-            save_colours(run.path / COLOURS, fit_colours(embedding))
-        test = self.settings.runtime.test_tile_path
-        if test is not None and not (run.path / "test_tile").exists():
-            from eozoo_barlow_twins.products import embedding_maps
-            from eozoo_barlow_twins.tiles import Tile
-
-            encoder = encoder or series_encoder(run, self.settings, self.registry)
-            embedding_maps(run, encoder, [Tile(Path(test))], run.path / "test_tile")

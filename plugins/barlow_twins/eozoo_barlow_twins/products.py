@@ -1,32 +1,30 @@
-"""The maps of both tasks, written strip by strip from the encoded pixels of a tile."""
+"""The files of both tasks' maps, and what lies beside them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from eozoo_core import ZooError
+import rasterio
+from eozoo_core import Port, ZooError
+from eozoo_core.raster.cog import Band, Category
+from eozoo_core.raster.files import Layer, Strip
+from eozoo_core.run.written import write_text
+from rasterio.windows import Window
 
 from eozoo_barlow_twins.colours import COLOURS, Colours, fit_colours, load_colours, save_colours
 from eozoo_barlow_twins.effective_rank import effective_rank
-from eozoo_barlow_twins.encoders import SeriesEncoder
-from eozoo_barlow_twins.files import publish
-from eozoo_barlow_twins.labels import class_colours, class_names, class_values
-from eozoo_barlow_twins.maps import encoded, stamp_of
-from eozoo_barlow_twins.tiles import Tile
+from eozoo_barlow_twins.labels import class_colours
+from eozoo_barlow_twins.maps import TileScene, part_of
+from eozoo_barlow_twins.pictures import map_picture
 
 if TYPE_CHECKING:
-    from eozoo_core.run.directory import Run
+    from eozoo_barlow_twins.survey import ClassSurvey
 
-    from eozoo_barlow_twins.settings import Labels
-
-_STRIP = 64  # rows
-_STAMP = "EOZOO_STAMP"
-CLASS_UNIT = "class code"
+_SOME = 20_000  # pixels that statistics and colours of one tile are measured on
 
 
 def quantise(embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,127 +36,86 @@ def quantise(embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(embedding / scale[..., None]).astype(np.float32), scale.astype(np.float32)
 
 
-def embedding_maps(run: Run, encoder: SeriesEncoder, tiles: Sequence[Tile], dest: Path) -> list[Path]:
-    """Write TILE_embedding.tif, TILE_embedding_int8.tif with TILE_embedding_scale.tif, TILE_false_colour.tif and .png,
-    and TILE_embedding.json with statistics, for each tile. Tiles whose maps are there already are left as they are.
+def embedding_layers(products: Sequence[str], length: int, colours: Callable[[], Colours]) -> list[Layer]:
+    """TILE_embedding, TILE_embedding_int8 with TILE_embedding_scale, and TILE_false_colour, as ``products`` say.
+
+    ``colours`` is asked for when the first rows are written.
     """
-    wanted, written = run.settings.infer.products, []
-    colours = _colours(run, encoder) if "false_colour" in wanted else None
-    for tile in tiles:
-        stamp = stamp_of(run, tile)
-        files = _embedding_files(tile, dest, wanted)
-        if not _are_there(files, stamp):
-            with encoded(run, encoder, tile, dest) as values:
-                if "false_colour" in wanted and colours is None:
-                    colours = _own_colours(values, dest)
-                _write_embedding(tile, values, dest, wanted, colours, stamp)
-                _statistics(values, dest / f"{tile.name}_embedding.json")
-                if colours is not None:
-                    _colour_picture(tile, values, colours, dest)
-        written += files
-    return written
-
-
-def class_maps(run: Run, encoder: SeriesEncoder, tiles: Sequence[Tile], dest: Path, data: Labels) -> list[Path]:
-    """Write TILE_classes.tif (with class names and colours) and its picture, and TILE_probabilities.tif."""
-    from eozoo_core.raster.cog import Band, Category, CogWriter
-
-    names, values_of, wanted, written = class_names(data), class_values(data), run.settings.infer.products, []
-    table = {v: Category(n, c) for v, n, c in zip(values_of, names, class_colours(names), strict=True)}
-    for tile in tiles:
-        stamp, grid = stamp_of(run, tile), tile.grid
-        files = [dest / f"{tile.name}_{name}.tif" for name in wanted]
-        if not _are_there(files, stamp):
-            with encoded(run, encoder, tile, dest) as values, ExitStack() as stack:
-                tags, out = {_STAMP: stamp}, {}
-                for name, file in zip(wanted, files, strict=True):
-                    if name == "classes":
-                        writer = CogWriter(file, grid, [Band("class", CLASS_UNIT, classes=table)], "uint8", 0, tags)
-                    else:
-                        writer = CogWriter(file, grid, [Band(n, "1") for n in names], tags=tags)
-                    out[name] = stack.enter_context(writer)
-                for row, strip in _strips(values):
-                    if "classes" in out:
-                        out["classes"].write_rows(row, _classes(strip, values_of)[None])
-                    if "probabilities" in out:
-                        out["probabilities"].write_rows(row, np.moveaxis(strip, 2, 0))
-            if "classes" in wanted:
-                from eozoo_barlow_twins.pictures import map_picture
-
-                map_picture(files[wanted.index("classes")])
-        written += files + ([files[wanted.index("classes")].with_suffix(".png")] if "classes" in wanted else [])
-    return written
-
-
-def _classes(strip: np.ndarray, values: Sequence[int]) -> np.ndarray:
-    """The value of the most probable class ``(n, W)`` float32, NaN where the probabilities are."""
-    missing = np.isnan(strip[..., 0])
-    best = np.array(values, np.float32)[np.where(missing[..., None], 0, strip).argmax(axis=-1)]
-    return np.where(missing, np.float32(np.nan), best)
-
-
-def _embedding_files(tile: Tile, dest: Path, wanted: Sequence[str]) -> list[Path]:
-    names = {
-        "embedding": ["embedding.tif", "embedding.json"],
-        "int8": ["embedding_int8.tif", "embedding_scale.tif"],
-        "false_colour": ["false_colour.tif", "false_colour.png"],
+    bands = tuple(Band(f"e{i + 1:02d}", "1") for i in range(length))
+    scale = (Band("scale: embedding = int8 x scale", "1"),)
+    rgb = tuple(Band(name, "1") for name in ("red", "green", "blue"))
+    layers = {
+        "embedding": [Layer("embedding", bands)],
+        "int8": [
+            Layer("embedding_int8", bands, "int8", -128, lambda strip: np.moveaxis(quantise(_last(strip))[0], 2, 0)),
+            Layer("embedding_scale", scale, values=lambda strip: quantise(_last(strip))[1][None]),
+        ],
+        "false_colour": [
+            Layer("false_colour", rgb, "uint8", 0, lambda strip: np.moveaxis(colours()(_last(strip)), 2, 0))
+        ],
     }
-    return [dest / f"{tile.name}_{name}" for product in wanted for name in names[product]]
+    return [layer for product in products for layer in layers[product]]
 
 
-def _write_embedding(
-    tile: Tile, values: np.ndarray, dest: Path, wanted: Sequence[str], colours: Colours | None, stamp: str
-) -> None:
-    from eozoo_core.raster.cog import Band, CogWriter
-
-    grid, tags = tile.grid, {_STAMP: stamp}
-    bands = [Band(f"e{i + 1:02d}", "1") for i in range(values.shape[2])]
-    with ExitStack() as stack:
-
-        def writer(name: str, bands: list[Band], dtype: str = "float32", nodata: float | None = None) -> CogWriter:
-            return stack.enter_context(CogWriter(dest / f"{tile.name}_{name}.tif", grid, bands, dtype, nodata, tags))
-
-        full = writer("embedding", bands) if "embedding" in wanted else None
-        if "int8" in wanted:
-            small = writer("embedding_int8", bands, "int8", -128)
-            scale = writer("embedding_scale", [Band("scale: embedding = int8 x scale", "1")])
-        rgb = writer("false_colour", [Band(n, "1") for n in ("red", "green", "blue")], "uint8", 0) if colours else None
-        for row, strip in _strips(values):
-            if full is not None:
-                full.write_rows(row, np.moveaxis(strip, 2, 0))
-            if "int8" in wanted:
-                integers, factor = quantise(strip)
-                small.write_rows(row, np.moveaxis(integers, 2, 0))
-                scale.write_rows(row, factor[None])
-            if rgb is not None:
-                rgb.write_rows(row, np.moveaxis(colours(strip), 2, 0))
+def class_layers(products: Sequence[str], survey: ClassSurvey, outputs: Sequence[Port]) -> list[Layer]:
+    """TILE_classes with names and colours, TILE_probabilities, and of several members how far they disagree."""
+    names = tuple(name for _, name in survey.legend)
+    table = {code: Category(n, c) for (code, n), c in zip(survey.legend, class_colours(names), strict=True)}
+    coded = (Band("class", "class code", classes=table),)
+    per_class = tuple(Band(name, "1") for name in names)
+    layers = {
+        "classes": [Layer("classes", coded, "uint8", 0, lambda strip: strip["class"][None])],
+        "probabilities": [
+            Layer(port.role, per_class) for port in outputs if port.spread in ("probabilities", "deviation")
+        ],
+    }
+    return [layer for product in products for layer in layers[product]]
 
 
-def _strips(values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, rows (n, W, K)) from top to bottom."""
-    for row in range(0, values.shape[0], _STRIP):
-        yield row, np.array(values[row : row + _STRIP])
-
-
-def _colours(run: Run, encoder: SeriesEncoder) -> Colours | None:
-    """The colours that the settings name, else the run's; None where the run has none (it was stopped early)."""
-    named = run.settings.infer.colours
-    file = Path(named) if named is not None else run.path / COLOURS
-    return load_colours(file, encoder.outputs) if named is not None or file.exists() else None
-
-
-def _own_colours(values: np.ndarray, dest: Path) -> Colours:
-    """Colours from the first tile mapped, kept beside the maps."""
-    step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / 20000)))
+def colours_of_maps(scene: TileScene, dest: Path) -> Colours:
+    """Colours kept beside the maps, or fitted to the tile that is being mapped and kept there."""
+    file = dest / COLOURS
+    values = np.load(part_of(scene, dest) / "values.npy", mmap_mode="r", allow_pickle=False)
+    if file.exists():
+        return load_colours(file, values.shape[2])
+    step = _step(*values.shape[:2])
     colours = fit_colours(np.array(values[::step, ::step]).reshape(-1, values.shape[2]))
-    save_colours(dest / COLOURS, colours)
+    save_colours(file, colours)
     return colours
 
 
-def _statistics(values: np.ndarray, file: Path) -> None:
+def beside_embedding(files: Mapping[str, Path], picture: bool) -> list[Path]:
+    """Write TILE_embedding.json and TILE_false_colour.png where they are missing or older than their maps."""
+    made = []
+    if (file := files.get("embedding")) is not None:
+        made.append((file, file.with_suffix(".json"), _statistics))
+    if picture and (file := files.get("false_colour")) is not None:
+        made.append((file, file.with_suffix(".png"), map_picture))
+    return drawn_beside(made)
+
+
+def drawn_beside(made: Sequence[tuple[Path, Path, Callable[[Path, Path], object]]]) -> list[Path]:
+    """Make each (map, file, function) whose file is missing or older than the map; return all files."""
+    for source, file, make in made:
+        if not file.exists() or file.stat().st_mtime_ns < source.stat().st_mtime_ns:
+            make(source, file)
+    return [file for _, file, _ in made]
+
+
+def _last(strip: Strip) -> np.ndarray:
+    return np.moveaxis(strip["embedding"], 0, 2)
+
+
+def _step(height: int, width: int) -> int:
+    return max(1, int(np.sqrt(height * width / _SOME)))
+
+
+def _statistics(source: Path, file: Path) -> None:
     """Write what the embeddings of a tile look like: valid pixels, mean and deviation per dimension, ranks."""
-    step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / 20000)))
-    some = np.array(values[::step, ::step]).reshape(-1, values.shape[2])
+    with rasterio.open(source) as data:
+        step = _step(data.height, data.width)
+        rows = [data.read(window=Window(0, row, data.width, 1))[:, 0, ::step].T for row in range(0, data.height, step)]
+    some = np.concatenate(rows)
     valid = some[np.isfinite(some).all(axis=1)]
     if len(valid) == 0:
         raise ZooError(f"{file.name}: no pixel of the tile has enough clear dates; lower data.min_valid in a new run")
@@ -169,25 +126,4 @@ def _statistics(values: np.ndarray, file: Path) -> None:
         "std": valid.std(axis=0).tolist(),
         **effective_rank(valid),
     }
-    publish(file, json.dumps(content, indent=1).encode())
-
-
-def _colour_picture(tile: Tile, values: np.ndarray, colours: Colours, dest: Path) -> None:
-    from eozoo_barlow_twins.pictures import colour_picture
-
-    step = -(-max(values.shape[:2]) // 1500)
-    colour_picture(colours(np.array(values[::step, ::step])), dest / f"{tile.name}_false_colour.png", tile.name)
-
-
-def _are_there(files: Sequence[Path], stamp: str) -> bool:
-    """Whether all maps are there and were made from the same weights, input and settings."""
-    import rasterio
-
-    for file in files:
-        if not file.exists():
-            return False
-        if file.suffix == ".tif":
-            with rasterio.open(file) as data:
-                if data.tags().get(_STAMP) != stamp:
-                    return False
-    return True
+    write_text(file, json.dumps(content, indent=1))

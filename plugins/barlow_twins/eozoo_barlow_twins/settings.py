@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from eozoo_core import EvalSettings, InferSettings, RuntimeSettings, Settings, TaskSettings, TrainSettings
 from eozoo_core.settings import BY_CONTENT, Alias, Named, ScheduleSettings
+from eozoo_core.settings.ensemble import EnsembleRuntime, EnsembleTrain
+from eozoo_core.settings.maps import PlainInfer, SceneInfer
 from pydantic import Field, model_validator
 
 from eozoo_barlow_twins.prepare.settings import PixelPrepare
@@ -138,6 +140,10 @@ class PixelTrain(TrainSettings):
         return {**values, "schedule": {**rest, "name": _FALLS[fall]}}
 
 
+class LandCoverTrain(PixelTrain, EnsembleTrain):
+    """Training of classifiers."""
+
+
 class PixelRuntime(RuntimeSettings):
     """Paths and machines."""
 
@@ -153,6 +159,10 @@ class PretrainRuntime(PixelRuntime):
     )
 
 
+class LandCoverRuntime(PixelRuntime, EnsembleRuntime):
+    """Paths and machines of the classification."""
+
+
 class SelectDates(InferSettings):
     """Which dates of a pixel the encoder sees in maps and scores."""
 
@@ -166,18 +176,18 @@ class SelectDates(InferSettings):
     workers: int = Field(2, ge=1, description="Blocks worked on at the same time.")
 
 
-class PretrainInfer(SelectDates):
+class PretrainInfer(SelectDates, PlainInfer):
     """Maps of embeddings."""
 
     products: tuple[Literal["embedding", "int8", "false_colour"], ...] = Field(
         ("embedding", "int8", "false_colour"), description="Maps to write."
     )
     colours: str | None = Field(
-        None, description="false_colour.json of another run or map, to share its colours; null = this run's own."
+        None, description="Another run, or false_colour.json beside maps, to share its colours; null = this run's own."
     )
 
 
-class LandCoverInfer(SelectDates):
+class LandCoverInfer(SelectDates, SceneInfer):
     """Maps of classes."""
 
     products: tuple[Literal["classes", "probabilities"], ...] = Field(
@@ -250,11 +260,11 @@ class LandCoverSettings(TaskSettings):
 
     model: LandCoverModel = Field(LandCoverModel(), description="Encoder and classifier.")
     data: LabelledData = Field(LabelledData(), description="Which pixels are seen, and their labels.")
-    train: PixelTrain = Field(
-        PixelTrain(epochs=20, batch_size=256, learning_rate=1e-3),
+    train: LandCoverTrain = Field(
+        LandCoverTrain(epochs=20, batch_size=256, learning_rate=1e-3),
         description="How it is trained.",
     )
-    runtime: PixelRuntime = Field(PixelRuntime(), description="Where and how the work runs.")
+    runtime: LandCoverRuntime = Field(LandCoverRuntime(), description="Where and how the work runs.")
     infer: LandCoverInfer = Field(LandCoverInfer(), description="How maps are made.")
     eval: PixelEval = Field(PixelEval(), description="How scores are computed.")
     prepare: PixelPrepare = Field(PixelPrepare(), description="How raw products become data.")

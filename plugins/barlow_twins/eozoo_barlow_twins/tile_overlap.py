@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from eozoo_core.checking import Findings, Place, Separation, Split, judge_splits, place_of, require_separate
+from eozoo_core.checking import Findings, Place, Separation, Split, judge_splits, place_of
 from eozoo_core.checking.findings import listed
 
 from eozoo_barlow_twins.tiles import Tile
@@ -19,9 +19,9 @@ _SEPARATION = Separation(
 )
 
 
-def require_separate_tiles(tiles: Sequence[Tile], data: PixelData) -> None:
-    """Raise ZooError where a place or the content of a tile is in two splits; see ``require_separate`` of core."""
-    require_separate(_splits(tiles, data), _SEPARATION)
+def describe_tiles(tiles: Sequence[Tile], data: PixelData) -> tuple[list[Split], Separation]:
+    """Return what no place, and no content of a tile, may be in two of; see ``Task.describe_splits``."""
+    return _splits(tiles, data), _SEPARATION
 
 
 def judge_tiles(tiles: Sequence[Tile], data: PixelData, findings: Findings) -> None:

@@ -6,6 +6,7 @@ seed, epoch and pixel only, not on batches, workers or processes, and there is n
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from eozoo_barlow_twins.permutation import key32, mix32
 
 if TYPE_CHECKING:
-    from eozoo_barlow_twins.settings import Augment
+    from eozoo_barlow_twins.settings import Augment, SelectDates
 
 
 def random_bits(key: int, items: np.ndarray, count: int) -> np.ndarray:
@@ -62,6 +63,30 @@ def even_dates(clear: np.ndarray, size: int, part: int = 0, parts: int = 1) -> n
     share = (np.arange(size) + (part + 0.5) / parts) / size
     ranks = np.minimum(np.floor(share[None, :] * counts[:, None]).astype(np.int64), counts[:, None] - 1)
     return np.nonzero(clear)[1][first[:, None] + ranks]
+
+
+@dataclass(frozen=True)
+class Dates:
+    """What maps and scores see of a series: ``select.passes`` selections of ``size`` clear dates."""
+
+    size: int
+    select: SelectDates
+
+    def __call__(self, bands: np.ndarray, clear: np.ndarray, doys: np.ndarray, items: np.ndarray) -> dict:
+        """Take them from ``bands (n, T, C)`` where ``clear (n, T)``; doys (T,), items (n,) name the pixels.
+
+        Returns "bands" (n, passes, size, C) float32 and "doys" (n, passes, size) int64.
+        """
+        parts = [gather(bands, dates, doys) for dates in self.of(clear, items)]
+        values, days = (np.stack(part, axis=1) for part in zip(*parts, strict=True))
+        return {"bands": values.astype(np.float32), "doys": days.astype(np.int64)}
+
+    def of(self, clear: np.ndarray, items: np.ndarray) -> list[np.ndarray]:
+        """Positions on the time axis ``(n, size)`` of each selection."""
+        passes = self.select.passes
+        if self.select.selection == "even":
+            return [even_dates(clear, self.size, number, passes) for number in range(passes)]
+        return [random_dates(clear, self.size, key32(self.select.seed, n), items) for n in range(passes)]
 
 
 def gather(bands: np.ndarray, dates: np.ndarray, doys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from eozoo.registry import Registry
 from eozoo_barlow_twins.demo.phenology import LEGEND, write_landscape
 from eozoo_barlow_twins.landcover import LandCoverTask
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
@@ -55,7 +56,7 @@ def change(root, name, what):
 
 
 def test_good_tiles_give_no_warning_counts_that_training_has_and_a_picture(root):
-    from eozoo_barlow_twins.batches import PixelIndex
+    from eozoo_barlow_twins.pixels import PixelIndex
 
     found = check(root)
     assert told(found) == []
@@ -77,7 +78,7 @@ def test_steps_are_those_of_the_dry_run(task, root):
     few = ("train.batch_size=16", "train.epochs=3", "train.schedule.warmup_steps=5")
     legend = [f"data.legend={json.dumps(LEGEND)}"] if task is LandCoverTask else []
     values = load_settings(task.Settings, None, [f"runtime.base_path={root}", *SMALL, *legend, *few])
-    plan = task(values).plan(Run(root / "run", "any", values))
+    plan = task(values, Registry.discover()).plan(Run(root / "run", "any", values))
     found = next(f for f in check(root, *few, task=task).found if f.subject == "schedule")
     assert found.level == "ok"
     assert found.numbers["total_steps"] == plan.total_steps == 3 * plan.steps_per_epoch > 30

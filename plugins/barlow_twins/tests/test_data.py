@@ -5,14 +5,18 @@ import pickle
 
 import numpy as np
 import pytest
-from eozoo_barlow_twins.batches import PixelBatches, PixelIndex, ViewMaker
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
+from eozoo_barlow_twins.pixels import PixelIndex, PixelSeries, require_pixels
 from eozoo_barlow_twins.prepare.store import write_store
 from eozoo_barlow_twins.prepare.write_tile import connected_fields, write_statistics
 from eozoo_barlow_twins.settings import Augment, LabelledData, PixelData, PretrainData
 from eozoo_barlow_twins.splits import NEITHER, TEST, TRAIN, VAL, split_map
+from eozoo_barlow_twins.survey import PixelSurvey
 from eozoo_barlow_twins.tiles import Tile, open_tiles, pooled_statistics
-from eozoo_core import ZooError
+from eozoo_core import TrainSettings, ZooError
+from eozoo_core.task.data import Batched, as_is
+from eozoo_core.task.survey import BandSurvey
+from eozoo_core.train.loading import Loader
 
 
 def make_tile(folder, t=12, h=8, w=6, c=3, seed=0, bands=("B02", "B04", "B08")):
@@ -188,68 +192,116 @@ class Runtime:
     workers, devices = 0, 1
 
 
-def batches(tiles, settings, fabric, batch=8, workers=0, augment=None):
-    index = PixelIndex(tiles, settings, None)
-    statistics = pooled_statistics(tiles, ("B02", "B08"))
-    maker = ViewMaker(index, ("B02", "B08"), 4, 2, 7, augment or Augment(), statistics)
+def pixels(tiles, settings, augment=None):
+    bands = tuple(BandSurvey(name=name) for name in ("B02", "B08"))
+    survey = PixelSurvey(bands=bands, sample_size=settings.sample_size, min_valid=settings.min_valid)
+    return PixelSeries(PixelIndex(tiles, settings, None), survey, 7, augment or Augment(), 100)
+
+
+def loader(tiles, settings, fabric, batch=8, workers=0):
     runtime = Runtime()
     runtime.workers = workers
-    return PixelBatches(maker, batch, fabric, runtime)
+    train = TrainSettings(batch_size=batch, seed=7)
+    return Loader(Batched(pixels(tiles, settings)), train, runtime, fabric, as_is)
+
+
+def numbers(made, epoch):
+    return [np.array([draw.index for draw in draws]) for draws in made.draws(epoch)]
 
 
 def test_batches_cover_all_tiles_once_and_mix_them(tmp_path):
     tiles = [Tile(make_tile(tmp_path / n, seed=s, t=t)) for n, s, t in (("A", 0, 12), ("B", 1, 20))]
-    made = batches(tiles, data(), Alone(), 16)
-    numbers = np.concatenate([made.numbers(0, b) for b in range(len(made))])
-    assert len(np.unique(numbers)) == len(numbers) > 0.8 * len(made._maker.index)
-    border = int(made._maker.index._first[1])
-    assert all(0 < (made.numbers(0, b) < border).sum() < 16 for b in range(len(made)))
-    assert (made.numbers(0, 0) != made.numbers(1, 0)).any()
+    made, data_ = loader(tiles, data(), Alone(), 16), pixels(tiles, data())
+    found = numbers(made, 0)
+    assert len(np.unique(np.concatenate(found))) == 16 * len(found) > 0.8 * data_.draws
+    border = int(data_.index._first[1])
+    assert all(0 < (batch < border).sum() < 16 for batch in found)
+    assert (found[0] != numbers(made, 1)[0]).any()
+
+
+def test_an_order_is_a_permutation_however_it_is_sliced(tmp_path):
+    order = pixels([Tile(make_tile(tmp_path / "T", h=20, w=20))], data()).order(7, 3)
+    whole = order[: len(order)]
+    assert sorted(whole.tolist()) == list(range(len(order)))
+    for start in (0, 30, 7, 200, 5):  # forwards, and back to what is no longer kept
+        assert (order[start : start + 8] == whole[start : start + 8]).all()
+    assert order[11] == whole[11]
 
 
 def test_views_hold_what_the_files_say(tmp_path):
     """Every value of a batch is found in bands.npy at its pixel, on a clear date with that day of year."""
     tiles = [Tile(make_tile(tmp_path / n, seed=s, t=t)) for n, s, t in (("A", 0, 12), ("B", 1, 20))]
-    made = batches(tiles, data(), Alone())
-    batch, numbers = made.make(3, 1), made.numbers(3, 1)
-    for tile, places, pixels in made._maker.index.groups(numbers):
-        for place, pixel in zip(places, pixels, strict=True):
+    made, data_ = loader(tiles, data(), Alone()), pixels(tiles, data())
+    draws = list(made.draws(3))[1]
+    batch = data_.batch(draws)
+    for tile, places, found in data_.index.groups(np.array([draw.index for draw in draws])):
+        for place, pixel in zip(places, found, strict=True):
             row, col = divmod(int(pixel), 6)
             for view in (0, 1):
-                at = [tiles[tile].doys.tolist().index(d) for d in batch["doys"][view, place]]
+                at = [tiles[tile].doys.tolist().index(d) for d in batch["days"][place, view]]
                 assert at == sorted(at)
                 assert tiles[tile].masks[at, row, col].all()
-                assert (batch["bands"][view, place] == tiles[tile].bands[at, row, col][:, [0, 2]]).all()
-    assert (batch["doys"][0] != batch["doys"][1]).any()
+                assert (batch["views"][place, view] == tiles[tile].bands[at, row, col][:, [0, 2]]).all()
+    assert (batch["days"][:, 0] != batch["days"][:, 1]).any()
 
 
 def test_workers_processes_and_restarts_change_nothing(tmp_path):
     tiles = [Tile(make_tile(tmp_path / n, seed=s)) for n, s in (("A", 0), ("B", 1))]
-    whole = [b["bands"].numpy() for b in batches(tiles, data(), Alone()).epoch(2)]
-    later = [b["bands"].numpy() for b in batches(tiles, data(), Alone()).epoch(2, start=3)]
-    working = [b["bands"].numpy() for b in batches(tiles, data(), Alone(), workers=2).epoch(2)]
-    halves = [[b["bands"].numpy() for b in batches(tiles, data(), Alone(r, 2)).epoch(2)] for r in (0, 1)]
-    assert all((a == b).all() for a, b in zip(whole[3:], later, strict=True))
-    assert all((a == b).all() for a, b in zip(whole, working, strict=True))
-    joined = [np.concatenate(pair, axis=1) for pair in zip(*halves, strict=True)]
+
+    def epoch(fabric=None, start=0, workers=0):
+        return [b["views"].numpy() for b in loader(tiles, data(), fabric or Alone(), workers=workers).epoch(2, start)]
+
+    whole = epoch()
+    assert all((a == b).all() for a, b in zip(whole[3:], epoch(start=3), strict=True))
+    assert all((a == b).all() for a, b in zip(whole, epoch(workers=2), strict=True))
+    joined = [np.concatenate(pair) for pair in zip(epoch(Alone(0, 2)), epoch(Alone(1, 2)), strict=True)]
     assert all((a == b).all() for a, b in zip(whole, joined, strict=True))
 
 
 def test_a_worker_receives_paths_not_pixels(tmp_path):
     """Where workers are not forked they get a pickle: it must be small, and make the same batches."""
-    made = batches([Tile(make_tile(tmp_path / "T", t=40, h=40, w=40))], data(), Alone())
+    made = pixels([Tile(make_tile(tmp_path / "T", t=40, h=40, w=40))], data())
     content = pickle.dumps(made)
     assert len(content) < 20_000 < (tmp_path / "T" / "bands.npy").stat().st_size / 10
-    assert (pickle.loads(content).make(0, 2)["bands"] == made.make(0, 2)["bands"]).all()
+    assert (pickle.loads(content).items([2, 5])["views"] == made.items([2, 5])["views"]).all()
+
+
+def test_what_is_scored_is_spread_over_all_pixels(tmp_path):
+    made = pixels([Tile(make_tile(tmp_path / "T", h=20, w=20))], data())
+    assert len(made) == 100 < made.draws
+    assert (np.diff(made.scored) > 0).all()
+    assert made.scored[-1] > 0.95 * made.draws
+    assert (made.items([3])["views"][0] == made.item(3)["views"]).all()
+
+
+def test_statistics_are_of_the_training_split_alone(tmp_path):
+    """What validation and test blocks, or whole tiles kept apart, hold changes nothing."""
+    tiles = [Tile(make_tile(tmp_path / n, h=20, w=20, seed=s)) for n, s in (("A", 0), ("B", 1))]
+    divided = data(block=5, val_share=0.2, test_share=0.2)
+    train = PixelIndex(tiles, divided, TRAIN)
+    one = pixels(tiles, divided)
+    one.index = train
+    values = []
+    for number, _, found in train.groups(np.arange(len(train))):
+        series, clear = tiles[number].series(found)
+        values.append(series[clear][:, [0, 2]])
+    mean, std, count = one.statistics
+    assert np.allclose(mean, np.concatenate(values).mean(axis=0))
+    assert np.allclose(std, np.concatenate(values).std(axis=0))
+    assert count == sum(map(len, values)) < sum(int(tile.counts.sum()) for tile in tiles)
+    whole = pixels(tiles, data(val_share=0, test_share=0, val_tiles=("B",)))
+    whole.divided, whole.kept = False, ("B",)
+    assert np.allclose(whole.statistics[0], tiles[0].statistics()[0][[0, 2]])
 
 
 def test_pixels_with_few_clear_dates_are_left_out(tmp_path):
     tile = Tile(make_tile(tmp_path / "T"))
     index = PixelIndex([tile], data(min_valid=9), None)
     assert len(index) == (tile.counts > 9).sum()
-    assert len(PixelIndex([tile], data(min_valid=12), None)) == 0
-    with pytest.raises(ZooError, match="too few"):
-        batches([tile], data(min_valid=12), Alone())
+    none = PixelIndex([tile], data(min_valid=12), None)
+    assert len(none) == 0
+    with pytest.raises(ZooError, match="0 usable training pixels are too few"):
+        require_pixels(none, "train", tmp_path)
 
 
 def test_settings_refuse_what_cannot_work():

@@ -7,29 +7,42 @@ import pytest
 import torch
 from eozoo.export import export
 from eozoo.registry import Registry
-from eozoo_barlow_twins.encoders import EncoderInfo, SeriesEncoder, build_encoder
-from eozoo_barlow_twins.graphs import WholeSeries
 from eozoo_barlow_twins.landcover import LandCoverTask
+from eozoo_barlow_twins.networks import Encoder
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 from eozoo_barlow_twins.settings import SelectDates
-from eozoo_barlow_twins.twins import make_twins
+from eozoo_barlow_twins.survey import UNIT, PixelSurvey
+from eozoo_barlow_twins.system import PixelSystem
+from eozoo_barlow_twins.views import Dates
 from eozoo_core import Run, ZooError
 from eozoo_core.settings import Named
 from eozoo_core.settings.config import load_settings
+from eozoo_core.task.survey import BandSurvey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SMALL = Named(
     name="btfm_transformer", options={"latent_dim": 8, "heads": 2, "layers": 1, "feedforward": 8, "dropout": 0.0}
 )
-INFO = EncoderInfo(SMALL, ("B02", "B03", "B04"), 4, 5)
+BANDS = tuple(BandSurvey(name=n, unit=UNIT, mean=2000.0, std=500.0, count=9) for n in ("B02", "B03", "B04"))
+SHAPE = {"sample_size": 4, "min_valid": 5}
 
 
 class Seen(torch.nn.Module):
     """What the network was shown, in order: band 0 and the day of every date."""
 
+    latent_dim = 8
+
     def forward(self, bands, doys):
         return torch.cat([bands[:, :, 0], doys.to(bands.dtype)], dim=1)
+
+
+class Shown(PixelSystem):
+    def once(self, bands, doys):
+        return {"seen": self.encoder(bands, doys)}
+
+    def finish(self, raw, arrays):
+        return {"seen": self.averaged(raw["seen"], arrays)}
 
 
 @settings(max_examples=40, deadline=None)
@@ -41,35 +54,38 @@ def test_the_graph_chooses_the_dates_that_maps_choose(clear, passes):
     clear = np.array(clear)
     n, dates = clear.shape
     bands = np.arange(n * dates * 3, dtype="float32").reshape(n, dates, 3)
-    doys = np.arange(1, dates + 1)
-    expected = SeriesEncoder(Seen(), 8, INFO, SelectDates(passes=passes), "cpu")(bands, clear, doys, np.arange(n))
-    holed = np.where(clear[:, :, None], bands, np.nan)
-    found = WholeSeries(Seen(), INFO, passes)(torch.from_numpy(holed), torch.from_numpy(np.tile(doys, (n, 1))))
+    doys, select = np.arange(1, dates + 1), SelectDates(passes=passes)
+    survey = PixelSurvey(bands=tuple(band.model_copy(update={"mean": 0.0, "std": 1.0}) for band in BANDS), **SHAPE)
+    system, usable = Shown(Encoder(Seen(), 3), survey, select), np.flatnonzero(clear.sum(axis=1) > 5)
+    chosen = {
+        name: torch.from_numpy(v) for name, v in Dates(4, select)(bands[usable], clear[usable], doys, usable).items()
+    }
+    expected = np.full((n, 8), np.nan, np.float32)
+    expected[usable] = system.predict(chosen)["seen"]
+    holed = torch.from_numpy(np.where(clear[:, :, None], bands, np.nan))
+    found = system.predict({"bands": holed, "doys": torch.from_numpy(np.tile(doys, (n, 1)))})["seen"]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def new_run(folder, task, *overrides):
+def new_run(folder, cls, *overrides):
+    """A run whose best.pt holds a network as it is built, on bands of mean 2000 and deviation 500."""
     small = json.dumps(SMALL.model_dump())
-    made = load_settings(task.Settings, None, [f"model.backbone={small}", "runtime.tensorboard=false", *overrides])
-    run = Run.create(folder, task.__module__.split(".")[-1], made)
-    INFO.note(run)
-    return run, task(made, Registry.discover())
-
-
-def standardised(model):
-    model.standardise.mean.fill_(2000.0)
-    model.standardise.std.fill_(500.0)
+    sets = [f"model.backbone={small}", "data.sample_size=4", "data.min_valid=5", *overrides]
+    made = load_settings(cls.Settings, None, sets)
+    name = cls.__module__.split(".")[-1].replace("pretrain", "barlow_twins").replace("landcover", "barlow_landcover")
+    run, task = Run.create(folder, name, made), cls(made, Registry.discover())
+    survey = task.expects().model_copy(update={"bands": BANDS})
+    torch.manual_seed(0)
+    run.save("best", {"model": task.system(survey, True).state_dict(), "survey": survey.model_dump(mode="python")})
+    run.note("survey", survey.model_dump(mode="json"))
+    return run, task
 
 
 @pytest.mark.slow
 def test_an_encoder_as_onnx(tmp_path):
     import onnxruntime
 
-    torch.manual_seed(0)
     run, task = new_run(tmp_path / "run", BarlowTwinsTask)
-    model = make_twins(task.settings, task.registry, INFO, None)
-    standardised(model.encoder)
-    run.save("best", {"model": model.state_dict()})
     lines = export(task, run, "onnx", tmp_path / "encoder.onnx")
     assert lines[0].startswith("bands float32 (batch, dates, 3), doys int64 (batch, dates) -> embedding [1]; largest")
     session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx")
@@ -84,20 +100,24 @@ def test_an_encoder_as_onnx(tmp_path):
 @pytest.mark.slow
 def test_a_classifier_names_its_classes(tmp_path):
     run, task = new_run(tmp_path / "run", LandCoverTask, 'data.legend={"3": water, "7": forest}')
-    model = task._model(INFO)
-    standardised(model.encoder)
-    run.save("best", {"model": model.state_dict()})
     export(task, run, "torch-export", tmp_path / "classes.pt2")
     told = {"eozoo.json": ""}
     torch.export.load(tmp_path / "classes.pt2", extra_files=told)
     outputs = json.loads(told["eozoo.json"])["outputs"]
-    assert outputs["probabilities"]["about"] == "of the classes 3 water, 7 forest"
+    assert outputs["probabilities"]["about"] == "bands water, forest, in this order; unit 1; NaN = missing"
+    assert outputs["class"]["about"] == "3 water, 7 forest; unit class code; NaN = missing"
     assert outputs["class"]["unit"] == "class code"
 
 
 def test_random_dates_are_no_function_of_the_input(tmp_path):
     run, task = new_run(tmp_path / "run", BarlowTwinsTask, "infer.selection=random")
-    run.save("best", {"model": make_twins(task.settings, task.registry, INFO, None).state_dict()})
     with pytest.raises(ZooError, match=r"random dates cannot be exported; add --set infer\.selection=even"):
         task.graph(run)
-    assert build_encoder(Registry.discover(), INFO).backbone.latent_dim == 8
+
+
+def test_the_projector_is_not_exported(tmp_path):
+    run, task = new_run(tmp_path / "run", BarlowTwinsTask)
+    graph = task.graph(run)
+    assert not [name for name in graph.module.state_dict() if "projector" in name]
+    assert {"embedding"} == set(graph.outputs)
+    assert sum(p.numel() for p in graph.module.parameters()) == task.network(run).parameters

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from eozoo_barlow_twins.effective_rank import collapse_line, effective_rank
-from eozoo_barlow_twins.loss import BarlowTwinsLoss, PixelCrossEntropy, PixelFocal, mixup_term
+from eozoo_barlow_twins.loss import BarlowTwinsLoss, PixelCrossEntropy, PixelFocal, gather_all, mixup_term
 from eozoo_core import ZooError
 
 
@@ -70,7 +70,7 @@ def _trained(rank, world, meet, out):
     for _ in range(3):
         optimizer.zero_grad()
         z = model(x[:, rank * 24 // world : (rank + 1) * 24 // world].flatten(0, 1))
-        loss = BarlowTwinsLoss(0.05).parts(*z.chunk(2)).total
+        loss = BarlowTwinsLoss(0.05).parts(*map(gather_all, z.chunk(2))).total
         loss.backward()
         optimizer.step()
     if rank == 0:

@@ -6,13 +6,16 @@ import h5py
 import numpy as np
 import pytest
 import rasterio
+from eozoo.registry import Registry
 from eozoo_barlow_twins.labels import prepare_labels
 from eozoo_barlow_twins.prepare.cubes import prepare_cube
+from eozoo_barlow_twins.prepare.dataset import prepare_dataset
 from eozoo_barlow_twins.prepare.scenes import prepare_scenes
-from eozoo_barlow_twins.prepare.settings import CubeSettings, SceneSettings, TableSettings
+from eozoo_barlow_twins.prepare.settings import CubeSettings, DatasetSettings, SceneSettings, TableSettings
 from eozoo_barlow_twins.prepare.table import prepare_table
 from eozoo_barlow_twins.tiles import Tile
 from eozoo_core import ZooError
+from eozoo_core.settings import Named
 from rasterio.transform import from_origin
 
 BANDS = ("B04", "B11")
@@ -223,3 +226,31 @@ def test_table_becomes_a_tile(tmp_path):
     assert tile.layer("blocks.npy").ravel().tolist() == [0, 0, 1, 1, 2, 2]
     with pytest.raises(ZooError, match="lacks columns OPTICAL-B02"):
         prepare_table(TableSettings(file=some.file, tile="U", bands=("B02",)), tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["series", "tiles"])
+def test_registered_datasets_become_tiles_again(tmp_path, kind):
+    """Tiles as a dataset, and back through the slot: the same numbers, masks and days, over the turn of a year."""
+    cube(tmp_path / "raw")
+    tile = Tile(prepare_cube(settings(tmp_path / "raw"), tmp_path / "in"))
+    np.save(tile.path / "doys.npy", np.array([216, 360, 5]))
+    options = {"folder": str(tmp_path / "in")} | ({"min_valid": 1} if kind == "series" else {})
+    named = Named(name=f"pixel_{kind}", options=options)
+    (made,) = prepare_dataset(DatasetSettings(folder=tmp_path / "out", **{kind: named}), Registry.discover())
+    assert made == tmp_path / "out" / f"pixel_{kind}"
+    again = Tile(made)
+    assert again.band_names == BANDS
+    assert (again.doys == tile.doys).all()
+    usable = np.flatnonzero(tile.counts > 1) if kind == "series" else np.arange(tile.counts.size)
+    values, clear = tile.series(usable)
+    found, found_clear = again.series(np.arange(len(usable)))
+    assert len(usable) == again.counts.size > 0
+    assert (found_clear == clear).all()
+    assert (found[clear] == values[clear]).all()
+
+
+def test_dataset_step_says_what_is_missing(tmp_path):
+    registry, named = Registry.discover(), Named(name="pixel_series", options={"folder": str(tmp_path)})
+    for wrong in ({}, {"series": named, "tiles": named}):
+        with pytest.raises(ZooError, match=r"name one of prepare\.dataset\.series"):
+            prepare_dataset(DatasetSettings(**wrong), registry)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from eozoo.registry import Registry
 from eozoo_barlow_twins.prepare.cubes import prepare_cube
 from eozoo_barlow_twins.prepare.settings import CubeSettings
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
@@ -33,7 +34,7 @@ def test_real_cube_from_prepare_to_map(tmp_path):
     values += ["model.backbone={name: btfm_mlp, options: {latent_dim: 16, hidden_dim: 32}}"]
     values += ["train.schedule.warmup_steps=0", "infer.passes=1", "infer.products=[embedding]", "runtime.quiet=true"]
     settings = load_settings(BarlowTwinsTask.Settings, None, values)
-    run, task = Run.create(tmp_path / "run", "barlow_twins", settings), BarlowTwinsTask(settings)
+    run, task = Run.create(tmp_path / "run", "barlow_twins", settings), BarlowTwinsTask(settings, Registry.discover())
     task.train(run)
     with rasterio.open(task.infer(run, tile.path, tmp_path / "maps")[0]) as data:
         assert data.crs.to_epsg() == 32631

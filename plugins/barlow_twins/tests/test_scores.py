@@ -1,9 +1,13 @@
 """Metrics, baselines and reports against hand-worked numbers; fine-tuning from a pre-training run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
+from eozoo.registry import Registry
+from eozoo_barlow_twins.colours import Colours
 from eozoo_barlow_twins.evaluation import compare
 from eozoo_barlow_twins.landcover import LandCoverTask
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
@@ -18,10 +22,12 @@ from eozoo_barlow_twins.probe import (
     scores_of,
 )
 from eozoo_barlow_twins.settings import PixelEval
+from eozoo_barlow_twins.survey import ClassSurvey
 from eozoo_core import Run, ZooError
-from eozoo_core.run.checkpoint import load_checkpoint
+from eozoo_core.run.checkpoint import load_checkpoint, sha256
 from eozoo_core.settings.config import load_settings, to_dict
 
+REGISTRY = Registry.discover()
 SMALL = ["runtime.tensorboard=false", "runtime.quiet=true", "train.epochs=1", "train.batch_size=512"]
 MLP = "model.backbone={name: btfm_mlp, options: {latent_dim: 8, hidden_dim: 16}}"
 
@@ -94,14 +100,18 @@ def pretrained(tmp_path_factory):
     values = [*SMALL, MLP, "train.schedule.warmup_steps=0", f"runtime.test_tile_path={sample.source}", "infer.passes=1"]
     settings = load_settings(BarlowTwinsTask.Settings, None, values, to_dict(sample.settings))
     run = Run.create(root / "run", "barlow_twins", settings)
-    BarlowTwinsTask(settings).train(run)
+    BarlowTwinsTask(settings, REGISTRY).train(run)
     return root, run
 
 
 def test_training_leaves_pictures_speed_and_the_test_tile(pretrained):
     _, run = pretrained
     assert (run.path / "cross_correlation.png").exists()
-    assert (run.path / "false_colour.json").exists()
+    steps = [line["step"] for line in run.read_log()]
+    assert sorted(p.name for p in (run.path / "cross_correlation").iterdir()) == [f"step_{n:07d}.png" for n in steps]
+    fitted = Colours.model_validate(run.info()["fitted"])
+    assert fitted.best == sha256(run.file("best"))
+    assert np.allclose(np.linalg.norm(fitted.components, axis=1), 1)
     made = {p.name for p in (run.path / "test_tile").iterdir()}
     assert {"MGRS-SYN02_false_colour.png", "MGRS-SYN02_embedding.json"} <= made
     assert {"loss", "on_diag", "off_diag", "embedding_std"} <= run.read_log()[0]["train"].keys()
@@ -112,7 +122,7 @@ def landcover(root, name, *overrides):
     sample = LandCoverTask.sample(root / "data")
     values = [*SMALL, "model.trainable=head", *overrides]
     settings = load_settings(LandCoverTask.Settings, None, values, to_dict(sample.settings))
-    return LandCoverTask(settings), Run.create(root / name, "barlow_landcover", settings)
+    return LandCoverTask(settings, REGISTRY), Run.create(root / name, "barlow_landcover", settings)
 
 
 def test_fine_tuning_starts_from_every_tensor_of_the_encoder(pretrained):
@@ -124,7 +134,26 @@ def test_fine_tuning_starts_from_every_tensor_of_the_encoder(pretrained):
     encoder = {k: v for k, v in before.items() if k.startswith("encoder.")}
     assert len(encoder) > 10
     assert all((after[k] == v).all() for k, v in encoder.items())
-    assert f"all {len(encoder)} tensors" in fine.info()["pretrained"]
+    assert f"all {len(encoder)} tensors" in fine.info()["weights"]
+
+
+def test_a_run_outlives_the_encoder_that_it_began_from(pretrained, tmp_path):
+    """What the run knows of its encoder is not asked of another run."""
+    root, run = pretrained
+    shutil.copytree(run.path, tmp_path / "first")
+    task, fine = landcover(root, "outlives", f"model.pretrained={tmp_path / 'first'}", "eval.trees=5", "eval.draws=1")
+    task.train(fine)
+    shutil.rmtree(tmp_path / "first")
+    again = LandCoverTask(fine.settings, REGISTRY)
+    assert set(again.outputs()) == {"probabilities", "class"}
+    assert again.network(fine).architecture == "btfm_mlp with a linear classifier"
+    assert again.evaluate(fine, "val")["model"]["loss"] == pytest.approx(fine.load("best")["best_val"], rel=1e-6)
+    longer = fine.settings.model_copy(update={"train": fine.settings.train.model_copy(update={"epochs": 2})})
+    LandCoverTask(longer, REGISTRY).train(Run(fine.path, fine.task, longer))
+    assert fine.read_log()[-1]["epoch"] == 2
+    new, other = landcover(root, "needs", f"model.pretrained={tmp_path / 'first'}")
+    with pytest.raises(ZooError, match="holds no run"):
+        new.train(other)
 
 
 def test_fine_tuning_refuses_another_encoder(pretrained):
@@ -149,15 +178,15 @@ def test_class_weights_balance_and_focal_loss_is_used(pretrained):
         root, "focal", f"model.pretrained={run.path}", "model.loss.name=pixel_focal", "model.class_weights=balanced"
     )
     task.train(fine)
-    weights = task._loss(*_index(task, fine))._weights
-    assert min(weights) < 1 < max(weights)
-
-
-def _index(task, run):
-    from eozoo_barlow_twins.batches import PixelIndex
-
-    _, pixels, labels = task._open(run)
-    return PixelIndex(pixels.tiles, task.settings.data, 0, labels), labels
+    survey = ClassSurvey.model_validate(fine.info()["survey"])
+    logits = torch.zeros(len(survey.counts), len(survey.counts))
+    sums = [
+        task.loss(survey)({"logits": logits[i : i + 1]}, {"target": torch.tensor([i])})["loss"][0].item()
+        for i in range(len(survey.counts))
+    ]
+    products = np.array(sums) * survey.counts  # the rarer a class, the more one label of it counts
+    assert min(survey.counts) < max(survey.counts)
+    assert products == pytest.approx(np.full(len(sums), products[0]), rel=1e-4)
 
 
 def test_evaluation_has_probes_and_baselines(pretrained):
@@ -165,9 +194,57 @@ def test_evaluation_has_probes_and_baselines(pretrained):
     settings = load_settings(
         BarlowTwinsTask.Settings, None, ["eval.draws=1", "eval.trees=10", "eval.bootstrap=20"], to_dict(run.settings)
     )
-    scores = BarlowTwinsTask(settings).evaluate(Run(run.path, run.task, settings), "test")
+    scores = BarlowTwinsTask(settings, REGISTRY).evaluate(Run(run.path, run.task, settings), "test")
     assert list(scores) == ["model", "random_encoder", "knn", "raw_logistic", "raw_forest"]
     assert all(0 < v["macro_f1"] <= 1 for v in scores.values())
     assert (run.path / "eval_test" / "report.html").exists()
     with pytest.raises(ZooError, match="no split 'tset'"):
-        BarlowTwinsTask(settings).evaluate(run, "tset")
+        BarlowTwinsTask(settings, REGISTRY).evaluate(run, "tset")
+
+
+def test_labels_that_the_legend_does_not_know_stop_no_pre_training(pretrained, tmp_path, capsys):
+    """It needs none: probes are left out and told. Who asks for scores is told what to do."""
+    _, done = pretrained
+    settings = load_settings(
+        BarlowTwinsTask.Settings, None, ['eval.labels.legend={"1": a}', "runtime.test_tile_path=null"],
+        to_dict(done.settings),
+    )  # fmt: skip
+    run, task = Run.create(tmp_path / "run", "barlow_twins", settings), BarlowTwinsTask(settings, REGISTRY)
+    task.train(run)
+    assert "scored without probes: " in capsys.readouterr().err
+    assert "rankme" in json.loads((run.path / "eval_test.json").read_text())["scores"]["model"]
+    with pytest.raises(ZooError, match="not in the legend"):
+        task.evaluate(run, "test")
+
+
+class Distance:
+    """A stranger's loss of two views: the mean squared distance, as ``docs/plugin_guide.md`` asks for."""
+
+    def __call__(self, first, second):
+        return (first - second).square().mean(dim=1).sum(), len(first)
+
+
+class Stranger:
+    """A registry that has one loss more."""
+
+    def create(self, kind, name, options):
+        return Distance() if name == "distance" else REGISTRY.create(kind, name, options)
+
+
+def test_a_strangers_loss_of_two_views_trains_and_is_scored(pretrained, tmp_path):
+    """Without parts of its own: the slot asks for (sum, count), nothing else."""
+    _, done = pretrained
+    values = ["model.loss.name=distance", "train.epochs=2", "runtime.test_tile_path=null"]
+    settings = load_settings(BarlowTwinsTask.Settings, None, values, to_dict(done.settings))
+    run = Run.create(tmp_path / "run", "barlow_twins", settings)
+    task = BarlowTwinsTask(settings, Stranger())
+    assert task.plan(run).memory_bytes > 0
+    task.train(run)
+    first, last = run.read_log()
+    assert last["train"]["loss"] < first["train"]["loss"]  # all that it asks for is that views agree
+    assert set(last["val"]) == {"loss", "embedding_std", "rankme", "effective_rank"}
+    assert (run.path / "cross_correlation.png").exists()
+    assert task.evaluate(run, "val")["model"]["loss"] == pytest.approx(run.load("best")["best_val"], rel=1e-6)
+    mixed = load_settings(BarlowTwinsTask.Settings, None, ["data.augment.mixup=0.1"], to_dict(settings))
+    with pytest.raises(ZooError, match=r"data\.augment\.mixup: is a term of the loss barlow_twins"):
+        BarlowTwinsTask(mixed, Stranger()).plan(Run(tmp_path / "mixed", "barlow_twins", mixed))

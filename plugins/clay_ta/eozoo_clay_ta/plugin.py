@@ -10,8 +10,12 @@ _PIXELS = Port("image", "B C H W", "z-scores per band")
 _TOKENS = Port("tokens", "B N D")
 # Losses see z-scores; a sample is a map of one pixel, so that losses for maps fit.
 SLOTS = {
-    "model.network": Slot("model", feeds=(Port("image", "B C H W"),), wants=(Port("mean", "B 1 H W"),)),
-    "data.samples": Slot("dataset", wants=(Port("image", "19 9 9"), Port("target", ""))),
+    "model.network": Slot(
+        "model", feeds=(Port("image", "B C H W"),), wants=(Port("mean", "B 1 H W"),), also=("model.type=network",)
+    ),
+    "data.samples": Slot(
+        "dataset", wants=(Port("image", "19 9 9"), Port("target", "")), options=("patch_dir", "split")
+    ),
     "model.loss": Slot("loss", feeds=(Port("mean", "B 1 1 1"), Port("target", "B 1 1 1"))),
 }
 _HUB = "https://huggingface.co/made-with-clay"

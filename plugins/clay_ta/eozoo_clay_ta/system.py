@@ -223,4 +223,4 @@ def features_are_fixed(options: ClayModel) -> bool:
 
 
 def _filled(values: Tensor) -> Tensor:
-    return torch.where(torch.isfinite(values), values, 0.0)
+    return torch.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,21 +1,36 @@
-"""``eozoo eval gedi_sparse``: the ensemble beside its members and simple baselines; are its uncertainties true?"""
+"""``eozoo eval gedi_sparse``: the document's files beside core's report, and the baselines with their deviations."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core.score.calibration import clustered_intervals, judge
-from eozoo_core.task.predict import load_fitted
-
-from eozoo_gedi_sparse.evaluation_files import write_files
-from eozoo_gedi_sparse.labels import Labels, collect
+from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.task.label_report import write_label_report
+from eozoo_core.task.labels import evaluate_labels
+from eozoo_core.task.scores import RegressionScores
 
 if TYPE_CHECKING:
     from eozoo_core import Run
     from eozoo_core.score.baselines import Ridge
-    from eozoo_core.task import Fitted, Scores
+    from eozoo_core.task import Scores
     from eozoo_core.task.contract import Baseline, Contract
+    from eozoo_core.task.labels import Labels
+
+_DOCUMENTED = {
+    "RMSE": "rmse",
+    "MAE": "mae",
+    "ME": "bias",
+    "gaussian_nll": "gaussian_nll",
+    "laplacian_nll": "laplace_nll",
+}
+
+
+class LabelScores(RegressionScores):
+    """Scores of "mean" and "std" over labelled pixels, in the order of the report."""
+
+    KEPT = ("n", "rmse", "mae", "bias", "r2", "relative_rmse_percent", "gaussian_nll", "laplace_nll")
 
 
 def evaluate(task: Contract, run: Run, split: str, laplace: bool) -> Scores:
@@ -26,29 +41,19 @@ def evaluate(task: Contract, run: Run, split: str, laplace: bool) -> Scores:
     variances scaled as fitted on validation. Raises ZooError where the split has no label. ``laplace``: a single
     network predicts a Laplacian distribution.
     """
-    evaluation, labels = collect(task, run, task.data(split))
-    results = evaluation.compute()
-    judged = judge_all(labels, load_fitted(run, task), "laplace" if laplace and len(labels.means) == 1 else "gaussian")
-    if judged["model"] is not None:
-        results["model"] |= _headline(judged["model"])
-    strata = {name: metrics.strata() for name, metrics in evaluation.metrics.items()}
-    write_files(run, task.settings, split, labels, judged, results, strata)
-    return results
+    unit, end = task.settings.data.unit, task.settings.eval.scatter_max
+    found = evaluate_labels(task, run, split, "laplace" if laplace else "gaussian")
+    write_label_report(run, split, found, unit, "patches", (0.0, end) if end else None)
+    _write_arrays(run.path / f"eval_{split}", found.labels)
+    run.write_json(f"eval_{split}/{split}_results.json", documented_names(found.scores["model"]))
+    run.write_text(f"eval_{split}/results.txt", _results_text(found.scores, unit))
+    return found.scores
 
 
-def judge_all(labels: Labels, fitted: Fitted, kind: str) -> dict[str, dict[str, Any] | None]:
-    """Return what ``calibration.judge`` says of the model as it is and with variances scaled, and its intervals.
-
-    ``kind``: gaussian or laplace. None where the loss trains no variance, nothing was fitted, or patches are too few.
-    """
-    scale = {"factor": fitted.variance_factor, "labels": fitted.labels, "split": "val"} if fitted.labels else None
-    std, model, scaled = None if labels.total is None else np.sqrt(labels.total), None, None
-    if std is not None:
-        model = judge(labels.error, std, kind)
-        if fitted.variance_factor is not None:
-            scaled = judge(labels.error, std * fitted.variance_factor**0.5, kind)
-    intervals = clustered_intervals(labels.error, std, labels.patch, kind)
-    return {"model": model, "scaled": scaled, "variance_scale": scale, "intervals_95": intervals}
+def documented_names(scores: dict[str, float]) -> dict[str, float]:
+    """The document's names of metrics beside ours."""
+    named = {name: scores[key] for name, key in _DOCUMENTED.items() if key in scores}
+    return {"MSE": scores["rmse"] ** 2, **named, **{k: v for k, v in scores.items() if k not in _DOCUMENTED.values()}}
 
 
 def baselines_of(ridge: Ridge) -> dict[str, Baseline]:
@@ -65,6 +70,19 @@ def baselines_of(ridge: Ridge) -> dict[str, Baseline]:
     return {"training mean": constant, "ridge": predictor(ridge.predict, ridge.residual)}
 
 
-def _headline(found: dict[str, Any]) -> dict[str, float]:
-    ninety = next(c["observed"] for c in found["coverage"] if c["expected"] == 0.9)
-    return {"crps": found["crps"], "mean_std": found["mean_std"], "coverage_90": ninety}
+def _write_arrays(folder: Path, labels: Labels) -> None:
+    arrays = {"predictions": labels.mean, "targets": labels.targets, "variances": labels.total}
+    if labels.epistemic is not None:
+        arrays |= {"pred_means": labels.means, "pred_var": labels.variances, "epistemic_std": labels.epistemic**0.5}
+        if labels.aleatoric is not None:
+            arrays |= {"aleatoric_std": labels.aleatoric**0.5, "predictive_std": labels.total**0.5}
+    arrays = {name: values.astype(np.float32) for name, values in arrays.items() if values is not None}
+    for name, values in {**arrays, "patch": labels.sample, "x": labels.x, "y": labels.y}.items():
+        write_atomic(folder / f"{name}.npy", lambda file, values=values: np.save(file, values))
+
+
+def _results_text(results: Scores, unit: str) -> str:
+    lines = [f"unit {unit}"]
+    for name, values in results.items():
+        lines += ["", name, *(f"  {metric:24s} {value:.6g}" for metric, value in values.items())]
+    return "\n".join(lines) + "\n"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from eozoo_core.task.contract import Baseline, Loss
 
     from eozoo_gedi_sparse.data import Patches
-    from eozoo_gedi_sparse.labels import LabelScores
+    from eozoo_gedi_sparse.evaluation import LabelScores
     from eozoo_gedi_sparse.losses import SparseLoss
     from eozoo_gedi_sparse.system import SparseSystem
 
@@ -111,7 +111,7 @@ class GediSparse(Task):
 
     def metrics(self, survey: GediSurvey) -> LabelScores:
         """Scores over labelled pixels."""
-        from eozoo_gedi_sparse.labels import LabelScores
+        from eozoo_gedi_sparse.evaluation import LabelScores
 
         return LabelScores("mean", "std", (*self.settings.strata, float("inf")))
 

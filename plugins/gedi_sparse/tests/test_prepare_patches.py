@@ -17,7 +17,7 @@ from eozoo_gedi_sparse.pairs import patch_grids
 from eozoo_gedi_sparse.prepare.patches import make_patches
 from eozoo_gedi_sparse.prepare.scaling import backscatter, make_scale
 from eozoo_gedi_sparse.prepare.settings import LayerSettings, PatchesSettings, StackSettings
-from eozoo_gedi_sparse.prepare.splits import assign_blocks, make_blocks
+from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, require_disjoint
 from eozoo_gedi_sparse.prepare.stack import make_stack
 from eozoo_gedi_sparse.settings import DataSettings, GediRuntimeSettings, GediSettings
 from eozoo_gedi_sparse.task import GediSparse
@@ -274,6 +274,13 @@ def test_a_patch_of_another_preparation_is_refused(tmp_path):
     stranger.write_bytes(b"")
     with pytest.raises(ZooError, match=r"r000000_c000000\.npy: is not of this preparation"):
         make_patches(patches(tmp_path))
+
+
+def test_overlap_is_loud():
+    placed = [Placed("train", Window(0, 0, 10, 10)), Placed("train", Window(0, 5, 10, 10))]
+    require_disjoint([*placed, Placed("val", Window(10, 0, 10, 10))], 30, 30)
+    with pytest.raises(ZooError, match="r000009_c000014 of val overlaps a patch of train by 1 px"):
+        require_disjoint([*placed, Placed("val", Window(9, 14, 10, 10))], 30, 30)
 
 
 @given(

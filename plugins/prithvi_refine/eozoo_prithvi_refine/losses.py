@@ -7,6 +7,7 @@ much as any other. All are computed in float32 outside of mixed precision.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -35,6 +36,17 @@ class TileLoss:
     def __call__(self, image: torch.Tensor, reference: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Return the sum over tiles and the number of tiles with a valid pixel."""
         return self.per_tile(image, reference, valid)[0].sum(), int(valid.flatten(1).any(dim=1).sum())
+
+
+def tile_values(
+    loss: Callable[..., Any], image: torch.Tensor, reference: torch.Tensor, valid: torch.Tensor
+) -> tuple[torch.Tensor, Parts]:
+    """Return ``TileLoss.per_tile``; anybody else's loss is called with one tile after the other and has no parts."""
+    if isinstance(loss, TileLoss):
+        return loss.per_tile(image, reference, valid)
+    filled = [torch.where(valid[:, None], x.float(), 0.1) for x in (image, reference)]
+    each = (loss(*(x[i : i + 1] for x in (*filled, valid)))[0] for i in range(image.shape[0]))
+    return torch.stack([value.reshape(()) for value in each]), {}
 
 
 def spectral_plausibility(ndvi_rmse: float = 1.0, evi_rmse: float = 0.5, sam: float = 0.3) -> TileLoss:

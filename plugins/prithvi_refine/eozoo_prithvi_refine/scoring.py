@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from eozoo_core.task import Arrays
 from eozoo_core.task.system import Tensors
 
-from eozoo_prithvi_refine.losses import TileLoss
+from eozoo_prithvi_refine.losses import tile_values
 from eozoo_prithvi_refine.spectra import edge_mask, edges, evi, ndvi, spectral_angle
 
 _SUMS = ("loss", "tiles", "pixels", "ndvi", "evi", "sam", "l1", "square", "edge_pixels", "edge", "same", "same_edge")
@@ -68,7 +69,7 @@ class RefineScores:
 class Criterion:
     """The weighted losses that need no discriminator: spectral and target against target, identity against input."""
 
-    def __init__(self, losses: dict[str, tuple[float, TileLoss]]):
+    def __init__(self, losses: dict[str, tuple[float, Callable[..., Any]]]):
         self._losses = {name: pair for name, pair in losses.items() if pair[0] > 0}
 
     def __call__(
@@ -77,7 +78,7 @@ class Criterion:
         """Return the weighted loss per tile ``(B,)`` and all parts per tile by name."""
         total, logged = refined.new_zeros(len(refined)), {}
         for name, (weight, loss) in self._losses.items():
-            value, parts = loss.per_tile(refined, image if name == "identity" else target, valid)
+            value, parts = tile_values(loss, refined, image if name == "identity" else target, valid)
             total = total + weight * value
             logged |= {f"{name}_{part}": v for part, v in parts.items()} | {f"{name}_loss": value}
         return total, logged

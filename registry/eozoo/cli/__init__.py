@@ -15,6 +15,8 @@ from eozoo_core.errors import Interrupted, ZooError, did_you_mean
 from eozoo_core.run.rank import is_first_process
 from eozoo_core.signals import exit_code, name_of, raising_stopped
 
+from eozoo.registry import Registry
+
 VERBS = (
     "list",
     "show",
@@ -85,8 +87,6 @@ def main(ctx: click.Context) -> None:
     """Train, score and run Earth-observation models by name. Every model is a plugin."""
     ctx.with_resource(_safe_path())
     if ctx.obj is None and ctx.invoked_subcommand not in _BEFORE_PLUGINS:
-        from eozoo.registry import Registry
-
         ctx.obj = Registry.discover()
 
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from eozoo.cli.complete import any_name
-
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.cli.options import PATH
+from eozoo.registry import Registry
 
 
 @click.command("card")
 @click.argument("name", shell_complete=any_name)
 @click.option("--stac", is_flag=True, help="A STAC item with the machine-learning-model extension, of a task or model.")
-@click.option(
-    "--run", "run_dir", type=click.Path(path_type=Path), metavar="DIR", help="Describe what was trained here."
-)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it; the default is to print it.")
+@click.option("--run", "run_dir", type=PATH, metavar="DIR", help="Describe what was trained here.")
+@click.option("--out", type=PATH, metavar="FILE", help="Write it; the default is to print it.")
 @click.pass_obj
 def command(registry: Registry, name: str, stac: bool, run_dir: Path | None, out: Path | None) -> None:
     """Write a model card of NAME: Markdown, or with --stac a STAC item (JSON).
@@ -48,7 +44,6 @@ def command(registry: Registry, name: str, stac: bool, run_dir: Path | None, out
     if out is None:
         click.echo(text, nl=False)
         return
-    from eozoo_core.run.checkpoint import write_atomic
+    from eozoo_core.run.written import write_text
 
-    write_atomic(out, lambda file: file.write(text.encode()))
-    click.echo(out)
+    click.echo(write_text(out, text))

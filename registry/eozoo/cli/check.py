@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eozoo.cli.options import blame, config_option, json_option, set_option, table, task_argument
+from eozoo.cli.options import PATH, blame, config_option, json_option, set_option, table, task_argument
+from eozoo.registry import Registry
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
 
-    from eozoo.registry import Registry
 
 _COLOURS = {"ok": "green", "unknown": "cyan", "warning": "yellow", "error": "red"}
 _MARGIN = " " * 9
@@ -24,7 +24,7 @@ _MARGIN = " " * 9
 @task_argument
 @config_option
 @set_option
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write TASK_check.png and .json there.")
+@click.option("--out", type=PATH, metavar="DIR", help="Write TASK_check.png and .json there.")
 @click.option("--samples", default=200, show_default=True, help="Samples read of each split, evenly drawn; 0 = all.")
 @click.option("--strict", is_flag=True, help="Warnings too give exit code 1.")
 @json_option
@@ -45,6 +45,7 @@ def command(
     """
     from eozoo_core.checking import Findings
     from eozoo_core.errors import ZooError
+    from eozoo_core.run.written import write_text
     from eozoo_core.settings.config import load_settings
 
     if out is not None and out.exists() and not out.is_dir():
@@ -61,7 +62,9 @@ def command(
     picture = _draw(findings, task, out) if out is not None else None
     failed = findings.count("error") > 0 or (strict and findings.count("warning") > 0)
     record = _record(findings, task, failed)
-    files = [] if out is None else [*([picture] if picture else []), _write(record, out / f"{task}_check.json")]
+    files = [] if picture is None else [picture]
+    if out is not None:
+        files.append(write_text(out / f"{task}_check.json", json.dumps(record, indent=2) + "\n"))
     if as_json:
         click.echo(json.dumps({**record, "files": [str(f) for f in files]}, indent=2))
     else:
@@ -98,15 +101,6 @@ def _draw(findings: Findings, task: str, out: Path) -> Path | None:
         quicklook(draw(), out / f"{task}_check.png", f"what {task} is trained on: {shows}", columns=4)
         return out / f"{task}_check.png"
     return None
-
-
-def _write(record: dict[str, Any], file: Path) -> Path:
-    from eozoo_core.run.checkpoint import write_atomic
-
-    text = json.dumps(record, indent=2) + "\n"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, lambda target: target.write(text.encode()))
-    return file
 
 
 def _record(findings: Findings, task: str, failed: bool) -> dict[str, Any]:

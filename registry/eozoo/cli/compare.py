@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from eozoo.cli.options import json_option, table
+from eozoo.cli.options import PATH, json_option, table
 
 _NOTE = (
     "No interval and no test below 6 members: too few say nothing about chance. Compare folders of runs, one per seed."
@@ -16,9 +16,9 @@ _NOTE = (
 
 
 @click.command("compare")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option("--split", default="test", show_default=True, help="Which eval_SPLIT.json to read.")
-@click.option("--html", "page", type=click.Path(path_type=Path), help="Also write this page.")
+@click.option("--html", "page", type=PATH, help="Also write this page.")
 @json_option
 def command(runs: tuple[Path, ...], split: str, page: Path | None, as_json: bool) -> None:
     """Compare RUNS with the first of them. A folder of runs (one per seed or place) counts as one, paired by name."""

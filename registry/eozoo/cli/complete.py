@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 from eozoo_core.spec import KINDS
 
-
-def task_name(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
-    """Return the tasks that begin with what is typed."""
-    return _names(ctx, ("task",), typed)
+from eozoo.registry import Registry, installed
 
 
-def any_name(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
-    """Return everything registered that begins with what is typed."""
-    return _names(ctx, KINDS, typed)
+def _named(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return a completion by the registered names of ``kinds``."""
+
+    def complete(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+        registry = ctx.find_object(Registry) or Registry.discover()
+        return sorted({name for kind in kinds for name in registry.names(kind) if name.startswith(typed)})
+
+    return complete
+
+
+task_name, model_name, any_name = _named("task"), _named("model"), _named(*KINDS)
 
 
 def plugin_name(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """Return the installed plugins, on or off, that begin with what is typed."""
-    from eozoo.registry import installed
-
     return [point.name for point in installed() if point.name.startswith(typed)]
-
-
-def _names(ctx: click.Context, kinds: tuple[str, ...], typed: str) -> list[str]:
-    from eozoo.registry import Registry
-
-    registry = ctx.find_object(Registry) or Registry.discover()
-    return sorted({name for kind in kinds for name in registry.names(kind) if name.startswith(typed)})
-
-
-def model_name(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
-    """Return the models that begin with what is typed."""
-    return _names(ctx, ("model",), typed)

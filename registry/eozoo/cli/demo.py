@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from eozoo_core.errors import ZooError
 
 from eozoo.cli.eval import format_scores
-from eozoo.cli.options import blame, echo, set_option, task_argument
-
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.cli.options import PATH, blame, echo, set_option, task_argument
+from eozoo.registry import Registry
 
 
 @click.command("demo")
 @task_argument
-@click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: demo/TASK]")
+@click.option("--out", type=PATH, help="Output folder.  [default: demo/TASK]")
 @set_option
 @click.pass_obj
 def command(registry: Registry, task: str, out: Path | None, overrides: tuple[str, ...]) -> None:

@@ -6,8 +6,8 @@ import json
 import platform
 import sys
 import traceback
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import EntryPoint, PackageNotFoundError, version
+from typing import Any
 
 import click
 from eozoo_core.errors import ZooError
@@ -16,9 +16,6 @@ from eozoo_core.spec import KINDS
 from eozoo import probe, switches
 from eozoo.cli.options import json_option
 from eozoo.registry import Problem, Registry, installed, label
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 _PACKAGES = ("eozoo", "torch", "lightning-fabric", "numpy", "rasterio", "timm", "peft", "bitsandbytes", "h5py")
 

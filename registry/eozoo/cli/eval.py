@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eozoo.cli.options import (
-    blame,
-    echo,
-    json_option,
-    open_task,
-    run_option,
-    runtime_options,
-    runtime_overrides,
-    set_option,
-    table,
-    task_argument,
-)
+from eozoo.cli import options
+from eozoo.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from eozoo_core.task import Scores
     from eozoo_core.task.contract import Target
 
-    from eozoo.registry import Registry
-
 
 @click.command("eval")
-@task_argument
-@run_option
+@options.task_argument
+@options.run_option
 @click.option("--split", default="test", show_default=True, help="Which split to score.")
-@set_option
-@json_option
-@runtime_options
+@options.set_option
+@options.json_option
+@options.runtime_options
 @click.pass_obj
 def command(
     registry: Registry,
@@ -48,15 +35,15 @@ def command(
     **runtime: Any,
 ) -> None:
     """Score a run of TASK on a split; simple baselines stand beside it. Writes RUN/eval_SPLIT.json."""
-    built, run = open_task(registry, task, run_dir, [*overrides, *runtime_overrides(**runtime)])
+    built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     run.note_changes()
-    with blame(registry, task):
+    with options.blame(registry, task):
         scores = built.evaluate(run, split)
     file = run.write_scores(split, scores)
     if as_json:
-        echo(json.dumps({"split": split, "run": str(run.path), "file": str(file), "scores": scores}, indent=2))
+        options.echo(json.dumps({"split": split, "run": str(run.path), "file": str(file), "scores": scores}, indent=2))
         return
-    echo(f"{split} split, {run.path}\n{format_scores(scores, built.targets())}\n{file}")
+    options.echo(f"{split} split, {run.path}\n{format_scores(scores, built.targets())}\n{file}")
 
 
 def format_scores(scores: Scores, targets: Mapping[str, Target]) -> str:
@@ -67,4 +54,4 @@ def format_scores(scores: Scores, targets: Mapping[str, Target]) -> str:
     if wanted := {name: target for name, target in targets.items() if name in model}:
         columns.append("target of the model")
         rows = [[*row, wanted[row[0]].verdict(model[row[0]]) if row[0] in wanted else ""] for row in rows]
-    return table(columns, rows)
+    return options.table(columns, rows)

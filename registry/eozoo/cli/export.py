@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from eozoo.cli.options import blame, open_task, run_option, set_option, task_argument
-
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.cli.options import PATH, blame, open_task, run_option, set_option, task_argument
+from eozoo.export_formats import FORMATS
+from eozoo.registry import Registry
 
 
 @click.command("export")
 @task_argument
 @run_option
-@click.option(
-    "--format", "kind", type=click.Choice(["torch-export", "onnx", "safetensors"]), required=True, help="Of the file."
-)
-@click.option("--output", "file", type=click.Path(path_type=Path), required=True, metavar="FILE", help="What to write.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), required=True, help="Of the file.")
+@click.option("--output", "file", type=PATH, required=True, metavar="FILE", help="What to write.")
 @set_option
 @click.pass_obj
 def command(registry: Registry, task: str, run_dir: Path, kind: str, file: Path, overrides: tuple[str, ...]) -> None:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from eozoo.cli.options import (
-    blame,
-    echo,
-    open_task,
-    run_option,
-    runtime_options,
-    runtime_overrides,
-    set_option,
-    task_argument,
-)
-
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.cli import options
+from eozoo.cli.options import PATH
+from eozoo.registry import Registry
 
 
 @click.command("infer")
-@task_argument
-@run_option
-@click.option(
-    "--input", "source", type=click.Path(path_type=Path), required=True, metavar="SRC", help="File or folder."
-)
-@click.option("--output", "dest", type=click.Path(path_type=Path), required=True, metavar="DST", help="Output folder.")
-@set_option
-@runtime_options
+@options.task_argument
+@options.run_option
+@click.option("--input", "source", type=PATH, required=True, metavar="SRC", help="File or folder.")
+@click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
+@options.set_option
+@options.runtime_options
 @click.pass_obj
 def command(
     registry: Registry, task: str, run_dir: Path, source: Path, dest: Path, overrides: tuple[str, ...], **runtime: Any
@@ -44,8 +32,8 @@ def command(
         raise ZooError(f"--output {dest}: is a file; give a folder")
     if source.is_dir() and source.resolve() == dest.resolve():
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
-    built, run = open_task(registry, task, run_dir, [*overrides, *runtime_overrides(**runtime)])
+    built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     run.note_changes()
-    with blame(registry, task):
+    with options.blame(registry, task):
         for path in built.infer(run, source, dest):
-            echo(path)
+            options.echo(path)

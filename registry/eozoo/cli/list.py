@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 from eozoo_core.spec import KINDS
 
 from eozoo.cli.options import json_option, table
-
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.registry import Registry
 
 _PLURAL = {"task": "tasks", "model": "models", "dataset": "datasets", "loss": "losses"}
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.cli.options import PATH
+from eozoo.registry import Registry
 
 KINDS = ("regression", "segmentation", "ssl")
 
@@ -16,7 +15,7 @@ KINDS = ("regression", "segmentation", "ssl")
 @click.command("new")
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), default="regression", show_default=True, help="What it learns.")
-@click.option("--in", "folder", type=click.Path(path_type=Path), default=".", help="Where.  [default: here]")
+@click.option("--in", "folder", type=PATH, default=".", help="Where.  [default: here]")
 @click.pass_obj
 def command(registry: Registry, name: str, kind: str, folder: Path) -> None:
     """Write the folder NAME: a package of your own with the task NAME, sample data and its conformance test."""

@@ -10,23 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eozoo.cli.complete import task_name
+from eozoo.registry import Registry
 
 if TYPE_CHECKING:
     from eozoo_core import Run, Task
 
-    from eozoo.registry import Registry
 
+PATH = click.Path(path_type=Path)
 task_argument = click.argument("task", shell_complete=task_name)
-run_option = click.option(
-    "--run", "run_dir", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Run directory."
-)
+run_option = click.option("--run", "run_dir", type=PATH, required=True, metavar="DIR", help="Run directory.")
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable."
 )
-config_option = click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="YAML file of settings."
-)
-
+config_option = click.option("--config", "config_file", type=PATH, metavar="FILE", help="YAML file of settings.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from importlib.metadata import EntryPoint
 
 import click
 from eozoo_core.errors import ZooError, did_you_mean
@@ -11,9 +11,7 @@ from eozoo_core.errors import ZooError, did_you_mean
 from eozoo import switches
 from eozoo.cli.complete import plugin_name
 from eozoo.cli.options import json_option, table
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+from eozoo.registry import installed, label
 
 
 @click.group("plugins", invoke_without_command=True)
@@ -24,7 +22,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand:
         return
     off = switches.disabled()
-    rows = [(point.name, _label(point), "off" if point.name in off else "on") for point in _points()]
+    rows = [(point.name, label(point), "off" if point.name in off else "on") for point in installed()]
     if as_json:
         click.echo(json.dumps([{"name": n, "plugin": p, "enabled": s == "on"} for n, p, s in rows], indent=2))
     elif rows:
@@ -39,41 +37,29 @@ def disable(name: str) -> None:
     """Switch a plugin off: it is not imported any more, and its names are gone."""
     for point in _named(name):
         switches.switch(point.name, on=False)
-        click.echo(f"{point.name} ({_label(point)}) is off; 'eozoo plugins enable {point.name}' brings it back")
+        click.echo(f"{point.name} ({label(point)}) is off; 'eozoo plugins enable {point.name}' brings it back")
 
 
 @command.command("enable")
 @click.argument("name", shell_complete=plugin_name)
 def enable(name: str) -> None:
     """Switch a plugin on again."""
-    if name in switches.disabled() and not any(point.name == name for point in _points()):
+    if name in switches.disabled() and not any(point.name == name for point in installed()):
         switches.switch(name, on=True)  # uninstalled meanwhile
         click.echo(f"{name} is on, though not installed")
         return
     for point in _named(name):
         switches.switch(point.name, on=True)
-        click.echo(f"{point.name} ({_label(point)}) is on")
+        click.echo(f"{point.name} ({label(point)}) is on")
 
 
 def _named(name: str) -> list[EntryPoint]:
     """The entry points of that name or of the distribution of that name."""
     wanted = name.lower().replace("_", "-")
-    points = _points()
+    points = installed()
     found = [p for p in points if p.name == name] or [
         p for p in points if p.dist and p.dist.name.lower().replace("_", "-") == wanted
     ]
     if not found:
         raise ZooError(f"no plugin {name!r} is installed.{did_you_mean(name, [point.name for point in points])}")
     return found
-
-
-def _points() -> list[EntryPoint]:
-    from eozoo.registry import installed
-
-    return installed()
-
-
-def _label(point: EntryPoint) -> str:
-    from eozoo.registry import label
-
-    return label(point)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from eozoo.cli.options import blame, config_option, echo, json_option, set_option, task_argument
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from eozoo.registry import Registry
+from eozoo.registry import Registry
 
 
 @click.command("prepare")

@@ -6,15 +6,13 @@ import json
 import shutil
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from eozoo.cli.complete import any_name
 from eozoo.cli.options import json_option
-
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.registry import Registry
 
 
 @click.command("show")

@@ -10,37 +10,25 @@ from typing import TYPE_CHECKING, Any
 import click
 from eozoo_core.errors import ZooError
 
-from eozoo.cli.options import (
-    blame,
-    config_option,
-    echo,
-    json_option,
-    run_option,
-    runtime_options,
-    runtime_overrides,
-    set_option,
-    task_argument,
-)
+from eozoo.cli import options
+from eozoo.cli.options import PATH
+from eozoo.registry import Registry
 
 if TYPE_CHECKING:
     from eozoo_core import Plan, Run
 
-    from eozoo.registry import Registry
-
-_file = click.Path(path_type=Path)
-
 
 @click.command("train")
-@task_argument
-@run_option
-@config_option
-@set_option
-@click.option("--resume", type=_file, metavar="CKPT", help="Start a new run from this checkpoint, everything restored.")
-@click.option("--init-from", type=_file, metavar="CKPT", help="Start from the weights in this file, nothing else.")
+@options.task_argument
+@options.run_option
+@options.config_option
+@options.set_option
+@click.option("--resume", type=PATH, metavar="CKPT", help="Start a new run from this checkpoint, everything restored.")
+@click.option("--init-from", type=PATH, metavar="CKPT", help="Start from the weights in this file, nothing else.")
 @click.option("--dry-run", is_flag=True, help="Print data, parameters, steps and memory, and stop.")
-@json_option
+@options.json_option
 @click.option("--profile", is_flag=True, help="Write a PyTorch profiler trace of a few steps into the run.")
-@runtime_options
+@options.runtime_options
 @click.pass_obj
 def command(
     registry: Registry,
@@ -63,21 +51,21 @@ def command(
     if as_json and not dry_run:
         raise click.UsageError("--json goes with --dry-run; what training did stands in RUN/training_log.jsonl")
     cls = registry.get("task", task)
-    extra = [*runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
+    extra = [*options.runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
     settings = _settings(cls, task, run_dir, config_file, [*overrides, *extra], resume)
     registry.check_slots(cls, settings)
     built = cls(settings, registry)
     if dry_run:
-        with blame(registry, task):
+        with options.blame(registry, task):
             plan = built.plan(Run(run_dir, task, settings))
-            echo(json.dumps(asdict(plan), indent=2) if as_json else _describe(plan))
+            options.echo(json.dumps(asdict(plan), indent=2) if as_json else _describe(plan))
         return
     run = Run.create(run_dir, task, settings, registry.find("task", task).plugin)
     if init_from is not None:
         run.take_weights_from(init_from)
-    with blame(registry, task), run.starting_from(resume):
+    with options.blame(registry, task), run.starting_from(resume):
         built.train(run)
-    echo(_summary(run, built.monitor))
+    options.echo(_summary(run, built.monitor))
 
 
 def _settings(

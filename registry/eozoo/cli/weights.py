@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from eozoo.cli.complete import model_name
-from eozoo.cli.options import json_option, table
-
-if TYPE_CHECKING:
-    from eozoo.registry import Registry
+from eozoo.cli.options import PATH, json_option, table
+from eozoo.registry import Registry
 
 
 @click.group("weights")
@@ -68,7 +66,7 @@ def fetch(registry: Registry, name: str, quiet: bool) -> None:
 
 @command.command("verify")
 @click.argument("name", required=False, shell_complete=model_name)
-@click.option("--file", type=click.Path(path_type=Path), help="A file elsewhere instead of the cache's; needs NAME.")
+@click.option("--file", type=PATH, help="A file elsewhere instead of the cache's; needs NAME.")
 @json_option
 @click.pass_obj
 def verify(registry: Registry, name: str | None, file: Path | None, as_json: bool) -> None:
@@ -89,7 +87,7 @@ def verify(registry: Registry, name: str | None, file: Path | None, as_json: boo
     records = []
     for model, source in todo:
         try:
-            seen = weights.verify(model, source) if file is None else weights.check_file(model, source, file)
+            seen = weights.verify(model, source, file)
             found = {"ok": True, "sha256": seen["sha256"]}
         except ZooError as error:
             found = {"ok": False, "problem": str(error)}

@@ -20,6 +20,8 @@ from eozoo.testing import (
     loading,
     plugin_module,
     predict,
+    processes,
+    slots,
     train,
 )
 from eozoo.testing.shared_runs import Bench
@@ -42,7 +44,10 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     train.plan_tells_the_steps,
     train.changed_setting_is_refused,
     train.trained_parts_are_saved,
+    slots.strangers_fit,
+    processes.two_processes_are_one,
     evaluate.best_repeats_the_logged_number,
+    evaluate.best_is_enough,
     evaluate.baseline_beside_the_model,
     loading.run_directory_is_enough,
     loading.wrong_checkpoint_is_refused,
@@ -51,6 +56,8 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     description.network_is_described,
     predict.predict_is_repeatable,
     predict.missing_stays_missing,
+    predict.one_bad_sample_spoils_no_other,
+    predict.misfits_are_refused,
     graph.graph_is_predict,
     infer.maps_are_real_maps,
     infer.infer_leaves_nothing_else,

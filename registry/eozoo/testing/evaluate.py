@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 from eozoo.testing.shared_runs import Bench
@@ -28,6 +29,37 @@ def best_repeats_the_logged_number(bench: Bench, folder: Path) -> None:
         f"evaluate('val') gives {name} {score}, training logged {kept}: load best.pt (not current.pt) whole, in eval "
         "mode, with the normalisation that training used, and pool over the same elements"
     )
+
+
+def best_is_enough(bench: Bench, folder: Path) -> None:
+    """best.pt and the files that it names by hash give the scores of the whole run (of an ensemble: each member's)."""
+    for best in sorted(bench.finished.path.rglob("best.pt")):
+        alone = folder / best.parent.name
+        alone.mkdir()
+        for file in (best, *_needed(best)):
+            shutil.copy2(file, alone)
+        try:
+            (task, run), (whole, there) = bench.open(alone), bench.open(best.parent)
+            scores, expected = task.evaluate(run, "val")["model"], whole.evaluate(there, "val")["model"]
+        except Exception as error:
+            raise AssertionError(
+                f"best.pt does not evaluate without the other files of its run: {error}; what the system is built from "
+                "belongs into survey(), which core keeps in best.pt"
+            ) from error
+        for metric, value in expected.items():
+            assert math.isclose(scores.get(metric, math.nan), value, rel_tol=_RELATIVE, abs_tol=_RELATIVE), (
+                f"best.pt alone gives {metric} {scores.get(metric)}, with the other files of its run {value}"
+            )
+
+
+def _needed(best: Path) -> list[Path]:
+    """The files that a checkpoint names by hash: its frozen base, and those that `Task.beside` keeps."""
+    from eozoo_core.run.checkpoint import load_checkpoint
+    from eozoo_core.run.frozen import base_file
+
+    content = load_checkpoint(best)
+    base = [base_file(best.parent, content["base"]["sha256"])] if "base" in content else []
+    return base + [best.parent / name for name in content.get("beside", {})]
 
 
 def baseline_beside_the_model(bench: Bench, folder: Path) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from eozoo_core.errors import ZooError
 
 from eozoo.testing.equality import array_difference
 from eozoo.testing.shared_runs import Bench
 
 if TYPE_CHECKING:
     import numpy as np
+    from eozoo_core import Port
     from eozoo_core.task import Arrays
 
 _CUT_TOLERANCE = 1e-3  # of the largest value: another batch size may add up in another order, even in bfloat16
+_SAME = 1e-6  # of the largest value: the same batch, but for one sample
 
 
 def outputs_have_units(bench: Bench, folder: Path) -> None:
@@ -62,6 +66,62 @@ def missing_stays_missing(bench: Bench, folder: Path) -> None:
             predicted = task.predict(run, {**bench.batch(), name: hole.array})
             _must_be_missing(hole, predicted)
             _must_be_there(hole, predicted, clean)
+
+
+def one_bad_sample_spoils_no_other(bench: Bench, folder: Path) -> None:
+    """All of one sample missing leaves the predictions of the others as they are."""
+    import numpy as np
+
+    task, run = bench.open(bench.copy(bench.finished.path, folder))
+    clean = task.predict(run, bench.batch())
+    for name, array in bench.batch().items():
+        if array.dtype.kind == "f":
+            holed = np.concatenate([np.full_like(array[:1], np.nan), array[1:]])
+            predicted = task.predict(run, {**bench.batch(), name: holed})
+            others = ({o: values[1:] for o, values in found.items()} for found in (clean, predicted))
+            assert not (found := array_difference(*others, _SAME)), (
+                f"{name}[0] is missing, and predict() gives other samples otherwise than before: {found}; predict "
+                "every sample by itself"
+            )
+
+
+def misfits_are_refused(bench: Bench, folder: Path) -> None:
+    """An array that is missing, of text, of other axes, bands or samples than the others is one ZooError line."""
+    task, run = bench.open(bench.copy(bench.finished.path, folder))
+    try:
+        inputs = task.network(run).inputs
+    except ZooError:
+        return  # nothing says what fits; network_is_described tells
+    for what, name, batch in _misfits(bench.batch(), inputs):
+        try:
+            task.predict(run, batch)
+        except ZooError as error:
+            text = str(error)
+        except Exception as error:
+            raise AssertionError(
+                f"predict() with {what} ended in {type(error).__name__} ({error}), expected a ZooError: check arrays "
+                "with eozoo_core.task.predict.check_arrays"
+            ) from error
+        else:
+            raise AssertionError(f"predict() with {what} went through, expected a ZooError")
+        assert "\n" not in text, f"the error for {what} has several lines: {text}"
+        assert name in text, f"the error for {what} does not name {name!r}: {text}"
+
+
+def _misfits(batch: Arrays, ports: Iterable[Port]) -> Iterator[tuple[str, str, Arrays]]:
+    """Yield (what is wrong, the array that it is wrong with, a batch)."""
+    for name, port in ((port.role, port) for port in ports if port.role in batch):
+        array, others = batch[name], {other: values for other, values in batch.items() if other != name}
+        yield f"no {name!r}", name, others
+        yield f"{name!r} as text", name, {**batch, name: array.astype(str)}
+        yield f"an axis more in {name!r}", name, {**batch, name: array[..., None]}
+        if others:
+            yield f"a sample less in {name!r}", name, {**batch, name: array[:-1]}
+        axes = port.axes.split()
+        if port.bands and len(axes) == array.ndim:
+            at = next(i for i, axis in enumerate(axes) if axis == "C" or axis == str(len(port.bands)))
+            fewer = array.take(range(array.shape[at] - 1), axis=at)
+            yield f"a band less in {name!r}", name, {**batch, name: fewer}
 
 
 @dataclass(frozen=True)

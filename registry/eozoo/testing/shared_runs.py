@@ -54,6 +54,12 @@ class Bench:
         """The class behind the name."""
         return self.registry.get("task", self.name)
 
+    def writes(self, hook: str) -> bool:
+        """Whether the task writes a hook of ``eozoo_core.task.contract``, so that core has the verbs that need it."""
+        from eozoo_core.task.contract import Contract
+
+        return getattr(self.task_class, hook) is not getattr(Contract, hook)
+
     @cached_property
     def home(self) -> Path:
         """The folder of the sample and of all runs; it goes when this object goes."""

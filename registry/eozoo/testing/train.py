@@ -53,11 +53,11 @@ def plan_tells_the_steps(bench: Bench, folder: Path) -> None:
     from eozoo_core import Run, Task
     from eozoo_core.checking import Findings
 
-    if bench.task_class.plan is Task.plan:
+    if bench.task_class.plan is Task.plan and not bench.writes("data"):
         return
     _, trained = bench.open(bench.finished.path)
     taken = trained.read_log()[-1]["step"]
-    for steps, expected in (("null", taken), (1, 1), (1000 * taken, taken)):
+    for steps, expected in ((1, 1), (1000 * taken, taken)):
         settings = bench.settings(f"train.steps={steps}")
         task = bench.task_class(settings, bench.registry)
         told = [("plan()", task.plan(Run(folder, bench.name, settings)).total_steps)]

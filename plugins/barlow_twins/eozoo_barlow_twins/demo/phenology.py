@@ -24,9 +24,10 @@ from eozoo_barlow_twins.settings import (
     LabelledData,
     Labels,
     LandCoverModel,
+    LandCoverRuntime,
     LandCoverSettings,
+    LandCoverTrain,
     PixelEval,
-    PixelRuntime,
     PixelTrain,
     PretrainData,
     PretrainRuntime,
@@ -100,8 +101,8 @@ def landcover_sample(root: Path) -> Sample:
     settings = LandCoverSettings(
         model=LandCoverModel(trainable="all", head="linear"),
         data=LabelledData(dataset="synthetic", block=8, legend=LEGEND),
-        train=PixelTrain(epochs=6, batch_size=128, learning_rate=2e-3, log_every=5),
-        runtime=PixelRuntime(data_dir=str(root)),
+        train=LandCoverTrain(epochs=6, batch_size=128, learning_rate=2e-3, log_every=5),
+        runtime=LandCoverRuntime(data_dir=str(root)),
         eval=PixelEval(draws=3, bootstrap=100, trees=50),
     )
     return Sample(settings, folder / "MGRS-SYN02", _batch(Tile(folder / "MGRS-SYN02")))

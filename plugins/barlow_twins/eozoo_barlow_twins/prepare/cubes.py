@@ -25,11 +25,7 @@ _SUFFIXES = (".nc", ".nc4", ".h5", ".hdf5")
 
 def prepare_cube(settings: CubeSettings, folder: Path) -> Path:
     """Make the tile ``folder/settings.tile`` from the files in ``settings.folder``; return it. Raises ZooError."""
-    source = Path(settings.folder)
-    if not settings.folder or not settings.tile:
-        raise ZooError("prepare.cube.folder and prepare.cube.tile must be given with --set")
-    if not source.is_dir():
-        raise ZooError(f"prepare.cube.folder {source}: no such folder")
+    source = settings.source("prepare.cube")
     with ExitStack() as stack:
         found = _variables(source, stack)
         wanted = [_find(found, name, source) for name in (*settings.bands, "SCL")]

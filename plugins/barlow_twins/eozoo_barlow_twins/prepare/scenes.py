@@ -30,11 +30,7 @@ _STRIP_BYTES = 64 * 2**20
 
 def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
     """Make the tile ``folder/settings.tile`` from the rasters below ``settings.folder``; return it. Raises ZooError."""
-    source = Path(settings.folder)
-    if not settings.folder or not settings.tile:
-        raise ZooError("prepare.scenes.folder and prepare.scenes.tile must be given with --set")
-    if not source.is_dir():
-        raise ZooError(f"prepare.scenes.folder {source}: no such folder")
+    source = settings.source("prepare.scenes")
     wanted = (*settings.bands, *(("SCL",) if settings.has_scl else ()))
     dates = _by_date(source, wanted)
     scenes = {day: _complete(bands, wanted, day) for day, bands in sorted(dates.items()) if settings.keeps(day)}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
-from eozoo_core.settings import PrepareSettings, Settings
+from eozoo_core.errors import ZooError
+from eozoo_core.settings import Named, PrepareSettings, Settings
 from pydantic import Field
 
 S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
@@ -26,6 +28,14 @@ class SourceSettings(Settings):
     offset: int = Field(
         0, description="Added to every digital number; -1000 for L2A baselines from 04.00 where not yet applied."
     )
+
+    def source(self, step: str) -> Path:
+        """Return the folder with the raw files. Raises ZooError where it, or the tile's name, is not given."""
+        if not self.folder or not self.tile:
+            raise ZooError(f"{step}.folder and {step}.tile must be given with --set")
+        if not Path(self.folder).is_dir():
+            raise ZooError(f"{step}.folder {self.folder}: no such folder")
+        return Path(self.folder)
 
     def keeps(self, day: date) -> bool:
         """Whether ``day`` lies between ``first`` and ``last``."""
@@ -79,6 +89,17 @@ class TableSettings(Settings):
     nodata: int = Field(65535, description="Value that means 'no observation'.")
 
 
+class DatasetSettings(Settings):
+    """A registered dataset of pixel series, or of tiles; name one of the two."""
+
+    series: Named | None = Field(None, description="Registered dataset of series, and its options: a pixel each.")
+    tiles: Named | None = Field(None, description="Registered dataset of tiles, and its options: a tile each.")
+    folder: Path = Field(Path("prepared"), description="Folder that the tile folders are made in.")
+    tile: str | None = Field(
+        None, description="Name of the tile folder, of several with a number behind it; null = the dataset's."
+    )
+
+
 class PixelPrepare(PrepareSettings):
     """One field per step."""
 
@@ -86,4 +107,5 @@ class PixelPrepare(PrepareSettings):
     scenes: SceneSettings = Field(SceneSettings(), description="Step 'scenes': dated GeoTIFFs -> tile.")
     labels: LabelSettings = Field(LabelSettings(), description="Step 'labels': classified raster -> labels.npy.")
     table: TableSettings = Field(TableSettings(), description="Step 'table': parquet -> tile.")
+    dataset: DatasetSettings = Field(DatasetSettings(), description="Step 'dataset': registered dataset -> tiles.")
     picture: PictureSettings = Field(PictureSettings(), description="Step 'picture': a saved map -> PNG with legend.")

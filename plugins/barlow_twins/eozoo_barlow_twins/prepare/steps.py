@@ -12,10 +12,12 @@ class Preparation:
     """Mixed into the tasks: one method per step; ``settings`` are the task's."""
 
     settings: Any
+    registry: Any
     prepare_steps: ClassVar[dict[str, str]] = {
         "cube": "NetCDF/HDF5 cubes with an SCL layer -> a tile (prepare.cube)",
         "scenes": "a folder of dated GeoTIFF or JP2 files -> a tile (prepare.scenes)",
         "table": "a parquet table of pixel time series -> a tile (prepare.table)",
+        "dataset": "a registered dataset of pixel series or of tiles -> tiles (prepare.dataset)",
         "labels": "a classified raster such as ESA WorldCover -> labels.npy of a tile (prepare.labels)",
         "statistics": "band_mean.npy and band_std.npy of every tile of the data set, over clear pixels",
         "store": "pixels.npy of every tile: random access to pixels in one read",
@@ -45,6 +47,12 @@ class Preparation:
         from eozoo_barlow_twins.prepare.table import prepare_table
 
         return [prepare_table(self.settings.prepare.table, self._folder())]
+
+    def prepare_dataset(self) -> list[Path]:
+        """See ``dataset.prepare_dataset``."""
+        from eozoo_barlow_twins.prepare.dataset import prepare_dataset
+
+        return prepare_dataset(self.settings.prepare.dataset, self.registry)
 
     def prepare_labels(self) -> list[Path]:
         """See ``labels.prepare_labels``."""

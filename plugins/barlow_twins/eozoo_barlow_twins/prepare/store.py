@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+from eozoo_core.run.written import write_text
 
-from eozoo_barlow_twins.files import publish, scratch_array
+from eozoo_barlow_twins.files import scratch_array
 from eozoo_barlow_twins.pixel_store import source_of
 from eozoo_barlow_twins.tiles import Tile
 
@@ -26,5 +27,5 @@ def write_store(tile: Tile) -> Path:
             part = out[row * w : stop * w].reshape(stop - row, w, t, c + 1)
             part[..., :c] = np.moveaxis(tile.bands[:, row:stop], 0, 2)
             part[..., c] = np.moveaxis(tile.masks[:, row:stop], 0, 2)
-    publish(tile.path / "pixels.json", json.dumps({"source": source_of(tile.path)}).encode())
+    write_text(tile.path / "pixels.json", json.dumps({"source": source_of(tile.path)}))
     return file

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.run.written import write_text
 
-from eozoo_barlow_twins.files import publish
 from eozoo_barlow_twins.prepare.settings import TableSettings
 from eozoo_barlow_twins.prepare.write_tile import TilePlan, new_tile
 
@@ -47,7 +47,7 @@ def prepare_table(settings: TableSettings, folder: Path) -> Path:
             values = np.stack([table[columns[b, str(step)]].to_numpy() for b in settings.bands], -1)
             values = values.astype(np.float32)[:, None, :]
             writer.put(number, 0, values, (values != settings.nodata).all(-1))
-    publish(folder / settings.tile / "legend.json", json.dumps({c: n for n, c in legend.items()}, indent=1).encode())
+    write_text(folder / settings.tile / "legend.json", json.dumps({c: n for n, c in legend.items()}, indent=1))
     return folder / settings.tile
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.run.written import write_text
 from eozoo_core.score.statistics import ChannelStatistics
 
-from eozoo_barlow_twins.files import publish, save_array, scratch_folder
+from eozoo_barlow_twins.files import save_array, scratch_folder
 from eozoo_barlow_twins.tiles import Tile
 
 STRIP_BYTES = 64 * 2**20
@@ -73,7 +74,7 @@ def new_tile(path: Path, plan: TilePlan) -> Iterator[TileWriter]:
             save_array(folder / name, layer)
         info: dict[str, Any] = {"bands": list(plan.bands), "dates": [d.isoformat() for d in plan.dates]}
         info |= {"crs": plan.crs, "transform": plan.transform and list(plan.transform), "source": plan.source}
-        publish(folder / "tile.json", (json.dumps(info, indent=1) + "\n").encode())
+        write_text(folder / "tile.json", (json.dumps(info, indent=1) + "\n"))
         write_statistics(Tile(folder))
 
 

@@ -20,7 +20,7 @@ from eozoo_core.run.written import stamp_of, write_table, write_text
 
 from eozoo_gedi_sparse.prepare.grids import require_same_grid
 from eozoo_gedi_sparse.prepare.settings import PatchesSettings
-from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, tile_block
+from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, require_disjoint, tile_block
 
 STRIP = 256  # rows in memory while looking for data
 
@@ -37,8 +37,8 @@ def make_patches(settings: PatchesSettings, quiet: bool = False) -> list[Path]:
     """Write DEST/input/SPLIT/NAME and DEST/label/SPLIT/NAME, and DEST/patches.csv that says where each lies.
 
     A second call writes only what is missing. Prints patches and labels per split. Raises ZooError for rasters on
-    different grids, shares that no draw of blocks can give, and a folder that holds patches made otherwise. Splits
-    own blocks that do not touch; training and ``check`` look at that again.
+    different grids, shares that no draw of blocks can give, patches of two splits that overlap, and a folder that
+    holds patches made otherwise.
     """
     with open_reader(settings.stack) as stack, open_reader(settings.labels) as labels:
         require_same_grid(labels.info.grid, stack.info.grid, settings.labels, settings.stack)
@@ -47,6 +47,7 @@ def make_patches(settings: PatchesSettings, quiet: bool = False) -> list[Path]:
         _require_own(settings.dest, stamp)
         look = _look(stack, labels, settings, quiet)
         placed = place(look, settings)
+        require_disjoint(placed, *look.usable.shape)
         _refuse_strangers(settings, placed)
         grid = stack.info.grid
         about = {"made_from": stamp, "crs": str(grid.crs), "transform": list(grid.transform)[:6]}

@@ -84,3 +84,19 @@ def _deal(counts: np.ndarray, order: np.ndarray, asked: np.ndarray) -> tuple[np.
         owner[i] = split
         got[split] += counts[i]
     return owner, got / total
+
+
+def require_disjoint(placed: Sequence[Placed], height: int, width: int) -> None:
+    """Raise ZooError where windows of two splits share a pixel of the raster (height, width)."""
+    names = list(dict.fromkeys(p.split for p in placed))
+    owner = np.zeros((height, width), np.uint8)
+    for p in placed:
+        mine = names.index(p.split) + 1
+        part = owner[p.window.slices]
+        other = part[(part != 0) & (part != mine)]
+        if other.size:
+            raise ZooError(
+                f"patch {p.name} of {p.split} overlaps a patch of {names[other[0] - 1]} by {other.size} px; "
+                "splits must not share a place"
+            )
+        part[:] = mine

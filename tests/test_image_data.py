@@ -1,0 +1,188 @@
+"""What core has for tasks of images and for data of any kind: splits, surveys, samples cut from a made world."""
+
+import math
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from eozoo_core import ZooError
+from eozoo_core.raster.cog import Band
+from eozoo_core.score.statistics import ChannelStatistics
+from eozoo_core.task import Survey
+from eozoo_core.task.baselines import constant, most_frequent
+from eozoo_core.task.data import Batched, Data, as_is, in_groups, stack, tensors
+from eozoo_core.task.graph import example
+from eozoo_core.task.image_sample import LABELLED, SPLITS, write_world
+from eozoo_core.task.images import ImageData, image_port, survey_classes, survey_images
+from eozoo_core.task.loss import called_with
+from eozoo_core.task.survey import Carried, surveyed
+from eozoo_core.train.loading import Draw
+
+PROFILE = {"driver": "GTiff", "dtype": "float32", "crs": "EPSG:32647", "nodata": -9999.0}
+PLACE = rasterio.Affine(10, 0, 480_000, 0, -10, 2_000_000)
+
+
+def write(file, values, names=(), units=()):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = values.shape
+    options = {**PROFILE, "count": count, "height": height, "width": width, "transform": PLACE}
+    with rasterio.open(file, "w", **options) as out:
+        out.write(values.astype("float32"))
+        if names:
+            out.descriptions, out.units = names, units
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two images of 4 x 6 px with two bands: 0..23 and their tens; labels are 100 more than the first band."""
+    for i in range(2):
+        image = np.stack([np.arange(24).reshape(4, 6) + i, 10 * np.arange(24).reshape(4, 6)])
+        image[0, 0, 0] = -9999
+        write(tmp_path / f"train/image/{i}.tif", image, ("red", "nir"), ("1", "1"))
+        write(tmp_path / f"train/label/{i}.tif", np.where(image[:1] < 0, 7, image[:1] + 100))
+    return tmp_path
+
+
+def test_items_are_whole_and_labels_are_missing_where_a_band_is(folder):
+    data = ImageData(folder, "train", 4, 0)
+    assert (len(data), data.bands, data.units, len(data.files)) == (2, ("red", "nir"), ("1", "1"), 4)
+    item = data.item(0)
+    assert item["image"].shape == (2, 4, 6)
+    assert np.argwhere(np.isnan(item["target"])).tolist() == [[0, 0, 0]]
+    assert data.grid(0).transform == PLACE
+    assert data.name(1).endswith("train/image/1.tif")
+
+
+def test_a_draw_is_a_turned_window_of_image_and_label_alike_and_the_same_each_time(folder):
+    data = ImageData(folder, "train", 3, 0)
+    seen = set()
+    for epoch in range(8):
+        one, again = data.draw(Draw(1, epoch)), data.draw(Draw(1, epoch))
+        np.testing.assert_array_equal(one["image"], again["image"])
+        assert one["image"].shape == (2, 3, 3)
+        there = np.isfinite(one["target"])
+        np.testing.assert_array_equal(one["target"][there], one["image"][:1][there] + 100)
+        seen.add(one["image"].tobytes())
+    assert len(seen) > 4
+    with pytest.raises(ZooError, match=r"image/1.tif: is smaller than data.crop=5"):
+        ImageData(folder, "train", 5, 0).draw(Draw(1, 0))
+
+
+def test_what_does_not_go_together_is_named(folder):
+    with pytest.raises(ZooError, match=r"runtime.data_dir is not set"):
+        ImageData(None, "train", 4, 0)
+    with pytest.raises(ZooError, match=r"val/image: holds no .tif"):
+        ImageData(folder, "val", 4, 0)
+    write(folder / "train/label/1.tif", np.zeros((1, 3, 6)))
+    with pytest.raises(ZooError, match=r"label/1.tif: is \(3, 6\) pixels, its image \(4, 6\)"):
+        ImageData(folder, "train", 4, 0).item(1)
+    write(folder / "train/image/1.tif", np.zeros((1, 4, 6)))
+    with pytest.raises(ZooError, match=r"image/1.tif: has 1 bands, 0.tif 2"):
+        ImageData(folder, "train", 4, 0).item(1)
+    (folder / "train/label/1.tif").unlink()
+    with pytest.raises(ZooError, match=r"label/1.tif: no label for this image"):
+        ImageData(folder, "train", 4, 0)
+    assert "target" not in ImageData(folder, "train", 4, 0, labelled=False).item(0)
+
+
+def test_the_survey_knows_bands_label_and_classes(folder):
+    data = ImageData(folder, "train", 4, 0)
+    found = survey_images(data, "m")
+    assert (found.names, found.label.unit) == (("red", "nir"), "m")
+    assert found.bands[0].count == 46  # of 48, two are missing
+    assert found.bands[0].low == 1
+    assert found.mean[1] == pytest.approx(115)
+    port = image_port(found)
+    assert (port.unit, port.bands, port.std) == ("1", ("red", "nir"), found.std)
+    assert image_port(Survey()).bands == ()
+    for i in range(2):
+        write(folder / f"train/label/{i}.tif", np.array([[[0, 1, 1, 2, -9999, 1]] * 4]))
+    assert survey_classes(ImageData(folder, "train", 4, 0), ("a", "b", "c")).counts == (6, 24, 8)  # (0, 0) has no band
+    with pytest.raises(ZooError, match=r"label/0.tif: holds 2; data.classes names 2"):
+        survey_classes(ImageData(folder, "train", 4, 0), ("a", "b"))
+    for i in range(2):
+        write(folder / f"train/label/{i}.tif", np.full((1, 4, 6), -9999))
+    with pytest.raises(ZooError, match="every label is missing"):
+        survey_images(ImageData(folder, "train", 4, 0))
+
+
+def test_statistics_become_a_survey_and_come_back_from_a_checkpoint():
+    statistics = ChannelStatistics(["a", "b"])
+    statistics.update(np.array([[1.0, 3.0, np.nan], [5.0, 5.0, 8.0]]))
+    a, b = surveyed(statistics, ("m", "K"))
+    assert (a.name, a.unit, a.mean, a.std, a.low, a.high, a.count) == ("a", "m", 2.0, 1.0, 1.0, 3.0, 2)
+    assert (b.mean, b.count) == (6.0, 3)
+    survey = Survey(bands=(a, b))
+    assert Survey.model_validate(Carried(survey).state_dict()) == survey
+
+
+class Numbers(Data):
+    together = 3
+
+    def __len__(self):
+        return 7
+
+    def item(self, index):
+        return {"x": np.full(2, index, "float32"), "target": np.array([np.nan if index % 2 else index], "float32")}
+
+
+def test_data_of_single_items_become_batches():
+    data = Numbers()
+    assert [list(group) for group in in_groups(data, range(len(data)))] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert sorted(data.order(0, 1)) == list(range(7))
+    batch = as_is(Batched(data).__getitems__([Draw(3, 0), Draw(4, 0), Draw(6, 0)]))
+    assert batch["x"].tolist() == [[3, 3], [4, 4], [6, 6]]
+    assert batch["count"] == 2  # one label of three is missing
+    assert data.count({"x": np.zeros((5, 2))}) == 5
+    assert stack([{"a": 1}, {"a": 2}])["a"].tolist() == [1, 2]
+    assert tensors({"a": np.ones((2, 3))[:, ::-1]})["a"].dtype == torch.float64
+    assert data[6]["x"].tolist() == [6, 6]
+    with pytest.raises(IndexError):
+        data[7]
+
+
+def test_a_registered_loss_gets_arrays_by_role_from_network_and_batch():
+    loss = called_with(lambda a, b: ((a - b).sum(), 2), "mine", "y", "target")
+    raw, batch = {"y": torch.ones(2)}, {"target": torch.zeros(2), "y": torch.full((2,), 9.0)}
+    assert loss(raw, batch) == {"loss": (torch.tensor(2.0), 2)}  # the network's "y" is first
+    with pytest.raises(ZooError, match=r"model.loss.name: mine is called with 'target', which is neither among y"):
+        loss(raw, {})
+
+
+def test_a_made_world_becomes_splits_that_do_not_touch(tmp_path):
+    rows, columns = np.mgrid[:400, :336]
+    world = np.stack([rows, columns, rows, columns]).astype("float32")
+    bands = tuple(Band(name, "px") for name in "abcd")
+    scene, batch = write_world(tmp_path, world, bands, rows * 1000 + columns, Band("number", "m"))
+    assert batch["image"].shape == (2, 4, 32, 32)
+    corners = []
+    for split in ("train", "val", "test"):
+        data = ImageData(tmp_path, split, 32, 0)
+        assert len(data) == SPLITS.count(split)
+        for i in range(len(data)):
+            image, label = data.arrays(i)
+            there = np.isfinite(label)
+            np.testing.assert_array_equal(label[there], (image[0] * 1000 + image[1])[None][there])
+            assert math.isclose(there.mean(), LABELLED, abs_tol=0.04)
+            corners.append((image[0].min(), image[1].min()))
+    assert all(max(abs(a - c), abs(b - d)) >= 56 for i, (a, b) in enumerate(corners) for c, d in corners[:i])
+    with rasterio.open(scene) as data:
+        assert (data.shape, data.descriptions, data.units[0]) == ((96, 144), tuple("abcd"), "px")
+    with pytest.raises(ValueError, match="too small"):
+        write_world(tmp_path, world[:, :300], bands)
+
+
+def test_simple_predictors_give_the_same_everywhere():
+    batch = {"target": np.zeros((2, 3, 4, 5), "float32")}
+    assert most_frequent((3, 9, 1))["most frequent class"](batch)["class"].tolist() == np.ones((2, 3, 4, 5)).tolist()
+    found = constant({"values": np.array([1, 2, 3])[:, None, None]})(batch)["values"]
+    assert (found.shape, found[1, :, 3, 4].tolist()) == ((2, 3, 4, 5), [1, 2, 3])
+
+
+def test_an_example_without_rows_and_columns_has_two_samples():
+    """Else a missing value would leave nothing to compare."""
+    from eozoo_core import Port
+
+    assert example(Port("x", "B 2", "m"), 32).shape == (2, 2)
+    assert example(Port("image", "B C H W", "m", ("a", "b", "c")), 32).shape == (1, 3, 32, 32)
