@@ -133,3 +133,25 @@ def test_predict_refuses_arrays_that_do_not_fit(change, words):
 def test_arrays_get_the_types_of_their_ports():
     found = check_arrays({"image": np.zeros((3, 2, 4, 4)), "date": np.arange(3.0)}, [IMAGE, DATE])
     assert (found["image"].dtype, found["date"].dtype) == (np.float32, np.int64)
+
+
+def test_features_are_left_out_where_several_networks_predict():
+    ports = (Port("mean", "B", spread="moments"), Port("features", "B 2"))
+    draws = [{"mean": torch.tensor([m]), "features": torch.zeros(1, 2)} for m in (1.0, 3.0)]
+    assert set(combine(draws[:1], ports)) == {"mean", "features"}
+    found = present(combine(draws, ports), ports)
+    assert {name: values.tolist() for name, values in found.items()} == {"mean": [2.0], "epistemic_std": [1.0]}
+    assert [port.role for port in output_ports(ports, 2)] == ["mean", "epistemic_std"]
+    assert output_ports(ports, 1) == ports
+
+
+def test_what_may_be_left_out_is_nan():
+    ports = (Port("x", "B 3"), Port("time", "B 2", optional=True))
+    given = {"x": np.ones((4, 3), "float32")}
+    found = check_arrays(given, ports)
+    assert found["time"].shape == (4, 2)
+    assert np.isnan(found["time"]).all()
+    with pytest.raises(ZooError, match=r"the array x .* is missing; give all of x$"):
+        check_arrays({}, ports)
+    with pytest.raises(ValueError, match="what is left out is NaN, which int64 has not"):
+        Port("code", "B", dtype="int64", optional=True)

@@ -136,7 +136,8 @@ DATASET = Card(
     purpose="Tiles as pairs of input and target, as prithvi_refine trains on them, for use in other loops.",
     inputs="A folder of NPZ tiles with s2_b2, s2_b3, s2_b4, s2_b8 (H, W) reflectance 0..1, month, biome_code, and "
     "where given opt_v1 (4, H, W) of a stage 1. No data come with it; 'eozoo prepare prithvi_refine tiles' makes them.",
-    outputs="image and target float32, B02 B03 B04 B08, NaN in both where either misses a band; month, biome, place.",
+    outputs="image and target float32, B02 B03 B04 B08, NaN in both where either misses a band; month, biome, "
+    "time, location.",
     measured="Not measured.",
     limits=("Without stage-1 outputs the input is the target degraded by a fixed recipe, no real stage 1.",),
 )
