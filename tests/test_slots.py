@@ -180,7 +180,7 @@ def test_show_answers_what_one_would_ask(eozoo):
     ):
         assert f"\n{line}\n" in text
     (card,) = json.loads(eozoo("show", "slotted", "--json"))
-    assert card["slots"]["model"] == {"kind": "model", "now": "good_net", "fits": ["bare_net", "good_net"]}
+    assert card["slots"]["model"] == {"kind": "model", "now": "good_net", "fits": ["bare_net", "good_net"], "also": []}
     assert card["limits"] == ["It is a toy.", "It is small."]
     (card,) = json.loads(eozoo("show", "good_net", "--json"))
     assert card["options"] == {"width": "4"}

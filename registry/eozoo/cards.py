@@ -77,6 +77,7 @@ def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
             "kind": slot.kind,
             "now": None if named is None else named.name,
             "fits": registry.fitting(slot, fed),
+            "also": list(slot.also),
         }
     task = cls(settings, registry)
     return {
@@ -148,7 +149,7 @@ def _more(card: Card) -> Rows:
     found += [("measured", card["measured"]), *(("limit", limit) for limit in card["limits"])]
     for path, slot in card.get("slots", {}).items():
         text = f"{slot['now'] or 'chosen by the task'}; any {slot['kind']} that fits: {', '.join(slot['fits'])}"
-        found.append((path, text))
+        found.append((path, text + "".join(f" (with --set {setting})" for setting in slot["also"])))
     found += [("prepare", f"{step}: {text}") for step, text in card.get("prepare_steps", {}).items()]
     if card["kind"] != "task" and "options" in card:
         options = [name if default is None else f"{name}={default}" for name, default in card["options"].items()]

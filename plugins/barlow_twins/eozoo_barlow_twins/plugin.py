@@ -22,8 +22,8 @@ _TILE = (
     Port("doys", "T", "day of year 1..366", dtype="int64"),
 )
 _PREPARED = {
-    "prepare.dataset.series": Slot("dataset", wants=_PIXEL),
-    "prepare.dataset.tiles": Slot("dataset", wants=_TILE),
+    "prepare.dataset.series": Slot("dataset", wants=_PIXEL, also=("prepare.dataset.tile=NAME",)),
+    "prepare.dataset.tiles": Slot("dataset", wants=_TILE, also=("prepare.dataset.tile=NAME",)),
 }
 TWINS_SLOTS = {
     "model.backbone": _BACKBONE,

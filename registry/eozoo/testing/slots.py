@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ from eozoo_core.errors import ZooError
 from eozoo.testing.shared_runs import Bench
 
 if TYPE_CHECKING:
-    from eozoo_core import Slot
+    from eozoo_core import Slot, Task
 
     from eozoo.testing.strangers import Guests
 
@@ -47,18 +49,30 @@ def _walk(bench: Bench, slots: dict[str, Slot], folder: Path) -> None:
     chosen = [word for p, slot in slots.items() for word in (*slot.also, *_choose(bench.settings(), p))]
     settings = bench.settings(*chosen, *_STEPS)
     guests.check_slots(task_class, settings)
-    task = task_class(settings, guests)
     if path.startswith("prepare."):
-        folder.mkdir(parents=True)
-        with chdir(folder):
-            files = task.prepare(path.split(".")[1])
-            assert files and all(file.exists() for file in files), f"prepare gives {files}, expected what it wrote"
+        _prepare(bench, task_class(_moved(bench, settings, folder / "sample"), guests), path.split(".")[1], folder)
     else:
-        run = Run.create(folder, bench.name, settings, bench.plugin)
+        task, run = task_class(settings, guests), Run.create(folder, bench.name, settings, bench.plugin)
         task.train(run)
         outputs = task.predict(run, bench.batch())
         assert outputs.keys() == task.outputs().keys(), f"predict() gives {sorted(outputs)}, not what outputs() names"
     _all_taken(guests, slots)
+
+
+def _prepare(bench: Bench, task: Task, step: str, folder: Path) -> None:
+    """Run a step in ``folder``, where it may write beside a copy of the sample."""
+    shutil.copytree(bench.sample_root, folder / "sample")
+    with chdir(folder):
+        files = task.prepare(step)
+        assert files and all(file.exists() for file in files), f"prepare gives {files}, expected what it wrote"
+
+
+def _moved(bench: Bench, settings: Any, root: Path) -> Any:
+    """The settings for a copy of the sample at ``root``."""
+    from eozoo_core.settings.config import build_settings, to_dict
+
+    text = json.dumps(to_dict(settings)).replace(str(bench.sample_root), str(root))
+    return build_settings(type(settings), json.loads(text))
 
 
 def _all_taken(guests: Guests, slots: dict[str, Slot]) -> None:

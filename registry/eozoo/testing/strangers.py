@@ -116,7 +116,7 @@ class StrangerLoss:
 
 
 class StrangerData:
-    """A map-style dataset of random arrays, the same each time; classes are 0 and 1."""
+    """A map-style dataset of random arrays, the same each time; classes are 0 and 1, days the same in all samples."""
 
     def __init__(self, path: str, spec: Spec):
         self._path, self._spec = path, spec
@@ -132,13 +132,19 @@ class StrangerData:
         return _ITEMS
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        random = np.random.default_rng(index)
-        return {
-            port.role: random.integers(2, size=self._shapes[port.role]).astype("float32")
-            if "class" in port.unit
-            else random.random(self._shapes[port.role]).astype(port.dtype)
-            for port in self._spec.gives
-        }
+        return {port.role: _values(port, self._shapes[port.role], index) for port in self._spec.gives}
+
+
+def _values(port: Port, shape: tuple[int, ...], index: int) -> np.ndarray:
+    """Plausible values of a port, by its unit."""
+    random = np.random.default_rng(index)
+    if "class" in port.unit:
+        return random.integers(2, size=shape).astype("float32")
+    if "day of year" in port.unit:
+        return np.broadcast_to(1 + 10 * np.arange(shape[-1]), shape).astype(port.dtype)
+    if "1 = " in port.unit:
+        return np.ones(shape, port.dtype)
+    return random.random(shape).astype(port.dtype)
 
 
 def require(path: str, ports: Sequence[Port], arrays: Sequence[Any]) -> None:
