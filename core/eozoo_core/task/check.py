@@ -16,6 +16,7 @@ from eozoo_core.checking import (
     judge_splits,
 )
 from eozoo_core.checking.preview import panels_of
+from eozoo_core.errors import ZooError
 from eozoo_core.task.contract import Contract
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
             opened[name] = task.data_to_check(name)
             opened[name].problems(findings, name)
     if not opened:
+        reasons = [found.measured for found in findings.found if found.level == "error"]
+        if len(reasons) > 1 and len(set(reasons)) == 1:  # a setting is missing; it is not about splits
+            raise ZooError(reasons[0])
         return {}
     expected, (splits, apart) = task.expected(), task.describe_splits(opened)
     channels = channels_of(next(iter(opened.values())), expected)
