@@ -47,6 +47,7 @@ def runs(tmp_path_factory):
     return {t: [Run.open(root / f"{t}_{n}", registry.get("task", t).Settings) for n in (1, 2)] for t in TASKS}
 
 
+@pytest.mark.slow  # the kit compares gradients and scores of two processes in the quick tier
 @pytest.mark.parametrize("task", TASKS)
 def test_weights_statistics_and_log_are_those_of_one_process(runs, task):
     one, two = runs[task]

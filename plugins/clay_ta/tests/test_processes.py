@@ -43,6 +43,7 @@ def two(prepared, tmp_path_factory):
     return root
 
 
+@pytest.mark.slow  # the kit compares gradients and scores of two processes in the quick tier
 @pytest.mark.parametrize(("way", "tolerance"), [("ridge", 1e-12), ("features", 1e-6)])
 def test_two_processes_are_one(prepared, two, tmp_path, way, tolerance):
     """The products of Clay's network are rounded otherwise where a batch is halved; the ridge computes in float64."""

@@ -32,10 +32,11 @@ def trained(path, data_dir, *sets):
     return Run.open(path, PrithviSettings)
 
 
+@pytest.mark.slow  # the kit compares gradients and scores of two processes in the quick tier
 @pytest.mark.parametrize(
     ("way", "train", "val"),
     [
-        pytest.param(STILL, 1e-6, 1e-12, id="still", marks=pytest.mark.slow),
+        pytest.param(STILL, 1e-6, 1e-12, id="still"),
         pytest.param(("train.learning_rate=0.001",), 1e-4, 1e-4, id="moving"),
     ],
 )

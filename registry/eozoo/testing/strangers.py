@@ -141,7 +141,7 @@ def _values(port: Port, shape: tuple[int, ...], index: int) -> np.ndarray:
     if "class" in port.unit:
         return random.integers(2, size=shape).astype("float32")
     if "day of year" in port.unit:
-        return np.broadcast_to(1 + 10 * np.arange(shape[-1]), shape).astype(port.dtype)
+        return np.broadcast_to(np.linspace(1, 366, shape[-1]).round(), shape).astype(port.dtype)
     if "1 = " in port.unit:
         return np.ones(shape, port.dtype)
     return random.random(shape).astype(port.dtype)
