@@ -40,7 +40,7 @@ def network_is_described(bench: Bench, folder: Path) -> None:
         assert network.parameters > 0, f"network() counts {network.parameters} parameters"
         assert network.architecture.strip(), "network() names no architecture"
     batch = bench.batch()
-    for port in network.inputs:
+    for port in (port for port in network.inputs if port.role in batch or not port.optional):
         assert port.role in batch, f"network() takes {port.role!r}, Sample.batch has {', '.join(batch)}"
         if problem := _differs(port, batch[port.role]):
             raise AssertionError(f"network() takes {port}, Sample.batch has {batch[port.role].shape}: {problem}")
