@@ -11,7 +11,7 @@ from eozoo_gedi_sparse.settings import DOCUMENTED, DOCUMENTED_BANDS, FEW_SHOTS, 
 def test_documented_settings_are_those_of_the_document():
     s = load_settings(GediSettings, DOCUMENTED)
     t = s.train
-    assert (t.epochs, t.batch_size, t.accumulate) == (100, 32, 1)
+    assert (t.members, t.epochs, t.batch_size, t.accumulate) == (1, 100, 32, 1)
     assert (t.optimizer, t.learning_rate, t.weight_decay, t.momentum) == ("adam", 1e-7, 1e-8, 0.9)
     assert (t.schedule.name, t.schedule.max_learning_rate, t.schedule.half_cycle_epochs) == ("triangular2", 0.1, 2)
     assert (t.clip_norm, t.clip_value, t.precision, t.checkpoint_every) == (1.0, None, "fp32", 1)
