@@ -23,9 +23,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known) or 'none'}."
 
 
-def no_split(split: str, where: object, found: Iterable[str]) -> str:
-    """Return "WHERE: has no split 'tset'. Did you mean 'test'?"; for data whose splits are folders or file names."""
-    return f"{where}: has no split {split!r}.{did_you_mean(split, found)}"
+def no_split(split: str, where: object, found: Iterable[str]) -> NoSplit:
+    """Return the error "WHERE: has no split 'tset'. Did you mean 'test'?", for splits that are folders or files."""
+    return NoSplit(f"{where}: has no split {split!r}.{did_you_mean(split, found)}")
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
 
     from eozoo_core.raster.tiles import Window
-    from eozoo_core.run.directory import Run
 
 Box = tuple[float, float, float, float]
 
@@ -26,12 +25,6 @@ class Grid:
     width: int
     crs: CRS | None = None
     transform: rasterio.Affine | None = None
-
-
-def note_area(run: Run, grids: Iterable[Grid]) -> None:
-    """Record in run.json, as "area", the box of ``area_of``; nothing where no grid is georeferenced."""
-    if (box := area_of(grids)) is not None:
-        run.note("area", box)
 
 
 def area_of(grids: Iterable[Grid]) -> list[float] | None:

@@ -6,7 +6,6 @@ come from there, and ``System.adapt`` makes of it what is trained.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.continuity import run_info
 from eozoo_core.run.frozen import Base, base_file, keep_base, load_base
 from eozoo_core.run.progress import print_message
 from eozoo_core.run.rank import is_first_process
@@ -32,16 +32,16 @@ T = TypeVar("T")
 
 
 def begin(task: Contract, run: Run, survey: Survey, fabric: Fabric) -> tuple[System, dict[str, Any]]:
-    """Return the system that training begins or goes on with, adapted, and what checkpoints say of its base.
+    """Return the adapted system that training begins or goes on with, and what its checkpoints say of the base.
 
-    Its frozen tensors are those of the run, or of the checkpoint that the run starts from; else they are published or
-    random ones, which are written into the run before they are adapted. Raises ZooError as ``load_base``, and where the
-    base is of another system.
+    The base is the run's own, or that of the checkpoint which the run starts from. A run without either writes one: the
+    frozen tensors of the new system, published or random, before ``adapt``. Raises ZooError as ``load_base``, and where
+    the base belongs to another system.
     """
     base = load_base(run) if is_first_process() else None
     fabric.barrier()  # the first process may have linked the file into the run
     base = base if is_first_process() else load_base(run)
-    # Without a checkpoint everything begins as it began the first time: what is trained is not in the base.
+    # A run that stopped before its first checkpoint starts over: the base does not hold the tensors that are trained.
     fresh = not run.has("current") and (base is None or "init_from" not in run.info())
     system = _plain(task, survey, fresh)
     if fresh and system.receipt:
@@ -67,8 +67,7 @@ def begin(task: Contract, run: Run, survey: Survey, fabric: Fabric) -> tuple[Sys
 def _inherited(run: Run) -> str | None:
     """What the run that this one starts from says of published weights; None where it says nothing."""
     start = run.info().get("resumed_from") or run.info().get("init_from")
-    file = Path(start["file"]).parent / "run.json" if start else None
-    return json.loads(file.read_text()).get("weights") if file and file.exists() else None
+    return run_info(Path(start["file"]).parent).get("weights") if start else None
 
 
 def rebuild(task: Contract, survey: Survey, trained: Trained) -> System:

@@ -104,7 +104,7 @@ class Contract(ABC):
     Fitted: ClassVar[type[Fitted]] = Fitted
     monitor: ClassVar[str] = "loss"  # the validation score that chooses best.pt; lower is better
     tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
-    processes_differ: ClassVar[str] = ""  # why scores of several processes are those of one in single precision only
+    processes_differ: ClassVar[str] = ""  # why two processes score as one within float32 only; "" = within 1e-12
     prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; `steps` says what runs it
     slots: ClassVar[dict[str, Slot]] = {}  # settings path of a Named part ("model", "model.loss") -> what fits there
 
@@ -143,10 +143,10 @@ class Contract(ABC):
         raise self._unwritten("ports(survey)")
 
     def system(self, survey: Survey, fresh: bool) -> System:
-        """Build the system, plain: core calls its ``adapt`` when its frozen tensors are in it.
+        """Build the system. Core then fills in its frozen tensors and calls its ``adapt``.
 
-        ``fresh`` False: weights will be loaded over it. Published ones are not fetched, and a large part may be built
-        on the meta device, as shapes alone, where it has no buffer outside its state.
+        ``fresh`` False: core loads all weights afterwards, so do not fetch published ones. Large parts may then be
+        built on torch's meta device (shapes without numbers), unless their state dict leaves some of their buffers out.
         """
         raise self._unwritten("system(survey, fresh)")
 
@@ -179,7 +179,7 @@ class Contract(ABC):
         raise self._unwritten("describe_splits(data)")
 
     def data_to_check(self, split: str) -> Data:
-        """Open a split for ``check``; a subclass leaves in it what training would stop at: `Data.item` tells it."""
+        """Open a split for ``check``. Files that would stop training stay in it: `Data.item` raises for them."""
         return self.data(split)
 
     def expected(self) -> Expected:
@@ -241,9 +241,9 @@ class Contract(ABC):
         raise self._unwritten("map(drawn, scene)")
 
     def write(self, drawn: Any, scene: Scene, dest: Path) -> list[Path]:
-        """Write into ``dest`` what becomes of a scene that is ``whole``, and return the files.
+        """Write the result for a scene with ``Scene.whole`` into ``dest``; return the files.
 
-        Of all other scenes core writes the maps of `layers` from the blocks of `map`.
+        Called for such scenes only. For all others core writes the maps: `layers`, filled by the blocks of `map`.
         """
         raise self._unwritten("write(drawn, scene, dest)")
 
@@ -260,7 +260,10 @@ class Contract(ABC):
         raise self._unwritten("optimizers(trainer)")
 
     def step(self, trainer: Any) -> Any:
-        """Return f(micro_batches, number) -> sums to log; the default descends the mean of the loss."""
+        """Return f(micro_batches, number of the step): it moves the weights and returns name -> (sum, count) to log.
+
+        It returns None where nothing was labelled. The default descends the mean of the loss.
+        """
         raise self._unwritten("step(trainer)")
 
     def validate(self, trainer: Any) -> dict[str, float]:

@@ -32,7 +32,7 @@ class Data:
     bands, units: of the first input, as the files name them.
     what: the word for samples in messages. skipped: a line for every file that was left out.
     together: how many whole samples scores take at once; more than 1 where all are of one size.
-    repeats: whether draw ``i`` is item ``i`` unchanged, in every epoch: only then are features of a frozen part kept.
+    repeats: True = every epoch sees item ``i`` unchanged as draw ``i``. Only then core keeps features of a frozen part.
     """
 
     files: Sequence[Path] = ()

@@ -41,7 +41,7 @@ class Scorer:
             self._losses += [float(total), float(count)]
             found = self._system.hidden(self._system.finish(raw, arrays), arrays)
             shown = present(combine([found], self._system.outputs), self._system.outputs)
-        self.metrics.add(to_arrays(shown | found), batch)  # not rounded by square and root
+        self.metrics.add(to_arrays(shown | found), batch)  # ``found`` last: its deviations were not squared and rooted
         return found
 
     def sums(self) -> np.ndarray:

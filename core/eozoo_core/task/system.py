@@ -53,21 +53,19 @@ class System(nn.Module):
     # -- a system that has them -----------------------------------------------------------------------------------
 
     def frozen(self) -> set[str]:
-        """Return the names of tensors of the state that training leaves alone, those of a published encoder say.
+        """Return the names of state tensors that training does not change, such as those of a published encoder.
 
-        Core keeps them once beside the run, by hash, and not in checkpoints. It asks twice: before `adapt` for what is
-        kept, after it for what checkpoints leave out, where quantised and adapted layers may have other names. See
+        Core stores them once in the run, under their hash, and leaves them out of checkpoints. The names before `adapt`
+        say what is stored, those after it what checkpoints leave out: quantised layers may have other names. See
         `untrained`.
         """
         return set()
 
     def adapt(self) -> None:
-        """Make of the system that ``Task.system`` built what is trained: quantise, add adapters and all that is drawn
-        after them; in place, on the CPU.
+        """Turn the system of ``Task.system`` into the one that is trained, in place: quantise, add adapters and a head.
 
-        The frozen tensors are in place, other ones that were built as shapes alone (on the meta device) hold anything:
-        the checkpoint is loaded over them. On the meta device, where parameters and memory are counted, everything is
-        shapes.
+        Called on the CPU with the frozen tensors filled in. Tensors that came from the meta device hold any numbers:
+        the checkpoint is loaded over them. To count parameters and memory core also calls it on the meta device.
         """
 
     def simplify(self, side: int) -> tuple[str, ...]:
@@ -92,9 +90,9 @@ class System(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no features(staged)")
 
     def features_key(self) -> dict[str, Any] | None:
-        """Return what ``features`` depends on beside frozen weights and data, as plain values; None: keep nothing.
+        """Return the plain values that ``features`` depends on, besides frozen weights and data; None = keep nothing.
 
-        It is None, the default, too where the part is trained (adapters, unfrozen blocks).
+        None is the default, and right wherever the part is trained (adapters, unfrozen blocks).
         """
         return None
 

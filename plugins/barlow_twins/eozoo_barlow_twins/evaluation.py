@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from eozoo_core import ZooError
+from eozoo_core.run.progress import print_message
 from eozoo_core.score.report import Picture, Table, Text, write_report
 from eozoo_core.task import Scores
 from eozoo_core.task.data import in_groups, tensors
@@ -72,7 +72,7 @@ def evaluate_encoder(task: PixelTask, run: Run, split: str, strict: bool) -> Sco
     except ZooError as error:
         if strict:
             raise
-        print(f"scored without probes: {error}", file=sys.stderr)
+        print_message(f"scored without probes: {error}")
         table = None
     if table is None:
         return scores

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.written import write_text
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.windows import require_training_units
 
+from eozoo_barlow_twins.pixel_store import source_of
 from eozoo_barlow_twins.settings import SelectDates
 from eozoo_barlow_twins.survey import PixelSurvey
 from eozoo_barlow_twins.tiles import Tile
@@ -60,8 +60,9 @@ def open_tile(folder: Path, survey: PixelSurvey, select: SelectDates) -> TileSce
     tile = Tile(folder)
     tile.select(survey.names)
     tile.doys  # noqa: B018 - checked before anything is written
-    arrays = fingerprint([tile.path / "bands.npy", tile.path / "masks.npy"], tile.path)
-    stamp = hashlib.sha256(json.dumps([arrays, select.selection, select.passes, select.seed]).encode()).hexdigest()
+    stamp = hashlib.sha256(
+        json.dumps([source_of(tile.path), select.selection, select.passes, select.seed]).encode()
+    ).hexdigest()
     return TileScene(tile.path, tile.grid, name=tile.name, stamp=stamp, tile=tile)
 
 

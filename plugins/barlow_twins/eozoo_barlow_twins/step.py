@@ -6,13 +6,13 @@ A loss of two views gets those of all processes, and gives (sum, count) as every
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from eozoo_core import ZooError
+from eozoo_core.run.progress import print_message
 from eozoo_core.task.data import tensors
 from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.step import Sums, optimizer_step
@@ -112,7 +112,7 @@ class TwinStep:
         if line and not self._warned and self._fabric.is_global_zero:
             self._warned = True
             self._trainer.run.note("collapse", line)
-            print(line, file=sys.stderr)
+            print_message(line)
 
     def _forward(self, batch: dict[str, Any], step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], Any]:
         """Embedding of both views, the loss and its parts, and the mixed-sample term (0 where it is off)."""

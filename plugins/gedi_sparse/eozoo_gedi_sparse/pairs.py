@@ -50,7 +50,7 @@ def files_of(root: Path, split: str, field: str) -> dict[str, Path]:
     folder = root / split
     if not folder.is_dir():
         if splits := [f.name for f in root.glob("[!.]*/")]:
-            raise ZooError(no_split(split, root, splits))
+            raise no_split(split, root, splits)
         raise ZooError(f"{folder}: is no folder; runtime.{field} holds train/, val/ and test/ with one file per patch")
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
     return by_stem(file for file in files if not file.name.startswith("."))

@@ -151,7 +151,7 @@ def find_tiles(data_dir: Path | None, split: str, limit: int | None = None) -> l
     folder = Path(data_dir) / split
     splits = [f.name for f in Path(data_dir).glob("[!.]*/")]
     if not folder.is_dir() and splits:
-        raise ZooError(no_split(split, data_dir, splits))
+        raise no_split(split, data_dir, splits)
     found = sorted(folder.rglob("*.npz")) if folder.is_dir() else []
     if not found:
         raise ZooError(f"{folder}: holds no NPZ tile; make some with 'eozoo prepare prithvi_refine tiles'")
