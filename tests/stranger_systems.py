@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from eozoo_core import Port, Task, TaskSettings
-from eozoo_core.settings import RuntimeSettings, Settings
+from eozoo_core.settings import InferSettings, RuntimeSettings, Settings
 from eozoo_core.task import Ports, Survey
 from eozoo_core.task.data import Data
 from eozoo_core.task.loss import called_with
@@ -27,7 +27,12 @@ class LineRuntime(RuntimeSettings):
     data_dir: Path = Field(Path(), description="Folder with train.npy, val.npy and test.npy: two bands, a label.")
 
 
+class LineInfer(InferSettings):
+    batch_size: int = Field(1024, description="Samples per forward pass.")
+
+
 class LineSettings(TaskSettings):
+    infer: LineInfer = Field(LineInfer(), description="How it predicts.")
     model: LineModel = Field(LineModel(), description="The network.")
     runtime: LineRuntime = Field(LineRuntime(), description="Where and how.")
 

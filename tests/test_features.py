@@ -61,6 +61,14 @@ def test_features_are_computed_once_and_change_nothing(kept, data, tmp_path):
     assert FrozenPart.seen == seen + 2
 
 
+def test_predicting_a_few_samples_at_a_time_gives_all_of_them(kept):
+    run, task, _ = kept
+    x = np.random.default_rng(3).normal(size=(5, 2)).astype("float32")
+    infer = task.settings.infer.model_copy(update={"batch_size": 2})
+    few = Line(task.settings.model_copy(update={"infer": infer})).predict(run, {"x": x})["y"]
+    np.testing.assert_allclose(few, task.predict(run, {"x": x})["y"], rtol=1e-6)
+
+
 def test_the_plan_knows_what_is_kept(kept):
     run, task, _ = kept
     plan = task.plan(run)
@@ -69,12 +77,14 @@ def test_the_plan_knows_what_is_kept(kept):
     assert plan.memory_bytes
 
 
-@pytest.mark.parametrize("change", ["weights", "data", "damage", "part"])
+@pytest.mark.parametrize("change", ["weights", "data", "damage", "part", "precision"])
 def test_what_changed_is_computed_again(change, tmp_path):
     write_rows(tmp_path)
     train(tmp_path / "first", tmp_path)
     before = {file.name: file.read_bytes() for file in (tmp_path / "features").glob("*.npy")}
     sets = ["train.seed=1"] if change == "weights" else []
+    if change == "precision":
+        sets = ["train.precision=bf16-mixed"]
     if change == "data":
         np.save(tmp_path / "train_1.npy", np.load(tmp_path / "train_1.npy") + 1)
     if change == "damage":
@@ -86,7 +96,9 @@ def test_what_changed_is_computed_again(change, tmp_path):
     after = {file.name: file.read_bytes() for file in (tmp_path / "features").glob("*.npy")}
     assert {name: after[name] for name in before} == before
     expected = {"weights": (96, 6), "data": (40, 2), "damage": (96, 0)}
-    if change == "part":
+    if change == "precision":  # of val too, where the CPU is fast in it and validation therefore computes in it
+        assert (seen - 8, len(after) - len(before)) in ((80, 4), (96, 6))
+    elif change == "part":
         assert seen - 8 in (16, 40)
         assert after == before
     else:

@@ -158,6 +158,15 @@ def test_only_what_measures_the_quantity_is_tagged_with_it(tmp_path):
     assert tags["kind"]["SOURCE"] == "x"
 
 
+def test_a_missing_class_is_255_and_declared_so(tmp_path):
+    codes = np.array([[10, 20, np.nan, 10]] * 3, "float32")
+    (layer,) = layers_of((KIND,))
+    with layer.writer(tmp_path / "kind.tif", GRID, {}) as writer:
+        writer.write_rows(0, codes[None])
+    values, _, nodata, _ = read(tmp_path / "kind.tif")
+    assert (values.dtype, nodata, values[0, 0].tolist()) == (np.uint8, 255, [10, 20, 255, 10])
+
+
 def test_every_window_gets_the_scenes_other_arrays_and_values_in_the_networks_unit(tmp_path):
     stored = np.arange(2 * 5 * 7).reshape(2, 5, 7).astype("float32") * 100
     np.save(tmp_path / "s.npy", stored)

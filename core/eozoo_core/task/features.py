@@ -179,7 +179,7 @@ def _compute(system: System, data: Data, indices: range, fabric: Fabric) -> Arra
     system.eval()
     with torch.no_grad(), fabric.autocast():
         found = system.features(system.stage(tensors(data.items(indices), fabric.device)))
-    return {name: values.cpu().numpy() for name, values in found.items()}
+    return {name: values.float().cpu().numpy() for name, values in found.items()}  # autocast gives half precision
 
 
 def _enriched(cache: Cache, data: Data, keys: Sequence[str]) -> Data:
