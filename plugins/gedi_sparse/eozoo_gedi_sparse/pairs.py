@@ -81,7 +81,6 @@ def input_bands(info: RasterInfo, data: DataSettings) -> tuple[tuple[int, ...], 
     The name is "band 7" (1-based) where the file and the settings give none. Raises ZooError naming the file.
     """
     names = _input_names(info, data)
-    chosen = range(len(info.bands)) if data.bands is None else data.bands
     wanted = data.bands
     numbers = info.bands if wanted is None else tuple(_number(info, names, band, "data.bands") for band in wanted)
     return numbers, tuple((names[b - 1] if names else "") or f"band {b}" for b in numbers)
