@@ -6,6 +6,7 @@ imports rasterio; import it where rasters are used, not where names are listed.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -107,6 +108,13 @@ class RasterReader(Reader):
         bands = tuple(self.info.bands if bands is None else bands)
         with gdal(self.info.path, "cannot be read; the file is damaged or incomplete"):
             return self._values(bands, {"out_shape": _thinned(self.info.grid, longest)})
+
+    def legend(self) -> dict[int, tuple[str, tuple[int, ...]]]:
+        """Return name and colour (red, green, blue) of every class of band 1, as `cog.CogWriter` wrote them."""
+        with gdal(self.info.path, "cannot be read"):
+            names = json.loads(self._dataset.tags(1).get("CLASS_NAMES", "{}"))
+            colours = self._dataset.colormap(1) if names else {}
+        return {int(code): (name, tuple(colours[int(code)][:3])) for code, name in names.items()}
 
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""

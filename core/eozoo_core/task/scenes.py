@@ -94,9 +94,13 @@ def open_raster(
     bands = choose(info) if wanted is None else info.select(wanted)
     if wanted is not None and len(bands) != len(trained):
         raise ZooError(f"infer.bands: chooses {len(bands)} bands, the run needs {len(trained)}: {', '.join(trained)}")
-    others = told(info.descriptions, trained, [band - 1 for band in bands]) if len(trained) == len(bands) else ""
-    notes = (*info.notes, *([f"bands found under other names: {others}"] if others and wanted is None else []))
-    return Scene(path, info.grid, bands, variable_of(path), missing=getattr(how, "nodata", None), notes=notes)
+    notes = list(info.notes)
+    if info.grid.transform is None:
+        notes.append("is not georeferenced, so its map is not either")
+    if wanted is None and len(bands) == len(trained):
+        others = told(info.descriptions, trained, [band - 1 for band in bands])
+        notes += [f"bands found under other names: {others}"] if others else []
+    return Scene(path, info.grid, bands, variable_of(path), missing=getattr(how, "nodata", None), notes=tuple(notes))
 
 
 def choose_bands(info: RasterInfo, trained: tuple[str, ...]) -> tuple[int, ...]:
