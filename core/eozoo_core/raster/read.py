@@ -25,6 +25,7 @@ from eozoo_core.raster.address import gdal_name
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.info import RasterInfo, info_of
 from eozoo_core.raster.tiles import Window
+from eozoo_core.raster.trust import FORMATS, require_own_sources
 
 _HUGE = 1e18  # no quantity of this field is as large in its usual unit; the fill values of CF and of float32 are
 CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the machine's memory
@@ -77,8 +78,9 @@ class RasterReader(Reader):
 
     def __init__(self, path: str | Path, missing: Sequence[float] = ()):
         self._missing = tuple(missing)
+        require_own_sources(path)
         with gdal(path, "cannot be read as a raster; check the path and the file"):
-            self._dataset = rasterio.open(gdal_name(path))
+            self._dataset = rasterio.DatasetReader(gdal_name(path), driver=FORMATS)
             try:
                 self.info = info_of(str(path), self._dataset)
             except ZooError:
@@ -247,7 +249,7 @@ def first_readable(paths: Sequence[Path]) -> RasterInfo:
 def read_whole(path: str | Path) -> np.ndarray:
     """Read all data bands (C, H, W) of a raster or ``.npy`` file as float32, NaN = missing. Raises ZooError."""
     with open_reader(path) as reader:
-        return reader.read(Window(0, 0, reader.info.grid.height, reader.info.grid.width))
+        return reader.read(reader.info.grid.whole)
 
 
 def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Counter[float]:
