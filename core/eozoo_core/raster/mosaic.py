@@ -97,7 +97,10 @@ class Mosaic:
             size = {"height": self.grid.height, "width": self.grid.width}
             with WarpedVRT(source, **options, **size, src_nodata=nodata, nodata=np.nan, dtype="float32") as vrt:
                 area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-                return vrt.read(tile.bands, window=area)
+                values = vrt.read(tile.bands, window=area)
+            at = [band - 1 for band in tile.bands]
+            scales, offsets = (np.array(given, np.float32)[at, None, None] for given in (source.scales, source.offsets))
+            return values * scales + offsets
 
     def _extent(self, path: Path, found: Grid) -> tuple[tuple[int, int], tuple[int, int]]:
         """Rows and columns (first, last + 1) of the target that the tile touches."""

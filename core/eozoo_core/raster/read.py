@@ -31,8 +31,8 @@ class RasterInfo:
     """What a raster file says about itself, without its pixels.
 
     Per band of the file: ``dtypes``, ``nodata`` (None = not declared), ``descriptions`` and ``units`` (both "" where
-    the file says nothing). ``bands`` are the 1-based numbers of the bands that hold data, that is all but alpha.
-    ``tags`` are those of the file.
+    the file says nothing), ``scales`` and ``offsets`` (value = stored * scale + offset; readers have applied them).
+    ``bands`` are the 1-based numbers of the bands that hold data, that is all but alpha. ``tags`` are those of the file.
     """
 
     path: str
@@ -42,6 +42,8 @@ class RasterInfo:
     nodata: tuple[float | None, ...]
     descriptions: tuple[str, ...]
     units: tuple[str, ...]
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def select(self, names: Sequence[str | int] | None) -> tuple[int, ...]:
@@ -98,11 +100,11 @@ class Reader:
 class RasterReader(Reader):
     """An open raster, read window by window. A context manager; not to be shared between threads.
 
-    ``scaled=True`` applies the file's own scale and offset per band, else values are as stored. Opening raises ZooError
-    for what GDAL cannot read and for complex numbers.
+    ``scaled`` applies the file's own scale and offset per band, else values are as stored. Opening raises ZooError for
+    what GDAL cannot read and for complex numbers.
     """
 
-    def __init__(self, path: str | Path, scaled: bool = False):
+    def __init__(self, path: str | Path, scaled: bool = True):
         self._scaled = scaled
         with gdal(path, "cannot be read as a raster; check the path and the file"):
             self._dataset = rasterio.open(path)
@@ -148,7 +150,10 @@ class RasterReader(Reader):
         shape = _thinned(self.info.grid, longest)
         with gdal(self.info.path, "cannot be read; the file is damaged or incomplete"):
             shown = self._dataset.read(bands, out_shape=(len(bands), *shape), out_dtype="float32", masked=True)
-        return shown.filled(np.nan)
+        values = shown.filled(np.nan)
+        for i, band in enumerate(bands if self._scaled else ()):
+            values[i] = values[i] * self.info.scales[band - 1] + self.info.offsets[band - 1]
+        return values
 
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""
@@ -266,6 +271,8 @@ def _info(path: str, dataset: rasterio.DatasetReader) -> RasterInfo:
         tuple(dataset.nodatavals),
         tuple(text or "" for text in dataset.descriptions),
         tuple(text or "" for text in dataset.units),
+        tuple(dataset.scales),
+        tuple(dataset.offsets),
         dataset.tags(),
     )
 
