@@ -32,7 +32,7 @@ class RasterInfo:
 
     Per band of the file: ``dtypes``, ``nodata`` (None = not declared), ``descriptions`` and ``units`` (both "" where
     the file says nothing), ``scales`` and ``offsets`` (value = stored * scale + offset; readers have applied them).
-    ``bands`` are the 1-based numbers of the bands that hold data, that is all but alpha. ``tags`` are those of the file.
+    ``bands`` are the 1-based numbers of the bands that hold data, that is all but alpha. ``tags``: those of the file.
     """
 
     path: str
