@@ -28,8 +28,8 @@ def write(path, values, mask=None, names=(), **profile):
     return path
 
 
-def read(path, bands=None, scaled=False):
-    with RasterReader(path, scaled) as reader:
+def read(path, bands=None, missing=()):
+    with RasterReader(path, missing) as reader:
         return reader.read(ALL, bands)
 
 
@@ -112,14 +112,16 @@ def test_alpha_hides_and_is_no_data_unless_asked_for(tmp_path):
     np.testing.assert_array_equal(read(path, [4, 1])[:, 4, 4], [0, 9])
 
 
-def test_scale_and_offset_only_when_asked(tmp_path, values):
+def test_scale_and_offset_are_applied(tmp_path, values):
     path = write(tmp_path / "a.tif", values, nodata=7)
     with rasterio.open(path, "r+") as dataset:
         dataset.scales, dataset.offsets = (0.5, 2.0), (1.0, 0.0)
-    assert read(path)[0, 0, 3] == 3
-    scaled = read(path, scaled=True)
+    scaled = read(path)
     assert (scaled[0, 0, 3], scaled[1, 0, 3]) == (2.5, 66)
     assert np.isnan(scaled[0, 1, 2])
+    assert np.isnan(read(path, missing=(8,))[0, 1, 3])  # as stored
+    with RasterReader(path) as raster:
+        np.testing.assert_array_equal(raster.thumbnail(), scaled)
 
 
 def test_window_and_order_of_bands(tmp_path, values):

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from rasterio.enums import Resampling
-from rasterio.transform import from_origin
-from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
+from rasterio.transform import array_bounds, from_origin
+from rasterio.warp import reproject, transform_bounds
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.georeference import Grid, apply, same_grid
+from eozoo_core.raster.georeference import Grid, apply, part_of, same_grid
 from eozoo_core.raster.read import RasterReader, gdal, read_info
 from eozoo_core.raster.tiles import Window
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
+_LARGEST = 2**24  # pixels of a tile that are read at once
+_MARGIN = 2  # pixels of the coarser grid that a kernel reaches over the edge
 Scale = Callable[[np.ndarray], np.ndarray]
 
 
@@ -44,7 +44,7 @@ class Mosaic:
     def __init__(self, grid: Grid, resampling: str = "none", zero_is_missing: bool = False):
         self.grid = grid
         self._resampling = resampling
-        self._zero = zero_is_missing
+        self._missing = (0.0,) if zero_is_missing else ()
         self._tiles: list[Tile] = []
 
     def add(self, path: Path, bands: tuple[int, ...], scale: Scale) -> None:
@@ -78,29 +78,41 @@ class Mosaic:
     def _read_aligned(self, tile: Tile, window: Window) -> np.ndarray:
         row, col = self._offset(tile.grid)
         own = Window(window.row - row, window.col - col, window.height, window.width)
-        with RasterReader(tile.path) as reader:
+        with RasterReader(tile.path, self._missing) as reader:
             return reader.read(own, tile.bands)
 
     def _read_warped(self, tile: Tile, window: Window) -> np.ndarray:
-        with (
-            gdal(tile.path, "cannot be resampled; the file is damaged or incomplete"),
-            rasterio.open(tile.path) as source,
-        ):
-            nodata = source.nodata
-            if nodata is None:
-                nodata = 0 if self._zero else (np.nan if "float" in source.dtypes[0] else None)
-            options = {
-                "crs": self.grid.crs,
-                "transform": self.grid.transform,
-                "resampling": Resampling[self._resampling],
-            }
-            size = {"height": self.grid.height, "width": self.grid.width}
-            with WarpedVRT(source, **options, **size, src_nodata=nodata, nodata=np.nan, dtype="float32") as vrt:
-                area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-                values = vrt.read(tile.bands, window=area)
-            at = [band - 1 for band in tile.bands]
-            scales, offsets = (np.array(given, np.float32)[at, None, None] for given in (source.scales, source.offsets))
-            return values * scales + offsets
+        """Resample the part of a tile that lies under a window of the grid, band by band.
+
+        Each band has its own missing pixels; none of them enters a kernel. Strips keep the memory bounded.
+        """
+        out = np.full((len(tile.bands), window.height, window.width), np.nan, np.float32)
+        target = part_of(self.grid, window)
+        source = _window_under(target, tile.grid, _MARGIN)
+        if source is None:
+            return out
+        if source.height * source.width > _LARGEST and window.height > 1:
+            half = window.height // 2
+            parts = [(window.row, half), (window.row + half, window.height - half)]
+            return np.concatenate(
+                [self._read_warped(tile, Window(r, window.col, n, window.width)) for r, n in parts], axis=1
+            )
+        with RasterReader(tile.path, self._missing) as reader:
+            values = reader.read(source, tile.bands)
+        with gdal(tile.path, "cannot be resampled"):
+            for band, resampled in zip(values, out, strict=True):
+                reproject(
+                    band,
+                    resampled,
+                    src_transform=part_of(tile.grid, source).transform,
+                    src_crs=tile.grid.crs,
+                    src_nodata=np.nan,
+                    dst_transform=target.transform,
+                    dst_crs=target.crs,
+                    dst_nodata=np.nan,
+                    resampling=Resampling[self._resampling],
+                )
+        return out
 
     def _extent(self, path: Path, found: Grid) -> tuple[tuple[int, int], tuple[int, int]]:
         """Rows and columns (first, last + 1) of the target that the tile touches."""
@@ -149,6 +161,18 @@ def union_grid(paths: Sequence[Path]) -> Grid:
     side_x, side_y = abs(first.transform.a), abs(first.transform.e)
     size = round((north - south) / side_y), round((east - west) / side_x)
     return Grid(*size, first.crs, from_origin(west, north, side_x, side_y))
+
+
+def _window_under(target: Grid, source: Grid, margin: int) -> Window | None:
+    """Return the window of ``source`` that lies under ``target``, with ``margin`` pixels of the coarser of both."""
+    box = array_bounds(target.height, target.width, target.transform)
+    west, south, east, north = transform_bounds(target.crs, source.crs, *box)
+    inverse = ~source.transform
+    cols, rows = zip(*(apply(inverse, x, y) for x in (west, east) for y in (south, north)))
+    around = margin * max(1, (max(rows) - min(rows)) / target.height, (max(cols) - min(cols)) / target.width)
+    top, bottom = _clip(min(rows) - around, max(rows) + around, source.height)
+    left, right = _clip(min(cols) - around, max(cols) + around, source.width)
+    return Window(top, left, bottom - top, right - left) if top < bottom and left < right else None
 
 
 def _require_aligned(path: Path, found: Grid, grid: Grid) -> None:

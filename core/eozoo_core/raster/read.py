@@ -7,11 +7,10 @@ imports rasterio; import it where rasters are used, not where names are listed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import rasterio
@@ -19,49 +18,12 @@ from rasterio._err import CPLE_BaseError  # some of rasterio's calls raise it un
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.info import RasterInfo, gdal_name, info_of
 from eozoo_core.raster.tiles import Window
 
 CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the machine's memory
-
-
-@dataclass(frozen=True)
-class RasterInfo:
-    """What a raster file says about itself, without its pixels.
-
-    Per band of the file: ``dtypes``, ``nodata`` (None = not declared), ``descriptions`` and ``units`` (both "" where
-    the file says nothing), ``scales`` and ``offsets`` (value = stored * scale + offset; readers have applied them).
-    ``bands`` are the 1-based numbers of the bands that hold data, that is all but alpha. ``tags``: those of the file.
-    """
-
-    path: str
-    grid: Grid
-    bands: tuple[int, ...]
-    dtypes: tuple[str, ...]
-    nodata: tuple[float | None, ...]
-    descriptions: tuple[str, ...]
-    units: tuple[str, ...]
-    scales: tuple[float, ...] = ()
-    offsets: tuple[float, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    def select(self, names: Sequence[str | int] | None) -> tuple[int, ...]:
-        """Band numbers (1-based) of ``names``: numbers stay, strings are found by description; None = all data.
-
-        Raises ZooError for a number or name that the file does not have.
-        """
-        if names is None:
-            return self.bands
-        known = [d for d in self.descriptions if d]
-        for name in names:
-            if isinstance(name, str) and known.count(name) > 1:
-                raise ZooError(f"{self.path}: several bands are called {name!r}; choose by number, 1 is the first")
-            if isinstance(name, str) and name not in known:
-                raise ZooError(f"{self.path}: no band is called {name!r}.{did_you_mean(name, known)}")
-            if not isinstance(name, str) and not 1 <= name <= len(self.dtypes):
-                raise ZooError(f"{self.path}: no band {name}; the file has bands 1 to {len(self.dtypes)}")
-        return tuple(self.descriptions.index(name) + 1 if isinstance(name, str) else int(name) for name in names)
 
 
 @contextmanager
@@ -100,46 +62,35 @@ class Reader:
 class RasterReader(Reader):
     """An open raster, read window by window. A context manager; not to be shared between threads.
 
-    ``scaled`` applies the file's own scale and offset per band, else values are as stored. Opening raises ZooError for
-    what GDAL cannot read and for complex numbers.
+    Values are physical: each band's scale and offset tags (GeoTIFF, CF packing of NetCDF) are applied. ``missing`` are
+    stored values that mean missing in every band, beside what the file declares. Opening raises ZooError for what GDAL
+    cannot read, for complex numbers, and as `info.info_of`.
     """
 
-    def __init__(self, path: str | Path, scaled: bool = True):
-        self._scaled = scaled
+    def __init__(self, path: str | Path, missing: Sequence[float] = ()):
+        self._missing = tuple(missing)
         with gdal(path, "cannot be read as a raster; check the path and the file"):
-            self._dataset = rasterio.open(path)
-            self.info = _info(str(path), self._dataset)
+            self._dataset = rasterio.open(gdal_name(path))
+            try:
+                self.info = info_of(str(path), self._dataset)
+            except ZooError:
+                self.close()
+                raise
             self._flags = [set(flags) for flags in self._dataset.mask_flag_enums]
             self._alpha = {i for i, kind in enumerate(self._dataset.colorinterp, 1) if kind == ColorInterp.alpha}
             self.block_rows = self._dataset.block_shapes[0][0]
-        if any("complex" in dtype for dtype in self.info.dtypes):
-            self.close()
-            raise ZooError(f"{path}: holds complex numbers; convert it to real bands (amplitude, intensity) first")
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         """Pixels ``(C, height, width)`` float32 of the 1-based ``bands`` (None = ``info.bands``); NaN = missing.
 
-        Missing is: the band's nodata value, NaN, and whatever the file's mask or alpha band hides (alpha hides nothing
-        where it is itself read as data). Integers beyond 2**24 lose their last digits in float32.
+        Missing is: the band's nodata value, NaN and infinity, and whatever the file's mask or alpha band hides (alpha
+        hides nothing where it is itself read as data). Integers beyond 2**24 lose their last digits in float32.
         """
         bands = tuple(self.info.bands if bands is None else bands)
         area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         last = window.row + window.height - 1
         with gdal(self.info.path, f"rows {window.row} to {last} cannot be read; the file is damaged or incomplete"):
-            kinds = {self.info.dtypes[band - 1] for band in bands}
-            raw = self._dataset.read(bands, window=area, out_dtype=kinds.pop() if len(kinds) == 1 else "float64")
-            values = raw.astype(np.float32, copy=False)
-            for i, band in enumerate(bands):
-                nodata = self.info.nodata[band - 1]
-                missing = None if nodata is None or np.isnan(nodata) else _equal(raw[i], nodata)
-                if self._has_mask(band, bands):
-                    hidden = self._dataset.read_masks(band, window=area) == 0
-                    missing = hidden if missing is None else missing | hidden
-                if self._scaled:
-                    values[i] = raw[i] * self._dataset.scales[band - 1] + self._dataset.offsets[band - 1]
-                if missing is not None:
-                    values[i][missing] = np.nan
-        return values
+            return self._values(bands, {"window": area})
 
     def thumbnail(self, longest: int = 1500, bands: Sequence[int] | None = None) -> np.ndarray:
         """All of the raster thinned to at most ``longest`` pixels a side: ``(C, h, w)`` float32, NaN = missing.
@@ -147,58 +98,77 @@ class RasterReader(Reader):
         Nearest pixels, from the file's overviews where it has them: a picture for the eye, cheap for any size.
         """
         bands = tuple(self.info.bands if bands is None else bands)
-        shape = _thinned(self.info.grid, longest)
         with gdal(self.info.path, "cannot be read; the file is damaged or incomplete"):
-            shown = self._dataset.read(bands, out_shape=(len(bands), *shape), out_dtype="float32", masked=True)
-        values = shown.filled(np.nan)
-        for i, band in enumerate(bands if self._scaled else ()):
-            values[i] = values[i] * self.info.scales[band - 1] + self.info.offsets[band - 1]
-        return values
+            return self._values(bands, {"out_shape": _thinned(self.info.grid, longest)})
 
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""
         self._dataset.close()
+
+    def _values(self, bands: tuple[int, ...], part: dict[str, Any]) -> np.ndarray:
+        """Physical values of a ``part`` of the raster, in the words of rasterio's ``read``."""
+        kinds = {self.info.dtypes[band - 1] for band in bands}
+        shape = {"out_shape": (len(bands), *part["out_shape"])} if "out_shape" in part else part
+        raw = self._dataset.read(bands, **shape, out_dtype=kinds.pop() if len(kinds) == 1 else "float64")
+        values = raw.astype(np.float32, copy=False)
+        hidden = [self._hidden(band, bands, raw[i], part) for i, band in enumerate(bands)]  # before values change
+        for i, band in enumerate(bands):
+            scale, offset = self.info.scales[band - 1], self.info.offsets[band - 1]
+            if scale != 1 or offset:
+                values[i] = raw[i] * scale + offset
+            if hidden[i] is not None:
+                values[i][hidden[i]] = np.nan
+            if raw.dtype.kind == "f":
+                values[i][np.isinf(values[i])] = np.nan
+        return values
+
+    def _hidden(
+        self, band: int, bands: tuple[int, ...], raw: np.ndarray, part: dict[str, Any]
+    ) -> np.ndarray | None:  # fmt: skip
+        """Which stored values of a band are missing; None = none but NaN."""
+        whole64 = self.info.dtypes[band - 1] in ("int64", "uint64")  # GDAL knows their nodata value exactly
+        nodata = None if whole64 else self.info.nodata[band - 1]
+        declared = () if nodata is None or np.isnan(nodata) else (nodata,)
+        found = [_equal(raw, value) for value in (*declared, *self._missing)]
+        if whole64 or self._has_mask(band, bands):
+            found.append(self._dataset.read_masks(band, **part) == 0)
+        return np.logical_or.reduce(found) if found else None
 
     def _has_mask(self, band: int, bands: tuple[int, ...]) -> bool:
         """Whether something other than the band's own nodata value hides pixels."""
         flags = self._flags[band - 1]
         if flags == {MaskFlags.all_valid} or flags == {MaskFlags.nodata}:
             return False
-        return MaskFlags.alpha not in flags or not self._alpha & set(bands)
+        return MaskFlags.alpha not in flags or not (self._alpha & set(bands) or self.info.doubt)
 
 
 class ArrayReader(Reader):
     """The same interface over an array ``(C, H, W)`` or ``(H, W)``, or the ``.npy`` file of one (read lazily).
 
-    NaN = missing. There is no CRS, transform, name or unit. Raises ZooError for a truncated, pickled or non-array file,
-    other dimensions and non-numeric values.
+    NaN and infinity = missing, and so are the values ``missing``. There is no CRS, transform, name or unit. Raises
+    ZooError for a truncated, pickled or non-array file, other dimensions and non-numeric values.
     """
 
-    def __init__(self, source: str | Path | np.ndarray):
+    def __init__(self, source: str | Path | np.ndarray, missing: Sequence[float] = ()):
         path = "array" if isinstance(source, np.ndarray) else str(source)
         array = source if isinstance(source, np.ndarray) else _load(Path(source))
         if array.ndim not in (2, 3) or array.dtype.kind not in "fiub" or array.size == 0:
             raise ZooError(f"{path}: expected numbers of shape (C, H, W), found {array.dtype} {array.shape}")
         self._array = array if array.ndim == 3 else array[None]
+        self._missing = tuple(missing)
         count, height, width = self._array.shape
-        none = ("",) * count
+        kinds, names, unpacked = (str(array.dtype),) * count, ("",) * count, ((1.0,) * count, (0.0,) * count)
+        numbers = tuple(range(1, count + 1))
         self.info = RasterInfo(
-            path,
-            Grid(height, width),
-            tuple(range(1, count + 1)),
-            (str(array.dtype),) * count,
-            (None,) * count,
-            none,
-            none,
-        )
+            path, Grid(height, width), numbers, kinds, (None,) * count, names, names, *unpacked
+        )  # fmt: skip
         self.block_rows = 1
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         """Pixels ``(C, height, width)`` float32 of the 1-based ``bands`` (None = all); NaN = missing."""
         chosen = [band - 1 for band in (self.info.bands if bands is None else bands)]
         # take copies already; a second copy by astype would halve the speed of loading patches.
-        values = self._array[(slice(None), *window.slices)].take(chosen, axis=0)
-        return np.asarray(values).astype(np.float32, copy=False)
+        return self._values(self._array[(slice(None), *window.slices)].take(chosen, axis=0))
 
     def thumbnail(self, longest: int = 1500, bands: Sequence[int] | None = None) -> np.ndarray:
         """All of the array thinned to at most ``longest`` pixels a side: ``(C, h, w)`` float32, NaN = missing."""
@@ -206,12 +176,25 @@ class ArrayReader(Reader):
         height, width = _thinned(self.info.grid, longest)
         grid = self.info.grid
         rows, cols = np.arange(height) * grid.height // height, np.arange(width) * grid.width // width
-        return self._array[np.ix_(chosen, rows, cols)].astype(np.float32)
+        return self._values(self._array[np.ix_(chosen, rows, cols)])
+
+    def _values(self, stored: np.ndarray) -> np.ndarray:
+        stored = np.asarray(stored)  # not the memory map
+        values = stored.astype(np.float32, copy=False)
+        for value in self._missing:
+            values[_equal(stored, value)] = np.nan
+        if stored.dtype.kind == "f":
+            values[np.isinf(values)] = np.nan
+        return values
 
 
-def open_reader(path: str | Path) -> Reader:
-    """Open ``path`` for reading by window: ``.npy`` with `ArrayReader`, everything else with `RasterReader`."""
-    return ArrayReader(path) if Path(path).suffix.lower() == ".npy" else RasterReader(path)
+def open_reader(path: str | Path, missing: Sequence[float] = ()) -> Reader:
+    """Open ``path`` for reading by window: ``.npy`` with `ArrayReader`, everything else with `RasterReader`.
+
+    ``missing``: stored values that mean missing, beside what the file declares.
+    """
+    kind = ArrayReader if Path(path).suffix.lower() == ".npy" else RasterReader
+    return kind(path, missing)
 
 
 def read_info(path: str | Path) -> RasterInfo:
@@ -257,24 +240,6 @@ def _load(path: Path) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise ZooError(f"{path}: is an archive of arrays; save the one array with numpy.save")
     return array
-
-
-def _info(path: str, dataset: rasterio.DatasetReader) -> RasterInfo:
-    georeferenced = dataset.crs is not None or not dataset.transform.is_identity
-    grid = Grid(dataset.height, dataset.width, dataset.crs, dataset.transform if georeferenced else None)
-    data = [i for i, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
-    return RasterInfo(
-        path,
-        grid,
-        tuple(data),
-        tuple(dataset.dtypes),
-        tuple(dataset.nodatavals),
-        tuple(text or "" for text in dataset.descriptions),
-        tuple(text or "" for text in dataset.units),
-        tuple(dataset.scales),
-        tuple(dataset.offsets),
-        dataset.tags(),
-    )
 
 
 def _thinned(grid: Grid, longest: int) -> tuple[int, int]:
