@@ -82,13 +82,17 @@ def named(given: Sequence[str], count: int, where: str) -> tuple[str, ...]:
 
     Raises ZooError, beginning with ``where``, for another number of names.
     """
-    preset = PRESETS.get(given[0]) if len(given) == 1 else None
-    names = tuple(preset or given)
+    names = preset(given)
     if len(names) != count:
-        what = f"{given[0]} has {len(names)} bands" if preset else f"names {len(names)} bands"
-        hint = "" if preset or len(given) > 1 or count == 1 else did_you_mean(given[0], list(PRESETS))
+        what = f"names {len(names)} bands" if names == tuple(given) else f"{given[0]} has {len(names)} bands"
+        hint = "" if len(names) > 1 or count == 1 else f" Presets: {', '.join(PRESETS)}."
         raise ZooError(f"{where}: {what}, the file has {count}.{hint}")
     return names
+
+
+def preset(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that the one name of a preset stands for; other names as they are."""
+    return PRESETS.get(given[0], tuple(given)) if len(given) == 1 else tuple(given)
 
 
 def _find(

@@ -7,6 +7,7 @@ imports rasterio; import it where rasters are used, not where names are listed.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +20,12 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import gdal_name
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.info import RasterInfo, gdal_name, info_of
+from eozoo_core.raster.info import RasterInfo, info_of
 from eozoo_core.raster.tiles import Window
 
+_HUGE = 1e18  # no quantity of this field is as large in its usual unit; the fill values of CF and of float32 are
 CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the machine's memory
 
 
@@ -44,10 +47,14 @@ def gdal(path: str | Path, problem: str) -> Iterator[None]:
 
 
 class Reader:
-    """What `open_reader` opens: a context manager with ``info``, ``read(window, bands)`` and ``thumbnail(longest)``."""
+    """What `open_reader` opens: a context manager with ``info``, ``read(window, bands)`` and ``thumbnail(longest)``.
+
+    fillers: what `find_fillers` found in the stored values that were read so far, value -> pixels; None = not asked.
+    """
 
     info: RasterInfo
     block_rows: int  # rows that the file stores together
+    fillers: Counter[float] | None = None
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -113,6 +120,8 @@ class RasterReader(Reader):
         values = raw.astype(np.float32, copy=False)
         hidden = [self._hidden(band, bands, raw[i], part) for i, band in enumerate(bands)]  # before values change
         for i, band in enumerate(bands):
+            if self.fillers is not None:
+                self.fillers += find_fillers(raw[i], hidden[i])
             scale, offset = self.info.scales[band - 1], self.info.offsets[band - 1]
             if scale != 1 or offset:
                 values[i] = raw[i] * scale + offset
@@ -180,9 +189,12 @@ class ArrayReader(Reader):
 
     def _values(self, stored: np.ndarray) -> np.ndarray:
         stored = np.asarray(stored)  # not the memory map
+        hidden = np.logical_or.reduce([_equal(stored, v) for v in self._missing]) if self._missing else None
+        if self.fillers is not None:
+            self.fillers += find_fillers(stored, hidden)
         values = stored.astype(np.float32, copy=False)
-        for value in self._missing:
-            values[_equal(stored, value)] = np.nan
+        if hidden is not None:
+            values[hidden] = np.nan
         if stored.dtype.kind == "f":
             values[np.isinf(values)] = np.nan
         return values
@@ -228,6 +240,24 @@ def read_whole(path: str | Path) -> np.ndarray:
     """Read all data bands (C, H, W) of a raster or ``.npy`` file as float32, NaN = missing. Raises ZooError."""
     with open_reader(path) as reader:
         return reader.read(Window(0, 0, reader.info.grid.height, reader.info.grid.width))
+
+
+def find_fillers(stored: np.ndarray, hidden: np.ndarray | None) -> Counter[float]:
+    """Count stored values that people write for "nothing here": -9999, -32768, 65535 (uint16), and huge floats.
+
+    ``hidden``: pixels that are known to be missing; None = none.
+    """
+    if stored.dtype.kind == "f":
+        odd = (stored == -9999) | (stored == -32768) | (np.abs(stored) > _HUGE)
+    elif stored.dtype == np.uint16:
+        odd = stored == 65535
+    elif stored.dtype.kind == "i" and stored.dtype.itemsize > 1:
+        odd = (stored == -9999) | (stored == -32768)
+    else:
+        return Counter()
+    found = stored[odd if hidden is None else odd & ~hidden]
+    found = found[np.isfinite(found)] if found.size else found
+    return Counter(dict(zip(*(part.tolist() for part in np.unique(found, return_counts=True)), strict=True)))
 
 
 def _load(path: Path) -> np.ndarray:
