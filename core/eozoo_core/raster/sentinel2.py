@@ -7,7 +7,7 @@ processing baseline 04.00 and later, of old dates that were processed again too,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def look_at(reader: Reader, bands: Sequence[int]) -> Source:
     Raises ZooError where bands are packed in different ways.
     """
     info = reader.info
-    packing = {(info.scales[band - 1], info.offsets[band - 1]) for band in bands} if info.scales else {(1.0, 0.0)}
+    packing = {(info.scales[band - 1], info.offsets[band - 1]) for band in bands}
     if len(packing) > 1:
         raise ZooError(f"{info.path}: its bands have different scale and offset tags; correct them (gdal_edit.py)")
     source = Source(Path(info.path), info.tags, *packing.pop())
@@ -124,18 +124,6 @@ def is_reflectance(source: Source) -> bool:
         return False
     values = source.values[np.isfinite(source.values)]
     return bool(values.size) and 0 < float(np.percentile(values, 99)) <= _PLAUSIBLE
-
-
-def lines(decided: Iterable[tuple[Path, object]]) -> list[str]:
-    """Return each decision in words once, the first file that it holds for and how many more there are."""
-    found: dict[str, list[Path]] = {}
-    for path, scaling in decided:
-        files = found.setdefault(str(scaling), [])
-        if path not in files:
-            files.append(path)
-    return [
-        f"{text} ({files[0].name}{f' and {n} more' if (n := len(files) - 1) else ''})" for text, files in found.items()
-    ]
 
 
 def _require_agreement(source: Source, told: Sequence[Evidence], offset: float | None, setting: str) -> None:

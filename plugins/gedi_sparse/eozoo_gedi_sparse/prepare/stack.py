@@ -11,9 +11,8 @@ from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.mosaic import Mosaic, find_tiles, union_grid
 from eozoo_core.raster.read import RasterInfo, open_reader, read_info
-from eozoo_core.raster.sentinel2 import lines
 from eozoo_core.raster.tiles import Window
-from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.run.written import stamp_of
 
 from eozoo_gedi_sparse.prepare.grids import make_grid
@@ -45,8 +44,8 @@ def make_stack(settings: StackSettings, quiet: bool = False) -> list[Path]:
         names += found
         scaled += told
     order = _order(names, settings.bands)
-    print("\n".join(scaled))
-    bands, tags = [Band(names[i]) for i in order], {"PREPARED_FROM": stamp, "SCALING": "; ".join(scaled)}
+    tell_once(scaled, quiet)
+    bands, tags = [Band(names[i]) for i in order], {"PREPARED_FROM": stamp, "SCALING": "\n".join(scaled)}
     with (
         CogWriter(settings.dest, grid, bands, tags=tags) as writer,
         progress_bar("stack", grid.height, "rows", quiet) as bar,
@@ -83,10 +82,10 @@ def _mosaic(layer: LayerSettings, grid: Grid) -> tuple[Mosaic, list[str], list[s
             names = found
             scale, told = make_scale(layer, reader, bands)
         mosaic.add(path, bands, scale)
-        decided.append((path, told or "values as they are"))
+        decided.append(f"{path.name}: {told or 'values as they are'}")
     if len(mosaic) == 0:
         raise ZooError(f"{layer.source}: lies beside the stack's grid; take rasters of that place")
-    return mosaic, names, lines(decided)
+    return mosaic, names, decided
 
 
 def _names(info: RasterInfo, bands: tuple[int, ...], layer: LayerSettings) -> list[str]:
