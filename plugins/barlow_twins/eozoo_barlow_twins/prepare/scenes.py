@@ -3,7 +3,8 @@
 Files are one per band and date (``T31UDS_20180418T105031_B02_10m.jp2``) or one per date with bands named in the file
 (band descriptions "B02", "SCL" ...). The date is the first YYYYMMDD or YYYY-MM-DD in the file's name or in its folders'
 below the one given; the band is B01..B12, B8A or SCL in the file's name. All files must cover the same area; coarser
-ones are repeated by whole factors. Rows are read in strips, one date at a time.
+ones are repeated by whole factors. Rows are read in strips, one date at a time. Values become reflectance by the
+processing baseline of each file, see ``eozoo_core.raster.sentinel2``; stored is reflectance x 10000.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from pathlib import Path
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.raster.read import RasterReader, read_info
+from eozoo_core.raster.sentinel2 import Scaling, look_at, scaling_of
 from eozoo_core.raster.tiles import Window
 
+from eozoo_barlow_twins.prepare.report import Report
 from eozoo_barlow_twins.prepare.settings import SceneSettings
 from eozoo_barlow_twins.prepare.write_tile import TilePlan, new_tile
 
@@ -29,7 +32,11 @@ _STRIP_BYTES = 64 * 2**20
 
 
 def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
-    """Make the tile ``folder/settings.tile`` from the rasters below ``settings.folder``; return it. Raises ZooError."""
+    """Make the tile ``folder/settings.tile`` from the rasters below ``settings.folder``; return it.
+
+    Prints how values were scaled, dates and the share of clear pixels. Raises ZooError, also where nothing tells the
+    offset of a file.
+    """
     source = settings.source("prepare.scenes")
     wanted = (*settings.bands, *(("SCL",) if settings.has_scl else ()))
     dates = _by_date(source, wanted)
@@ -38,8 +45,10 @@ def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
         raise ZooError(f"{source}: no date lies between prepare.scenes.first and last")
     reference = min((b for bands in scenes.values() for b in bands.values()), key=lambda b: b.pixel)
     h, w = reference.height, reference.width
+    report = Report(_scalings([bands[name] for bands in scenes.values() for name in settings.bands], settings))
     plan = TilePlan(
-        settings.bands, tuple(scenes), h, w, reference.crs, reference.transform, f"scenes {source.name}"
+        settings.bands, tuple(scenes), h, w, reference.crs, reference.transform, f"scenes {source.name}",
+        scaling=report.scaling(),
     )  # fmt: skip
     step = max(16, _STRIP_BYTES // (w * len(wanted) * 4) // 16 * 16)
     with new_tile(folder / settings.tile, plan) as writer:
@@ -48,14 +57,24 @@ def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
                 readers = {name: _Aligned(bands[name], reference, stack) for name in wanted}
                 for row in range(0, h, step):
                     stop = min(row + step, h)
-                    values = np.stack([readers[name].rows(row, stop) for name in settings.bands], axis=-1)
-                    clear = np.isfinite(values).all(axis=-1)
-                    if settings.has_scl:
-                        clear &= np.isin(readers["SCL"].rows(row, stop), settings.clear)
-                    else:
-                        clear &= (values != 0).all(axis=-1)  # 0 is "no data" in Sentinel-2 products
-                    writer.put(number, row, values + settings.offset, clear)
+                    scaled = [report.scalings[bands[n].file](readers[n].rows(row, stop)) for n in settings.bands]
+                    scl = np.isin(readers["SCL"].rows(row, stop), settings.clear) if settings.has_scl else True
+                    values, clear = report.numbers(np.stack(scaled, axis=-1), np.broadcast_to(scl, scaled[0].shape))
+                    writer.put(number, row, values, clear)
+    report.tell(settings.tile, plan.dates, {})
     return folder / settings.tile
+
+
+def _scalings(bands: list[_Band], settings: SceneSettings) -> dict[Path, Scaling]:
+    """How the values of each file become reflectance, decided before anything is written."""
+    numbers: dict[Path, list[int]] = {}
+    for band in bands:
+        numbers.setdefault(band.file, []).append(band.number)
+    found = {}
+    for file, mine in numbers.items():
+        with RasterReader(file) as reader:
+            found[file] = scaling_of(look_at(reader, mine), settings.offset, "prepare.scenes.offset")
+    return found
 
 
 @dataclass(frozen=True)
