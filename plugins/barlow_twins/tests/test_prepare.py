@@ -213,6 +213,20 @@ def test_scenes_hold_reflectance_whatever_their_files_hold(tmp_path, kind, capsy
     assert ("13.33% of the clear pixels have a band of reflectance 0 or less" in printed.out) == bool(dark)
 
 
+def test_bands_of_60_m_that_do_not_divide_the_grid_are_resampled_and_holes_stay_holes(tmp_path):
+    """5 x 5 px of 20 m under 2 x 2 px of 60 m (120 m, not 100): a plane in x is met at pixel centres by bilinear."""
+    raw = tmp_path / "raw" / SAFE
+    write_scene(raw / "x_B04_20m.tif", np.full((5, 5), 2000, np.uint16), 20)
+    write_scene(raw / "x_B11_60m.tif", np.array([[2000, 2600], [0, 2600]], np.uint16), 60)
+    write_scene(raw / "x_SCL_60m.tif", np.array([[4, 9], [4, 4]], np.uint8), 60, 255)
+    tile = Tile(prepare_scenes(SceneSettings(folder=str(raw.parent), tile="T", bands=BANDS), tmp_path / "out"))
+    # Centres of the 60 m pixels at x = 30 and 90, of the 20 m ones at 10, 30 ... 90: 1000 + 10 per m between them.
+    assert np.array(tile.bands)[0, 0, :, 1].tolist() == [1000, 1000, 1200, 1400, 1600]
+    assert np.array(tile.masks)[0, 0].tolist() == [1, 1, 1, 0, 0]
+    assert np.array(tile.masks)[0, 3:].tolist() == [[0, 0, 0, 1, 1]] * 2  # a hole of 60 m in B11 alone
+    assert np.array(tile.bands)[0, 4, :, 1].tolist() == [0, 0, 0, 1600, 1600]  # it bleeds into nothing
+
+
 def test_what_no_file_tells_is_asked_and_packing_of_cubes_is_undone(tmp_path, capsys):
     fine, _, _ = cube(tmp_path / "raw")
     with pytest.raises(ZooError, match=r"a_10m.nc: neither .* set prepare\.cube\.offset to -1000"):
