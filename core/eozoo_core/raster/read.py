@@ -119,9 +119,9 @@ class RasterReader(Reader):
         raw = self._dataset.read(bands, **shape, out_dtype=kinds.pop() if len(kinds) == 1 else "float64")
         values = raw.astype(np.float32, copy=False)
         hidden = [self._hidden(band, bands, raw[i], part) for i, band in enumerate(bands)]  # before values change
+        if self.fillers is not None:
+            self.fillers += find_fillers(raw, hidden)
         for i, band in enumerate(bands):
-            if self.fillers is not None:
-                self.fillers += find_fillers(raw[i], hidden[i])
             scale, offset = self.info.scales[band - 1], self.info.offsets[band - 1]
             if scale != 1 or offset:
                 values[i] = raw[i] * scale + offset
@@ -191,7 +191,7 @@ class ArrayReader(Reader):
         stored = np.asarray(stored)  # not the memory map
         hidden = np.logical_or.reduce([_equal(stored, v) for v in self._missing]) if self._missing else None
         if self.fillers is not None:
-            self.fillers += find_fillers(stored, hidden)
+            self.fillers += find_fillers(stored, [None] * len(stored) if hidden is None else hidden)
         values = stored.astype(np.float32, copy=False)
         if hidden is not None:
             values[hidden] = np.nan
@@ -242,22 +242,27 @@ def read_whole(path: str | Path) -> np.ndarray:
         return reader.read(Window(0, 0, reader.info.grid.height, reader.info.grid.width))
 
 
-def find_fillers(stored: np.ndarray, hidden: np.ndarray | None) -> Counter[float]:
-    """Count stored values that people write for "nothing here": -9999, -32768, 65535 (uint16), and huge floats.
+def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Counter[float]:
+    """Count stored values (C, h, w) that people write for "nothing here", value -> how often.
 
-    ``hidden``: pixels that are known to be missing; None = none.
+    They are -9999, -32768, 65535 (uint16), huge floats, and 0 where all of at least three bands are 0 (counted once).
+    ``hidden``: per band the pixels that are known to be missing; None = none.
     """
     if stored.dtype.kind == "f":
-        odd = (stored == -9999) | (stored == -32768) | (np.abs(stored) > _HUGE)
-    elif stored.dtype == np.uint16:
-        odd = stored == 65535
+        odd = (stored == -9999) | (stored == -32768) | ((np.abs(stored) > _HUGE) & np.isfinite(stored))
     elif stored.dtype.kind == "i" and stored.dtype.itemsize > 1:
         odd = (stored == -9999) | (stored == -32768)
     else:
-        return Counter()
-    found = stored[odd if hidden is None else odd & ~hidden]
-    found = found[np.isfinite(found)] if found.size else found
-    return Counter(dict(zip(*(part.tolist() for part in np.unique(found, return_counts=True)), strict=True)))
+        odd = stored == 65535 if stored.dtype == np.uint16 else np.zeros(stored.shape, bool)
+    known = [np.False_ if one is None else one for one in hidden]
+    found: Counter[float] = Counter()
+    for values, mark, missing in zip(stored, odd, known, strict=True):
+        if mark.any():
+            found.update(values[mark & ~missing].astype(float).tolist())
+    if len(stored) > 2 and (zero := stored[0] == 0).any():
+        zero = zero & (stored == 0).all(axis=0) & ~np.logical_or.reduce(np.broadcast_arrays(*known))
+        found[0.0] += int(zero.sum())
+    return +found
 
 
 def _load(path: Path) -> np.ndarray:

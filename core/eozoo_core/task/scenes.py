@@ -117,13 +117,19 @@ def choose_bands(info: RasterInfo, trained: tuple[str, ...]) -> tuple[int, ...]:
 def require_no_fillers(reader: Reader, survey: Survey) -> None:
     """Raise ZooError where a raster holds what people write for "missing" and declares no such value.
 
-    What training saw as values is one. ``Scene.missing`` answers the question.
+    What training saw is a value: a number within its range, and 0 where no band was always above 0. ``Scene.missing``
+    answers the question.
     """
-    low = min((band.low for band in survey.bands if band.low is not None), default=np.inf)
-    high = max((band.high for band in survey.bands if band.high is not None), default=-np.inf)
-    for value, count in (reader.fillers or {}).items():
-        if not low <= value <= high:
+    bands = [(band.low, band.high) for band in survey.bands if band.low is not None and band.high is not None]
+    if not reader.fillers or not bands:
+        return
+    low, high = min(low for low, _ in bands), max(high for _, high in bands)
+    for value, count in reader.fillers.items():
+        if value == 0 and (all(low <= 0 for low, _ in bands)):
+            continue
+        if value == 0 or not low <= value <= high:
+            where = f"0 in all bands in {count:,} pixels" if value == 0 else f"{value:g} {count:,} times"
             raise ZooError(
-                f"{reader.info.path}: holds {value:g} {count:,} times and does not declare it as nodata; if it means "
-                f"missing, add --set infer.nodata=[{value:g}], if it is a value, --set infer.nodata=[]"
+                f"{reader.info.path}: holds {where} and does not declare it as nodata; if it means missing, add "
+                f"--set infer.nodata=[{value:g}], if it is a value, --set infer.nodata=[]"
             )
