@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.area import zone
 from eozoo_core.raster.georeference import Grid, apply
 from eozoo_core.raster.points import transform_points
 from eozoo_core.raster.tiles import Window
@@ -21,17 +22,12 @@ def edges_of(geometry: dict[str, Any], crs: Any, grid: Grid) -> np.ndarray:
     more than 180 degrees of longitude, but for a full circle, goes across the date line. Raises ZooError for a polygon
     that has no place in the grid's CRS.
     """
-    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
     parts = []
-    for polygon in polygons:
-        for number, ring in enumerate(polygon):
-            corners = np.array([position[:2] for position in ring], np.float64).reshape(-1, 2)
-            for part in _on_grid(corners, crs, grid):
-                edges = np.concatenate([part, np.roll(part, -1, axis=0)], axis=1)
-                area = (edges[:, 0] * edges[:, 3] - edges[:, 2] * edges[:, 1]).sum()
-                parts.append(
-                    edges if (area > 0) == (number == 0) else edges[:, [2, 3, 0, 1]]
-                )  # holes run the other way
+    for number, corners in _rings(geometry):
+        for part in _on_grid(corners, crs, grid):
+            edges = np.concatenate([part, np.roll(part, -1, axis=0)], axis=1)
+            area = (edges[:, 0] * edges[:, 3] - edges[:, 2] * edges[:, 1]).sum()
+            parts.append(edges if (area > 0) == (number == 0) else edges[:, [2, 3, 0, 1]])  # holes run the other way
     return np.concatenate(parts) if parts else np.empty((0, 4))
 
 
@@ -64,23 +60,36 @@ def extent(edges: np.ndarray, grid: Grid) -> Window | None:
     return Window(top, left, bottom - top, right - left) if left < right and top < bottom else None
 
 
+def polygon_area(geometry: dict[str, Any], crs: Any) -> float:
+    """Area on the ground, m2, of a GeoJSON Polygon or MultiPolygon; see `edges_of` for its edges. Parts add up.
+
+    The line integral of the area between an edge and the equator: between parallels and meridians it is exact.
+    """
+    area = 0.0
+    for number, corners in _rings(geometry):
+        lon, lat = _lonlat(corners, crs).T
+        south = zone(np.zeros(len(lat)), lat)  # of the whole zone between the equator and a corner
+        ring = abs(float(np.diff(lon) @ (south[1:] + south[:-1]))) / 720
+        area += ring if number == 0 else -ring
+    return area
+
+
+def _rings(geometry: dict[str, Any]) -> list[tuple[int, np.ndarray]]:
+    """Number in its polygon (0 = its outline, others are holes) and corners (n, 2) of every ring."""
+    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+    rings = [(number, ring) for polygon in polygons for number, ring in enumerate(polygon)]
+    return [(number, np.array([position[:2] for position in ring], np.float64)) for number, ring in rings]
+
+
 def _on_grid(ring: np.ndarray, crs: Any, grid: Grid) -> list[np.ndarray]:
     """A ring as rings in columns and rows: one, two where the map ends at the date line, copies on a map in degrees."""
     from rasterio.crs import CRS
 
-    source = CRS.from_user_input(crs)
     inverse = ~grid.transform
-    if source == grid.crs and not source.is_geographic:
+    if CRS.from_user_input(crs) == grid.crs and not grid.crs.is_geographic:
         return [np.stack(apply(inverse, *ring.T), axis=1)]
-    step = _STEP if source.is_geographic else _STEP * 111_195 / source.linear_units_factor[1]
-    lonlat = _unwrapped(ring) if source.is_geographic else ring
-    lonlat = _short(lonlat, step)
-    if not source.is_geographic:
-        lonlat = _unwrapped(transform_points(source, "EPSG:4326", *lonlat.T).T)
-    if not np.isfinite(lonlat).all():
-        raise ZooError(f"a corner of it is nowhere in {source.to_string()[:40]}; correct it, or name its CRS")
-    turns = 360 * np.round(lonlat[:, 0].mean() / 360)
-    lonlat = lonlat - [turns, 0]
+    lonlat = _lonlat(ring, crs)
+    lonlat = lonlat - [360 * np.round(lonlat[:, 0].mean() / 360), 0]
     if grid.crs.is_geographic:
         placed = _moved(lonlat, grid.crs)
         copies = [placed + np.array([turn, 0.0]) for turn in (-360, 0, 360)]
@@ -94,11 +103,33 @@ def _on_grid(ring: np.ndarray, crs: Any, grid: Grid) -> list[np.ndarray]:
     return [np.stack(apply(inverse, *copy.T), axis=1) for copy in copies]
 
 
-def _moved(lonlat: np.ndarray, crs: Any) -> np.ndarray:
-    """From degrees to ``crs``, and in degrees on the same turn around the Earth."""
+def _lonlat(ring: np.ndarray, crs: Any) -> np.ndarray:
+    """A ring in degrees, in short steps, closed, and without a jump at the date line."""
+    from rasterio.crs import CRS
+
+    source = CRS.from_user_input(crs)
+    if source.is_geographic and not (np.abs(ring) <= [720, 90]).all():
+        raise ZooError("its corners are not degrees of longitude and latitude; name its CRS, or transform it to WGS 84")
+    if not np.isfinite(ring).all() or len(ring) < 3:
+        raise ZooError("it is not a ring of places; correct it")
+    if source.is_geographic:
+        found = _short(_unwrapped(ring), _STEP)
+        if source != CRS.from_epsg(4326):
+            found = _moved(found, source, back=True)
+    else:
+        found = _short(ring, _STEP * 111_195 / source.linear_units_factor[1])
+        found = _unwrapped(transform_points(source, "EPSG:4326", *found.T).T)
+    if not np.isfinite(found).all():
+        raise ZooError(f"a corner of it is nowhere in {source.to_string()[:40]}; correct it, or name its CRS")
+    return found
+
+
+def _moved(lonlat: np.ndarray, crs: Any, back: bool = False) -> np.ndarray:
+    """From WGS 84 degrees to ``crs`` (or ``back``), and where that is in degrees on the same turn around the Earth."""
     if not crs.is_geographic:
         return transform_points("EPSG:4326", crs, *lonlat.T).T
-    x, y = transform_points("EPSG:4326", crs, (lonlat[:, 0] + 180) % 360 - 180, lonlat[:, 1])
+    ends = (crs, "EPSG:4326") if back else ("EPSG:4326", crs)
+    x, y = transform_points(*ends, (lonlat[:, 0] + 180) % 360 - 180, lonlat[:, 1])
     return np.stack([x + 360 * np.round((lonlat[:, 0] - x) / 360), y], axis=1)
 
 
