@@ -12,7 +12,7 @@ from rasterio import Affine
 
 from eozoo_gedi_sparse.prepare.grids import make_grid, to_pixels
 from eozoo_gedi_sparse.prepare.settings import LabelsSettings
-from eozoo_gedi_sparse.prepare.shots import Shots, join, load
+from eozoo_gedi_sparse.prepare.shots import Shots, count, join, load, once
 
 STRIP = 512  # rows written at a time
 
@@ -79,6 +79,11 @@ def _load_all(folder: Path) -> Shots:
     if not files:
         raise ZooError(f"{folder}: holds no shots (*.npz); run 'eozoo prepare gedi_sparse shots' first")
     shots = join([load(file)[0] for file in files])
+    counted, differ = once(shots)
+    if not counted.all():
+        other = f", {differ:,} of them with another value" if differ else ""
+        print(f"{count(int((~counted).sum()), 'shot')} in several files of {folder}{other}: each counts once")
+        shots = shots.keep(counted)
     if len(shots) == 0:
         raise ZooError(f"{folder}: its {len(files)} files hold no shot; see filters.csv there for what removed them")
     return shots
