@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.area import pixel_size
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from rasterio import Affine
@@ -36,9 +37,21 @@ def make_labels(settings: LabelsSettings) -> list[Path]:
             "take granules of that place"
         )
     pixels, mean, count = aggregate(row[inside], col[inside], shots.value[inside], grid.width, fine)
+    _tell_ground(grid)
     print(f"{int(inside.sum()):,} of {len(shots):,} shots lie on the grid, in {len(pixels):,} of its pixels")
     _write(settings.dest, grid, shots, (pixels, mean, count))
     return [settings.dest]
+
+
+def _tell_ground(grid: Grid) -> None:
+    """Say how large pixels are on the ground where map metres are 2 % longer or shorter; footprints are 25 m."""
+    t = grid.transform
+    width, height = pixel_size(grid, grid.width / 2, grid.height / 2)
+    side = float(np.hypot(t.a, t.d))
+    if abs(width / side - 1) > 0.02:
+        print(
+            f"pixels of {side:g} m in {grid.crs} are {width:.1f} x {height:.1f} m on the ground; a footprint has 25 m"
+        )
 
 
 def aggregate(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from eozoo_core.errors import ZooError, did_you_mean
 
-from eozoo_gedi_sparse.prepare.granules import EPOCH_DAYS, FILL
+from eozoo_gedi_sparse.prepare import table_cells as cells
+from eozoo_gedi_sparse.prepare.granules import FILL
 from eozoo_gedi_sparse.prepare.shots import Shots, count, unit_of
 from eozoo_gedi_sparse.prepare.table_files import Content, read_file
 
@@ -30,10 +29,6 @@ _NAMES = {
     "power": ("power", "beam", "beam_name", "beam_id"),
 }
 _NUMBER = ("shot_number", "shotnumber", "shot_id")
-_BLANK = frozenset(("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", ".", "nodata", "missing"))
-_BEAMS = (0, 1, 2, 3, 5, 6, 8, 11)  # BEAM0000 ... BEAM1011: the name is the number in binary
-_POWER = (5, 6, 8, 11)
-_EXACT = 2.0**53  # larger whole numbers lose their last digits as doubles
 
 
 def read_table(path: Path, quantity: str | None = None) -> Shots:
@@ -48,7 +43,7 @@ def read_table(path: Path, quantity: str | None = None) -> Shots:
     table = _Table(path, read_file(path))
     lon, lat = _places(table)
     name = _value_column(table, quantity)
-    value, quantity = table.numbers(name), quantity or name.lower()
+    value, quantity = table.numbers(name), quantity or name.lower().replace("_", "")
     unit = unit_of(quantity)
     table.taken[name] = f"value ({unit})"
     columns = {}
@@ -84,16 +79,19 @@ class _Table:
         found = np.empty(len(values))
         for i, value in enumerate(values):
             try:
-                found[i] = self._number(value, words or {})
+                word = (words or {}).get(value.strip().lower()) if isinstance(value, str) else None
+                found[i] = cells.number(value, self.content.comma) if word is None else word
             except (TypeError, ValueError):
                 cell = f"column {name!r}, row {i + 1}: {str(value)[:40]!r}"
                 raise ZooError(f"{self.path}: {cell} is not a number; correct it, or leave it empty") from None
         found[~(found > FILL)] = np.nan
+        if self.content.comma and any(isinstance(v, str) and "," in v for v in values):
+            self._commas = True
         return found
 
     def flags(self, name: str) -> np.ndarray:
         """A column of 0 and 1, true and false, yes and no."""
-        return self.numbers(name, _WORDS)
+        return self.numbers(name, cells.WORDS)
 
     def told(self) -> tuple[str, ...]:
         """Lines for the user: how the file was read, which column is what, which is not used."""
@@ -103,21 +101,6 @@ class _Table:
         rest = [name for name in self.content.columns if name not in self.taken]
         left = f"not used: {', '.join(rest[:12])}{' ...' if len(rest) > 12 else ''}"
         return ", ".join(how) + ": " + ", ".join(taken), *([left] if rest else []), *self.problems
-
-    def _number(self, value: Any, words: dict[str, float]) -> float:
-        if value is None:
-            return np.nan
-        if not isinstance(value, str):
-            return float(value)
-        text = value.strip().lower()
-        if text in _BLANK:
-            return np.nan
-        if text in words:
-            return words[text]
-        if self.content.comma and "," in text:
-            self._commas = True
-            text = text.replace(".", "").replace(",", ".")
-        return float(text)
 
 
 def _places(table: _Table) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +140,7 @@ def _days(table: _Table, name: str) -> np.ndarray | None:
     found = np.full(len(table.content.columns[name]), np.nan)
     for i, value in enumerate(table.content.columns[name]):
         try:
-            found[i] = _day(value, kind)
+            found[i] = cells.day(value, kind)
         except (TypeError, ValueError):
             what = (
                 f"row {i + 1}: {str(value)[:30]!r} is not a date; give YYYY-MM-DD, or delta_time in s since 2018-01-01"
@@ -167,38 +150,11 @@ def _days(table: _Table, name: str) -> np.ndarray | None:
     return found
 
 
-def _day(value: Any, kind: str) -> float:
-    if isinstance(value, date):
-        value = value.isoformat()
-    if value is None or (isinstance(value, str) and value.strip().lower() in _BLANK):
-        return np.nan
-    try:
-        number = float(str(value).replace(",", "."))
-    except ValueError:
-        moment = datetime.fromisoformat(str(value).strip().removesuffix("UTC").strip())
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment.timestamp() / 86400
-    if not number > FILL:
-        return np.nan
-    if kind in ("days", "delta_time"):
-        return number if kind == "days" else EPOCH_DAYS + number / 86400
-    return datetime.strptime(f"{number:.0f}", "%Y%m%d").replace(tzinfo=UTC).timestamp() / 86400
-
-
 def _power(table: _Table, name: str) -> np.ndarray:
     """1 = a full-power beam, 0 = a coverage beam, NaN = unknown: of flags, or of beams by name or number."""
     if table.find("power") == name:
         return table.flags(name)
-    return np.array([_beam(value) for value in table.content.columns[name]], np.float64)
-
-
-def _beam(value: Any) -> float:
-    text = str(value).strip().upper().removeprefix("BEAM")
-    try:
-        number = int(text, 2) if re.fullmatch("[01]{4}", text) else int(float(text))
-    except (ValueError, OverflowError):
-        return np.nan
-    return float(number in _POWER) if number in _BEAMS else np.nan
+    return np.array([cells.power(value) for value in table.content.columns[name]], np.float64)
 
 
 def _shot_numbers(table: _Table, lon: np.ndarray, lat: np.ndarray) -> np.ndarray | None:
@@ -211,7 +167,7 @@ def _shot_numbers(table: _Table, lon: np.ndarray, lat: np.ndarray) -> np.ndarray
     wrong = f"column {name!r} does not tell shots apart ({{}}): place, time and value do"
     for i, value in enumerate(values):
         try:
-            found[i] = _whole(value)
+            found[i] = cells.whole(value)
         except (TypeError, ValueError, OverflowError):
             table.problems.append(wrong.format(f"row {i + 1}: {str(value)[:30]!r} is rounded, or not a number"))
             return None
@@ -229,25 +185,6 @@ def _shot_numbers(table: _Table, lon: np.ndarray, lat: np.ndarray) -> np.ndarray
     return found
 
 
-def _whole(value: Any) -> int:
-    if value is None or (isinstance(value, str) and value.strip().lower() in _BLANK):
-        return 0
-    try:
-        return max(0, int(value)) if not isinstance(value, float) else _exact(value)
-    except ValueError:
-        return _exact(float(value))
-
-
-def _exact(value: float) -> int:
-    """A whole number that a double holds with all its digits. Raises ValueError for any other."""
-    if np.isnan(value):
-        return 0
-    if value != int(value) or abs(value) > _EXACT:
-        raise ValueError("not exact")
-    return max(0, int(value))
-
-
-_WORDS = {**dict.fromkeys(("true", "t", "yes", "y"), 1.0), **dict.fromkeys(("false", "f", "no", "n"), 0.0)}
 _READ: dict[str, Callable[[_Table, str], np.ndarray | None]] = {
     "quality": _Table.flags,
     "degrade": _Table.flags,

@@ -56,7 +56,7 @@ def count(number: int, what: str) -> str:
 
 def unit_of(quantity: str) -> str:
     """Return "Mg/ha" for agbd and "m" for anything else (rh95, a height column)."""
-    return "Mg/ha" if quantity.startswith("agbd") else "m"
+    return "Mg/ha" if quantity.lower().startswith("agbd") else "m"
 
 
 def join(parts: Sequence[Shots]) -> Shots:
