@@ -202,7 +202,7 @@ def test_a_shot_listed_twice_counts_once(tmp_path, capsys):
     extract(ShotsSettings(source=tmp_path / "in", dest=tmp_path / "out", filters=off))
     said = capsys.readouterr().out
     assert "a.csv: 2 shots listed again, 1 of them with another value: the first one counts" in said
-    assert "listed once                  6        2     4              2" in said
+    assert "listed once                   6        2     4              2" in said
     assert "1 shot in several files: step labels counts each once" in said
     grid = {"crs": "EPSG:32647", "bounds": (400_000.0, 1_900_000.0, 600_000.0, 2_100_000.0), "pixel": 1000.0}
     (file,) = make_labels(LabelsSettings(source=tmp_path / "out", dest=tmp_path / "l.tif", grid=grid))

@@ -190,7 +190,9 @@ class TotalsSettings(Settings):
     dest: Path = Field(Path("totals.csv"), description="Table to write.")
     name: str | None = Field(None, description="Property that names a polygon; null = its number.")
     correlation: float = Field(
-        1000.0, gt=0, description="Distance up to which the pixels' noise is taken as fully correlated, m."
+        1000.0,
+        gt=0,
+        description="Distance up to which the pixels' noise is taken as fully correlated, m on the ground.",
     )
 
 
