@@ -72,9 +72,10 @@ def find_bands(have: Sequence[str], wanted: Sequence[str]) -> list[int]:
 def told(have: Sequence[str], wanted: Sequence[str], found: Sequence[int]) -> str:
     """Say which bands were found under another name: "B1 = B01, B8 = nir"; "" where none was.
 
-    ``found``: indices (from 0) in ``have``.
+    ``found``: indices (from 0) in ``have``. A band that had no name, "band 7", has no other one either.
     """
-    return ", ".join(f"{w} = {have[i]}" for w, i in zip(wanted, found, strict=True) if have[i] and have[i] != w)
+    pairs = [(w, have[i]) for w, i in zip(wanted, found, strict=True) if have[i] and not w.startswith("band ")]
+    return ", ".join(f"{w} = {other}" for w, other in pairs if other != w)
 
 
 def named(given: Sequence[str], count: int, where: str) -> tuple[str, ...]:
@@ -82,13 +83,17 @@ def named(given: Sequence[str], count: int, where: str) -> tuple[str, ...]:
 
     Raises ZooError, beginning with ``where``, for another number of names.
     """
-    preset = PRESETS.get(given[0]) if len(given) == 1 else None
-    names = tuple(preset or given)
+    names = preset(given)
     if len(names) != count:
-        what = f"{given[0]} has {len(names)} bands" if preset else f"names {len(names)} bands"
-        hint = "" if preset or len(given) > 1 or count == 1 else did_you_mean(given[0], list(PRESETS))
+        what = f"names {len(names)} bands" if names == tuple(given) else f"{given[0]} has {len(names)} bands"
+        hint = "" if len(names) > 1 or count == 1 else f" Presets: {', '.join(PRESETS)}."
         raise ZooError(f"{where}: {what}, the file has {count}.{hint}")
     return names
+
+
+def preset(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that the one name of a preset stands for; other names as they are."""
+    return PRESETS.get(given[0], tuple(given)) if len(given) == 1 else tuple(given)
 
 
 def _find(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,11 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.bands import find_bands
+from eozoo_core.raster.bands import find_bands, named, preset
 from eozoo_core.raster.georeference import Grid
 
 _LOOKED_AT = 512  # rows and columns in the middle of an alpha band that tell whether it is one
 _MASK_LIKE = 0.9  # share of 0 and of the largest value in a band that hides pixels
-_ADDRESS = re.compile(r"(netcdf|hdf5|hdf4\w*|zarr|gtiff_dir|sentinel2_l\w+):", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,28 @@ class RasterInfo:
     def packed(self) -> bool:
         """Whether a band says that its stored numbers have to be scaled."""
         return any(scale != 1 for scale in self.scales) or any(self.offsets)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader decided about the values, a line each: packing that it undoes, bands that hide pixels."""
+        pairs = dict.fromkeys(zip(self.scales, self.offsets, strict=True))
+        unpacked = [f"stored x {scale:g}" + (f" {offset:+g}" if offset else "") for scale, offset in pairs
+                    if scale != 1 or offset]  # fmt: skip
+        found = [f"values by the file's scale and offset tags: {', '.join(unpacked)}"] if unpacked else []
+        alpha = sorted(set(range(1, self.count + 1)) - set(self.data))
+        if alpha and not self.doubt:
+            found.append(f"band {', '.join(map(str, alpha))} is alpha: it hides pixels")
+        return found
+
+    def named(self, names: Sequence[str], setting: str) -> RasterInfo:
+        """Return the same with other names of the bands: all of the file, or all that hold data; see `bands.named`.
+
+        A name for a band that is marked as alpha makes it data. Raises ZooError for another number of names.
+        """
+        everything = tuple(range(1, self.count + 1))
+        chosen = everything if self.doubt or len(preset(names)) == self.count else self.data
+        given = dict(zip(chosen, named(names, len(chosen), f"{self.path}: {setting}"), strict=True))
+        return replace(self, descriptions=tuple(given.get(n, "") for n in everything), data=chosen, doubt="")
 
     def select(self, names: Sequence[str | int] | None) -> tuple[int, ...]:
         """Band numbers (1-based) of ``names``: numbers stay, strings are found by description or a name that means
@@ -105,16 +125,6 @@ def info_of(path: str, dataset: rasterio.DatasetReader) -> RasterInfo:
         dataset.tags(),
         doubt,
     )
-
-
-def is_address(path: str | Path) -> bool:
-    """Whether ``path`` names a variable inside a file (``netcdf:FILE:VARIABLE``), or anything else only GDAL knows."""
-    return bool(_ADDRESS.match(str(path))) or str(path).startswith("/vsi")
-
-
-def gdal_name(path: str | Path) -> str:
-    """Return ``path`` as GDAL takes it: `pathlib` makes one slash of the two in ``HDF5:FILE://VARIABLE``."""
-    return re.sub(r"^(hdf5:.+):/+([^:]*)$", r"\1://\2", str(path), flags=re.IGNORECASE)
 
 
 def _grid_of(path: str, dataset: rasterio.DatasetReader) -> Grid:

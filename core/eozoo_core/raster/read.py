@@ -6,7 +6,9 @@ imports rasterio; import it where rasters are used, not where names are listed.
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +21,13 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import gdal_name
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.info import RasterInfo, gdal_name, info_of
+from eozoo_core.raster.info import RasterInfo, info_of
 from eozoo_core.raster.tiles import Window
+from eozoo_core.raster.trust import FORMATS, require_own_sources
 
+_HUGE = 1e18  # no quantity of this field is as large in its usual unit; the fill values of CF and of float32 are
 CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the machine's memory
 
 
@@ -44,10 +49,14 @@ def gdal(path: str | Path, problem: str) -> Iterator[None]:
 
 
 class Reader:
-    """What `open_reader` opens: a context manager with ``info``, ``read(window, bands)`` and ``thumbnail(longest)``."""
+    """What `open_reader` opens: a context manager with ``info``, ``read(window, bands)`` and ``thumbnail(longest)``.
+
+    fillers: what `find_fillers` found in the stored values that were read so far, value -> pixels; None = not asked.
+    """
 
     info: RasterInfo
     block_rows: int  # rows that the file stores together
+    fillers: Counter[float] | None = None
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -69,8 +78,9 @@ class RasterReader(Reader):
 
     def __init__(self, path: str | Path, missing: Sequence[float] = ()):
         self._missing = tuple(missing)
+        require_own_sources(path)
         with gdal(path, "cannot be read as a raster; check the path and the file"):
-            self._dataset = rasterio.open(gdal_name(path))
+            self._dataset = rasterio.DatasetReader(gdal_name(path), driver=FORMATS)
             try:
                 self.info = info_of(str(path), self._dataset)
             except ZooError:
@@ -101,6 +111,13 @@ class RasterReader(Reader):
         with gdal(self.info.path, "cannot be read; the file is damaged or incomplete"):
             return self._values(bands, {"out_shape": _thinned(self.info.grid, longest)})
 
+    def legend(self) -> dict[int, tuple[str, tuple[int, ...]]]:
+        """Return name and colour (red, green, blue) of every class of band 1, as `cog.CogWriter` wrote them."""
+        with gdal(self.info.path, "cannot be read"):
+            names = json.loads(self._dataset.tags(1).get("CLASS_NAMES", "{}"))
+            colours = self._dataset.colormap(1) if names else {}
+        return {int(code): (name, tuple(colours[int(code)][:3])) for code, name in names.items()}
+
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""
         self._dataset.close()
@@ -112,6 +129,8 @@ class RasterReader(Reader):
         raw = self._dataset.read(bands, **shape, out_dtype=kinds.pop() if len(kinds) == 1 else "float64")
         values = raw.astype(np.float32, copy=False)
         hidden = [self._hidden(band, bands, raw[i], part) for i, band in enumerate(bands)]  # before values change
+        if self.fillers is not None:
+            self.fillers += find_fillers(raw, hidden)
         for i, band in enumerate(bands):
             scale, offset = self.info.scales[band - 1], self.info.offsets[band - 1]
             if scale != 1 or offset:
@@ -180,9 +199,12 @@ class ArrayReader(Reader):
 
     def _values(self, stored: np.ndarray) -> np.ndarray:
         stored = np.asarray(stored)  # not the memory map
+        hidden = np.logical_or.reduce([_equal(stored, v) for v in self._missing]) if self._missing else None
+        if self.fillers is not None:
+            self.fillers += find_fillers(stored, [None] * len(stored) if hidden is None else hidden)
         values = stored.astype(np.float32, copy=False)
-        for value in self._missing:
-            values[_equal(stored, value)] = np.nan
+        if hidden is not None:
+            values[hidden] = np.nan
         if stored.dtype.kind == "f":
             values[np.isinf(values)] = np.nan
         return values
@@ -227,7 +249,30 @@ def first_readable(paths: Sequence[Path]) -> RasterInfo:
 def read_whole(path: str | Path) -> np.ndarray:
     """Read all data bands (C, H, W) of a raster or ``.npy`` file as float32, NaN = missing. Raises ZooError."""
     with open_reader(path) as reader:
-        return reader.read(Window(0, 0, reader.info.grid.height, reader.info.grid.width))
+        return reader.read(reader.info.grid.whole)
+
+
+def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Counter[float]:
+    """Count stored values (C, h, w) that people write for "nothing here", value -> how often.
+
+    They are -9999, -32768, 65535 (uint16), huge floats, and 0 where all of at least three bands are 0 (counted once).
+    ``hidden``: per band the pixels that are known to be missing; None = none.
+    """
+    if stored.dtype.kind == "f":
+        odd = (stored == -9999) | (stored == -32768) | ((np.abs(stored) > _HUGE) & np.isfinite(stored))
+    elif stored.dtype.kind == "i" and stored.dtype.itemsize > 1:
+        odd = (stored == -9999) | (stored == -32768)
+    else:
+        odd = stored == 65535 if stored.dtype == np.uint16 else np.zeros(stored.shape, bool)
+    known = [np.False_ if one is None else one for one in hidden]
+    found: Counter[float] = Counter()
+    for values, mark, missing in zip(stored, odd, known, strict=True):
+        if mark.any():
+            found.update(values[mark & ~missing].astype(float).tolist())
+    if len(stored) > 2 and (zero := stored[0] == 0).any():
+        zero = zero & (stored == 0).all(axis=0) & ~np.logical_or.reduce(np.broadcast_arrays(*known))
+        found[0.0] += int(zero.sum())
+    return +found
 
 
 def _load(path: Path) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,6 +49,19 @@ def progress_bar(title: str, total: float | None, unit: str, quiet: bool = False
     )
     with Progress(*columns, console=console) as progress:
         yield Bar(progress, progress.add_task(title, total=total, values=""))
+
+
+def tell_once(lines: Sequence[str], quiet: bool = False) -> None:
+    """Print what was decided, "FILE: what", on the terminal; what holds for many files once, with their number."""
+    if quiet or not is_first_process():
+        return
+    files: dict[str, list[str]] = {}
+    for line in lines:
+        file, _, what = line.partition(": ")
+        files.setdefault(what, []).append(file)
+    for what, named in files.items():
+        others = f" and {len(named) - 1:,} more" if len(named) > 1 else ""
+        print(f"{named[0]}{others}: {what}", file=sys.stderr)
 
 
 def _RateColumn(unit: str) -> Any:  # noqa: N802 - a class in disguise: rich is imported late

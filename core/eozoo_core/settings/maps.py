@@ -43,6 +43,17 @@ class SceneInfer(PlainInfer, EnsembleInfer):
 class MapInfer(SceneInfer):
     """How maps are made of rasters."""
 
+    bands: tuple[int | str, ...] | None = Field(
+        None, description="The raster's bands by number (from 1) or name, in the network's order; null = by name."
+    )
+    band_names: tuple[str, ...] | None = Field(
+        None, description="What the raster's bands are, in its order, or a preset ([eurosat]); null = as it says."
+    )
+    nodata: tuple[float, ...] | None = Field(
+        None,
+        description="Stored values that mean missing, beside those that a raster declares; null = such as look so are "
+        "asked about; [] = none.",
+    )
     window: int = Field(64, ge=16, description="Side of the square that the network sees at once, px.")
     stride: int = Field(48, ge=1, description="Distance between windows, px; where they overlap they are blended.")
     batch_size: int = Field(4, ge=1, description="Windows per forward pass.")

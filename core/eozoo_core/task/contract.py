@@ -231,7 +231,7 @@ class Contract(ABC):
         """
         from eozoo_core.task.scenes import open_raster
 
-        return open_raster(found, lambda info: self.raster_bands(info, survey))
+        return open_raster(found, lambda info: self.raster_bands(info, survey), survey.names, self.settings.infer)
 
     def map(self, drawn: Any, scene: Scene) -> Iterator[Block]:
         """Yield a scene's rows from top to bottom; the default: windows of a raster, blended.

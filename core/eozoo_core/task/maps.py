@@ -19,7 +19,7 @@ from eozoo_core.raster.files import Layer, MapFiles
 from eozoo_core.raster.masks import RowMask
 from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.run.checkpoint import sha256
-from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.score.plots import Panel, quicklook
 from eozoo_core.task.ensemble import member_runs
 from eozoo_core.task.predict import Predictor
@@ -53,6 +53,7 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     for one in found:
         with skipping(task, problems):
             scenes.append(task.open_scene(one, predictor.survey))
+    tell_once([f"{scene.path.name}: {note}" for scene in scenes for note in scene.notes], task.settings.runtime.quiet)
     if any(scene.stamp for scene in scenes):
         made_with = stamp_of(task, run, predictor)
         scenes = [replace(s, stamp=_hash([s.stamp, made_with])) if s.stamp else s for s in scenes]
@@ -174,6 +175,8 @@ def tags_of(predictor: Predictor, scene: Scene) -> dict[str, str]:
     tags["DRAWS"] = str(len(predictor.names))
     if any(port.spread in ("moments", "deviation") for port in predictor.outputs):
         tags["VARIANCE_FACTOR"] = f"{predictor.factor:.6g} {predictor.factor_source}"
+    if scene.notes:
+        tags["READ"] = "; ".join(scene.notes)
     return tags | scene.tags | ({STAMP: scene.stamp} if scene.stamp else {})
 
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import variable_of
+from eozoo_core.raster.bands import told
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.read import RasterInfo, by_stem, open_reader
+from eozoo_core.raster.info import RasterInfo
+from eozoo_core.raster.read import Reader, by_stem, read_info
+
+if TYPE_CHECKING:
+    from eozoo_core.settings.schema import InferSettings
+    from eozoo_core.task.survey import Survey
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".npy")
 
@@ -28,6 +36,8 @@ class Scene:
     tags:   text that its maps carry, beside core's own.
     stamp:  what of the source and of the task's own settings its maps depend on, as a hash; core adds weights and
             masks, and maps of the same stamp are left as they are. "" = always made again.
+    missing: stored values that mean missing, beside what the raster declares; None = such as look so are asked about.
+    notes:  what was decided while it was opened, a line each; printed once, and a tag of its maps.
     whole:  it is no raster: ``Task.write`` says what becomes of it, and core maps nothing.
     """
 
@@ -40,6 +50,8 @@ class Scene:
     offset: float = 0.0
     tags: Mapping[str, str] = field(default_factory=dict)
     stamp: str = ""
+    missing: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()
     whole: bool = False
 
     def file(self, layer: str) -> str:
@@ -69,19 +81,62 @@ def rasters(source: Path) -> list[Path]:
     return list(by_stem(found).values())
 
 
-def open_raster(path: Path, choose: Callable[[RasterInfo], tuple[int, ...]]) -> Scene:
-    """Read the header of a raster; ``choose`` gives the numbers of its bands. The default of ``Task.open_scene``."""
-    with open_reader(path) as reader:
-        return Scene(path, reader.info.grid, choose(reader.info))
+def open_raster(
+    path: Path, choose: Callable[[RasterInfo], tuple[int, ...]], trained: tuple[str, ...], how: InferSettings
+) -> Scene:
+    """Read the header of a raster, and choose the bands ``trained`` as ``how`` says; default of ``Task.open_scene``.
+
+    ``choose`` gives the numbers of the bands where nothing is set. Raises ZooError for bands that are not there.
+    """
+    wanted, names = getattr(how, "bands", None), getattr(how, "band_names", None)
+    info = read_info(path)
+    info = info if names is None else info.named(names, "infer.band_names")
+    bands = choose(info) if wanted is None else info.select(wanted)
+    if wanted is not None and len(bands) != len(trained):
+        raise ZooError(f"infer.bands: chooses {len(bands)} bands, the run needs {len(trained)}: {', '.join(trained)}")
+    notes = list(info.notes)
+    if info.grid.transform is None:
+        notes.append("is not georeferenced, so its map is not either")
+    if wanted is None and len(bands) == len(trained):
+        others = told(info.descriptions, trained, [band - 1 for band in bands])
+        notes += [f"bands found under other names: {others}"] if others else []
+    return Scene(path, info.grid, bands, variable_of(path), missing=getattr(how, "nodata", None), notes=tuple(notes))
 
 
 def choose_bands(info: RasterInfo, trained: tuple[str, ...]) -> tuple[int, ...]:
     """Return the numbers of the bands called ``trained``; of a file without names, all of them in their order.
 
-    Raises ZooError for a band that is missing and for another number of bands.
+    Bands chosen by number from files without names, "band 3", keep their numbers. Raises ZooError for a band that is
+    missing and for another number of bands.
     """
     if any(info.descriptions) and not trained[0].startswith("band "):
-        return info.select(trained)
+        try:
+            return info.select(trained)
+        except ZooError as error:
+            raise ZooError(f"{error} Say what its bands are: --set infer.band_names=[...]") from None
+    if trained != tuple(f"band {n}" for n in range(1, len(trained) + 1)) and trained[0].startswith("band "):
+        return info.select([int(name.removeprefix("band ")) for name in trained])
     if len(info.bands) != len(trained):
         raise ZooError(f"{info.path}: has {len(info.bands)} bands, the run needs {len(trained)}: {', '.join(trained)}")
     return info.bands
+
+
+def require_no_fillers(reader: Reader, survey: Survey) -> None:
+    """Raise ZooError where a raster holds what people write for "missing" and declares no such value.
+
+    What training saw is a value: a number within its range, and 0 where no band was always above 0. ``Scene.missing``
+    answers the question.
+    """
+    bands = [(band.low, band.high) for band in survey.bands if band.low is not None and band.high is not None]
+    if not reader.fillers or not bands:
+        return
+    low, high = min(low for low, _ in bands), max(high for _, high in bands)
+    for value, count in reader.fillers.items():
+        if value == 0 and (all(low <= 0 for low, _ in bands)):
+            continue
+        if value == 0 or not low <= value <= high:
+            where = f"0 in all bands in {count:,} pixels" if value == 0 else f"{value:g} {count:,} times"
+            raise ZooError(
+                f"{reader.info.path}: holds {where} and does not declare it as nodata; if it means missing, add "
+                f"--set infer.nodata=[{value:g}], if it is a value, --set infer.nodata=[]"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from eozoo_core.raster.predict import Tiling, predicted_rows
 from eozoo_core.raster.read import open_reader
 from eozoo_core.task.contract import Arrays
 from eozoo_core.task.predict import Predictor
-from eozoo_core.task.scenes import Block, Scene
+from eozoo_core.task.scenes import Block, Scene, require_no_fillers
 
 if TYPE_CHECKING:
     from eozoo_core.task.survey import Survey
@@ -49,12 +50,16 @@ def map_raster(drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[s
     """
     blended = _Blended(drawn, scene, tiling, without)
     row = 0
-    with open_reader(scene.path) as reader:
+    with open_reader(scene.path, scene.missing or ()) as reader:
+        if scene.missing is None:
+            reader.fillers = Counter()
         for rows in predicted_rows(
             reader, blended.forward, tiling, scene.bands, sum(blended.channels.values()), drawn.progress
         ):
+            require_no_fillers(reader, drawn.survey)
             yield Block(row, blended.split(rows))
             row += rows.shape[1]
+        require_no_fillers(reader, drawn.survey)
 
 
 class _Blended:

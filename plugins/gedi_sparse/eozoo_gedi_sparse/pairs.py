@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eozoo_core.errors import ZooError, did_you_mean, no_split
+from eozoo_core.errors import ZooError, no_split
 from eozoo_core.raster.georeference import Grid, misfit, part_of
 from eozoo_core.raster.read import RasterInfo, by_stem
 from eozoo_core.raster.tiles import Window
@@ -81,8 +81,8 @@ def input_bands(info: RasterInfo, data: DataSettings) -> tuple[tuple[int, ...], 
     The name is "band 7" (1-based) where the file and the settings give none. Raises ZooError naming the file.
     """
     names = _input_names(info, data)
-    chosen = range(len(info.bands)) if data.bands is None else data.bands
-    numbers = tuple(_number(info, names, band, "data.bands") for band in chosen)
+    wanted = data.bands
+    numbers = info.bands if wanted is None else tuple(_number(info, names, band, "data.bands") for band in wanted)
     return numbers, tuple((names[b - 1] if names else "") or f"band {b}" for b in numbers)
 
 
@@ -137,20 +137,17 @@ def _names(info: RasterInfo, given: tuple[str, ...] | None, field: str) -> tuple
     """Names of all bands of the file in order, from the settings or the file; () where neither knows."""
     if given is None:
         return info.descriptions if any(info.descriptions) else ()
-    if len(given) != len(info.bands):
-        raise ZooError(f"{info.path}: has {len(info.bands)} bands, {field} names {len(given)}")
-    by_band = dict(zip(info.bands, given, strict=True))
-    return tuple(by_band.get(band, "") for band in range(1, len(info.dtypes) + 1))
+    return info.named(given, field).descriptions
 
 
 def _number(info: RasterInfo, names: Sequence[str], band: int | str, field: str) -> int:
     if isinstance(band, int):
-        if not 0 <= band < len(info.bands):
-            raise ZooError(f"{info.path}: has {len(info.bands)} bands, {field} asks for index {band} (0 is the first)")
-        return info.bands[band]
-    if list(names).count(band) > 1:
-        raise ZooError(f"{info.path}: has several bands called {band!r}, {field} must choose by index")
-    if band not in names:
-        known = did_you_mean(band, [n for n in names if n]) if any(names) else " It has no names: choose by index."
-        raise ZooError(f"{info.path}: has no band {band!r}, which {field} asks for.{known}")
-    return list(names).index(band) + 1
+        if not 0 <= band < info.count:
+            raise ZooError(f"{info.path}: has {info.count} bands, {field} asks for index {band} (0 is the first)")
+        return band + 1
+    if not any(names):
+        raise ZooError(f"{info.path}: has no band {band!r}, which {field} asks for. It has no names: choose by index.")
+    try:
+        return replace(info, descriptions=tuple(names)).select([band])[0]
+    except ZooError as error:
+        raise ZooError(f"{error} ({field} asks for it)") from None

@@ -25,8 +25,9 @@ def command(
 ) -> None:
     """Predict for SRC with a trained run of TASK; the files written are printed."""
     from eozoo_core.errors import ZooError
+    from eozoo_core.raster.address import is_address
 
-    if not source.exists():
+    if not source.exists() and not is_address(source):
         raise ZooError(f"--input {source}: no such file or folder")
     if dest.exists() and not dest.is_dir():
         raise ZooError(f"--output {dest}: is a file; give a folder")
