@@ -23,7 +23,7 @@ def decide(reader: Reader, bands: Sequence[int], scale: float | None, offset: fl
     if scale == 1:
         if offset:
             raise ZooError(f"{source.path}: {group}.scale 1 means reflectance, {setting} {offset:g} numbers; unset one")
-        return Scaling(0.0, 1.0, None, 0.0, f"{group}.scale is 1")
+        return Scaling(0.0, 1.0, (), 0.0, f"{group}.scale is 1")
     if is_reflectance(source):
         raise ZooError(f"{source.path}: holds reflectance as floats already; leave {group}.scale unset")
     found = scaling_of(source, offset, setting)

@@ -36,7 +36,7 @@ def read_product(
     grid = grid_of(product)
     everything = Window(0, 0, grid.height, grid.width)
     stored = np.stack([
-        Overlay(grid, file, number, zero_is_missing=scaling.missing is not None).read(everything)
+        Overlay(grid, file, number, zero_is_missing=bool(scaling.missing)).read(everything)
         for (file, number), scaling in zip(product.bands, scalings, strict=True)
     ])  # fmt: skip
     if all(scaling.level != 1 or scaling.offset == 0 for scaling in scalings):  # not where -0.1 may be a value
