@@ -11,6 +11,7 @@ from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.mosaic import Mosaic, find_tiles, union_grid
 from eozoo_core.raster.read import RasterInfo, open_reader, read_info
+from eozoo_core.raster.sentinel2 import SPECIAL
 from eozoo_core.raster.tiles import Window
 from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.run.written import stamp_of
@@ -70,7 +71,7 @@ def _mosaic(layer: LayerSettings, grid: Grid) -> tuple[Mosaic, list[str], list[s
     """The mosaic of a layer, the names of its bands, and how its files are scaled, in words."""
     if grid.crs is None or grid.transform is None:
         raise ZooError("prepare.stack.grid: the grid's raster has no CRS; take one that has")
-    mosaic = Mosaic(grid, layer.resampling, zero_is_missing=layer.scale == "s2")
+    mosaic = Mosaic(grid, layer.resampling, SPECIAL if layer.scale == "s2" else ())
     names: list[str] = []
     decided = []
     for path in find_tiles(layer.source):
