@@ -89,12 +89,13 @@ def look_at(reader: Reader, bands: Sequence[int]) -> Source:
     return replace(source, values=reader.thumbnail(_LOOKED_AT, bands), floats=floats)
 
 
-def scaling_of(source: Source, offset: float | None, setting: str) -> Scaling:
+def scaling_of(source: Source, offset: float | None, setting: str, each: str = "") -> Scaling:
     """Decide how the values of a file become reflectance. ``offset``: as set, None = not set.
 
     Looked at are the setting, the packing, the product's name, its metadata and the tags; see
     `sentinel2_metadata.evidence_of`. Raises ZooError where nothing tells the offset, where two of them contradict each
-    other, and where values that are reflectance would be shifted again; ``setting`` is named as the remedy.
+    other, and where values that are reflectance would be shifted again; ``setting`` is named as the remedy, and
+    ``each`` as the place to say it of one file of many.
     """
     told = [one for one in evidence_of(source.path, source.tags) if one.offset is not None]
     _require_agreement(source, told, offset, setting)
@@ -113,7 +114,8 @@ def scaling_of(source: Source, offset: float | None, setting: str) -> Scaling:
     if not told:
         raise ZooError(
             f"{source.path}: neither name, metadata nor tags tell its processing baseline{_untold(source)}; set "
-            f"{setting} to -1000 (baseline 04.00 and later) or 0 (before, or harmonised): a wrong one is 0.1 off"
+            f"{setting} to -1000 (baseline 04.00 and later) or 0 (before, or harmonised)"
+            f"{f', or of each in {each}' if each else ''}: a wrong one is 0.1 off"
         )
     return Scaling(told[0].offset, level, missing, told[0].offset, told[0].source)
 
