@@ -8,14 +8,18 @@ import rasterio
 import torch
 from eozoo_core import ZooError
 from eozoo_core.raster.cog import Band
+from eozoo_core.raster.read import read_info
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task import Survey
 from eozoo_core.task.baselines import constant, most_frequent
 from eozoo_core.task.data import Batched, Data, as_is, in_groups, stack, tensors
 from eozoo_core.task.graph import example
 from eozoo_core.task.image_sample import LABELLED, SPLITS, write_world
+from eozoo_core.task.image_settings import ImageDataSettings
 from eozoo_core.task.images import ImageData, image_port, survey_classes, survey_images
 from eozoo_core.task.loss import called_with
+from eozoo_core.task.reading import reading_notes
+from eozoo_core.task.scenes import choose_bands
 from eozoo_core.task.survey import Carried, surveyed
 from eozoo_core.train.loading import Draw
 
@@ -31,6 +35,11 @@ def write(file, values, names=(), units=()):
         out.write(values.astype("float32"))
         if names:
             out.descriptions, out.units = names, units
+    return file
+
+
+def crop(side):
+    return ImageDataSettings(crop=side)
 
 
 @pytest.fixture
@@ -45,7 +54,7 @@ def folder(tmp_path):
 
 
 def test_items_are_whole_and_labels_are_missing_where_a_band_is(folder):
-    data = ImageData(folder, "train", 4, 0)
+    data = ImageData(folder, "train", crop(4), 0)
     assert (len(data), data.bands, data.units, len(data.files)) == (2, ("red", "nir"), ("1", "1"), 4)
     item = data.item(0)
     assert item["image"].shape == (2, 4, 6)
@@ -55,7 +64,7 @@ def test_items_are_whole_and_labels_are_missing_where_a_band_is(folder):
 
 
 def test_a_draw_is_a_turned_window_of_image_and_label_alike_and_the_same_each_time(folder):
-    data = ImageData(folder, "train", 3, 0)
+    data = ImageData(folder, "train", crop(3), 0)
     seen = set()
     for epoch in range(8):
         one, again = data.draw(Draw(1, epoch)), data.draw(Draw(1, epoch))
@@ -66,28 +75,28 @@ def test_a_draw_is_a_turned_window_of_image_and_label_alike_and_the_same_each_ti
         seen.add(one["image"].tobytes())
     assert len(seen) > 4
     with pytest.raises(ZooError, match=r"image/1.tif: is smaller than data.crop=5"):
-        ImageData(folder, "train", 5, 0).draw(Draw(1, 0))
+        ImageData(folder, "train", crop(5), 0).draw(Draw(1, 0))
 
 
 def test_what_does_not_go_together_is_named(folder):
     with pytest.raises(ZooError, match=r"runtime.data_dir is not set"):
-        ImageData(None, "train", 4, 0)
+        ImageData(None, "train", crop(4), 0)
     with pytest.raises(ZooError, match=r"val/image: holds no .tif"):
-        ImageData(folder, "val", 4, 0)
+        ImageData(folder, "val", crop(4), 0)
     write(folder / "train/label/1.tif", np.zeros((1, 3, 6)))
     with pytest.raises(ZooError, match=r"label/1.tif: is \(3, 6\) pixels, its image \(4, 6\)"):
-        ImageData(folder, "train", 4, 0).item(1)
+        ImageData(folder, "train", crop(4), 0).item(1)
     write(folder / "train/image/1.tif", np.zeros((1, 4, 6)))
     with pytest.raises(ZooError, match=r"image/1.tif: has 1 bands, 0.tif 2"):
-        ImageData(folder, "train", 4, 0).item(1)
+        ImageData(folder, "train", crop(4), 0).item(1)
     (folder / "train/label/1.tif").unlink()
     with pytest.raises(ZooError, match=r"label/1.tif: no label for this image"):
-        ImageData(folder, "train", 4, 0)
-    assert "target" not in ImageData(folder, "train", 4, 0, labelled=False).item(0)
+        ImageData(folder, "train", crop(4), 0)
+    assert "target" not in ImageData(folder, "train", crop(4), 0, labelled=False).item(0)
 
 
 def test_the_survey_knows_bands_label_and_classes(folder):
-    data = ImageData(folder, "train", 4, 0)
+    data = ImageData(folder, "train", crop(4), 0)
     found = survey_images(data, "m")
     assert (found.names, found.label.unit) == (("red", "nir"), "m")
     assert found.bands[0].count == 46  # of 48, two are missing
@@ -98,13 +107,17 @@ def test_the_survey_knows_bands_label_and_classes(folder):
     assert image_port(Survey()).bands == ()
     for i in range(2):
         write(folder / f"train/label/{i}.tif", np.array([[[0, 1, 1, 2, -9999, 1]] * 4]))
-    assert survey_classes(ImageData(folder, "train", 4, 0), ("a", "b", "c")).counts == (6, 24, 8)  # (0, 0) has no band
+    assert survey_classes(ImageData(folder, "train", crop(4), 0), ("a", "b", "c")).counts == (
+        6,
+        24,
+        8,
+    )  # (0, 0) has no band
     with pytest.raises(ZooError, match=r"label/0.tif: holds 2; data.classes names 2"):
-        survey_classes(ImageData(folder, "train", 4, 0), ("a", "b"))
+        survey_classes(ImageData(folder, "train", crop(4), 0), ("a", "b"))
     for i in range(2):
         write(folder / f"train/label/{i}.tif", np.full((1, 4, 6), -9999))
     with pytest.raises(ZooError, match="every label is missing"):
-        survey_images(ImageData(folder, "train", 4, 0))
+        survey_images(ImageData(folder, "train", crop(4), 0))
 
 
 def test_statistics_become_a_survey_and_come_back_from_a_checkpoint():
@@ -158,7 +171,7 @@ def test_a_made_world_becomes_splits_that_do_not_touch(tmp_path):
     assert batch["image"].shape == (2, 4, 32, 32)
     corners = []
     for split in ("train", "val", "test"):
-        data = ImageData(tmp_path, split, 32, 0)
+        data = ImageData(tmp_path, split, crop(32), 0)
         assert len(data) == SPLITS.count(split)
         for i in range(len(data)):
             image, label = data.arrays(i)
@@ -186,3 +199,26 @@ def test_an_example_without_rows_and_columns_has_two_samples():
 
     assert example(Port("x", "B 2", "m"), 32).shape == (2, 2)
     assert example(Port("image", "B C H W", "m", ("a", "b", "c")), 32).shape == (1, 3, 32, 32)
+
+
+def test_bands_are_found_by_name_in_every_file_and_values_that_mean_missing_are_set(folder):
+    image = np.stack([np.full((4, 6), 5.0), np.arange(24).reshape(4, 6)])  # nir first
+    write(folder / "train/image/1.tif", image, ("nir", "red"), ("1", "1"))
+    how = ImageDataSettings(crop=4, bands=("B8", "B4"), nodata=(230,), label_nodata=(123,))
+    data = ImageData(folder, "train", how, 0)
+    assert data.bands == ("nir", "red")
+    first, label = data.arrays(0)
+    assert np.argwhere(np.isnan(first[0])).tolist() == [[3, 5]]
+    assert np.isnan(label[0, 3, 5])
+    np.testing.assert_array_equal(data.arrays(1)[0], image)
+    assert choose_bands(read_info(write(folder / "x.tif", np.ones((5, 4, 6)))), ("band 4", "band 2")) == (4, 2)
+    with pytest.raises(ZooError, match=r"0\.tif: no band is called 'B11'"):
+        ImageData(folder, "train", ImageDataSettings(bands=("B11",)), 0)
+
+
+def test_what_was_decided_while_reading_is_told(folder):
+    with rasterio.open(folder / "train/image/0.tif", "r+") as file:
+        file.scales, file.offsets = (0.5, 1.0), (0.0, 0.0)
+    data = ImageData(folder, "train", crop(4), 0)
+    assert data.arrays(0)[0][0, 0, 1:4].tolist() == [0.5, 1, 1.5]
+    assert reading_notes(data) == ["0.tif: values by the file's scale and offset tags: stored x 0.5"]

@@ -139,6 +139,18 @@ def test_one_module_reads_and_writes_checkpoints():
                     assert ast.unparse(node.value) == str(node.arg == "weights_only"), f"{file}:{node.value.lineno}"
 
 
+def test_one_module_opens_rasters():
+    """Everybody else asks it: packing, nodata, masks and places are handled once. Writing is another matter."""
+    ours = {"core/eozoo_core/raster/read.py", "core/eozoo_core/raster/cog.py", "registry/eozoo/testing/infer.py"}
+    opening = {"rasterio.open", "rasterio.vrt.WarpedVRT", "WarpedVRT", "rasterio.band", "gdal.Open"}
+    for package in PACKAGES.values():
+        for file in sorted(package.rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) in opening:
+                    writes = len(node.args) > 1 and ast.unparse(node.args[1]) == "'w'"
+                    assert writes or str(file.relative_to(ROOT)) in ours, f"{file}:{node.lineno}"
+
+
 def fresh(code):
     """Run code in a fresh interpreter outside the repository; return what it prints."""
     environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}

@@ -58,6 +58,7 @@ def write(path, stored, how):
     """Write a GeoTIFF, and a VRT where bands differ in their nodata value; return what is opened."""
     tiff = path / "odd.tif"
     shape = dict(zip(("count", "height", "width"), stored.shape), driver="GTiff", dtype=stored.dtype)
+    shape["photometric"] = "MINISBLACK"  # GDAL would call the last of four bands of bytes alpha
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=how["way"] == "mask"),
         rasterio.open(tiff, "w", **shape, **how["place"]) as out,

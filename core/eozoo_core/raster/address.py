@@ -24,3 +24,9 @@ def variable_of(path: Path) -> str:
         return ""
     file, _, variable = str(path).rpartition(":")
     return f"{Path(file.strip(chr(34))).stem}_{variable.strip('/').replace('/', '_')}"
+
+
+def hdf5_of(path: str | Path) -> str:
+    """Return the file of ``netcdf:FILE:VARIABLE`` or ``HDF5:FILE://VARIABLE``; "" for anything else."""
+    found = re.fullmatch(r"(?:netcdf|hdf5):\"?(.+?)\"?:[^:]*", str(path), flags=re.IGNORECASE)
+    return found[1] if found else ""

@@ -72,9 +72,10 @@ def find_bands(have: Sequence[str], wanted: Sequence[str]) -> list[int]:
 def told(have: Sequence[str], wanted: Sequence[str], found: Sequence[int]) -> str:
     """Say which bands were found under another name: "B1 = B01, B8 = nir"; "" where none was.
 
-    ``found``: indices (from 0) in ``have``.
+    ``found``: indices (from 0) in ``have``. A band that had no name, "band 7", has no other one either.
     """
-    return ", ".join(f"{w} = {have[i]}" for w, i in zip(wanted, found, strict=True) if have[i] and have[i] != w)
+    pairs = [(w, have[i]) for w, i in zip(wanted, found, strict=True) if have[i] and not w.startswith("band ")]
+    return ", ".join(f"{w} = {other}" for w, other in pairs if other != w)
 
 
 def named(given: Sequence[str], count: int, where: str) -> tuple[str, ...]:

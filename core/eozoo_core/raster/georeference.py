@@ -26,6 +26,13 @@ class Grid:
     crs: CRS | None = None
     transform: rasterio.Affine | None = None
 
+    @property
+    def whole(self) -> Window:
+        """All of its pixels."""
+        from eozoo_core.raster.tiles import Window
+
+        return Window(0, 0, self.height, self.width)
+
 
 def area_of(grids: Iterable[Grid]) -> list[float] | None:
     """Return [west, south, east, north] in degrees (WGS84) around all ``grids`` that are georeferenced; None for none.

@@ -6,6 +6,7 @@ imports rasterio; import it where rasters are used, not where names are listed.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from eozoo_core.raster.address import gdal_name
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.info import RasterInfo, info_of
 from eozoo_core.raster.tiles import Window
+from eozoo_core.raster.trust import FORMATS, require_own_sources
 
 _HUGE = 1e18  # no quantity of this field is as large in its usual unit; the fill values of CF and of float32 are
 CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the machine's memory
@@ -76,8 +78,9 @@ class RasterReader(Reader):
 
     def __init__(self, path: str | Path, missing: Sequence[float] = ()):
         self._missing = tuple(missing)
+        require_own_sources(path)
         with gdal(path, "cannot be read as a raster; check the path and the file"):
-            self._dataset = rasterio.open(gdal_name(path))
+            self._dataset = rasterio.DatasetReader(gdal_name(path), driver=FORMATS)
             try:
                 self.info = info_of(str(path), self._dataset)
             except ZooError:
@@ -107,6 +110,13 @@ class RasterReader(Reader):
         bands = tuple(self.info.bands if bands is None else bands)
         with gdal(self.info.path, "cannot be read; the file is damaged or incomplete"):
             return self._values(bands, {"out_shape": _thinned(self.info.grid, longest)})
+
+    def legend(self) -> dict[int, tuple[str, tuple[int, ...]]]:
+        """Return name and colour (red, green, blue) of every class of band 1, as `cog.CogWriter` wrote them."""
+        with gdal(self.info.path, "cannot be read"):
+            names = json.loads(self._dataset.tags(1).get("CLASS_NAMES", "{}"))
+            colours = self._dataset.colormap(1) if names else {}
+        return {int(code): (name, tuple(colours[int(code)][:3])) for code, name in names.items()}
 
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""
@@ -239,7 +249,7 @@ def first_readable(paths: Sequence[Path]) -> RasterInfo:
 def read_whole(path: str | Path) -> np.ndarray:
     """Read all data bands (C, H, W) of a raster or ``.npy`` file as float32, NaN = missing. Raises ZooError."""
     with open_reader(path) as reader:
-        return reader.read(Window(0, 0, reader.info.grid.height, reader.info.grid.width))
+        return reader.read(reader.info.grid.whole)
 
 
 def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Counter[float]:

@@ -15,8 +15,15 @@ TRAIN = EnsembleTrain(epochs=20, batch_size=4, learning_rate=1e-2, schedule=SCHE
 
 
 class ImageDataSettings(Settings):
-    """Which part of the images is learned from."""
+    """Which part of the images is learned from, and what their files do not say."""
 
+    bands: tuple[int | str, ...] | None = Field(
+        None, description="Bands of the images by number (from 1) or name, in the network's order; null = all data."
+    )
+    nodata: tuple[float, ...] = Field(
+        (), description="Stored values of the images that mean missing, beside those that the files declare."
+    )
+    label_nodata: tuple[float, ...] = Field((), description="The same for labels.")
     crop: int = Field(32, ge=1, description="Side of the random window that training takes from an image, px.")
 
 

@@ -10,28 +10,32 @@ from pydantic import Field
 
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.read import read_info, read_whole
+from eozoo_core.raster.info import RasterInfo
+from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.spec import Port
 from eozoo_core.task.data import Arrays, Data
+from eozoo_core.task.image_settings import ImageDataSettings
 from eozoo_core.task.survey import BandSurvey, Survey, surveyed
 from eozoo_core.train.loading import Draw
 
 
 class ImageData(Data):
-    """The images of a split, each with a label of one band unless ``labelled`` is False.
+    """The images of a split, each with a label of one band unless ``labelled`` is False; ``how`` says what is read.
 
     ``item`` gives "image" (C, H, W) in the files' units and "target" (1, H, W): the label where all bands are there,
     float32, NaN = missing. ``draw`` gives a random window of ``crop`` pixels, flipped and turned at random. Raises
     NoSplit where there are no images, ZooError where image and label do not go together.
     """
 
-    def __init__(self, folder: Path | None, split: str, crop: int, seed: int, labelled: bool = True):
+    def __init__(
+        self, folder: Path | None, split: str, how: ImageDataSettings, seed: int, labelled: bool = True
+    ):  # fmt: skip
         if folder is None:
             raise ZooError(
                 "runtime.data_dir is not set; add --set runtime.data_dir=FOLDER (it holds train/, val/, test/)"
             )
-        self.folder, self.crop, self._seed = Path(folder) / split, crop, seed
+        self.folder, self.crop, self._seed, self._how = Path(folder) / split, how.crop, seed, how
         self.images = sorted((self.folder / "image").glob("*.tif"))
         if not self.images:
             raise NoSplit(f"{self.folder / 'image'}: holds no .tif file")
@@ -40,8 +44,9 @@ class ImageData(Data):
             if not file.exists():
                 raise ZooError(f"{file}: no label for this image; add it, or take the image away")
         info = read_info(self.images[0])
-        self.bands = tuple(name or f"band {n}" for n, name in zip(info.bands, info.descriptions))
-        self.units = tuple(info.units[n - 1] for n in info.bands)
+        chosen = info.select(how.bands)
+        self.bands = tuple(info.descriptions[n - 1] or f"band {n}" for n in chosen)
+        self.units = tuple(info.units[n - 1] for n in chosen)
         self.input_files, self.files = self.images, [*self.images, *self.labels]
 
     def __len__(self) -> int:
@@ -75,12 +80,12 @@ class ImageData(Data):
 
     def arrays(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Read image (C, H, W) and label (1, H, W) or None; float32, NaN = missing."""
-        image = read_whole(self.images[index])
-        if len(image) != len(self.bands):
-            raise ZooError(f"{self.images[index]}: has {len(image)} bands, {self.images[0].name} {len(self.bands)}")
+        with open_reader(self.images[index], self._how.nodata) as reader:
+            image = reader.read(reader.info.grid.whole, self._chosen(reader.info))
         if not self.labels:
             return image, None
-        label = read_whole(self.labels[index])[:1]
+        with open_reader(self.labels[index], self._how.label_nodata) as reader:
+            label = reader.read(reader.info.grid.whole, (reader.info.bands[0],))
         if label.shape[1:] != image.shape[1:]:
             raise ZooError(f"{self.labels[index]}: is {label.shape[1:]} pixels, its image {image.shape[1:]}")
         return image, label
@@ -88,6 +93,13 @@ class ImageData(Data):
     def grid(self, index: int) -> Grid:
         """Where the image lies."""
         return read_info(self.images[index]).grid
+
+    def _chosen(self, info: RasterInfo) -> tuple[int, ...]:
+        """Numbers of the bands of a file: those of the first by their names, of unnamed files by their order."""
+        if self._how.bands is None and len(info.bands) != len(self.bands):
+            raise ZooError(f"{info.path}: has {len(info.bands)} bands, {self.images[0].name} {len(self.bands)}")
+        named = any(info.descriptions) and not any(name.startswith("band ") for name in self.bands)
+        return info.select(self.bands if named else self._how.bands)
 
 
 def where_seen(image: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -96,21 +96,28 @@ def open_raster(
     bands = choose(info) if wanted is None else info.select(wanted)
     if wanted is not None and len(bands) != len(trained):
         raise ZooError(f"infer.bands: chooses {len(bands)} bands, the run needs {len(trained)}: {', '.join(trained)}")
-    others = told(info.descriptions, trained, [band - 1 for band in bands]) if len(trained) == len(bands) else ""
-    notes = (*info.notes, *([f"bands found under other names: {others}"] if others and wanted is None else []))
-    return Scene(path, info.grid, bands, variable_of(path), missing=getattr(how, "nodata", None), notes=notes)
+    notes = list(info.notes)
+    if info.grid.transform is None:
+        notes.append("is not georeferenced, so its map is not either")
+    if wanted is None and len(bands) == len(trained):
+        others = told(info.descriptions, trained, [band - 1 for band in bands])
+        notes += [f"bands found under other names: {others}"] if others else []
+    return Scene(path, info.grid, bands, variable_of(path), missing=getattr(how, "nodata", None), notes=tuple(notes))
 
 
 def choose_bands(info: RasterInfo, trained: tuple[str, ...]) -> tuple[int, ...]:
     """Return the numbers of the bands called ``trained``; of a file without names, all of them in their order.
 
-    Raises ZooError for a band that is missing and for another number of bands.
+    Bands chosen by number from files without names, "band 3", keep their numbers. Raises ZooError for a band that is
+    missing and for another number of bands.
     """
     if any(info.descriptions) and not trained[0].startswith("band "):
         try:
             return info.select(trained)
         except ZooError as error:
             raise ZooError(f"{error} Say what its bands are: --set infer.band_names=[...]") from None
+    if trained != tuple(f"band {n}" for n in range(1, len(trained) + 1)) and trained[0].startswith("band "):
+        return info.select([int(name.removeprefix("band ")) for name in trained])
     if len(info.bands) != len(trained):
         raise ZooError(f"{info.path}: has {len(info.bands)} bands, the run needs {len(trained)}: {', '.join(trained)}")
     return info.bands

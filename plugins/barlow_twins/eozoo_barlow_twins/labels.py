@@ -62,28 +62,19 @@ def prepare_labels(tile: Tile, rasters: tuple[str, ...]) -> Path:
     Raises ZooError where the tile is not georeferenced, or no raster covers any of it.
     """
     import rasterio
-    from eozoo_core.raster.read import gdal
-    from rasterio.warp import Resampling, reproject
+    from eozoo_core.raster.georeference import Grid
+    from eozoo_core.raster.mosaic import Mosaic
 
     crs, transform = tile.info.get("crs"), tile.info.get("transform")
     if not crs or not transform:
         raise ZooError(f"{tile.path / 'tile.json'}: has no crs and transform; labels cannot be placed without them")
     if not rasters:
         raise ZooError("prepare.labels.rasters: name at least one classified GeoTIFF with --set")
-    labels = np.zeros(tile.shape[1:3], np.int32)
+    grid = Grid(*tile.shape[1:3], rasterio.CRS.from_user_input(crs), rasterio.Affine(*transform))
+    mosaic = Mosaic(grid, "nearest", zero_is_missing=True)  # an earlier raster counts, a later one fills its gaps
     for file in rasters:
-        part = np.zeros_like(labels)
-        with gdal(file, "cannot be read as a raster; check the path and the file"), rasterio.open(file) as raster:
-            reproject(
-                rasterio.band(raster, 1),
-                part,
-                src_nodata=raster.nodata,
-                dst_transform=rasterio.Affine(*transform),
-                dst_crs=crs,
-                dst_nodata=0,
-                resampling=Resampling.nearest,
-            )
-        labels = np.where(labels == 0, part, labels)  # a later raster fills gaps and overwrites nothing
+        mosaic.add(Path(file), (1,), lambda values: values)
+    labels = np.nan_to_num(mosaic.read(Window(0, 0, grid.height, grid.width), 1)[0]).astype(np.int32)
     if not labels.any():
         raise ZooError(f"{tile.path}: none of prepare.labels.rasters covers this tile")
     small = labels.astype(np.uint8 if labels.max() < 256 else np.uint16)

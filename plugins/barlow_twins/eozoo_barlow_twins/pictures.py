@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,26 +28,19 @@ def colour_picture(colours: np.ndarray, file: Path, title: str) -> Path:
 
 def map_picture(file: Path, out: Path | None = None) -> Path:
     """Draw a saved map as PNG (``out``; None = beside it): classes and legend, three byte bands as colours, bands."""
-    import rasterio
-    from eozoo_core.raster.read import gdal
+    from eozoo_core.raster.read import RasterReader
 
     file = Path(file)
     if not file.is_file():
         raise ZooError(f"{file}: no such map; give one with --set prepare.picture.map=FILE.tif")
-    with gdal(file, "cannot be read as a map"), rasterio.open(file) as data:
-        step = -(-max(data.shape) // _MOST)
-        shape = (data.count, -(-data.height // step), -(-data.width // step))
-        values = data.read(out_shape=shape, masked=True)
-        names, legend = data.descriptions, data.tags(1).get("CLASS_NAMES")
-        colours = {v: data.colormap(1)[int(v)][:3] for v in json.loads(legend)} if legend else {}
-        units = data.units
+    with RasterReader(file) as data:
+        values, info, legend = data.thumbnail(_MOST), data.info, data.legend()
     out = out or file.with_suffix(".png")
     if legend:
-        return _class_picture(values[0], json.loads(legend), colours, out)
-    if data.count == 3 and values.dtype == np.uint8:
-        return colour_picture(np.moveaxis(values.astype(np.float32).filled(np.nan), 0, 2), out, file.stem)
-    floats = values.astype(np.float32).filled(np.nan)
-    panels = [Panel(b, names[i] or f"band {i + 1}", units[i] or "") for i, b in enumerate(floats[:12])]
+        return _class_picture(values[0], legend, out)
+    if info.count == 3 and set(info.dtypes) == {"uint8"}:
+        return colour_picture(np.moveaxis(values, 0, 2), out, file.stem)
+    panels = [Panel(b, info.descriptions[i] or f"band {i + 1}", info.units[i]) for i, b in enumerate(values[:12])]
     quicklook(panels, out, file.stem, columns=4)
     return out
 
@@ -117,17 +109,17 @@ def curve_picture(curves: dict[str, list[tuple[float, float, float]]], metric: s
     return _saved(figure, file)
 
 
-def _class_picture(values: Any, legend: dict[str, str], colours: dict[str, tuple], file: Path) -> Path:
+def _class_picture(values: np.ndarray, legend: dict[int, tuple[str, tuple[int, ...]]], file: Path) -> Path:
     from matplotlib.patches import Patch
 
     figure, axes = _map()
     shown = np.full((*values.shape, 3), int(MISSING[1:3], 16), np.uint8)
-    for value, colour in colours.items():
-        shown[values.filled(0) == int(value)] = colour
+    for value, (_, colour) in legend.items():
+        shown[values == value] = colour
     axes.imshow(shown, interpolation="nearest")
-    present = [v for v in legend if (values.filled(0) == int(v)).any()]
-    patches = [Patch(color=np.array(colours[v]) / 255, label=legend[v]) for v in present]
-    patches += [Patch(color=MISSING, label="no data")] if np.ma.getmaskarray(values).any() else []
+    present = [pair for value, pair in legend.items() if (values == value).any()]
+    patches = [Patch(color=np.array(colour) / 255, label=name) for name, colour in present]
+    patches += [Patch(color=MISSING, label="no data")] if np.isnan(values).any() else []
     axes.legend(handles=patches, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
     axes.set_title(file.stem, fontsize=10)
     return _saved(figure, file)

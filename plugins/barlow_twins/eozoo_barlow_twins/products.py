@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rasterio
 from eozoo_core import Port, ZooError
 from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, Strip
+from eozoo_core.raster.read import RasterReader
+from eozoo_core.raster.tiles import Window
 from eozoo_core.run.written import write_text
-from rasterio.windows import Window
 
 from eozoo_barlow_twins.colours import COLOURS, Colours, fit_colours, load_colours, save_colours
 from eozoo_barlow_twins.effective_rank import effective_rank
@@ -112,9 +112,10 @@ def _step(height: int, width: int) -> int:
 
 def _statistics(source: Path, file: Path) -> None:
     """Write what the embeddings of a tile look like: valid pixels, mean and deviation per dimension, ranks."""
-    with rasterio.open(source) as data:
-        step = _step(data.height, data.width)
-        rows = [data.read(window=Window(0, row, data.width, 1))[:, 0, ::step].T for row in range(0, data.height, step)]
+    with RasterReader(source) as reader:
+        grid = reader.info.grid
+        step = _step(grid.height, grid.width)
+        rows = [reader.read(Window(row, 0, 1, grid.width))[:, 0, ::step].T for row in range(0, grid.height, step)]
     some = np.concatenate(rows)
     valid = some[np.isfinite(some).all(axis=1)]
     if len(valid) == 0:

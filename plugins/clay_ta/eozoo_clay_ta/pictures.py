@@ -19,10 +19,10 @@ _INK = "#333333"
 
 def picture_of_map(file: Path, lsmask: np.ndarray) -> Path:
     """Draw a map of ``infer`` into a PNG beside it; its tags say when it is, of which encoder, and if synthetic."""
-    import rasterio
+    from eozoo_core.raster.read import read_info, read_whole
 
-    with rasterio.open(file) as data:
-        values, unit, tags = data.read(1, masked=True).filled(np.nan), data.units[0], data.tags()
+    values, info = read_whole(file)[0], read_info(file)
+    unit, tags = info.units[0], info.tags
     stamp = tags["TIME_UTC"]
     when = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[8:10]}:{stamp[10:]} UTC"
     title = f"{'SYNTHETIC: ' if 'SYNTHETIC' in tags else ''}{when}, {tags['ENCODER']}"

@@ -118,16 +118,50 @@ def test_one_window_over_the_whole_scene_is_what_predict_gives(run, made, tmp_pa
             np.testing.assert_allclose(made_map.read(1), expected[name][: shape[0], : shape[1]], rtol=1e-5)
 
 
-def test_bands_are_found_by_name_in_a_raster_of_another_order(run, made, tmp_path):
+def test_the_same_scene_however_it_is_written_gives_the_same_map(run, made, tmp_path):
     with rasterio.open(made.scene) as source:
-        profile, bands = source.profile, source.read()
-    with rasterio.open(tmp_path / "turned.tif", "w", **profile) as turned:
-        turned.write(bands[::-1])
-        turned.descriptions = DOCUMENTED_BANDS[::-1]
-    for source in (made.scene, tmp_path / "turned.tif"):
-        eozoo("infer", "gedi_sparse", "--run", run, "--input", source, "--output", tmp_path / "maps")
-    maps = [rasterio.open(tmp_path / "maps" / f"{name}_mean.tif").read() for name in ("scene", "turned")]
-    np.testing.assert_array_equal(*maps)
+        values, place = source.read(masked=True).filled(np.nan), {"crs": source.crs, "transform": source.transform}
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    def write(name, bands, names=DOCUMENTED_BANDS, nodata=None, scale=None):
+        shape = dict(zip(("count", "height", "width"), bands.shape), dtype=bands.dtype, nodata=nodata)
+        with rasterio.open(folder / name, "w", driver="GTiff", **shape, **place) as out:
+            out.write(bands)
+            if names:
+                out.descriptions = names
+            if scale:
+                out.scales = (scale,) * len(bands)
+
+    packed = np.rint(np.nan_to_num(values, nan=-3.2) * 10_000).astype("int16")
+    padded = [name.replace("B", "B0") if len(name) == 2 and name[0] == "B" else name for name in DOCUMENTED_BANDS]
+    write("turned.tif", values[::-1], DOCUMENTED_BANDS[::-1])
+    write("packed.tif", packed, nodata=-32000, scale=1e-4)
+    write("padded.tif", values, padded)
+    write("unnamed.tif", values[::-1], None)
+    write("filled.tif", np.nan_to_num(values, nan=-9999))
+    options = {
+        "unnamed": ["infer.band_names=[" + ",".join(DOCUMENTED_BANDS[::-1]) + "]"],
+        "filled": ["infer.nodata=[-9999]"],
+    }
+
+    def mapped(file, *sets):
+        where = ["--input", file, "--output", tmp_path / "maps"]
+        told = eozoo("infer", "gedi_sparse", "--run", run, *where, *(word for s in sets for word in ("--set", s)))
+        with rasterio.open(tmp_path / "maps" / f"{file.stem}_mean.tif") as made_map:
+            return made_map.read(1), told, made_map.tags().get("READ", "")
+
+    expected = mapped(made.scene)[0]
+    told = {}
+    for file in sorted(folder.iterdir()):
+        found, told[file.stem], tag = mapped(file, *options.get(file.stem, []))
+        np.testing.assert_allclose(found, expected, atol=0.1 if file.stem == "packed" else 1e-5, err_msg=file.name)
+        assert not tag or tag in told[file.stem]
+    assert "packed.tif: values by the file's scale and offset tags: stored x 0.0001" in told["packed"]
+    assert "padded.tif: bands found under other names: B1 = B01, B2 = B02" in told["padded"]
+    with pytest.raises(AssertionError, match=r"holds -9999 [\d,]+ times and does not declare it as nodata"):
+        mapped(folder / "filled.tif")
+    assert np.isnan(expected).any()
 
 
 def test_mse_trains_no_variance_and_writes_none(made, tmp_path):

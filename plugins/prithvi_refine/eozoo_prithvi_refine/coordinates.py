@@ -79,11 +79,9 @@ def date_in_tags(path: Path) -> str:
 
     TIFFTAG_DATETIME is not looked at: it says when the file was written.
     """
-    import rasterio
-    from eozoo_core.raster.read import gdal
+    from eozoo_core.raster.read import read_info
 
-    with gdal(path, "cannot be read as a raster"), rasterio.open(path) as file:
-        tags = {key.lower(): text for key, text in file.tags().items()}
+    tags = {key.lower(): text for key, text in read_info(path).tags.items()}
     return next((tags[key] for key in DATE_KEYS if tags.get(key)), "")
 
 

@@ -60,6 +60,7 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; turn the user's mistakes, and signals, into one line."""
+        _quiet_libraries()
         try:
             with raising_stopped():
                 return super().invoke(ctx)
@@ -71,6 +72,15 @@ class Verbs(click.Group):
         except KeyboardInterrupt as stop:
             number = getattr(stop, "number", SIGINT)
             _end(f"stopped by {name_of(number)}: nothing half-written is left; the same command begins again", number)
+
+
+def _quiet_libraries() -> None:
+    """Keep GDAL's own warnings off the terminal: readers and writers say what they mean in our words."""
+    import logging
+    import warnings
+
+    logging.getLogger("rasterio").addHandler(logging.NullHandler())
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
 
 
 def _end(message: str, number: int) -> NoReturn:
