@@ -7,19 +7,29 @@ first two are one pattern with ``*`` in the place of the channel; an empty ``pat
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.raster.packed import missing, stored
+from eozoo_core.raster.trust import require_own_variable
 
+from eozoo_clay_ta.calibration import Calibration, calibration_of, describe
 from eozoo_clay_ta.channels import BT, QUALITY_SHIFT, RF, Channel
 from eozoo_clay_ta.grid import KoGrid
 from eozoo_clay_ta.solar import zenith
 
+if TYPE_CHECKING:
+    import h5py
+
 VARIABLE = "image_pixel_values"
+_PACKED = {"scale_factor": 1.0, "add_offset": 0.0}
 _CORNER = ("upper_left_easting", "upper_left_northing", "pixel_size")
 _L1B = re.compile(r"gk2a_ami_le1b_([a-z]{2}\d{3})_ko\d{3}lc_(\d{12})\.nc")
 _STACK = re.compile(r"(bt|rf|sza)_(\d{12})\.np[yz]")
@@ -38,13 +48,25 @@ class ScenePaths:
 class Scene:
     """Calibrated arrays on the grid, NaN = missing: bt (10, H, W) K, rf (6, H, W) albedo, sza (H, W) degrees.
 
-    synthetic: whether its files say in their title that they are SYNTHETIC.
+    synthetic: whether its files say in their title that they are SYNTHETIC. calibration: how counts became values, ""
+    for arrays that hold values; differs: whether the files state another than the built-in table.
     """
 
     bt: np.ndarray
     rf: np.ndarray
     sza: np.ndarray
     synthetic: bool = False
+    calibration: str = ""
+    differs: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How level-1B files are read. conditional: also take pixels flagged "conditionally usable"; calibration: file,
+    table, or None = the file's where it states one that is not absurd."""
+
+    conditional: bool = False
+    calibration: str | None = None
 
 
 def find_scenes(folder: Path) -> dict[str, ScenePaths]:
@@ -71,43 +93,65 @@ def find_scenes(folder: Path) -> dict[str, ScenePaths]:
     return {stamp: ScenePaths(**found[stamp]) for stamp in sorted(found)}
 
 
-def read_scene(paths: ScenePaths, when: datetime, grid: KoGrid, conditional: bool = False) -> Scene:
-    """Read and calibrate one scene. ``conditional``: also take pixels flagged "conditionally usable".
+def read_scene(paths: ScenePaths, when: datetime, grid: KoGrid, how: Reading = Reading()) -> Scene:
+    """Read and calibrate one scene.
 
     Raises ZooError naming the file for whatever is missing, damaged, of another grid or wholly flagged.
     """
-    bt = read_stack(paths.bt, BT, grid, conditional)
-    rf = read_stack(paths.rf, RF, grid, conditional)
+    bt, found = read_stack(paths.bt, BT, grid, how)
+    rf, more = read_stack(paths.rf, RF, grid, how)
     if paths.sza:
         sza = _array(Path(paths.sza), "sza")
         grid.check_shape(sza.shape, paths.sza)
         sza = sza.reshape(sza.shape[-2:]).astype(np.float32)
     else:
         sza = zenith(when, *grid.places).astype(np.float32)
-    return Scene(bt, rf, sza, is_synthetic(paths.bt))
+    said = describe([*found, *more], how.calibration) if found or more else ("", False)
+    return Scene(bt, rf, sza, is_synthetic(paths.bt), *said)
 
 
-def read_stack(path: str, channels: tuple[Channel, ...], grid: KoGrid, conditional: bool = False) -> np.ndarray:
-    """Return ``(channels, H, W)`` float32 of a level-1B pattern or a stack file; NaN = missing."""
+def calibration_in(paths: ScenePaths, wanted: str | None) -> tuple[str, bool]:
+    """Say how a scene's counts become values, and whether its files differ from the table; opens the files alone."""
+    import h5py
+
+    found = []
+    for pattern, channels in ((paths.bt, BT), (paths.rf, RF)):
+        for channel in channels if "*" in pattern else ():
+            file = _channel_file(pattern, channel)
+            with _opened(file) as h5:
+                held = isinstance(h5.get(VARIABLE), h5py.Dataset)
+                attributes = {**(h5[VARIABLE].attrs if held else {}), **h5.attrs}
+            found.append(calibration_of(file, channel, attributes, wanted))
+    return describe(found, wanted) if found else ("", False)
+
+
+def read_stack(
+    path: str, channels: tuple[Channel, ...], grid: KoGrid, how: Reading = Reading()
+) -> tuple[np.ndarray, list[Calibration]]:
+    """Return ``(channels, H, W)`` float32 of a level-1B pattern or a stack file, NaN = missing; and how it was
+    calibrated, nothing for a stack."""
     if "*" not in path:
         stack = _array(Path(path), channels[0].kind)
         grid.check_shape(stack.shape, path)
         if stack.ndim != 3 or len(stack) != len(channels):
             names = ", ".join(c.name for c in channels)
             raise ZooError(f"{path}: has shape {stack.shape}, expected {len(channels)} channels in order: {names}")
-        return stack.astype(np.float32)
-    planes = [read_channel(_channel_file(path, c), c, grid, conditional) for c in channels]
-    return np.stack(planes)
+        return stack.astype(np.float32), []
+    read = [read_channel(_channel_file(path, c), c, grid, how) for c in channels]
+    return np.stack([values for values, _ in read]), [calibration for _, calibration in read]
 
 
-def read_channel(path: Path, channel: Channel, grid: KoGrid, conditional: bool = False) -> np.ndarray:
-    """Read one level-1B file: ``(H, W)`` float32 on the 2 km grid, albedo or K; NaN = missing.
+def read_channel(
+    path: Path, channel: Channel, grid: KoGrid, how: Reading = Reading()
+) -> tuple[np.ndarray, Calibration]:
+    """Read one level-1B file: ``(H, W)`` float32 on the 2 km grid, albedo or K, NaN = missing; and its calibration.
 
     Finer channels are averaged over the valid pixels of each block; the outer edges of all KO grids coincide.
     """
-    raw = _raw(path, grid, channel)
+    raw, attributes = _raw(path, grid, channel)
+    calibration = calibration_of(path, channel, attributes, how.calibration)
     quality = raw >> QUALITY_SHIFT
-    good = quality <= 1 if conditional else quality == 0
+    good = quality <= 1 if how.conditional else quality == 0
     if not good.any():
         raise ZooError(
             f"{path}: every pixel is flagged as bad; leave the scene out (data.accept_conditional takes flag 1 too)"
@@ -115,19 +159,17 @@ def read_channel(path: Path, channel: Channel, grid: KoGrid, conditional: bool =
     counts = raw & np.uint16(2**channel.valid_bits - 1)
     factor = _factor(channel, grid)
     if factor == 1:
-        values = _table(channel)[counts]
+        values = _table(calibration.channel)[counts]
         values[~good] = np.nan
-        return values
-    return _block_mean(counts, good, factor, channel)
+        return values, calibration
+    return _block_mean(counts, good, factor, calibration.channel), calibration
 
 
 def is_synthetic(pattern: str) -> bool:
     """Whether a level-1B file's title begins with SYNTHETIC, as ``demo.products`` writes it; plain stacks have none."""
     if "*" not in pattern:
         return False
-    import h5py
-
-    with h5py.File(_channel_file(pattern, BT[0]), "r") as file:
+    with _opened(_channel_file(pattern, BT[0])) as file:
         title = file.attrs.get("title", b"")
     return bytes(title if isinstance(title, bytes) else str(title).encode()).startswith(b"SYNTHETIC")
 
@@ -158,7 +200,7 @@ def _block_mean(counts: np.ndarray, good: np.ndarray, factor: int, channel: Chan
     return np.where(number > 0, channel.calibrate(mean), np.nan).astype(np.float32)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def _table(channel: Channel) -> np.ndarray:
     """Every count's value, float32: calibration of a whole map is then one look-up."""
     return channel.calibrate(np.arange(2**channel.valid_bits)).astype(np.float32)
@@ -176,22 +218,37 @@ def _channel_file(pattern: str, channel: Channel) -> Path:
     return file
 
 
-def _raw(path: Path, grid: KoGrid, channel: Channel) -> np.ndarray:
+def _raw(path: Path, grid: KoGrid, channel: Channel) -> tuple[np.ndarray, dict]:
+    """Counts with their quality bits as stored, uint16, and the attributes of the file and the variable."""
+    with _opened(path) as file:
+        if VARIABLE not in file:
+            raise ZooError(f"{path}: has no variable {VARIABLE!r}; is it a level-1B file?")
+        variable = require_own_variable(file, VARIABLE)
+        attributes = {**variable.attrs, **file.attrs}
+        raw = stored(variable)
+        if raw.dtype != np.uint16 or raw.ndim != 2:
+            raise ZooError(f"{path}: {VARIABLE} is {raw.dtype} {raw.shape}, expected two axes of uint16")
+        if any(float(np.ravel(attributes.get(name, same))[0]) != same for name, same in _PACKED.items()):
+            raise ZooError(
+                f"{path}: {VARIABLE} is packed (scale_factor, add_offset), expected counts as KMA gives them"
+            )
+        hidden = missing(variable, raw)
+    if hidden.any():
+        raw[hidden] = 0xFFFF  # as the flag "error"
+    grid.check_shape(raw.shape, path, _factor(channel, grid))
+    _check_place(path, attributes, grid)
+    return raw, attributes
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            if VARIABLE not in file:
-                raise ZooError(f"{path}: has no variable {VARIABLE!r}; is it a level-1B file?")
-            attributes = {key: file.attrs[key] for key in _CORNER if key in file.attrs}
-            raw = file[VARIABLE][...]
+            yield file
     except OSError as error:
         raise ZooError(f"{path}: cannot be read as NetCDF4 ({' '.join(str(error).split())[:90]})") from None
-    if raw.dtype != np.uint16 or raw.ndim != 2:
-        raise ZooError(f"{path}: {VARIABLE} is {raw.dtype} {raw.shape}, expected two axes of uint16")
-    grid.check_shape(raw.shape, path, _factor(channel, grid))
-    _check_place(path, attributes, grid)
-    return raw
 
 
 def _check_place(path: Path, attributes: dict, grid: KoGrid) -> None:
