@@ -65,14 +65,12 @@ def describe(found: Sequence[Calibration], wanted: str | None) -> tuple[str, boo
     differ = ", ".join(f"{c.channel.name} by up to {c.difference:.2g} {_UNIT[c.channel.kind]}" for c in off)
     if not stated:
         return "built-in table, KMA v3.0; the files state none", False
-    few = "" if len(stated) == len(found) else f" for {len(stated)} of {len(found)} channels, the others' by the table"
     if wanted == "table":
-        return "built-in table, KMA v3.0, as data.calibration says" + (
-            f"; the files' differs: {differ}" if off else ""
-        ), bool(off)
-    return f"as the files state it{few}; " + (f"the built-in table differs: {differ}" if off else "as the table"), bool(
-        off
-    )
+        others = f"; the files' differs: {differ}" if off else ""
+        return f"built-in table, KMA v3.0, as data.calibration says{others}", bool(off)
+    few = "" if len(stated) == len(found) else f" for {len(stated)} of {len(found)} channels, the others' by the table"
+    same = f"; the built-in table differs: {differ}" if off else ", equal to the built-in table"
+    return f"as the files state it{few}{same}", bool(off)
 
 
 @lru_cache(maxsize=64)

@@ -164,7 +164,7 @@ def test_the_calibration_of_the_files_is_compared_and_used(tmp_path):
     assert (plain.calibration, plain.differs) == ("built-in table, KMA v3.0; the files state none", False)
     for c in (*BT, *RF):
         state(tmp_path / l1b_name(c, STAMP), c)
-    assert calibration_in(paths, None) == ("as the files state it; as the table", False)
+    assert calibration_in(paths, None) == ("as the files state it, equal to the built-in table", False)
     ir, vi = channel("ir133"), channel("vi004")
     state(tmp_path / l1b_name(ir, STAMP), ir, Teff_to_Tbb_c0=ir.tbb[0] + 1)
     state(tmp_path / l1b_name(vi, STAMP), vi, Radiance_to_Albedo_c=vi.albedo * 1.01)

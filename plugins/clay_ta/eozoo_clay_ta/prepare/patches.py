@@ -69,12 +69,14 @@ class PatchBuilder:
         files = [self._static(year) for year in years]
         norm, written = self._normalisation(index["train"], surveys["train"])
         files += [*written, write_json(self.folder / "normalisation.json", norm.state())]
-        report, said = {}, set()
+        report, said, told = {}, set(), []
         for split in SPLITS:
             of_split = _Split(self, split, index[split], norm)
             written, report[split] = of_split.build(surveys[split].scenes)
             files += written
             said |= of_split.calibrations
+            told += of_split.told
+        tell_once(told, self.settings.runtime.quiet)
         files.append(write_json(self.folder / "calibration.json", sorted(said)))
         return [*files, write_json(self.folder / "build_report.json", report)], report
 
@@ -162,6 +164,7 @@ class _Split:
         self.builder, self.split, self.index, self.norm = builder, split, index, norm
         self.record = builder.folder / f"{split}_progress.json"
         self.calibrations: set[str] = set()  # how scenes were calibrated, a line each
+        self.told: list[str] = []  # and where their files differ from the table
         settings = builder.settings
         what = {
             "data": settings.data.model_dump(mode="json", exclude={"samples"}),
@@ -177,7 +180,7 @@ class _Split:
         done = self._resume()
         counts: Counter[str] = Counter(done["counts"])
         scenes, number, payload = done["scenes"], done["chunks"], []
-        self.calibrations, told = set(done.get("calibrations", ())), []
+        self.calibrations = set(done.get("calibrations", ()))
         quiet = self.builder.settings.runtime.quiet
         with self.builder.pool() as cut_all, progress_bar(self.split, total, "scenes", quiet) as bar:
             for cut in cut_all(islice(self.builder.jobs(self.index), scenes, None)):
@@ -185,7 +188,7 @@ class _Split:
                 counts.update(cut.dropped, kept=len(cut.rows))
                 self.calibrations |= {cut.calibration} - {""}
                 if cut.rows:
-                    told += [f"{cut.rows[0].timestamp_utc}: calibration {cut.calibration}"] if cut.differs else []
+                    self.told += [f"{cut.rows[0].timestamp_utc}: calibration {cut.calibration}"] if cut.differs else []
                     payload.append(self._arrays(cut))
                 if sum(len(meta) for _, meta in payload) >= self.builder.options.patch_chunk_rows:
                     number = self._flush(number, payload)
@@ -194,7 +197,6 @@ class _Split:
         if payload:
             number = self._flush(number, payload)
         self._note(scenes, number, counts)
-        tell_once(told, quiet)
         if not counts["kept"]:
             raise ZooError(f"{self.index}: no sample passes the checks ({dict(counts)})")
         return [chunks.chunk_path(self.builder.folder, self.split, i) for i in range(number)], dict(counts)
