@@ -125,7 +125,7 @@ class LayerSettings(Settings):
     s2_offset: float | None = Field(
         None,
         description="s2: added to the digital numbers before / 10000; -1000 from processing baseline 04.00 on, else 0; "
-        "null = by the baseline in the file's name (_N0400_) or its tags.",
+        "null = by the product's name (_N0400_), its metadata or tags.",
     )
     resampling: Literal["none", "nearest", "bilinear", "average"] = Field(
         "none", description="How pixels come onto the grid; none = they must lie on it already."
