@@ -138,12 +138,12 @@ def extract_file(file: Path, settings: ShotsSettings) -> Outcome:
         return Outcome([Removed(**row) for row in before["filters"]], before["quantity"], tuple(before["notes"]))
     read = read_granule if file.suffix.lower() in _GRANULES else read_table
     found = read(file, settings.quantity)
-    shots, rows = apply_filters(found, settings, sample_raster, str(file))
+    counted, differ = once(found)
+    shots, rows = apply_filters(found, settings, sample_raster, str(file), counted)
     if settings.zero_below is not None:
         if shots.unit != "m":
             raise ZooError("prepare.shots.zero_below: is for heights; biomass has no such floor, leave it null")
         shots.value[shots.value < settings.zero_below] = np.float32(0)
-    counted, differ = once(found)
     notes = list(found.notes)
     if not counted.all():
         other = f", {differ:,} of them with another value" if differ else ""
