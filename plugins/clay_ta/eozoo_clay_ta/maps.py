@@ -15,8 +15,9 @@ from eozoo_core.task.beside import files_beside
 from eozoo_core.task.scenes import Block, Scene
 
 from eozoo_clay_ta.grid import HALF, WINDOW, KoGrid
+from eozoo_clay_ta.level1b import Reading
 from eozoo_clay_ta.sample_schema import LSMASK
-from eozoo_clay_ta.scenes import Reading, ScenePaths, calibration_in, find_scenes, is_synthetic, read_scene, stamp_time
+from eozoo_clay_ta.scenes import ScenePaths, calibration_in, find_scenes, is_synthetic, read_scene, stamp_time
 from eozoo_clay_ta.static import Static, read_static
 
 if TYPE_CHECKING:

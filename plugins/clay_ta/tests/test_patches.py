@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from eozoo_clay_ta.chunks import PatchStore, check_chunk, chunk_path, open_chunk, write_chunk
+from eozoo_clay_ta.level1b import Reading
 from eozoo_clay_ta.prepare.cut import Job, cut_job, in_order
 from eozoo_clay_ta.prepare.index import read_rows
 from eozoo_clay_ta.prepare.inspect_chunk import inspect_chunk
 from eozoo_clay_ta.prepare.patches import PatchBuilder
 from eozoo_clay_ta.sample_schema import NAMES, SZA, Normalisation, one_hot, read_statistics, time7, windows
-from eozoo_clay_ta.scenes import Reading, ScenePaths, read_scene, stamp_time
+from eozoo_clay_ta.scenes import ScenePaths, read_scene, stamp_time
 from eozoo_clay_ta.static import read_static, static_file
 from eozoo_core import ZooError
 from hypothesis import given

@@ -8,8 +8,9 @@ import pytest
 from eozoo_clay_ta.channels import BT, RF, channel
 from eozoo_clay_ta.demo.products import write_l1b
 from eozoo_clay_ta.grid import KoGrid
-from eozoo_clay_ta.scenes import Reading, ScenePaths, calibration_in, find_scenes, l1b_name, read_scene, stamp_time
-from eozoo_clay_ta.scenes import read_channel as read_with_calibration
+from eozoo_clay_ta.level1b import Reading, l1b_name
+from eozoo_clay_ta.level1b import read_channel as read_with_calibration
+from eozoo_clay_ta.scenes import ScenePaths, calibration_in, find_scenes, read_scene, stamp_time
 from eozoo_core import ZooError
 
 GRID = KoGrid(12, 10, left=-40_000.0, top=60_000.0)

@@ -14,9 +14,10 @@ import numpy as np
 from eozoo_core import ZooError
 
 from eozoo_clay_ta.grid import WINDOW, KoGrid
+from eozoo_clay_ta.level1b import Reading
 from eozoo_clay_ta.prepare.index import Row
 from eozoo_clay_ta.sample_schema import NAMES, windows
-from eozoo_clay_ta.scenes import Reading, ScenePaths, read_scene
+from eozoo_clay_ta.scenes import ScenePaths, read_scene
 from eozoo_clay_ta.static import Static, read_static
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from eozoo_core.score.statistics import ChannelStatistics
 
 from eozoo_clay_ta import chunks
 from eozoo_clay_ta.grid import KoGrid
+from eozoo_clay_ta.level1b import Reading
 from eozoo_clay_ta.prepare.cut import Cut, Job, cut_job, in_order
 from eozoo_clay_ta.prepare.index import SPLITS, Row, read_rows
 from eozoo_clay_ta.sample_schema import (
@@ -34,7 +35,6 @@ from eozoo_clay_ta.sample_schema import (
     write_json,
     write_statistics,
 )
-from eozoo_clay_ta.scenes import Reading
 from eozoo_clay_ta.settings import ClaySettings
 from eozoo_clay_ta.static import build_static, static_file, write_static
 
