@@ -15,8 +15,9 @@ from eozoo_core.task.beside import files_beside
 from eozoo_core.task.scenes import Block, Scene
 
 from eozoo_clay_ta.grid import HALF, WINDOW, KoGrid
+from eozoo_clay_ta.level1b import Reading
 from eozoo_clay_ta.sample_schema import LSMASK
-from eozoo_clay_ta.scenes import ScenePaths, find_scenes, is_synthetic, read_scene, stamp_time
+from eozoo_clay_ta.scenes import ScenePaths, calibration_in, find_scenes, is_synthetic, read_scene, stamp_time
 from eozoo_clay_ta.static import Static, read_static
 
 if TYPE_CHECKING:
@@ -53,16 +54,21 @@ def scenes_of(source: Path) -> list[tuple[str, ScenePaths]]:
 
 
 def open_scene(stamp: str, paths: ScenePaths, settings: ClaySettings) -> TaScene:
-    """Look at the files' names, and whether they say that they are synthetic."""
+    """Look at the files' names, what calibration they state, and whether they say that they are synthetic."""
     ko = KoGrid(**settings.data.grid.model_dump())
     tags = {"TIME_UTC": stamp, "STRIDE": str(settings.infer.stride)}
     tags |= {"SYNTHETIC": "YES"} if is_synthetic(paths.bt) else {}
-    return TaScene(Path(paths.bt), ko.raster, name=stamp, tags=tags, paths=paths, when=stamp_time(stamp), ko=ko)
+    said, differs = calibration_in(paths, settings.data.calibration)
+    tags |= {"CALIBRATION": said} if said else {}
+    notes = (f"calibration {said}",) if differs else ()
+    known = {"name": stamp, "tags": tags, "notes": notes, "paths": paths, "when": stamp_time(stamp), "ko": ko}
+    return TaScene(Path(paths.bt), ko.raster, **known)
 
 
 def map_scene(drawn: Drawn, scene: TaScene, settings: ClaySettings) -> Iterator[Block]:
     """Read a scene and predict it as one block."""
-    read = read_scene(scene.paths, scene.when, scene.ko, settings.data.accept_conditional)
+    how = Reading(settings.data.accept_conditional, settings.data.calibration)
+    read = read_scene(scene.paths, scene.when, scene.ko, how)
     static = static_of(drawn.folder, scene.when.year, scene.ko)
     scene.seen["land"] = np.nan_to_num(static.lsmask)
     yield Block(0, map_fields(drawn, read, static, scene, settings.infer))

@@ -99,6 +99,11 @@ class DataSettings(Settings):
         1, description="First class code: 1 = MCD12Q1 Collection 6, 0 = Collection 5."
     )
     accept_conditional: bool = Field(False, description="Also use pixels flagged 'conditionally usable'.")
+    calibration: Literal["file", "table"] | None = Field(
+        None,
+        description="Numbers that make K and albedo of counts: file = those that a file states, table = the built-in; "
+        "null = the file's, but numbers that are more than 5 K or 0.1 off the table are refused.",
+    )
     samples: Named = Field(
         Named(name="clay_ta_patches"),
         description="Registered dataset of the samples; it gets patch_dir (runtime.data_dir) and split.",

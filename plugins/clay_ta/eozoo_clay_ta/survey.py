@@ -37,6 +37,7 @@ class ClaySurvey(Survey):
         description="The 19 channels with what they were normalised with.",
     )
     climatology: ClimatologySurvey = Field(ClimatologySurvey(), description="The usual temperature.")
+    calibration: tuple[str, ...] = Field((), description="How counts of the scenes became K and albedo, where known.")
 
     def normalisation(self) -> Normalisation:
         """Return what the samples were made with; zeros and ones before any were seen."""
@@ -44,8 +45,8 @@ class ClaySurvey(Survey):
         return Normalisation.of(self.mean, self.std, label.mean, label.std)
 
 
-def survey_patches(data: Patches, norm: Normalisation) -> ClaySurvey:
-    """Look once through labels, times and stations."""
+def survey_patches(data: Patches, norm: Normalisation, calibration: tuple[str, ...] = ()) -> ClaySurvey:
+    """Look once through labels, times and stations. ``calibration``: what preparation said of the scenes."""
     from eozoo_clay_ta.climatology import Climatology
 
     usual = Climatology.fit(data.meta(), data.labels() * norm.ta_std + norm.ta_mean).state()
@@ -55,4 +56,5 @@ def survey_patches(data: Patches, norm: Normalisation) -> ClaySurvey:
         bands=tuple(BandSurvey(name=n, unit=u, mean=mean, std=std, count=count) for n, u, mean, std in rows),
         label=BandSurvey(name="TA", unit="degC", mean=norm.ta_mean, std=norm.ta_std, count=count),
         climatology=ClimatologySurvey(**usual),
+        calibration=calibration,
     )

@@ -71,12 +71,14 @@ class ClayTa(Task):
 
     def survey(self, train: Patches) -> ClaySurvey:
         """The statistics that the samples were made with, and the climatology of the stations."""
-        from eozoo_clay_ta.sample_schema import Normalisation
+        from eozoo_clay_ta.sample_schema import Normalisation, read_json
         from eozoo_clay_ta.survey import survey_patches
 
         if self.settings.model.weights and not Path(self.settings.model.weights).exists():
             raise ZooError(f"model.weights {self.settings.model.weights}: no such file")
-        return survey_patches(train, Normalisation.read(self._folder / "normalisation.json"))
+        said = self._folder / "calibration.json"  # samples that others prepared have none
+        calibration = tuple(read_json(said)) if said.exists() else ()
+        return survey_patches(train, Normalisation.read(self._folder / "normalisation.json"), calibration)
 
     def beside(self) -> list[Path]:
         """Elevation, land/sea mask and land cover, which maps need."""

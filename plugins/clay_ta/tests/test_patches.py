@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from eozoo_clay_ta.chunks import PatchStore, check_chunk, chunk_path, open_chunk, write_chunk
+from eozoo_clay_ta.level1b import Reading
 from eozoo_clay_ta.prepare.cut import Job, cut_job, in_order
 from eozoo_clay_ta.prepare.index import read_rows
 from eozoo_clay_ta.prepare.inspect_chunk import inspect_chunk
@@ -117,16 +118,16 @@ def test_statistics_that_cannot_be_used(change, message, prepared, tmp_path):
 def test_checks_and_their_counts(prepared):
     rows = next(iter(PatchBuilder(prepared).jobs(Path(prepared.runtime.index_dir) / "index_train.csv"))).rows
     grid, static = PatchBuilder(prepared).grid, static_file(prepared.runtime.data_dir, 2022)
-    whole = cut_job(Job(rows, grid, static, False, False))
+    whole = cut_job(Job(rows, grid, static, Reading(), False))
     outside = [replace(rows[0], pixel_x=3), replace(rows[0], pixel_y=grid.height - 4)]
-    more = cut_job(Job([*rows, *outside], grid, static, False, False))
+    more = cut_job(Job([*rows, *outside], grid, static, Reading(), False))
     assert more.dropped["window not inside the grid"] == 2
     assert more.dropped["not finite"] == whole.dropped["not finite"]
     np.testing.assert_array_equal(more.x, whole.x)
     bad = [replace(r, path_bt="/none/bt.npy") for r in rows]
     with pytest.raises(ZooError, match=r"bt.npy: cannot be read"):
-        cut_job(Job(bad, grid, static, False, False))
-    assert cut_job(Job(bad, grid, static, False, True)).dropped == {"scene unreadable": len(rows)}
+        cut_job(Job(bad, grid, static, Reading(), False))
+    assert cut_job(Job(bad, grid, static, Reading(), True)).dropped == {"scene unreadable": len(rows)}
 
 
 def test_interrupted_and_continued_equals_uninterrupted(prepared, tmp_path, monkeypatch):

@@ -8,12 +8,18 @@ import pytest
 from eozoo_clay_ta.channels import BT, RF, channel
 from eozoo_clay_ta.demo.products import write_l1b
 from eozoo_clay_ta.grid import KoGrid
-from eozoo_clay_ta.scenes import ScenePaths, find_scenes, l1b_name, read_channel, read_scene, stamp_time
+from eozoo_clay_ta.level1b import Reading, l1b_name
+from eozoo_clay_ta.level1b import read_channel as read_with_calibration
+from eozoo_clay_ta.scenes import ScenePaths, calibration_in, find_scenes, read_scene, stamp_time
 from eozoo_core import ZooError
 
 GRID = KoGrid(12, 10, left=-40_000.0, top=60_000.0)
 STAMP = "202207010300"
 WHEN = datetime(2022, 7, 1, 3)
+
+
+def read_channel(path, channel, grid, conditional=False):
+    return read_with_calibration(path, channel, grid, Reading(conditional))[0]
 
 
 def raw(c, count=100):
@@ -137,3 +143,76 @@ def test_folders_without_scenes(tmp_path):
         find_scenes(tmp_path)
     with pytest.raises(ZooError, match=r"expected YYYYMMDDHHMM"):
         stamp_time("202213010000")
+
+
+def state(path, c, **changes):
+    """Write the attributes of full-disk files into a level-1B file, as text in arrays or as numbers."""
+    stated = {"DN_to_Radiance_Gain": c.gain, "DN_to_Radiance_Offset": c.offset}
+    if c.kind == "rf":
+        stated["Radiance_to_Albedo_c"] = c.albedo
+    else:
+        stated |= {f"Teff_to_Tbb_c{i}": value for i, value in enumerate(c.tbb)}
+    with h5py.File(path, "a") as file:
+        for key, value in (stated | changes).items():
+            file.attrs[key] = np.array([np.bytes_(str(value))]) if isinstance(value, int) else value
+
+
+def test_the_calibration_of_the_files_is_compared_and_used(tmp_path):
+    """An offset of 1 K in c0 makes every value 1 K warmer; 1 % of the largest albedo, 1.148, is 0.011."""
+    write_all(tmp_path)
+    paths = find_scenes(tmp_path)[STAMP]
+    plain = read_scene(paths, WHEN, GRID)
+    assert (plain.calibration, plain.differs) == ("built-in table, KMA v3.0; the files state none", False)
+    for c in (*BT, *RF):
+        state(tmp_path / l1b_name(c, STAMP), c)
+    assert calibration_in(paths, None) == ("as the files state it, equal to the built-in table", False)
+    ir, vi = channel("ir133"), channel("vi004")
+    state(tmp_path / l1b_name(ir, STAMP), ir, Teff_to_Tbb_c0=ir.tbb[0] + 1)
+    state(tmp_path / l1b_name(vi, STAMP), vi, Radiance_to_Albedo_c=vi.albedo * 1.01)
+    scene = read_scene(paths, WHEN, GRID)
+    np.testing.assert_allclose(scene.bt[9], plain.bt[9] + 1, rtol=1e-6)
+    np.testing.assert_allclose(scene.rf[0], plain.rf[0] * 1.01, rtol=1e-5)
+    np.testing.assert_array_equal(scene.bt[:9], plain.bt[:9])
+    said = "the built-in table differs: ir133 by up to 1 K, vi004 by up to 0.011 albedo"
+    assert (scene.calibration, scene.differs) == (f"as the files state it; {said}", True)
+    assert calibration_in(paths, None) == (scene.calibration, True)
+    table = read_scene(paths, WHEN, GRID, Reading(calibration="table"))
+    np.testing.assert_array_equal(table.bt, plain.bt)
+    assert table.calibration.startswith("built-in table, KMA v3.0, as data.calibration says; the files' differs: ir133")
+
+
+def test_a_calibration_that_cannot_be_is_asked_about(tmp_path):
+    c, path = channel("ir105"), tmp_path / "a.nc"
+    write_l1b(path, c, raw(c), GRID)
+    state(path, c, Teff_to_Tbb_c0=-273)  # degrees C, as text
+    with pytest.raises(
+        ZooError, match=r"a\.nc: states a calibration up to 273 K off the built-in table; set data\.cal"
+    ):
+        read_channel(path, c, GRID)
+    found, _ = read_with_calibration(path, c, GRID, Reading(calibration="file"))
+    np.testing.assert_allclose(found, c.calibrate(100) - 273 - c.tbb[0], rtol=1e-5)
+    state(path, c, DN_to_Radiance_Gain=np.bytes_(b"unknown"))
+    with pytest.raises(
+        ZooError, match=r"its DN_to_Radiance_Gain is .*unknown.*, not a number; set data\.calibration=table"
+    ):
+        read_channel(path, c, GRID)
+
+
+def test_what_a_file_says_of_its_counts(tmp_path):
+    """Fills are missing whatever their flag; a format without unsigned types holds counts; packed values are none."""
+    c, path = channel("ir105"), tmp_path / "a.nc"
+    counts = raw(c)
+    counts[0, 0] = 77
+    write_l1b(path, c, counts, GRID)
+    with h5py.File(path, "a") as file:
+        file["image_pixel_values"].attrs["_FillValue"] = np.uint16(77)
+    assert np.isnan(read_channel(path, c, GRID)[0, :2]).tolist() == [True, False]
+    with h5py.File(path, "a") as file:
+        del file["image_pixel_values"]
+        file["image_pixel_values"] = (counts | np.uint16(0)).view(np.int16)
+        file["image_pixel_values"].attrs["_Unsigned"] = "true"
+    np.testing.assert_allclose(read_channel(path, c, GRID)[0, 0], c.calibrate(77), rtol=1e-6)
+    with h5py.File(path, "a") as file:
+        file["image_pixel_values"].attrs["scale_factor"] = 0.1
+    with pytest.raises(ZooError, match=r"image_pixel_values is packed .* expected counts as KMA gives them"):
+        read_channel(path, c, GRID)

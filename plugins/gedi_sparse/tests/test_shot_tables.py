@@ -25,6 +25,7 @@ from rasterio import Affine
 from rasterio.warp import transform
 
 NAN = np.nan
+OFF = {"quality": False, "degrade": False, "max_relative_error": None, "max_slope": None, "worldcover_excluded": ()}
 HEAD = ("shot_number", "lat_lowestmode", "lon_lowestmode", "agbd", "l4_quality_flag", "beam", "delta_time")
 # Two shots on 2019-11-26 of beams 5 (full power) and 1 (coverage); the third has no value, the fourth no place.
 ROWS = (
@@ -154,6 +155,7 @@ def test_points_of_geojson(tmp_path, crs):
         ("a,b,agbd\n1,2,3\n", r"has no columns lon and lat \(degrees\), nor a geometry of points; it has a, b, agbd"),
         ("lon,lat,agbd\n500000,2000000,3\n", r"lon and lat must be degrees, found 2e\+06"),
         ("lon,lat,agbd,agbd\n1,2,3,4\n", r"two columns are called 'agbd'"),
+        ("lon,lat,agbd\n", r"holds no shots; give a table with rows"),
         ("", r"is empty; give a table with a line of names"),
     ],
 )
@@ -182,6 +184,7 @@ def test_bad_geopackages_are_one_line(tmp_path, about, message):
         ("2020-02-05", "date", 18297), ("2020-02-05T12:00:00Z", "time", 18297.5), ("20200205", "date", 18297),
         ("2020-02-05 06:00:00 UTC", "datetime", 18297.25), ("18297.5", "days", 18297.5),
         ("66268800", "delta_time", 18299.0), ("13:45:00", "time", None), ("7", "time", None),
+        ("05/02/2020", "date", None), ("5.2.2020 06:00", "date", 18297.25),
     ],
 )  # fmt: skip
 def test_dates_in_any_form(tmp_path, cell, kind, day):
@@ -189,7 +192,10 @@ def test_dates_in_any_form(tmp_path, cell, kind, day):
     (tmp_path / "t.csv").write_text(f"lon,lat,rh95,{kind}\n1,2,3,{cell}\n")
     shots = read_table(tmp_path / "t.csv")
     if day is None:
-        assert f"column '{kind}' is left out: row 1: '{cell}' is not a date" in shots.notes[-1]
+        assert shots.notes[-1] == f"column '{kind}', row 1: '{cell}' is not YYYY-MM-DD, so no days"
+        late = ShotsSettings(source=tmp_path / "t.csv", dest=tmp_path / "o", filters={**OFF, "after": "2020-01-01"})
+        with pytest.raises(ZooError, match=r"has no days \(column .* is not YYYY-MM-DD, so no days\); set prepare"):
+            extract(late)
     assert shots.columns.get("days", np.array([None])).tolist() == [day]
 
 
@@ -198,15 +204,14 @@ def test_a_shot_listed_twice_counts_once(tmp_path, capsys):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.csv").write_text("\n".join(["shot_number,lon,lat,agbd", *rows]))
     (tmp_path / "in" / "b.csv").write_text("shot_number,lon,lat,agbd\n12,99.1,18.1,41\n14,99.3,18.3,50\n")
-    off = {"quality": False, "degrade": False, "max_relative_error": None, "max_slope": None, "worldcover_excluded": ()}
-    extract(ShotsSettings(source=tmp_path / "in", dest=tmp_path / "out", filters=off))
-    said = capsys.readouterr().out
+    extract(ShotsSettings(source=tmp_path / "in", dest=tmp_path / "out", filters=OFF))
+    said = "".join(capsys.readouterr())
     assert "a.csv: 2 shots listed again, 1 of them with another value: the first one counts" in said
     assert "listed once                   6        2     4              2" in said
     assert "1 shot in several files: step labels counts each once" in said
     grid = {"crs": "EPSG:32647", "bounds": (400_000.0, 1_900_000.0, 600_000.0, 2_100_000.0), "pixel": 1000.0}
     (file,) = make_labels(LabelsSettings(source=tmp_path / "out", dest=tmp_path / "l.tif", grid=grid))
-    assert "1 shot in several files of" in capsys.readouterr().out
+    assert "1 shot in several files of" in "".join(capsys.readouterr())
     with rasterio.open(file) as labels:
         mean, number = labels.read()
     assert number.sum() == 3
@@ -278,7 +283,7 @@ def test_a_beam_that_cannot_be_read_costs_itself(tmp_path, capsys, change, reaso
     with h5py.File(file, "a") as open_file:
         change(open_file)
     extract(ShotsSettings(source=file, dest=tmp_path / "out"))
-    assert f"g.h5: BEAM0000 is left out: {reason}" in capsys.readouterr().out
+    assert f"g.h5: BEAM0000 is left out: {reason}" in "".join(capsys.readouterr())
     assert len(load(tmp_path / "out" / "g.npz")[0]) == 6
     with h5py.File(file, "a") as open_file:
         for name in ("BEAM0101", "BEAM1011"):
@@ -293,9 +298,8 @@ def test_a_beam_without_a_filters_variable_costs_its_own_shots(tmp_path, capsys)
     with h5py.File(file, "a") as open_file:
         del open_file["BEAM0000/l4_quality_flag"]
     extract(ShotsSettings(source=file, dest=tmp_path / "out"))
-    assert (
-        "g.h5: BEAM0000: no variable 'l4_quality_flag', so no quality of these shots is known"
-        in capsys.readouterr().out
+    assert "g.h5: BEAM0000: no variable 'l4_quality_flag', so no quality of these shots is known" in "".join(
+        capsys.readouterr()
     )
     assert len(load(tmp_path / "out" / "g.npz")[0]) == 3
 

@@ -13,7 +13,8 @@ from eozoo_core.run.progress import progress_bar
 from eozoo_clay_ta.channels import BT, QUALITY_SHIFT, RF, Channel
 from eozoo_clay_ta.demo.atmosphere import World, radiances
 from eozoo_clay_ta.grid import HALF, PROJECTION, KoGrid
-from eozoo_clay_ta.scenes import VARIABLE, l1b_name, stamp_time
+from eozoo_clay_ta.level1b import VARIABLE, l1b_name
+from eozoo_clay_ta.scenes import stamp_time
 from eozoo_clay_ta.settings import SimulateSettings
 
 NOTE = "SYNTHETIC: written by eozoo-clay-ta from a simulated atmosphere"

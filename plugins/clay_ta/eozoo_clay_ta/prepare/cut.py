@@ -14,6 +14,7 @@ import numpy as np
 from eozoo_core import ZooError
 
 from eozoo_clay_ta.grid import WINDOW, KoGrid
+from eozoo_clay_ta.level1b import Reading
 from eozoo_clay_ta.prepare.index import Row
 from eozoo_clay_ta.sample_schema import NAMES, windows
 from eozoo_clay_ta.scenes import ScenePaths, read_scene
@@ -30,18 +31,21 @@ class Job:
     rows: list[Row]
     grid: KoGrid
     static: Path
-    conditional: bool
+    reading: Reading
     skip_bad: bool
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What became of a job: rows kept, their raw windows (n, 19, 9, 9) and classes (n,), and why others were not."""
+    """What became of a job: rows kept, their raw windows (n, 19, 9, 9) and classes (n,), and why others were not; how
+    the scene was calibrated, and whether its files differ from the table."""
 
     rows: list[Row]
     x: np.ndarray
     classes: np.ndarray
     dropped: dict[str, int]
+    calibration: str = ""
+    differs: bool = False
 
 
 def cut_job(job: Job) -> Cut:
@@ -55,7 +59,7 @@ def cut_job(job: Job) -> Cut:
     try:
         first = job.rows[0]
         when = np.datetime64(first.timestamp_utc, "s").item()
-        scene = read_scene(ScenePaths(first.path_bt, first.path_rf, first.path_sza), when, job.grid, job.conditional)
+        scene = read_scene(ScenePaths(first.path_bt, first.path_rf, first.path_sza), when, job.grid, job.reading)
     except ZooError:
         if not job.skip_bad:
             raise
@@ -69,7 +73,7 @@ def cut_job(job: Job) -> Cut:
     dropped["no land-cover class"] = int((finite & ~known).sum())
     keep = finite & known
     kept = [row for row, ok in zip(np.array(job.rows, object)[inside], keep) if ok]
-    return Cut(kept, x[keep], classes[keep], dict(dropped))
+    return Cut(kept, x[keep], classes[keep], dict(dropped), scene.calibration, scene.differs)
 
 
 @lru_cache(maxsize=4)

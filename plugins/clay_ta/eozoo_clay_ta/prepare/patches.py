@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run.fingerprint import fingerprint
-from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.run.workers import worker_processes
 from eozoo_core.score.statistics import ChannelStatistics
 
 from eozoo_clay_ta import chunks
 from eozoo_clay_ta.grid import KoGrid
+from eozoo_clay_ta.level1b import Reading
 from eozoo_clay_ta.prepare.cut import Cut, Job, cut_job, in_order
 from eozoo_clay_ta.prepare.index import SPLITS, Row, read_rows
 from eozoo_clay_ta.sample_schema import (
@@ -68,20 +69,26 @@ class PatchBuilder:
         files = [self._static(year) for year in years]
         norm, written = self._normalisation(index["train"], surveys["train"])
         files += [*written, write_json(self.folder / "normalisation.json", norm.state())]
-        report = {}
+        report, said, told = {}, set(), []
         for split in SPLITS:
-            written, report[split] = _Split(self, split, index[split], norm).build(surveys[split].scenes)
+            of_split = _Split(self, split, index[split], norm)
+            written, report[split] = of_split.build(surveys[split].scenes)
             files += written
+            said |= of_split.calibrations
+            told += of_split.told
+        tell_once(told, self.settings.runtime.quiet)
+        files.append(write_json(self.folder / "calibration.json", sorted(said)))
         return [*files, write_json(self.folder / "build_report.json", report)], report
 
     def jobs(self, index: Path) -> Iterator[Job]:
         """Yield the rows of an index, read in chunks, grouped by path_bt, path_rf, path_sza and year."""
+        reading = Reading(self.settings.data.accept_conditional, self.settings.data.calibration)
         for part in self._parts(index):
             part.sort(key=_key)
             for key, rows in groupby(part, key=_key):
                 static = static_file(self.folder, key[3])
                 skip = self.options.on_unreadable == "skip"
-                yield Job(list(rows), self.grid, static, self.settings.data.accept_conditional, skip)
+                yield Job(list(rows), self.grid, static, reading, skip)
 
     def _parts(self, index: Path) -> Iterator[list[Row]]:
         return read_rows(index, self.options.index_chunk_rows)
@@ -156,6 +163,8 @@ class _Split:
     def __init__(self, builder: PatchBuilder, split: str, index: Path, norm: Normalisation):
         self.builder, self.split, self.index, self.norm = builder, split, index, norm
         self.record = builder.folder / f"{split}_progress.json"
+        self.calibrations: set[str] = set()  # how scenes were calibrated, a line each
+        self.told: list[str] = []  # and where their files differ from the table
         settings = builder.settings
         what = {
             "data": settings.data.model_dump(mode="json", exclude={"samples"}),
@@ -171,12 +180,15 @@ class _Split:
         done = self._resume()
         counts: Counter[str] = Counter(done["counts"])
         scenes, number, payload = done["scenes"], done["chunks"], []
+        self.calibrations = set(done.get("calibrations", ()))
         quiet = self.builder.settings.runtime.quiet
         with self.builder.pool() as cut_all, progress_bar(self.split, total, "scenes", quiet) as bar:
             for cut in cut_all(islice(self.builder.jobs(self.index), scenes, None)):
                 scenes += 1
                 counts.update(cut.dropped, kept=len(cut.rows))
+                self.calibrations |= {cut.calibration} - {""}
                 if cut.rows:
+                    self.told += [f"{cut.rows[0].timestamp_utc}: calibration {cut.calibration}"] if cut.differs else []
                     payload.append(self._arrays(cut))
                 if sum(len(meta) for _, meta in payload) >= self.builder.options.patch_chunk_rows:
                     number = self._flush(number, payload)
@@ -201,7 +213,8 @@ class _Split:
         return {"scenes": 0, "chunks": 0, "counts": {}}
 
     def _note(self, scenes: int, number: int, counts: Counter[str]) -> None:
-        write_json(self.record, {"key": self.key, "scenes": scenes, "chunks": number, "counts": dict(counts)})
+        done = {"key": self.key, "scenes": scenes, "chunks": number, "counts": dict(counts)}
+        write_json(self.record, done | {"calibrations": sorted(self.calibrations)})
 
     def _arrays(self, cut: Cut) -> tuple[dict[str, np.ndarray], list[tuple]]:
         """Normalise a scene's windows and add time, place, class and target."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.read import by_stem
-from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.run.workers import map_in_workers
 from eozoo_core.run.written import stamp_of, write_table, write_text
 
@@ -64,7 +64,7 @@ def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
     written.append(write_table(settings.dest / "filters.csv", columns, cells))
     if problems:
         written.append(write_text(settings.dest / "skipped.txt", "\n".join(problems) + "\n"))
-    print("\n".join(_told({file.name: outcome.notes for file, outcome in done.items()})))
+    tell_once([f"{file.name}: {note}" for file, outcome in done.items() for note in outcome.notes], quiet)
     print(format_table(rows))
     shared = _shared(list(done), settings.dest)
     if shared:
@@ -113,16 +113,6 @@ def _shared(files: Sequence[Path], dest: Path) -> int:
     return len(every) - len(np.unique(every))
 
 
-def _told(notes: dict[str, tuple[str, ...]]) -> list[str]:
-    """Lines that say how files were read; files of which the same is to be said share a line."""
-    files: dict[str, list[str]] = {}
-    for name, lines in notes.items():
-        for line in lines:
-            files.setdefault(line, []).append(name)
-    several = {1: "", 2: " and 1 other"}
-    return [f"{names[0]}{several.get(len(names), f' and {len(names) - 1} others')}: {n}" for n, names in files.items()]
-
-
 def _refuse_strangers(files: Sequence[Path], dest: Path) -> None:
     """Step labels takes every file of the folder: shots of an earlier source must not slip in."""
     expected = {_target(file, dest) for file in files}
@@ -148,12 +138,12 @@ def extract_file(file: Path, settings: ShotsSettings) -> Outcome:
         return Outcome([Removed(**row) for row in before["filters"]], before["quantity"], tuple(before["notes"]))
     read = read_granule if file.suffix.lower() in _GRANULES else read_table
     found = read(file, settings.quantity)
-    shots, rows = apply_filters(found, settings, sample_raster, str(file))
+    counted, differ = once(found)
+    shots, rows = apply_filters(found, settings, sample_raster, str(file), counted)
     if settings.zero_below is not None:
         if shots.unit != "m":
             raise ZooError("prepare.shots.zero_below: is for heights; biomass has no such floor, leave it null")
         shots.value[shots.value < settings.zero_below] = np.float32(0)
-    counted, differ = once(found)
     notes = list(found.notes)
     if not counted.all():
         other = f", {differ:,} of them with another value" if differ else ""

@@ -32,14 +32,17 @@ class Removed:
         return self.before - self.removed
 
 
-def apply_filters(shots: Shots, settings: ShotsSettings, lookup: Lookup, where: str) -> tuple[Shots, list[Removed]]:
+def apply_filters(
+    shots: Shots, settings: ShotsSettings, lookup: Lookup, where: str, counted: np.ndarray | None = None
+) -> tuple[Shots, list[Removed]]:
     """Apply every active filter in a fixed order; return the shots kept and one row per filter.
 
     ``lookup(raster, shots)`` gives a raster's value at each shot, NaN outside it. ``where`` names the file in messages.
+    ``counted`` is what ``once`` said of the shots, where it was asked already.
     Raises ZooError where a filter needs a variable that the file does not have.
     """
     rows, left = [], np.ones(len(shots), bool)
-    for name, passed in _tests(shots, settings, lookup, where):
+    for name, passed in _tests(shots, settings, lookup, where, counted):
         before = int(left.sum())
         left = left & passed
         rows.append(Removed(name, before, before - int(left.sum()), int((~passed).sum())))
@@ -91,18 +94,23 @@ def format_table(rows: Sequence[Removed]) -> str:
     )
 
 
-def _tests(shots: Shots, settings: ShotsSettings, lookup: Lookup, where: str) -> Iterator[tuple[str, np.ndarray]]:
+def _tests(
+    shots: Shots, settings: ShotsSettings, lookup: Lookup, where: str, counted: np.ndarray | None
+) -> Iterator[tuple[str, np.ndarray]]:
     """Name and (n,) bool "passes" of every active filter. Comparisons with NaN are false: missing does not pass."""
     f, rasters = settings.filters, settings.rasters
 
     def column(name: str, filter_name: str) -> np.ndarray:
         if name not in shots.columns:
             off = "false" if isinstance(getattr(f, filter_name), bool) else "null"
-            raise ZooError(f"{where}: has no {name}; set prepare.shots.filters.{filter_name}={off} to do without it")
+            why = next((f" ({note})" for note in shots.notes if note.endswith(f"so no {name}")), "")
+            raise ZooError(
+                f"{where}: has no {name}{why}; set prepare.shots.filters.{filter_name}={off} to do without it"
+            )
         return shots.columns[name]
 
     yield "has a value and a place", np.isfinite(shots.value) & np.isfinite(shots.lon) & np.isfinite(shots.lat)
-    counted, _ = once(shots)
+    counted = once(shots)[0] if counted is None else counted
     if not counted.all():
         yield ONCE, counted
     if settings.bounds is not None:

@@ -41,6 +41,8 @@ def read_table(path: Path, quantity: str | None = None) -> Shots:
     Raises ZooError, one line, for what is missing, or is not a number: column and row.
     """
     table = _Table(path, read_file(path))
+    if not any(map(len, table.content.columns.values())):
+        raise ZooError(f"{path}: holds no shots; give a table with rows")
     lon, lat = _places(table)
     name = _value_column(table, quantity)
     value, quantity = table.numbers(name), quantity or name.lower().replace("_", "")
@@ -76,8 +78,10 @@ class _Table:
     def numbers(self, name: str, words: dict[str, float] | None = None) -> np.ndarray:
         """A column (n,) float64, NaN = missing; ``words`` are numbers too. Raises ZooError for any other cell."""
         values = self.content.columns[name]
-        found = np.empty(len(values))
-        for i, value in enumerate(values):
+        found = cells.quickly(values, np.float64)
+        whole = found is not None
+        found = found if whole else np.empty(len(values))
+        for i, value in enumerate(() if whole else values):
             try:
                 word = (words or {}).get(value.strip().lower()) if isinstance(value, str) else None
                 found[i] = cells.number(value, self.content.comma) if word is None else word
@@ -85,7 +89,7 @@ class _Table:
                 cell = f"column {name!r}, row {i + 1}: {str(value)[:40]!r}"
                 raise ZooError(f"{self.path}: {cell} is not a number; correct it, or leave it empty") from None
         found[~(found > FILL)] = np.nan
-        if self.content.comma and any(isinstance(v, str) and "," in v for v in values):
+        if self.content.comma and not whole and any(isinstance(v, str) and "," in v for v in values):
             self._commas = True
         return found
 
@@ -137,15 +141,16 @@ def _value_column(table: _Table, quantity: str | None) -> str:
 def _days(table: _Table, name: str) -> np.ndarray | None:
     """Days since 1970-01-01 UTC: of dates, seconds since 2018 (delta_time), days, or YYYYMMDD; None = no dates."""
     kind = re.split(r"[/:]", name.strip().lower())[-1]
-    found = np.full(len(table.content.columns[name]), np.nan)
-    for i, value in enumerate(table.content.columns[name]):
+    values = table.content.columns[name]
+    quick = cells.quickly(values, np.float64) if kind == "delta_time" else None
+    if quick is not None:
+        return np.where(quick > FILL, cells.EPOCH_DAYS + quick / 86400, np.nan)
+    found = np.full(len(values), np.nan)
+    for i, value in enumerate(values):
         try:
             found[i] = cells.day(value, kind)
         except (TypeError, ValueError):
-            what = (
-                f"row {i + 1}: {str(value)[:30]!r} is not a date; give YYYY-MM-DD, or delta_time in s since 2018-01-01"
-            )
-            table.problems.append(f"column {name!r} is left out: {what}")
+            table.problems.append(f"column {name!r}, row {i + 1}: {str(value)[:30]!r} is not YYYY-MM-DD, so no days")
             return None
     return found
 
@@ -163,9 +168,10 @@ def _shot_numbers(table: _Table, lon: np.ndarray, lat: np.ndarray) -> np.ndarray
     if name is None:
         return None
     values = table.content.columns[name]
-    found = np.zeros(len(values), np.int64)
+    quick = cells.quickly(values, np.int64)
+    found = np.zeros(len(values), np.int64) if quick is None else quick.clip(0)
     wrong = f"column {name!r} does not tell shots apart ({{}}): place, time and value do"
-    for i, value in enumerate(values):
+    for i, value in enumerate(values if quick is None else ()):
         try:
             found[i] = cells.whole(value)
         except (TypeError, ValueError, OverflowError):

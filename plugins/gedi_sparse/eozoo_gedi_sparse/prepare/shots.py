@@ -98,8 +98,10 @@ def once(shots: Shots) -> tuple[np.ndarray, int]:
     """
     known = np.flatnonzero(np.isfinite(shots.lon) & np.isfinite(shots.lat) & np.isfinite(shots.value))
     ids = identify(shots) if shots.ids is None else shots.ids
-    _, first, group = np.unique(ids[known], return_index=True, return_inverse=True)
     chosen = np.ones(len(shots), bool)
+    if len(np.unique(ids[known])) == len(known):
+        return chosen, 0
+    _, first, group = np.unique(ids[known], return_index=True, return_inverse=True)
     chosen[np.delete(known, first)] = False
     value = shots.value[known]
     return chosen, int((value != value[first[group]]).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -20,6 +21,16 @@ _EXACT = 2.0**53  # larger whole numbers lose their last digits as doubles
 def is_blank(value: Any) -> bool:
     """Whether a cell says that there is nothing: None, empty, NA, NaN, null and the like."""
     return value is None or (isinstance(value, str) and value.strip().lower() in _BLANK)
+
+
+def quickly(values: Sequence[Any], kind: type) -> np.ndarray | None:
+    """Cells that are all plain numbers in text, (n,) of ``kind``; None = look at each: the same numbers, later."""
+    if not all(isinstance(value, str) for value in values):
+        return None
+    try:
+        return np.array(values).astype(kind)
+    except (ValueError, OverflowError):
+        return None
 
 
 def number(value: Any, comma: bool) -> float:
@@ -40,10 +51,14 @@ def day(value: Any, kind: str) -> float:
         value = value.isoformat()
     if is_blank(value):
         return np.nan
+    text = str(value).strip().removesuffix("UTC").strip()
     try:
-        found = float(str(value).replace(",", "."))
+        found = float(text.replace(",", "."))
     except ValueError:
-        moment = datetime.fromisoformat(str(value).strip().removesuffix("UTC").strip())
+        # With dots the day comes first; with strokes it may be the month, so these are not dates.
+        dotted = re.fullmatch(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(.*)", text)
+        text = f"{dotted[3]}-{dotted[2]:0>2}-{dotted[1]:0>2}{dotted[4]}" if dotted else text
+        moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return moment.timestamp() / 86400
     if not found > FILL:
