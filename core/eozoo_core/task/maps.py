@@ -139,14 +139,15 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
                 files.write_rows(row, floored(strip, predictor.declared), mask.next(count))
                 row += count
             if files is not None:
-                made.append(report(task, drawn, scene, files, dest))
+                made += report(task, drawn, scene, files, dest)
     return [*layers, *made, *task.pictures(predictor.outputs, shown, scene, dest)]
 
 
-def report(task: Contract, drawn: Drawn, scene: Scene, files: MapFiles, dest: Path) -> Path:
+def report(task: Contract, drawn: Drawn, scene: Scene, files: MapFiles, dest: Path) -> list[Path]:
     """Judge what a finished map was made of, say it in the terminal, in its tags and in a JSON file, which is returned.
 
-    Raises ZooError where the scene is unlike the training data: then no map is left.
+    Where training kept nothing to compare with, there is none. Raises ZooError where the scene is unlike the training
+    data: then no map is left.
     """
     judged, quiet = drawn.watch.judge(), task.settings.runtime.quiet
     lines = require_like(judged, str(scene.path), "infer.unlike", drawn.unlike, quiet)
@@ -154,8 +155,10 @@ def report(task: Contract, drawn: Drawn, scene: Scene, files: MapFiles, dest: Pa
     files.tag(share | ({"WARNING": "; ".join(lines)} if lines else {}))
     if share:
         tell_once([f"{scene.path.name}: {percent(judged.outside)} of its values are outside what training saw"], quiet)
+    if not judged.bands:
+        return []
     content = {"source": scene.path.name, "outside": judged.outside, "warnings": lines, "bands": judged.bands}
-    return write_text(dest / f"{scene.file('outside')}.json", json.dumps(to_json(content), indent=1) + "\n")
+    return [write_text(dest / f"{scene.file('outside')}.json", json.dumps(to_json(content), indent=1) + "\n")]
 
 
 def outputs_of(block: Block, ports: Sequence[Port]) -> dict[str, np.ndarray]:
