@@ -201,7 +201,9 @@ def _shift_of_darkest(bands: Sequence[_Band]) -> str:
     """Say that the darkest hundredth of most reflectance bands lies 0.1 off, as with a forgotten offset; "" = no."""
     levels = [(band, _reflectance_of(band.known)) for band in bands]
     shifts = np.array([(band.darkest - band.known.quantiles[1]) / one for band, one in levels if one])
-    by = float(np.median(shifts)) if len(shifts) > 2 else 0.0
+    if len(shifts) < 3:
+        return ""
+    by = float(np.median(shifts))
     if (np.sign(by) * shifts > _OFFSET[0]).mean() <= 0.5 or not _OFFSET[0] < abs(by) < _OFFSET[1]:
         return ""
     where, what = ("above", "forgotten") if by > 0 else ("below", "taken off twice")

@@ -9,7 +9,7 @@ from eozoo_core.checking.guard import LEVELS
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.settings import Settings
 from eozoo_core.task import Survey
-from eozoo_core.task.survey import BandSurvey
+from eozoo_core.task.survey import BandSurvey, surveyed
 from pydantic import Field
 
 from eozoo_clay_ta.sample_schema import NAMES, UNITS, Normalisation
@@ -17,6 +17,9 @@ from eozoo_clay_ta.sample_schema import NAMES, UNITS, Normalisation
 if TYPE_CHECKING:
     from eozoo_clay_ta.climatology import Climatology
     from eozoo_clay_ta.data import Patches
+
+
+_LOOKED_AT = 2048  # samples whose windows are looked at for quantiles
 
 
 class ClimatologySurvey(Settings):
@@ -40,6 +43,7 @@ class ClaySurvey(Survey):
         description="The 19 channels with what they were normalised with.",
     )
     climatology: ClimatologySurvey = Field(ClimatologySurvey(), description="The usual temperature.")
+    calibration: tuple[str, ...] = Field((), description="How counts of the scenes became K and albedo, where known.")
 
     def normalisation(self) -> Normalisation:
         """Return what the samples were made with; zeros and ones before any were seen."""
@@ -47,39 +51,35 @@ class ClaySurvey(Survey):
         return Normalisation.of(self.mean, self.std, label.mean, label.std)
 
 
-_LOOKED_AT = 2048  # samples whose windows are looked at for quantiles
+def survey_patches(data: Patches, norm: Normalisation, calibration: tuple[str, ...] = ()) -> ClaySurvey:
+    """Look once through labels, times and stations, and at some windows.
 
-
-def survey_patches(data: Patches, norm: Normalisation) -> ClaySurvey:
-    """Look once through labels, times and stations, and at some windows."""
+    ``calibration``: what preparation said of the scenes.
+    """
     from eozoo_clay_ta.climatology import Climatology
 
     truth = data.labels() * norm.ta_std + norm.ta_mean
-    usual = Climatology.fit(data.meta(), truth).state()
-    state, count = norm.state(), len(data)
-    windows, labels = ChannelStatistics(NAMES), ChannelStatistics(["TA"])
+    state, count, labels = norm.state(), len(data), ChannelStatistics(["TA"])
     labels.update(truth[None])
-    for start in range(0, min(count, _LOOKED_AT), data.together):
-        some = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)[start : start + data.together]
-        windows.update(physical(data.items(some)["x"], norm))
-    rows = zip(NAMES, UNITS, state["mean"], state["std"], windows.quantiles(LEVELS).tolist(), strict=True)
+    quantiles = _quantiles(data, norm)
+    rows = zip(NAMES, UNITS, state["mean"], state["std"], quantiles, strict=True)
+    label = surveyed(labels, ("degC",))[0].model_copy(update={"mean": norm.ta_mean, "std": norm.ta_std})
     return ClaySurvey(
         bands=tuple(
             BandSurvey(name=n, unit=u, mean=mean, std=std, count=count, quantiles=q) for n, u, mean, std, q in rows
         ),
-        label=BandSurvey(
-            name="TA",
-            unit="degC",
-            mean=norm.ta_mean,
-            std=norm.ta_std,
-            count=count,
-            quantiles=labels.quantiles(LEVELS)[0].tolist(),
-        ),
-        climatology=ClimatologySurvey(**usual),
+        label=label,
+        climatology=ClimatologySurvey(**Climatology.fit(data.meta(), truth).state()),
+        calibration=calibration,
     )
 
 
-def physical(windows: np.ndarray, norm: Normalisation) -> np.ndarray:
-    """Turn z-scores (N, 19, 9, 9) into channels in their units, (19, N * 81)."""
-    flat = windows.swapaxes(0, 1).reshape(len(NAMES), -1)
-    return flat * np.array(norm.state()["std"])[:, None] + np.array(norm.state()["mean"])[:, None]
+def _quantiles(data: Patches, norm: Normalisation) -> list[list[float]]:
+    """Quantiles of the channels, in their units, over the windows of some samples, evenly spread."""
+    some = np.unique(np.linspace(0, len(data) - 1, min(len(data), _LOOKED_AT)).astype(int))
+    mean, std = (np.array(norm.state()[name])[:, None] for name in ("mean", "std"))
+    seen = ChannelStatistics(NAMES)
+    for start in range(0, len(some), data.together):
+        scores = data.items(some[start : start + data.together])["x"]  # z-scores (n, 19, 9, 9)
+        seen.update(scores.swapaxes(0, 1).reshape(len(NAMES), -1) * std + mean)
+    return seen.quantiles(LEVELS).tolist()
