@@ -97,6 +97,7 @@ def prepare(data: Path, work: Path) -> dict[str, list[Path]]:
         "prepare.biome=4",
         "prepare.cloud_blue=null",
         "prepare.fractions=[1.0,0,0]",
+        "prepare.offset=0",  # of 2017 to 2021; the Belgian composites do not say it
     ]
     PrithviRefine(load_settings(PrithviSettings, None, overrides)).prepare("tiles")
     places: dict[str, list[Path]] = {}
@@ -274,7 +275,7 @@ def seasons(data: Path, work: Path) -> dict:
     source, data_dir, pairs = work / "cube", work / "season_tiles", work / "season_pairs"
     write_cube(data / CUBE, source / "belgium.tif")
     overrides = [f"prepare.source={source}", f"runtime.data_dir={data_dir}", f"runtime.stage1_dir={pairs}"]
-    overrides += ["prepare.biome=4", "prepare.tile_size=50", "prepare.fractions=[1.0,0,0]"]
+    overrides += ["prepare.biome=4", "prepare.tile_size=50", "prepare.fractions=[1.0,0,0]", "prepare.offset=0"]
     task = PrithviRefine(load_settings(PrithviSettings, None, overrides))
     task.prepare("tiles")
     for file in sorted((data_dir / "train").glob("*.npz")):

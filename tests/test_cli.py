@@ -104,9 +104,9 @@ def test_plans_and_steps_as_json(eozoo, sample, tmp_path, monkeypatch):
     assert (told["parameters"], told["total_steps"], told["memory_bytes"]) == (17, 16, None)
     assert "--json goes with --dry-run" in eozoo("train", "toy", "--run", tmp_path / "r", "--json", code=2).output
     monkeypatch.setattr(toy.Toy, "prepare_steps", {"rows": "made of nothing"})
-    monkeypatch.setattr(toy.Toy, "prepare_rows", lambda self: [tmp_path / "rows.npy"], raising=False)
+    monkeypatch.setattr(toy.Toy, "prepare_rows", lambda self: print("told") or [tmp_path / "rows.npy"], raising=False)
     assert json.loads(eozoo("prepare", "toy", "--json").output) == {"rows": "made of nothing"}
-    assert json.loads(eozoo("prepare", "toy", "rows", "--json").output) == [str(tmp_path / "rows.npy")]
+    assert json.loads(eozoo("prepare", "toy", "rows", "--json").stdout) == [str(tmp_path / "rows.npy")]
 
 
 def test_demo_says_that_it_is_synthetic(eozoo, tmp_path):

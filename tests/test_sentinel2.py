@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 SAFE = "S2B_MSIL2A_20230615T105619_{}_R094_T31UDS_20230615T140000.SAFE"
-NUMBERS = np.float32([0, 900, 1000, 1300, 11000])
-HARMLESS = np.float32([np.nan, 0.09, 0.1, 0.13, 1.1])  # offset 0
-SHIFTED = np.float32([np.nan, -0.01, 0, 0.03, 1.0])  # offset -1000
+NUMBERS = np.float32([0, 900, 1000, 1300, 11000, 65535])  # 0 no data, 65535 saturated
+HARMLESS = np.float32([np.nan, 0.09, 0.1, 0.13, 1.1, np.nan])  # offset 0
+SHIFTED = np.float32([np.nan, -0.01, 0, 0.03, 1.0, np.nan])  # offset -1000
 
 
 def decide(path, offset=None, **source):
@@ -61,7 +61,7 @@ def test_the_name_of_file_or_folder(name, expected):
 
 def test_zero_is_data_in_hls_which_has_no_offset():
     found = decide("/d/HLS.S30.T10SEH.2020123T184919.v2.0.B02.tif")
-    np.testing.assert_allclose(found(NUMBERS), [0, 0.09, 0.1, 0.13, 1.1], atol=1e-7)
+    np.testing.assert_allclose(found(NUMBERS), [0, 0.09, 0.1, 0.13, 1.1, 6.5535], atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_bombs_and_broken_metadata_are_one_line(tmp_path):
 
 def test_packing_is_never_applied_twice():
     """A reader gives 1300 x 1e-4 - 0.1 = 0.03 already; number 0 is then -0.1."""
-    read = np.float32([-0.1, -0.01, 0.03, np.nan])
+    read = np.float32([-0.1, -0.01, 0.03, 65535 * 1e-4 - 0.1])
     for offset in (None, 0.0):
         found = scaling_of(Source(Path("/d/x_N0509_.tif"), {}, 1e-4, -0.1), offset, "prepare.offset")
         np.testing.assert_allclose(found(read), [np.nan, -0.01, 0.03, np.nan], atol=1e-7)

@@ -21,6 +21,7 @@ _NORMAL = np.array([-3.0902, -2.3263, -1.6449, -0.6745, 0.0, 0.6745, 1.6449, 2.3
 FEWEST = 100  # values of a band that are judged
 MANY = 0.05  # share of values outside that is worth a warning
 SCALE = 20.0  # times wider or narrower: another scale
+_HUGE = 1e18  # no quantity of this field is as large
 FAR, FAR_ALONE = 1.0, 10.0  # widths beyond the extremes; of units with one or two bands
 
 
@@ -117,6 +118,24 @@ def judge_outputs(label: Known, values: np.ndarray) -> Judgement:
     text = f"{percent(band.outside)} of the predictions are beyond what labels make plausible ({label})"
     refusal, warning = (text, ()) if band.outside > 0.5 else ("", (text,) if band.outside > MANY else ())
     return Judgement(refusal, warning, band.outside, {label.name: band.numbers()})
+
+
+FILLERS = (-9999.0, -32768.0, -999.0, -99.0, 255.0, 65535.0, 32767.0, 9999.0)
+
+
+def filler_in(known: Known, low: float | None, high: float | None) -> float | None:
+    """Return the smallest or largest training value where it is one that people write for "nothing"; None = neither.
+
+    It must be further from all other quantiles than these are wide, or be all that there is. ``low``, ``high``: the
+    smallest and largest value.
+    """
+    for value in (low, high):
+        if value is None or (value not in FILLERS and abs(value) < _HUGE):
+            continue
+        others = [q for q in known.quantiles if q != value]
+        if not others or min(abs(q - value) for q in others) > max(others) - min(others):
+            return value
+    return None
 
 
 class _Band:

@@ -65,6 +65,12 @@ _RANGES: dict[str, tuple[float, float, float | None]] = {
     "degrees": (-360, 360, None),
     "1": (-1e3, 1e3, None),
 }
+# quantity of an output -> low, high, in its unit: the tallest tree has 116 m, the densest forest some 3,000 Mg/ha
+_QUANTITIES = {
+    ("canopy height", "m"): (-5, 130),
+    ("above-ground biomass density", "Mg/ha"): (-50, 5000),
+    ("near-surface air temperature", "degC"): (-95, 60),
+}
 _PERCENT = Mistake("per cent", 0.01, 0, "divide by 100")
 _TEN_THOUSANDS = Mistake("digital numbers (x 10000)", 1e-4, 0, "divide by 10000")
 _MISTAKES: dict[str, tuple[Mistake, ...]] = {
@@ -118,9 +124,10 @@ _TYPICAL = {"reflectance": 0.3, "reflectance 0..1": 0.3, "reflectance x 10000": 
 _MISTAKES |= {"reflectance 0..1": _MISTAKES["reflectance"], "albedo": (_PERCENT, _TEN_THOUSANDS)}
 
 
-def channel(name: str, unit: str = "") -> Channel:
-    """Return a channel with the plausible range of its unit; without one where the unit says nothing."""
+def channel(name: str, unit: str = "", quantity: str = "") -> Channel:
+    """Return a channel with the plausible range of its quantity or unit; without one where both say nothing."""
     low, high, least = _RANGES.get(unit, (None, None, None))
+    low, high = _QUANTITIES.get((quantity, unit), (low, high))
     return Channel(name, unit, low, high, least)
 
 

@@ -37,14 +37,14 @@ class Tile:
 class Mosaic:
     """Bands of one or many rasters on ``grid``, read by window; where tiles overlap, the first valid pixel is taken.
 
-    ``resampling`` none = every tile must lie on the grid's pixels (ZooError otherwise). ``zero_is_missing``: the value
-    0 is no data where a file does not say otherwise (Sentinel-2's digital numbers); it matters when resampling.
+    ``resampling`` none = every tile must lie on the grid's pixels (ZooError otherwise). ``missing``: stored
+    values that mean missing, beside what a file declares (Sentinel-2's 0); they enter no kernel.
     """
 
-    def __init__(self, grid: Grid, resampling: str = "none", zero_is_missing: bool = False):
+    def __init__(self, grid: Grid, resampling: str = "none", missing: Sequence[float] = ()):
         self.grid = grid
         self._resampling = resampling
-        self._missing = (0.0,) if zero_is_missing else ()
+        self._missing = tuple(missing)
         self._tiles: list[Tile] = []
 
     def add(self, path: Path, bands: tuple[int, ...], scale: Scale) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,35 +21,31 @@ class Overlay:
 
     A raster on that very grid is read as it is. Else classes are taken from the nearest pixel; values are averaged onto
     coarser pixels and interpolated (bilinear) onto finer ones. Missing pixels enter no kernel, and where the nearest
-    pixel is missing, so is the result (where values are averaged: where all pixels under it are). ``zero_is_missing``:
-    the stored value 0 is no data (Sentinel-2). Raises ZooError for a raster that does not reach over ``grid``, to a
-    pixel of its own.
+    pixel is missing, so is what GDAL interpolates. ``missing``: stored values that mean it, beside what is declared.
+
+    Raises ZooError for a raster that does not reach over ``grid``, to a pixel of its own.
     """
 
-    def __init__(self, grid: Grid, path: Path, band: int, classes: bool = False, zero_is_missing: bool = False):
-        self._grid, self._path, self._band = grid, path, band
-        self._zero = (0.0,) if zero_is_missing else ()
+    def __init__(self, grid: Grid, path: Path, band: int, classes: bool = False, missing: Sequence[float] = ()):
+        self._path, self._band = path, band
+        self._missing = missing
         own = read_info(path).grid
         off = misfit(own, grid, "the grid")
-        self._mosaics: list[Mosaic] = []
+        self._mosaic: Mosaic | None = None
         if not off:
             return
         if not _covers(own, grid):
             raise ZooError(f"{path}: {off}, and does not cover the same area; cut the files to one area first")
         coarser = grid.transform.a > 1.01 * own.transform.a and grid.crs == own.crs
-        kinds = ["nearest"] if classes else ["average"] if coarser else ["bilinear", "nearest"]
-        for kind in kinds:
-            mosaic = Mosaic(grid, kind, zero_is_missing)
-            mosaic.add(path, (band,), lambda values: values)
-            self._mosaics.append(mosaic)
+        self._mosaic = Mosaic(grid, "nearest" if classes else "average" if coarser else "bilinear", missing)
+        self._mosaic.add(path, (band,), lambda values: values)
 
     def read(self, window: Window) -> np.ndarray:
         """Return ``(height, width)`` float32 of a window of the grid, values as a reader gives them, NaN = missing."""
-        if not self._mosaics:
-            with RasterReader(self._path, self._zero) as reader:
-                return reader.read(window, (self._band,))[0]
-        found = [mosaic.read(window, 1)[0] for mosaic in self._mosaics]
-        return np.where(np.isnan(found[-1]), np.float32(np.nan), found[0])
+        if self._mosaic is not None:
+            return self._mosaic.read(window, 1)[0]
+        with RasterReader(self._path, self._missing) as reader:
+            return reader.read(window, (self._band,))[0]
 
 
 def _covers(own: Grid, grid: Grid) -> bool:

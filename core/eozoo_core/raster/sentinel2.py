@@ -19,6 +19,7 @@ from eozoo_core.raster.read import Reader
 from eozoo_core.raster.sentinel2_metadata import Evidence, evidence_of
 
 QUANTIFICATION = 10_000.0
+SPECIAL = (0.0, 65535.0)  # stored values that are no reflectance: no data and saturated (Special_Values of the product)
 _PLAUSIBLE = 3.0  # reflectance: glint and snow on slopes reach 2, digital numbers of any land hundreds
 
 _LOOKED_AT = 256  # pixels a side that tell whether values are reflectance
@@ -46,13 +47,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Turns values as read into reflectance: (value + shift) / level. NaN stays; ``missing`` (None = no such value)
-    becomes NaN. ``offset``: what digital numbers get in all, by packing too; ``told``: by what, for people.
+    """Turns values as read into reflectance: (value + shift) / level. NaN stays, and the values ``missing`` become NaN.
+
+    ``offset``: what digital numbers get in all, by packing too; ``told``: by what, for people.
     """
 
     shift: float
     level: float
-    missing: float | None
+    missing: tuple[float, ...]
     offset: float
     told: str
 
@@ -60,9 +62,7 @@ class Scaling:
         """Return reflectance, float32 of the same shape, not clipped; NaN = missing."""
         values = np.asarray(values, np.float32)
         found = (values + np.float32(self.shift)) / np.float32(self.level)
-        return (
-            found if self.missing is None else np.where(values == np.float32(self.missing), np.float32(np.nan), found)
-        )
+        return np.where(np.isin(values, np.float32(self.missing)), np.float32(np.nan), found) if self.missing else found
 
     def __str__(self) -> str:
         moved = f"{'-' if self.shift < 0 else '+'} {abs(self.shift):g}" if self.shift else ""
@@ -89,12 +89,13 @@ def look_at(reader: Reader, bands: Sequence[int]) -> Source:
     return replace(source, values=reader.thumbnail(_LOOKED_AT, bands), floats=floats)
 
 
-def scaling_of(source: Source, offset: float | None, setting: str) -> Scaling:
+def scaling_of(source: Source, offset: float | None, setting: str, each: str = "") -> Scaling:
     """Decide how the values of a file become reflectance. ``offset``: as set, None = not set.
 
     Looked at are the setting, the packing, the product's name, its metadata and the tags; see
     `sentinel2_metadata.evidence_of`. Raises ZooError where nothing tells the offset, where two of them contradict each
-    other, and where values that are reflectance would be shifted again; ``setting`` is named as the remedy.
+    other, and where values that are reflectance would be shifted again; ``setting`` is named as the remedy, and
+    ``each`` as the place to say it of one file of many.
     """
     told = [one for one in evidence_of(source.path, source.tags) if one.offset is not None]
     _require_agreement(source, told, offset, setting)
@@ -106,16 +107,17 @@ def scaling_of(source: Source, offset: float | None, setting: str) -> Scaling:
             raise ZooError(
                 f"{source.path}: {_range(source)} are reflectance already, but {setting} is {offset:g}; leave it unset"
             )
-        return Scaling(0.0, 1.0, None, 0.0, f"{_range(source)}, floats")
-    zero = None if any("HLS" in one.source for one in told) else 0.0
+        return Scaling(0.0, 1.0, (), 0.0, f"{_range(source)}, floats")
+    missing = () if any("HLS" in one.source for one in told) else SPECIAL
     if offset is not None:
-        return Scaling(offset, level, zero, offset, f"{setting} is set{_despite(told, offset)}")
+        return Scaling(offset, level, missing, offset, f"{setting} is set{_despite(told, offset)}")
     if not told:
         raise ZooError(
             f"{source.path}: neither name, metadata nor tags tell its processing baseline{_untold(source)}; set "
-            f"{setting} to -1000 (baseline 04.00 and later) or 0 (before, or harmonised): a wrong one is 0.1 off"
+            f"{setting} to -1000 (baseline 04.00 and later) or 0 (before, or harmonised)"
+            f"{f', or of each in {each}' if each else ''}: a wrong one is 0.1 off"
         )
-    return Scaling(told[0].offset, level, zero, told[0].offset, told[0].source)
+    return Scaling(told[0].offset, level, missing, told[0].offset, told[0].source)
 
 
 def is_reflectance(source: Source) -> bool:
@@ -152,8 +154,9 @@ def _of_packed(source: Source, told: Sequence[Evidence], offset: float | None, s
         raise ZooError(f"{source.path}: {_range(source)} by {tags} are not reflectance 0..1; correct the tags")
     extra = offset or 0.0
     text = tags if offset is None else f"{tags}; {setting} is set{_despite(told, own + extra)}"
-    zero = None if any("HLS" in one.source for one in told) else source.offset
-    return Scaling(extra * source.scale, 1.0, zero, own + extra, text)
+    special = () if any("HLS" in one.source for one in told) else SPECIAL
+    missing = tuple(value * source.scale + source.offset for value in special)
+    return Scaling(extra * source.scale, 1.0, missing, own + extra, text)
 
 
 def _first_of_each(told: Sequence[Evidence]) -> list[Evidence]:

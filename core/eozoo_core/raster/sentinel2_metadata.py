@@ -129,7 +129,8 @@ def _of_json(path: Path) -> list[Evidence]:
             continue
         if isinstance(content, dict):
             inner = content.get("properties")
-            found += _of_keys({**content, **(inner if isinstance(inner, dict) else {})}, file.name)
+            called = f"*{file.name.removeprefix(folder.name)}" if file.name.startswith(folder.name) else file.name
+            found += _of_keys({**content, **(inner if isinstance(inner, dict) else {})}, called)
     return found
 
 

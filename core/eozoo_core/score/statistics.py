@@ -64,6 +64,11 @@ class ChannelStatistics:
         return self._sample.quantiles(levels)
 
     @property
+    def sample(self) -> np.ndarray:
+        """An even sample of the values (C, k) float32, NaN = missing; see `Thinned`."""
+        return self._sample.values
+
+    @property
     def missing(self) -> np.ndarray:
         """Share of missing values per channel (C,); NaN where nothing was given."""
         return 1 - self.count / self._sample.seen if self._sample.seen else np.full(len(self.count), np.nan)

@@ -248,7 +248,8 @@ def _judge_offset(parts: Sequence[_Part], names: tuple[str, ...], findings: Find
     if odd:
         text = f"{listed([n for n, _ in odd])}: 99 % of the clear values are above {odd[0][1]:.0f} in every band"
         findings.warning("values: offset", f"{text}: that looks like products of baseline 04.00 and later as they are",
-                         "make the tiles again with prepare.scenes.offset=-1000")  # fmt: skip
+                         "make the tiles again with prepare.scenes.offset=-1000 (or of the step that made them); "
+                         "tile.json says how they were scaled")  # fmt: skip
 
 
 def _panels(part: _Part, names: tuple[str, ...], label: Classes | None) -> list[Panel]:

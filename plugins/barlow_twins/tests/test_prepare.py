@@ -296,7 +296,9 @@ def test_table_becomes_a_tile(tmp_path):
     columns |= {"h3_l3_cell": ["x", "x", "y", "y", "z", "z"]}
     parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
     some = TableSettings(file=str(tmp_path / "t.parquet"), tile="T", bands=BANDS)
-    tile = Tile(prepare_table(some, tmp_path / "out"))
+    with pytest.raises(ZooError, match=r"set prepare\.table\.offset to -1000"):
+        prepare_table(some, tmp_path / "out")
+    tile = Tile(prepare_table(some.model_copy(update={"offset": 0.0}), tmp_path / "out"))
     assert tile.shape == (12, 6, 1, 2)
     assert tile.doys[:3].tolist() == [350, 15, 46]
     assert tile.counts.ravel().tolist() == [12, 12, 11, 12, 12, 12]

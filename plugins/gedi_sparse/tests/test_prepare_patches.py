@@ -120,6 +120,15 @@ def test_a_stack_joins_tiles_and_orders_bands_by_name(tmp_path):
         assert out.width == 7
 
 
+def test_files_of_several_bands_are_no_mosaic(tmp_path):
+    """C08: of a product's folder the first band would be read, and nothing said of the others."""
+    for band in ("B02", "B03"):
+        write(tmp_path / "s2_N0509_" / f"T31_{band}_20m.tif", np.ones((1, 2, 2), np.uint16))
+    layer = {"source": tmp_path / "s2_N0509_", "scale": "s2", "names": ["B2"]}
+    with pytest.raises(ZooError, match=r"several bands \(B02, B03\).* give each band a layer of its own"):
+        make_stack(StackSettings(layers=[layer], dest=tmp_path / "stack.tif"))
+
+
 def test_resampling_leaves_missing_pixels_out(tmp_path):
     fine = np.full((1, 4, 4), 1000, np.uint16)
     fine[0, 0, 0], fine[0, :, 2:] = 0, 2000

@@ -14,7 +14,7 @@ from eozoo_core.raster.cog import Band
 from eozoo_core.raster.files import Layer
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import Reader, open_reader
-from eozoo_core.raster.sentinel2 import Scaling
+from eozoo_core.raster.sentinel2 import SPECIAL, Scaling
 from eozoo_core.task.data import tensors
 from eozoo_core.task.maps import bands_of
 from eozoo_core.task.scenes import Scene
@@ -81,7 +81,7 @@ def open_scene(found: Found, settings: PrithviSettings) -> Scene:
             {"month": np.float32(month), "biome": np.float32(biome), **_pairs(settings, when, where)},
             tags={"MONTH": str(month), "BIOME": str(biome)},
             values=scaling,
-            missing=how.nodata,
+            missing=SPECIAL if how.nodata is None and scaling.missing else how.nodata,
             notes=(*reader.info.notes, str(scaling)),
         )
 

@@ -335,19 +335,41 @@ def test_an_ensemble_says_where_its_members_differ(world, tmp_path):
     assert set(read_npz(tile)) == {"opt_v2", "epistemic_refined_std", "month", "biome_code"}
 
 
-def test_scenes_in_digital_numbers(trained, world, tmp_path):
+def test_scenes_in_digital_numbers(trained, world, tmp_path, capsys):
+    """The same map from reflectance, from numbers whose name or a setting tells the offset, and from packed ones."""
     with rasterio.open(world.scene) as source:
         profile, values = source.profile, source.read()
-    with rasterio.open(tmp_path / "dn_20210615.tif", "w", **profile) as file:
-        file.write(values * 10000 + 1000)
-        file.descriptions = ("B02", "B03", "B04", "B08")
-    with pytest.raises(ZooError, match=r"infer\.scale=0\.0001"):
-        refine(trained, tmp_path / "dn_20210615.tif", tmp_path / "out", "infer.biome=4")
-    scaled = (*WIDE, "infer.scale=0.0001", "infer.offset=-1000")
-    (a,) = refine(trained, tmp_path / "dn_20210615.tif", tmp_path / "out", *scaled)
+    numbers = np.where(np.isfinite(values), np.rint(values * 10000) + 1000, 0).astype("uint16")
+
+    def write(name, packed=False):
+        with rasterio.open(tmp_path / name, "w", **{**profile, "dtype": "uint16", "nodata": None}) as file:
+            file.write(numbers)
+            file.descriptions = ("B02", "B03", "B04", "B08")
+            if packed:
+                file.scales, file.offsets = (1e-4,) * 4, (-0.1,) * 4
+        return tmp_path / name
+
+    plain = write("dn_20210615.tif")
+    with pytest.raises(ZooError, match=r"set infer\.offset to -1000 .* or 0"):
+        refine(trained, plain, tmp_path / "out", "infer.biome=4")
     (b,) = refine(trained, world.scene, tmp_path / "out", *WIDE)
-    with rasterio.open(a) as one, rasterio.open(b) as two:
-        np.testing.assert_allclose(one.read(), two.read(), atol=2e-3)
+    with rasterio.open(b) as two:
+        right = two.read()
+    capsys.readouterr()
+    for source, *settings in (
+        (plain, "infer.scale=0.0001", "infer.offset=-1000"),
+        (write("S2A_MSIL2A_20210615T101031_N0509_R022.tif"),),
+        (write("packed_20210615.tif", packed=True),),
+    ):
+        (a,) = refine(trained, source, tmp_path / "out", *WIDE, *settings)
+        with rasterio.open(a) as one:
+            np.testing.assert_allclose(one.read(), right, atol=2e-3)
+            assert "reflectance = " in one.tags()["READ"]
+        assert f"{source.name}: reflectance = " in capsys.readouterr().err
+    with pytest.raises(ZooError, match=r"infer\.offset is -1000, but scale 0.0001 and offset -0.1"):
+        refine(trained, tmp_path / "packed_20210615.tif", tmp_path / "out", "infer.biome=4", "infer.offset=-1000")
+    with pytest.raises(ZooError, match=r"values around .* are not reflectance 0..1 \(infer.scale is 1\)"):
+        refine(trained, plain, tmp_path / "out", "infer.biome=4", "infer.scale=1")
 
 
 def test_infer_refuses(trained, world, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 import click
@@ -41,7 +43,8 @@ def command(
         return
     settings = load_settings(cls.Settings, config_file, overrides)
     registry.check_slots(cls, settings, "prepare.")
-    with blame(registry, task):
+    # What a step tells is for people: with --json it must not stand before the JSON.
+    with blame(registry, task), redirect_stdout(sys.stderr) if as_json else nullcontext():
         files = cls(settings, registry).prepare(step)
     if as_json:
         echo(json.dumps([str(file) for file in files], indent=2))

@@ -21,7 +21,7 @@ from eozoo_core import ZooError
 from eozoo_core.raster.georeference import Grid, misfit
 from eozoo_core.raster.overlay import Overlay
 from eozoo_core.raster.read import RasterReader, read_info
-from eozoo_core.raster.sentinel2 import Scaling, look_at, scaling_of
+from eozoo_core.raster.sentinel2 import SPECIAL, Scaling, look_at, scaling_of
 from eozoo_core.raster.tiles import Window
 
 from eozoo_barlow_twins.prepare.report import Report
@@ -57,10 +57,11 @@ def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
     with new_tile(folder / settings.tile, plan) as writer:
         for number, bands in enumerate(scenes.values()):
             with ExitStack() as stack:
-                readers = {name: _Aligned(bands[name], reference, name == "SCL", stack) for name in wanted}
+                rules = {n: report.scalings[bands[n].file] for n in settings.bands}
+                readers = {name: _Aligned(bands[name], reference, rules.get(name), stack) for name in wanted}
                 for row in range(0, h, step):
                     stop = min(row + step, h)
-                    scaled = [report.scalings[bands[n].file](readers[n].rows(row, stop)) for n in settings.bands]
+                    scaled = [rule(readers[name].rows(row, stop)) for name, rule in rules.items()]
                     scl = np.isin(readers["SCL"].rows(row, stop), settings.clear) if settings.has_scl else True
                     values, clear = report.numbers(np.stack(scaled, axis=-1), np.broadcast_to(scl, scaled[0].shape))
                     writer.put(number, row, values, clear)
@@ -95,14 +96,17 @@ class _Band:
 
 class _Aligned:
     """Reads rows of a band on the grid of ``reference``: repeated where its pixels are whole multiples from the same
-    corner, else resampled by `Overlay`. Raises ZooError where it does not cover the reference.
+    corner, else resampled by `Overlay`, as classes without a ``scaling``. Raises ZooError where it does not cover the
+    reference.
     """
 
-    def __init__(self, band: _Band, reference: _Band, classes: bool, stack: ExitStack):
+    def __init__(self, band: _Band, reference: _Band, scaling: Scaling | None, stack: ExitStack):
         own, grid = band.grid, reference.grid
         self._factor, self._over, self._width = max(1, grid.height // own.height), None, grid.width
         if misfit(_repeated(own, self._factor), grid, "it"):
-            self._over = Overlay(grid, band.file, band.number, classes, zero_is_missing=not classes)
+            self._over = Overlay(
+                grid, band.file, band.number, scaling is None, SPECIAL if scaling and scaling.missing else ()
+            )
             return
         self._band, self._reader = band, stack.enter_context(RasterReader(band.file))
 

@@ -89,6 +89,9 @@ class TableSettings(Settings):
     label: str = Field("finetune_class", description="Column of the label; codes 1.. in alphabetical order.")
     bands: tuple[str, ...] = Field(S2_BANDS, description="Bands to keep, in the order they are stored in.")
     nodata: int = Field(65535, description="Value that means 'no observation'.")
+    offset: float | None = Field(
+        None, description="Added to digital numbers; 0 or -1000, see prepare.scenes.offset; null = an error."
+    )
 
 
 class DatasetSettings(Settings):

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.raster.sentinel2 import Source, scaling_of
 from eozoo_core.run.written import write_text
 
+from eozoo_barlow_twins.prepare.report import Report
 from eozoo_barlow_twins.prepare.settings import TableSettings
 from eozoo_barlow_twins.prepare.write_tile import TilePlan, new_tile
 
@@ -41,12 +43,19 @@ def prepare_table(settings: TableSettings, folder: Path) -> Path:
     labels = np.array([legend.get(name, 0) for name in names], np.uint8)[:, None]
     layers = {"labels.npy": labels, "blocks.npy": _places(table)[:, None]}
     dates = _months(table, steps)
-    plan = TilePlan(settings.bands, dates, rows, 1, source=f"table {Path(settings.file).name}", layers=layers)
+    source = Path(settings.file)
+    rule = scaling_of(Source(source), settings.offset, "prepare.table.offset")
+    report = Report({source: rule})
+    plan = TilePlan(
+        settings.bands, dates, rows, 1, source=f"table {source.name}", layers=layers, scaling=report.scaling()
+    )  # fmt: skip
     with new_tile(folder / settings.tile, plan) as writer:
         for number, step in enumerate(steps):
             values = np.stack([table[columns[b, str(step)]].to_numpy() for b in settings.bands], -1)
             values = values.astype(np.float32)[:, None, :]
-            writer.put(number, 0, values, (values != settings.nodata).all(-1))
+            observed = (values != settings.nodata).all(-1)
+            writer.put(number, 0, *report.numbers(rule(values), observed))
+    report.tell(settings.tile, dates, {"labels.npy": labels})
     write_text(folder / settings.tile / "legend.json", json.dumps({c: n for n, c in legend.items()}, indent=1))
     return folder / settings.tile
 

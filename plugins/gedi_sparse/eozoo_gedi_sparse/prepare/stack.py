@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.mosaic import Mosaic, find_tiles, union_grid
 from eozoo_core.raster.read import RasterInfo, open_reader, read_info
+from eozoo_core.raster.sentinel2 import SPECIAL
 from eozoo_core.raster.tiles import Window
 from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.run.written import stamp_of
@@ -20,6 +22,7 @@ from eozoo_gedi_sparse.prepare.scaling import make_scale
 from eozoo_gedi_sparse.prepare.settings import LayerSettings, StackSettings
 
 STRIP = 256  # rows in memory
+_BAND = re.compile(r"[_.-](B0?\d{1,2}|B8A|SCL|VV|VH)(?:_\d\dm)?$", re.IGNORECASE)  # at the end of a file's name
 
 
 def make_stack(settings: StackSettings, quiet: bool = False) -> list[Path]:
@@ -70,9 +73,10 @@ def _mosaic(layer: LayerSettings, grid: Grid) -> tuple[Mosaic, list[str], list[s
     """The mosaic of a layer, the names of its bands, and how its files are scaled, in words."""
     if grid.crs is None or grid.transform is None:
         raise ZooError("prepare.stack.grid: the grid's raster has no CRS; take one that has")
-    mosaic = Mosaic(grid, layer.resampling, zero_is_missing=layer.scale == "s2")
+    mosaic = Mosaic(grid, layer.resampling, SPECIAL if layer.scale == "s2" else ())
     names: list[str] = []
     decided = []
+    _require_one_band(layer.source, find_tiles(layer.source))
     for path in find_tiles(layer.source):
         with open_reader(path) as reader:
             bands = reader.info.select(layer.bands)
@@ -86,6 +90,16 @@ def _mosaic(layer: LayerSettings, grid: Grid) -> tuple[Mosaic, list[str], list[s
     if len(mosaic) == 0:
         raise ZooError(f"{layer.source}: lies beside the stack's grid; take rasters of that place")
     return mosaic, names, decided
+
+
+def _require_one_band(source: Path, tiles: list[Path]) -> None:
+    """Tiles of a mosaic fill each other's gaps: of files of several bands only the first would be read."""
+    codes = {found[1].upper() for path in tiles if (found := _BAND.search(path.stem))}
+    if len(codes) > 1:
+        raise ZooError(
+            f"{source}: holds files of several bands ({', '.join(sorted(codes))}), which are no tiles of one mosaic; "
+            "give each band a layer of its own"
+        )
 
 
 def _names(info: RasterInfo, bands: tuple[int, ...], layer: LayerSettings) -> list[str]:

@@ -10,7 +10,7 @@ from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.overlay import Overlay
 from eozoo_core.raster.read import RasterReader, read_info
-from eozoo_core.raster.sentinel2 import Scaling
+from eozoo_core.raster.sentinel2 import SPECIAL, Scaling
 from eozoo_core.raster.tiles import Window
 
 from eozoo_prithvi_refine.prepare.products import Product
@@ -36,7 +36,7 @@ def read_product(
     grid = grid_of(product)
     everything = Window(0, 0, grid.height, grid.width)
     stored = np.stack([
-        Overlay(grid, file, number, zero_is_missing=scaling.missing is not None).read(everything)
+        Overlay(grid, file, number, missing=SPECIAL if scaling.missing else ()).read(everything)
         for (file, number), scaling in zip(product.bands, scalings, strict=True)
     ])  # fmt: skip
     if all(scaling.level != 1 or scaling.offset == 0 for scaling in scalings):  # not where -0.1 may be a value

@@ -56,5 +56,5 @@ def _plan(product: Product, table: Mapping[str, Row], how: PrithviPrepareSetting
     scalings = []
     for file, number in product.bands:
         with open_reader(file) as reader:
-            scalings.append(decide(reader, (number,), how.scale, offset, "prepare"))
+            scalings.append(decide(reader, (number,), how.scale, offset, "prepare", "prepare.products"))
     return Planned(product, tuple(scalings), date, month, biome)

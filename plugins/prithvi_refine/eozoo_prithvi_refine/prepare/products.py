@@ -8,6 +8,7 @@ with several bands named by their descriptions, for one date (``B02``) or severa
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,10 +76,12 @@ def find_products(source: Path, band_names: Sequence[str] | None = None, skip: b
         else:
             with _skipping(found, file, skip):
                 _add_stack(found, file, band_names)
+    folders = Counter(key.rpartition("/")[0] for key in groups)
     for key, bands in groups.items():
-        some = next(iter(bands.values()))[0]
+        some, folder = next(iter(bands.values()))[0], key.rpartition("/")[0]
+        alone = folder.upper().endswith(".SAFE") and folders[folder] == 1  # its name says all
         with _skipping(found, some, skip):
-            _add_folder(found, key, bands)
+            _add_folder(found, folder[: -len(".SAFE")] if alone else key, bands)
     if not found.products:
         why = "; ".join(f"{file.name}: {reason}" for file, reason in list(found.skipped.items())[:1])
         raise ZooError(
@@ -190,7 +193,7 @@ def _add_stack(found: Found, file: Path, band_names: Sequence[str] | None) -> No
         name = _clean(f"{file.stem}_{day}" if len(by_date) > 1 else file.stem)
         found.products.append(Product(name, tuple((file, n) for n in numbers), day, quality))
     if len(found.products) == before:
-        have = ", ".join(d or "?" for d in info.descriptions[:4]) + (" ..." if info.count > 4 else "")
+        have = ", ".join(d[:12] or "?" for d in info.descriptions[:4]) + (" ..." if info.count > 4 else "")
         found.skipped[file] = f"no {' '.join(BANDS)} among its bands ({have}); say what they are: prepare.band_names"
 
 

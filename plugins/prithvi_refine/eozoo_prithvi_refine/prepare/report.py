@@ -63,11 +63,8 @@ def in_words(made: Mapping[str, Any]) -> str:
         reasons.setdefault(one["reason"], []).append(Path(one["file"]).name)
     for reason, files in reasons.items():
         lines.append(f"skipped {files[0]}{f' and {n:,} more' if (n := len(files) - 1) else ''}: {reason}")
-    lines += [
-        f"{split:<5}  {counts['tiles']:,} tiles of {counts['places']:,} places"
-        for split, counts in made["splits"].items()
-    ]
-    return "\n".join(lines)
+    divided = [[split, f"{counts['tiles']:,}", f"{counts['places']:,}"] for split, counts in made["splits"].items()]
+    return "\n".join([*lines, *_aligned([["split", "tiles", "places"], *divided])])
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
