@@ -61,7 +61,7 @@ def tell_once(lines: Sequence[str], quiet: bool = False) -> None:
         files.setdefault(what, []).append(file)
     for what, named in files.items():
         others = f" and {len(named) - 1:,} more" if len(named) > 1 else ""
-        print(f"{named[0]}{others}: {what}", file=sys.stderr)
+        print(f"{named[0]}{others}: {what}", file=sys.stderr, flush=True)
 
 
 def _RateColumn(unit: str) -> Any:  # noqa: N802 - a class in disguise: rich is imported late
