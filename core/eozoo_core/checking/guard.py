@@ -21,6 +21,7 @@ _NORMAL = np.array([-3.0902, -2.3263, -1.6449, -0.6745, 0.0, 0.6745, 1.6449, 2.3
 FEWEST = 100  # values of a band that are judged
 MANY = 0.05  # share of values outside that is worth a warning
 SCALE = 20.0  # times wider or narrower: another scale
+_OFFSET = (0.06, 0.14)  # reflectance: around the 0.1 of Sentinel-2's offset
 _HUGE = 1e18  # no quantity of this field is as large
 FAR, FAR_ALONE = 1.0, 10.0  # widths beyond the extremes; of units with one or two bands
 
@@ -94,14 +95,16 @@ def judge_inputs(known: Sequence[Known], values: np.ndarray) -> Judgement:
         if not odd:
             continue
         worst = max(far or odd, key=lambda b: b.distance)
+        mistake = _mistake_of(far or odd)
         text = (
             f"{len(far or odd)} of {len(members)} bands{f' [{unit}]' if unit else ''} are "
             f"{'far from' if far else 'outside'} what training saw ({listed([b.known.name for b in far or odd])}): "
             f"{worst.known.name} has median {worst.median:.4g}, training had {worst.known}"
         )
-        mistake = _mistake_of(members)
         text += f"; that looks like {mistake.what}: {mistake.remedy}" if mistake else ""
-        (refusals if 2 * len(far) > len(members) else warnings).append(text)
+        (refusals if 2 * len(far) > len(members) or (far and mistake) else warnings).append(text)
+    if not refusals and (shift := _shift_of_darkest(judged)):
+        warnings.append(shift)
     total = sum(len(band.values) for band in judged)
     outside = sum(band.outside * len(band.values) for band in judged) / total if total else None
     if outside is not None and outside > MANY and not refusals and not warnings:
@@ -145,6 +148,7 @@ class _Band:
         self.known, self.values = known, values
         found = np.quantile(values, LEVELS) if values.size else np.full(len(LEVELS), np.nan)
         self.median, self._spread = float(found[4]), float(found[6] - found[2])
+        self._ends = (float(found[2]), self.median, float(found[6]))
 
     @property
     def distance(self) -> float:
@@ -164,6 +168,16 @@ class _Band:
         return self.distance > beyond or (self.is_odd and other_scale)
 
     @property
+    def darkest(self) -> float:
+        """The hundredth that is smallest."""
+        return float(np.quantile(self.values, 0.01))
+
+    def would_fit(self, mistake: Mistake) -> bool:
+        """Whether nine tenths of the values would lie within the extremes of training, were ``mistake`` undone."""
+        q = self.known.quantiles
+        return all(q[0] <= mistake.undo(self._ends[i]) <= q[8] for i in range(3))
+
+    @property
     def outside(self) -> float:
         """Share of the values that lie outside the extremes of training, half a width added on each side."""
         q, half = self.known.quantiles, self.known.width / 2
@@ -176,10 +190,30 @@ class _Band:
 
 
 def _mistake_of(bands: Sequence[_Band]) -> Mistake | None:
-    """Return the usual mistake that, undone, brings the medians of all bands back inside; None = none does."""
+    """Return the usual mistake that, undone, brings nine tenths of all bands back inside; None = none does."""
     for mistake in USUAL:
-        q = [band.known.quantiles for band in bands]
-        medians = [mistake.undo(band.median) for band in bands]
-        if all(low[0] <= median <= low[8] for low, median in zip(q, medians, strict=True)):
+        if all(band.would_fit(mistake) for band in bands):
             return mistake
     return None
+
+
+def _shift_of_darkest(bands: Sequence[_Band]) -> str:
+    """Say that the darkest hundredth of most reflectance bands lies 0.1 off, as with a forgotten offset; "" = no."""
+    levels = [(band, _reflectance_of(band.known)) for band in bands]
+    shifts = np.array([(band.darkest - band.known.quantiles[1]) / one for band, one in levels if one])
+    by = float(np.median(shifts)) if len(shifts) > 2 else 0.0
+    if (np.sign(by) * shifts > _OFFSET[0]).mean() <= 0.5 or not _OFFSET[0] < abs(by) < _OFFSET[1]:
+        return ""
+    where, what = ("above", "forgotten") if by > 0 else ("below", "taken off twice")
+    return (
+        f"the darkest hundredth of most bands lies {abs(by):.2f} {where} that of training: was Sentinel-2's offset of "
+        f"-1000 (baseline 04.00 and later) {what}?"
+    )
+
+
+def _reflectance_of(known: Known) -> float:
+    """What stands for a reflectance of 1 in a band; 0 = it is none. Without a unit the range decides."""
+    if known.unit.startswith("reflectance"):
+        return 1e4 if "10000" in known.unit else 1.0
+    low, high = known.quantiles[1], known.quantiles[7]
+    return 1.0 if not known.unit and low > -0.2 and 0.02 < high < 1.6 else 0.0

@@ -117,8 +117,6 @@ USUAL = (
     Mistake("divided by 100 once too often", 100, 0, "multiply by 100"),
     Mistake("kelvin", 1, -273.15, "subtract 273.15"),
     Mistake("degrees Celsius", 1, 273.15, "add 273.15"),
-    Mistake("ten times too large", 0.1, 0, "divide by 10"),
-    Mistake("ten times too small", 10, 0, "multiply by 10"),
 )
 _TYPICAL = {"reflectance": 0.3, "reflectance 0..1": 0.3, "reflectance x 10000": 3000.0, "albedo": 0.3}
 _MISTAKES |= {"reflectance 0..1": _MISTAKES["reflectance"], "albedo": (_PERCENT, _TEN_THOUSANDS)}

@@ -71,7 +71,7 @@ def prepare_labels(tile: Tile, rasters: tuple[str, ...]) -> Path:
     if not rasters:
         raise ZooError("prepare.labels.rasters: name at least one classified GeoTIFF with --set")
     grid = Grid(*tile.shape[1:3], rasterio.CRS.from_user_input(crs), rasterio.Affine(*transform))
-    mosaic = Mosaic(grid, "nearest", zero_is_missing=True)  # an earlier raster counts, a later one fills its gaps
+    mosaic = Mosaic(grid, "nearest", (0.0,))  # an earlier raster counts, a later one fills its gaps
     for file in rasters:
         mosaic.add(Path(file), (1,), lambda values: values)
     labels = np.nan_to_num(mosaic.read(Window(0, 0, grid.height, grid.width), 1)[0]).astype(np.int32)
