@@ -46,10 +46,10 @@ def unpack(variable: Variable, selection: Any = ...) -> np.ndarray:
 
 
 def stored(variable: Variable, selection: Any = ...) -> np.ndarray:
-    """Read the part ``selection`` as stored, integers as signed or unsigned as ``_Unsigned`` says; a copy."""
+    """Read the part ``selection`` as stored, integers as signed or unsigned as ``_Unsigned`` says."""
     if variable.dtype.kind not in "iufb":
         raise ZooError(f"{_where(variable)}: is {variable.dtype}, not numbers; choose another variable")
-    return np.array(_signed(variable, np.asarray(variable[selection])))
+    return _signed(variable, np.asarray(variable[selection]))
 
 
 def missing(variable: Variable, values: np.ndarray) -> np.ndarray:

@@ -59,18 +59,25 @@ def require_own_hdf5(file: Path) -> None:
 
     if not h5py.is_hdf5(file):
         return
-    waiting = [""]
     with h5py.File(file, "r") as opened:
-        while waiting:
-            group = waiting.pop()
-            for name in opened[group or "/"]:
-                link = opened.get(f"{group}/{name}", getlink=True)
-                if isinstance(link, h5py.SoftLink):
-                    continue  # within the file
-                if isinstance(link, h5py.ExternalLink) or isinstance(opened[f"{group}/{name}"], h5py.Dataset):
-                    require_own_variable(opened, f"{group}/{name}")
-                elif group.count("/") < _DEEPEST:
-                    waiting.append(f"{group}/{name}")
+        require_own_content(opened)
+
+
+def require_own_content(opened: h5py.File) -> None:
+    """Raise ZooError where a variable of an open HDF5 file lies in another file."""
+    import h5py
+
+    waiting = [""]
+    while waiting:
+        group = waiting.pop()
+        for name in opened[group or "/"]:
+            link = opened.get(f"{group}/{name}", getlink=True)
+            if isinstance(link, h5py.SoftLink):
+                continue  # within the file
+            if isinstance(link, h5py.ExternalLink) or isinstance(opened[f"{group}/{name}"], h5py.Dataset):
+                require_own_variable(opened, f"{group}/{name}")
+            elif group.count("/") < _DEEPEST:
+                waiting.append(f"{group}/{name}")
 
 
 def require_own_variable(file: h5py.File, name: str) -> h5py.Dataset:

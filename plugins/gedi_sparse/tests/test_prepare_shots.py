@@ -253,9 +253,15 @@ def _short(path):
         file["BEAM0000/agbd"] = np.ones(3)
 
 
+def _link(path):
+    with h5py.File(path, "w") as file:
+        file["BEAM0000"] = h5py.ExternalLink("/elsewhere/other.h5", "BEAM0000")
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
+        (_link, "/BEAM0000 is a link into /elsewhere/other.h5; give that file itself"),
         (_no_beams, "no BEAM groups"),
         (_without("agbd"), "no variable 'agbd'"),
         (_without("lat_lowestmode"), "no variable 'lat_lowestmode'"),

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.raster.packed import stored, unpack
-from eozoo_core.raster.trust import require_own_hdf5
+from eozoo_core.raster.trust import require_own_content
 
 from eozoo_gedi_sparse.prepare.shots import Shots, join, unit_of
 
@@ -165,9 +165,8 @@ def _open(path: Path) -> Iterator[h5py.File]:
         source: Any = path
         if path.suffix.lower() == ".zip":
             source = _unzipped(path)
-        else:
-            require_own_hdf5(path)
         with h5py.File(source, "r") as file:
+            require_own_content(file)
             yield file
     except zipfile.BadZipFile:
         raise ZooError(f"{path}: is not a readable zip file; fetch it again") from None
