@@ -13,7 +13,7 @@ from eozoo_clay_ta.sample_schema import NAMES, UNITS, Normalisation
 
 if TYPE_CHECKING:
     from eozoo_clay_ta.climatology import Climatology
-    from eozoo_clay_ta.data import Patches
+    from eozoo_clay_ta.data import Samples
 
 
 class ClimatologySurvey(Settings):
@@ -44,11 +44,12 @@ class ClaySurvey(Survey):
         return Normalisation.of(self.mean, self.std, label.mean, label.std)
 
 
-def survey_patches(data: Patches, norm: Normalisation) -> ClaySurvey:
+def survey_patches(data: Samples) -> ClaySurvey:
     """Look once through labels, times and stations."""
     from eozoo_clay_ta.climatology import Climatology
 
-    usual = Climatology.fit(data.meta(), data.labels() * norm.ta_std + norm.ta_mean).state()
+    norm = data.normalisation()
+    usual = Climatology.fit(data.meta(), data.labels(norm) * norm.ta_std + norm.ta_mean).state()
     state, count = norm.state(), len(data)
     rows = zip(NAMES, UNITS, state["mean"], state["std"], strict=True)
     return ClaySurvey(

@@ -18,6 +18,7 @@ from eozoo.registry import Entry, Registry
 NAME = "kit_stranger"
 _FREE = 4  # size of an axis that nothing fixes
 _ITEMS = 12
+_STEP = 3 * 86400.0  # seconds between two samples
 
 
 class Guests(Registry):
@@ -70,7 +71,7 @@ class Guests(Registry):
         if kind == "model":
             made.make(options.get("outputs"), self._sizes)
         elif kind == "dataset":
-            made.make(self._sizes)
+            made.make(self._sizes, options.get("split", "train"))
         self.taken.append((path, made))
         return made
 
@@ -116,13 +117,17 @@ class StrangerLoss:
 
 
 class StrangerData:
-    """A map-style dataset of random arrays, the same each time; classes are 0 and 1, days the same in all samples."""
+    """A map-style dataset of random arrays, the same each time; classes are 0 and 1, days the same in all samples.
+
+    Where the task asks for splits, each has samples and times of its own.
+    """
 
     def __init__(self, path: str, spec: Spec):
         self._path, self._spec = path, spec
 
-    def make(self, sizes: Mapping[str, int]) -> None:
-        """Fix the sizes of its axes."""
+    def make(self, sizes: Mapping[str, int], split: str) -> None:
+        """Fix the sizes of its axes, and the split."""
+        self._first = _ITEMS * ("train", "val", "test").index(split)
         self._shapes = {
             port.role: tuple(int(a) if a.isdigit() else sizes.get(a, _FREE) for a in port.axes.split())
             for port in self._spec.gives
@@ -132,12 +137,14 @@ class StrangerData:
         return _ITEMS
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return {port.role: _values(port, self._shapes[port.role], index) for port in self._spec.gives}
+        return {port.role: _values(port, self._shapes[port.role], self._first + index) for port in self._spec.gives}
 
 
 def _values(port: Port, shape: tuple[int, ...], index: int) -> np.ndarray:
     """Plausible values of a port, by its unit."""
     random = np.random.default_rng(index)
+    if "seconds since" in port.unit:
+        return np.full(shape, index * _STEP, port.dtype)
     if "class" in port.unit:
         return random.integers(2, size=shape).astype("float32")
     if "day of year" in port.unit:
