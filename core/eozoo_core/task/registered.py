@@ -52,11 +52,6 @@ class Registered(Data):
             return self._fitting(self._dataset.draw(draw), draw.index)
         return self.item(draw.index)
 
-    @property
-    def draws(self) -> int:
-        """See `Data.draws`."""
-        return self._dataset.draws if isinstance(self._dataset, Data) else len(self)
-
     def name(self, index: int) -> str:
         """See `Data.name`."""
         return self._dataset.name(index) if isinstance(self._dataset, Data) else f"{self._said}, sample {index}"
