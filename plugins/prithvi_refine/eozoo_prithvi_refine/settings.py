@@ -217,9 +217,6 @@ class PrithviPrepareSettings(PrepareSettings):
     month: int | None = Field(None, ge=1, le=12, description="Month of products without a date; null = an error.")
     biome: int | None = Field(None, ge=0, le=16, description="Biome code of all tiles.")
     biome_raster: Path | None = Field(None, description="Raster of biome codes 0-16; the commonest in a tile counts.")
-    dataset: Named | None = Field(
-        None, description="Registered dataset instead of the tiles in runtime.data_dir; it gets split."
-    )
     tile_size: int = Field(120, ge=16, description="Side of a tile, px; an image that is smaller is one tile.")
     min_valid: float = Field(0.9, ge=0, le=1, description="Leave out tiles with a smaller share of valid pixels.")
     cloud_blue: float | None = Field(
