@@ -192,6 +192,21 @@ def test_a_typo_in_a_verb_gets_a_suggestion(eozoo):
     assert "no verb 'trian'. Did you mean 'train'?" in eozoo("trian", code=2).output
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("export toy --run r --output f", "Missing option '--format'. Choose from: torch-export, onnx"),
+        ("export toy --format pt", "Invalid value for '--format': 'pt' is not one of 'torch-export', 'onnx'"),
+        ("train", "Missing argument 'TASK'. See '"),
+        ("plugins disabel x", "No such command 'disabel'."),
+    ],
+)
+def test_a_command_that_is_not_whole_is_one_line(eozoo, words, said):
+    output = eozoo(*words.split(), code=2).output
+    assert output.startswith(f"Error: {said}")
+    assert output.count("\n") == 1
+
+
 def test_a_bug_keeps_its_traceback_and_names_its_plugin(eozoo, trained, monkeypatch):
     def broken(self, run, split):
         return 1 / 0

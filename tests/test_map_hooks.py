@@ -1,6 +1,7 @@
 """What a task may say about its maps: its own blocks and layers, arrays for all windows, maps that are left alone."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,3 +201,12 @@ def test_one_scene_that_does_not_open_hides_no_other(tmp_path, monkeypatch):
     assert [file.name for file in files][-1] == "skipped.txt"
     assert files[-1].read_text() == "bad: does not open\n"
     assert files[0].name == "good_height.tif"
+
+
+def test_without_an_image_there_is_no_map_and_one_line_says_so():
+    series = (Port("bands", "B T C"), Port("doys", "B T"))
+    drawn = Drawn(Two(series, (HEIGHT,)), "", lambda done, total: None)
+    with pytest.raises(
+        ZooError, match=r"^a\.tif: cannot be mapped: the task takes bands \(B, T, C\), doys \(B, T\), which"
+    ):
+        Task.map(Heights(), drawn, Scene(Path("a.tif"), GRID))

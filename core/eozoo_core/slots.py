@@ -13,7 +13,7 @@ class Slot:
 
     kind:  "model", "loss" or "dataset".
     feeds: what the task gives to the part, in the order of a call.
-    wants: what the task needs from it; a part may give more.
+    wants: what the task needs from it, but for what is optional; a part may give more.
     after: the settings path of another slot whose part feeds this one too: a loss gets what the model gives.
     options: what the task builds the part with beside the options that the settings name; a part has to have those.
     also:  settings ("key=value") that have to go with a name in this slot.
@@ -49,9 +49,9 @@ def misfit(slot: Slot, spec: Spec, fed: tuple[Port, ...] = ()) -> str | None:
             return f"it takes {port}, the task gives {match}: {problem}"
     for want in slot.wants:
         found = next((port for port in spec.gives if port.role == want.role), None)
-        if found is None:
+        if found is None and not want.optional:
             return f"it gives {_listed(spec.gives)}, the task needs {want}"
-        if problem := _differs(found, want, sizes, fixed=False):
+        if found is not None and (problem := _differs(found, want, sizes, fixed=False)):
             return f"it gives {found}, the task needs {want}: {problem}"
     return None
 

@@ -32,7 +32,7 @@ class Port:
     legend: of an output of classes, (code, name) of each class in the order of ``of``.
     quantity: of an output, what is measured in words ("canopy height"), for names of bands and tags of maps.
     least: of an output: no value of the quantity can be below it; maps are floored there, scores are not.
-    optional: inputs of float numbers only: it may be left out, which is the same as NaN, and hides no output.
+    optional: of float numbers only: it may be left out, which is the same as NaN. As an input it hides no output.
     """
 
     role: str

@@ -110,13 +110,18 @@ class Cache:
             write_atomic(file, lambda target, values=values: np.save(target, values))
 
 
+def can_keep(system: System, data: Data) -> bool:
+    """Whether features can be kept: the system names a ``features_key``, draws repeat, and there are files to name."""
+    return system.features_key() is not None and data.repeats and len(data.files) > 0
+
+
 def with_features(run: Run, system: System, data: Data, fabric: Fabric) -> Data:
     """Return ``data`` with the features of ``system``: kept ones, or computed now and kept. Processes share the parts.
 
-    ``data`` itself where nothing can be kept: the system names no ``features_key``, or draws vary (`Data.repeats`).
+    ``data`` itself where nothing can be kept, see `can_keep`.
     ``fabric`` decides device and precision.
     """
-    if system.features_key() is None or not data.repeats:
+    if not can_keep(system, data):
         return data
     cache, parts = Cache.of(run, system, data, str(fabric.strategy.precision.precision)), data.parts()
     cache.folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +146,7 @@ def read_features(run: Run, system: System, data: Data, precision: str) -> Data:
 
     ``precision``: what the system computes in, see ``precision_in_use``.
     """
-    if system.features_key() is None or not data.repeats:
+    if not can_keep(system, data):
         return data
     cache = Cache.of(run, system, data, PRECISIONS[precision])
     keys = [cache.name(files) for files, _ in data.parts()]
@@ -151,7 +156,7 @@ def read_features(run: Run, system: System, data: Data, precision: str) -> Data:
 
 def feature_shapes(system: System, data: Data, sample: Tensors) -> dict[str, tuple]:
     """Return name in a batch -> (shape, dtype) of what would be kept for ``sample``; {} where nothing would."""
-    if system.features_key() is None or not data.repeats:
+    if not can_keep(system, data):
         return {}
     found = shapes_of(system, lambda network: network.features(network.stage(sample)))
     return {KEPT + name: shape for name, shape in found.items()}

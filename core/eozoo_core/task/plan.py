@@ -19,9 +19,10 @@ from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.results import Plan
 from eozoo_core.task.splits import open_splits
 from eozoo_core.task.train import Trainer
-from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.launch import loader_workers, resolve_device
 from eozoo_core.train.loading import Draw
 from eozoo_core.train.memory import step_memory
+from eozoo_core.train.precision import training_precision
 from eozoo_core.train.schedule import plan_steps
 
 if TYPE_CHECKING:
@@ -103,7 +104,16 @@ def make_plan(task: Contract, run: Run) -> Plan:
     memory = step_memory(networks, work, settings.train, device)
     notes += [f"left out: {line}" for split in splits.values() for line in split.skipped]
     parameters += sum(p.numel() for network in networks[1:] for p in network.parameters())
-    return replace(Plan.of(described(task, splits, survey), networks, times, memory, notes), parameters=parameters)
+    data = described(task, splits, survey) | {"machine": machine(run, device)}
+    return replace(Plan.of(data, networks, times, memory, notes), parameters=parameters)
+
+
+def machine(run: Run, device: str) -> str:
+    """Say what training runs on: devices, precision and loading processes, with what "auto" and null became."""
+    runtime = run.settings.runtime
+    count, workers = runtime.devices * runtime.nodes, loader_workers(runtime, device)
+    told = f"{count} x {device}" if count > 1 else device
+    return f"{told}, {training_precision(run, device)}, {workers or 'no'} processes that load data"
 
 
 def described(task: Contract, splits: Mapping[str, Data], survey: Survey) -> dict[str, str]:

@@ -45,5 +45,5 @@ def describe_split(name: str, data: Data, role: str) -> Split:
 
 
 def root_of(data: Data) -> Path:
-    """Return the folder that the files of a split lie in, see `Data.root`."""
-    return data.root or Path(os.path.commonpath([file.parent for file in data.files]))
+    """Return the folder that the files of a split lie in, see `Data.root`; "." where it has no files."""
+    return data.root or Path(os.path.commonpath([file.parent for file in data.files] or ["."]))

@@ -195,7 +195,13 @@ class Task(Contract):
         return validate(self, trainer)
 
     def map(self, drawn: Drawn, scene: Scene) -> Iterator[Block]:
-        """Predict windows of ``infer.window`` pixels and blend them."""
+        """Predict windows of ``infer.window`` pixels and blend them. Raises ZooError where no input is an image."""
+        if not any({"H", "W"} <= set(port.axes.split()) for port in drawn.inputs):
+            taken = ", ".join(map(str, drawn.inputs))
+            raise ZooError(
+                f"{scene.path}: cannot be mapped: the task takes {taken}, which has no rows and columns; call predict "
+                "with arrays, or its author writes Task.map"
+            )
         from eozoo_core.raster.predict import Tiling
         from eozoo_core.task.windows import map_raster
 

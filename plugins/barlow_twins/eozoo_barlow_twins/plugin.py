@@ -15,15 +15,17 @@ _EMBEDDING = (Port("embedding", "B D", "1"),)
 _BACKBONE = Slot("model", feeds=_SERIES, wants=_EMBEDDING, options=("in_channels", "sample_size"))
 _VIEWS = (Port("view", "B D", "1"), Port("view", "B D", "1"))
 _LABELLED = (Port("logits", "B K", "1"), Port("target", "B", "class index"))
+_CODE = "class code, 0 = no label"
 _PIXEL = (Port("bands", "T C", "reflectance x 10000"), Port("doys", "T", "day of year 1..366", dtype="int64"))
 _TILE = (
     Port("bands", "T H W C", "reflectance x 10000"),
     Port("masks", "T H W", "1 = clear"),
     Port("doys", "T", "day of year 1..366", dtype="int64"),
 )
+_NAME = ("prepare.dataset.tile=NAME",)
 _PREPARED = {
-    "prepare.dataset.series": Slot("dataset", wants=_PIXEL, also=("prepare.dataset.tile=NAME",)),
-    "prepare.dataset.tiles": Slot("dataset", wants=_TILE, also=("prepare.dataset.tile=NAME",)),
+    "prepare.dataset.series": Slot("dataset", wants=(*_PIXEL, Port("target", "", _CODE, optional=True)), also=_NAME),
+    "prepare.dataset.tiles": Slot("dataset", wants=(*_TILE, Port("target", "H W", _CODE, optional=True)), also=_NAME),
 }
 TWINS_SLOTS = {
     "model.backbone": _BACKBONE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 import torch
@@ -39,7 +40,7 @@ class PixelSystem(System):
         bands, doys = arrays["bands"], arrays["doys"]
         if bands.ndim == 4:
             return {"bands": bands.transpose(0, 1), "doys": doys.transpose(0, 1)}
-        picked = self._positions(self._clear(bands))
+        picked = self._positions(bands, self._clear(bands))
         parts = [torch.gather(bands, 1, dates.unsqueeze(2).expand(-1, -1, bands.shape[2])) for dates in picked]
         # Where too few are clear there is no result; numbers that are any keep NaN out of the arithmetic.
         whole = [torch.where(torch.isfinite(part), part, 0.0) for part in parts]
@@ -68,14 +69,14 @@ class PixelSystem(System):
     def _clear(bands: torch.Tensor) -> torch.Tensor:
         return torch.isfinite(bands).all(dim=2)
 
-    def _positions(self, clear: torch.Tensor) -> Sequence[torch.Tensor]:
+    def _positions(self, bands: torch.Tensor, clear: torch.Tensor) -> Sequence[torch.Tensor]:
         """Positions on the time axis (B, L) of each pass. The even ones are those of ``views.even_dates``, and traced:
 
         of the n clear dates the numbers floor((k + (pass + 1/2) / passes) n / size).
         """
         size, passes = self._dates.size, self._dates.select.passes
         if self._dates.select.selection == "random":
-            return self._random(clear)
+            return self._random(bands, clear)
         place = "cpu" if clear.device.type == "mps" else clear.device  # MPS has no float64
         count = clear.sum(dim=1, keepdim=True)
         number = torch.where(clear, torch.cumsum(clear.long(), dim=1) - 1, -2)  # of each clear date, from 0
@@ -86,14 +87,16 @@ class PixelSystem(System):
             found.append((time * (number[:, None, :] == ranks[:, :, None])).sum(dim=2))
         return found
 
-    def _random(self, clear: torch.Tensor) -> Sequence[torch.Tensor]:
-        """Seeded draws; samples are told apart by their place in the batch."""
+    def _random(self, bands: torch.Tensor, clear: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Seeded draws. A series is known by its values: it draws the same wherever it stands, and in any batch."""
         import numpy as np
 
         known = clear.cpu().numpy()
+        values = torch.where(clear.unsqueeze(2), bands, 0.0).cpu().numpy()
+        items = np.array([zlib.crc32(series.tobytes()) for series in values], np.int64)
         short = max(0, self._dates.size - known.shape[1])  # such series have too few dates: any will do
         padded = np.pad(known, ((0, 0), (0, short)))
-        found = [np.minimum(dates, known.shape[1] - 1) for dates in self._dates.of(padded, np.arange(len(known)))]
+        found = [np.minimum(dates, known.shape[1] - 1) for dates in self._dates.of(padded, items)]
         return [torch.from_numpy(dates).to(clear.device) for dates in found]
 
 

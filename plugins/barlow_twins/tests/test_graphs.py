@@ -67,6 +67,19 @@ def test_the_graph_chooses_the_dates_that_maps_choose(clear, passes):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_random_dates_follow_from_the_series_alone():
+    """Not from its place: 2,048 rows on, predict's parts begin again, and there the same dates would be drawn."""
+    survey = PixelSurvey(bands=tuple(band.model_copy(update={"mean": 0.0, "std": 1.0}) for band in BANDS), **SHAPE)
+    system = Shown(Encoder(Seen(), 3), survey, SelectDates(selection="random", passes=1))
+    bands = torch.arange(300 * 40, dtype=torch.float32).reshape(300, 40, 1).expand(-1, -1, 3).clone()
+    bands[:, ::7] = float("nan")
+    arrays = {"bands": bands, "doys": torch.arange(1, 41).expand(300, -1)}
+    seen = system.predict(arrays)["seen"]
+    assert len({tuple(days) for days in seen[:, 4:].tolist()}) > 290  # of 46,376 choices of 4 of 34 dates
+    one = system.predict({name: values[[7, 5]] for name, values in arrays.items()})["seen"]
+    assert torch.equal(one, seen[[7, 5]])
+
+
 def new_run(folder, cls, *overrides):
     """A run whose best.pt holds a network as it is built, on bands of mean 2000 and deviation 500."""
     small = json.dumps(SMALL.model_dump())

@@ -317,7 +317,7 @@ def test_registered_datasets_become_tiles_again(tmp_path, kind):
     np.save(tile.path / "doys.npy", np.array([216, 360, 5]))
     options = {"folder": str(tmp_path / "in")} | ({"min_valid": 1} if kind == "series" else {})
     named = Named(name=f"pixel_{kind}", options=options)
-    (made,) = prepare_dataset(DatasetSettings(folder=tmp_path / "out", **{kind: named}), Registry.discover())
+    (made,) = prepare_dataset(DatasetSettings(**{kind: named}), Registry.discover(), tmp_path / "out")
     assert made == tmp_path / "out" / f"pixel_{kind}"
     again = Tile(made)
     assert again.band_names == BANDS
@@ -334,4 +334,24 @@ def test_dataset_step_says_what_is_missing(tmp_path):
     registry, named = Registry.discover(), Named(name="pixel_series", options={"folder": str(tmp_path)})
     for wrong in ({}, {"series": named, "tiles": named}):
         with pytest.raises(ZooError, match=r"name one of prepare\.dataset\.series"):
-            prepare_dataset(DatasetSettings(**wrong), registry)
+            prepare_dataset(DatasetSettings(**wrong), registry, tmp_path / "out")
+
+
+class Labelled:
+    """Three series (dates 100 and 200) with a class each; the second has none."""
+
+    def __init__(self, targets):
+        self.targets = targets
+
+    def create(self, kind, name, options):
+        return [{"bands": np.ones((2, 3)), "doys": np.array([100, 200]), "target": t} for t in self.targets]
+
+
+def test_labels_of_a_dataset_go_along(tmp_path):
+    named = DatasetSettings(series=Named(name="somebody"))
+    (made,) = prepare_dataset(named, Labelled([10, np.nan, 300]), tmp_path)
+    assert np.load(made / "labels.npy").tolist() == [[10], [0], [300]]
+    for wrong in ([10, -1, 0], [10, 0.5, 0], [10, [1, 2], 0]):
+        with pytest.raises(ZooError, match=r"'somebody': a sample has target .* for 1 x 1 pixels"):
+            prepare_dataset(named.model_copy(update={"tile": "wrong"}), Labelled(wrong), tmp_path)
+    assert not (tmp_path / "wrong").exists()

@@ -85,8 +85,8 @@ DATASET = Card(
     purpose="The samples that clay_ta trains on, mapped from disk, for use in other loops.",
     inputs="SPLIT_chunk_00000.pt ... in data_dir, made by 'eozoo prepare clay_ta build_patches'. No data come with "
     "it: GK-2A and ASOS are open at KMA, with a key.",
-    outputs="x (19, 9, 9) z-scores (10 infrared, 6 solar, zenith angle, elevation, land mask), y z-score of degC, "
-    "time, place, land cover; no NaN: samples with a gap were left out.",
+    outputs="image (19, 9, 9): 10 infrared K, 6 solar albedos, zenith angle degrees, elevation m, land 1 and sea 0; "
+    "target degC; time, place, land cover; no NaN: samples with a gap were left out.",
     measured="A shuffled batch of 256 from mapped chunks of 20,000: 1.0 ms of CPU, one thread "
     "(plugins/clay_ta/benchmarks/chunks.py).",
     limits=("Statistics are inside already: samples of two builds may not be mixed.",),

@@ -20,24 +20,29 @@ from eozoo_core.checking import (
     judge_splits,
 )
 from eozoo_core.errors import ZooError
+from eozoo_core.task.check import check as core_check
 
 from eozoo_clay_ta.chunks import Chunk, open_chunk
 from eozoo_clay_ta.prepare.index import SPLITS
 from eozoo_clay_ta.sample_schema import BUILD, CHANNELS, LSMASK, NAMES, SZA, UNITS, Normalisation
-from eozoo_clay_ta.splits import samples_of
+from eozoo_clay_ta.splits import chunks_of
 
 if TYPE_CHECKING:
-    from eozoo_clay_ta.settings import ClaySettings
+    from eozoo_core.task.contract import Contract
 
-_TA = Channel("air temperature", "degC", -60, 60)
+TA = Channel("air temperature", "degC", -60, 60)
 _UNITS = f"in the scenes, fields, tables or statistics that they were made of, and run {BUILD} again"
 
 
-def check(settings: ClaySettings, findings: Findings) -> None:
+def check(task: Contract, findings: Findings) -> None:
     """Describe the splits to ``eozoo_core.checking``; see ``Task.check``."""
+    settings = task.settings
     folder, weights = Path(settings.runtime.data_dir), settings.model.weights
     if weights and not Path(weights).exists():
         findings.error("model.weights", f"{weights}: no such file", "give the file, or null for random weights")
+    if not settings.data.own:
+        core_check(task, findings)
+        return
     scenes = {}
     for name in SPLITS:
         if name == "test" and not any(folder.glob("test_chunk_*.pt")):
@@ -51,11 +56,11 @@ def check(settings: ClaySettings, findings: Findings) -> None:
     norm = Normalisation.read(folder / "normalisation.json")
     splits = [_split(name, found, norm) for name, found in scenes.items()]
     channels = [_channel(i, norm) for i in range(CHANNELS)]
-    seen = check_splits(findings, splits, channels, _TA, {"units": _UNITS})
+    seen = check_splits(findings, splits, channels, TA, {"units": _UNITS})
     stations = {name: len({m[1] for s in found for m in s.chunk.meta}) for name, found in scenes.items()}
     findings.ok("stations", ", ".join(f"{name} {count}" for name, count in stations.items()), stations)
     chunks = {name: list({id(s.chunk): s.chunk for s in found}.values()) for name, found in scenes.items()}
-    judge_splits(findings, *samples_of(settings, chunks))
+    judge_splits(findings, *chunks_of(settings, chunks))
     judge_schedule(findings, settings.train, sum(len(scene.rows) for scene in scenes.get("train", ())))
     if shown := next((one for one in seen.values() if one.best), None):
         shown_scenes = scenes[shown.split.name]
@@ -136,7 +141,7 @@ def _panels(seen: Seen, channels: Sequence[Channel], scenes: Sequence[_Scene], n
     field[rows, cols] = item.label
     for _ in range(max(1, max(field.shape) // 200)):
         field = enlarged(field)
-    panels.append(Panel(field, f"label: {len(rows)} stations", _TA.unit, "magma"))
+    panels.append(Panel(field, f"label: {len(rows)} stations", TA.unit, "magma"))
     valid = np.where(np.isfinite(item.image[:, :count]).all(axis=0), np.float32(1), np.float32(np.nan))
     return [*panels, Panel(_sheet(valid), "valid in all channels", "1 = valid, grey = missing", "cividis", (0, 1))]
 

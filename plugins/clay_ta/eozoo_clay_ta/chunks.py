@@ -143,8 +143,3 @@ class PatchStore:
     def meta(self) -> list[tuple[str, int, int, int]]:
         """Return (timestamp_utc, stn, pixel_x, pixel_y) of every sample."""
         return [entry for chunk in self.chunks for entry in chunk.meta]
-
-
-def clay_ta_patches(patch_dir: str, split: str = "train") -> PatchStore:
-    """Open the samples of ``split`` (train, val, test) below ``patch_dir`` as a map-style dataset."""
-    return PatchStore(Path(patch_dir), split)

@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core import ZooError
 from eozoo_core.task import Arrays
 from eozoo_core.task.data import Data
+from eozoo_core.task.registered import Registered
 
-from eozoo_clay_ta.sample_schema import NAMES, UNITS
+from eozoo_clay_ta.chunks import PatchStore
+from eozoo_clay_ta.plugin import WINDOWS
+from eozoo_clay_ta.sample_schema import NAMES, UNITS, Normalisation
+from eozoo_clay_ta.station_windows import StationWindows
 
 if TYPE_CHECKING:
     from eozoo_core.train.loading import Draw
 
-    from eozoo_clay_ta.chunks import PatchStore
-
-_NEEDED = ("files", "chunks", "batch", "chunk_range", "meta")
+    from eozoo_clay_ta.grid import KoGrid
 
 
 class Patches(Data):
-    """Samples of mapped chunks, whole batches at once. They are z-scores by the document's schema: staged already.
-
-    ``samples``: a `PatchStore`, or a dataset of another plugin that has what it has. Raises ZooError where it has not.
-    """
+    """Samples of mapped chunks, whole batches at once. They are z-scores by the document's schema: staged already."""
 
     what = "samples"
     bands, units = NAMES, UNITS
     together = 1024
     repeats = True
 
-    def __init__(self, samples: PatchStore, name: str = "clay_ta_patches"):
-        for needed in _NEEDED:
-            if not hasattr(samples, needed):
-                raise ZooError(
-                    f"data.samples.name: {name} gives a {type(samples).__name__} without {needed!r}; it needs "
-                    f"{', '.join(_NEEDED)} as eozoo_clay_ta.chunks.PatchStore has them"
-                )
+    def __init__(self, samples: PatchStore):
         self.samples, self.files = samples, samples.files
 
     def __len__(self) -> int:
@@ -67,10 +60,64 @@ class Patches(Data):
         (south, west), (north, east) = places.min(axis=0).tolist(), places.max(axis=0).tolist()
         return [round(value, 4) for value in (west, south, east, north)]
 
-    def labels(self) -> np.ndarray:
+    def normalisation(self) -> Normalisation:
+        """Return what the samples were made with. Raises ZooError where the file beside them is not there."""
+        return Normalisation.read(self.samples.folder / "normalisation.json")
+
+    def labels(self, norm: Normalisation) -> np.ndarray:
         """Return the z-scores of all samples, (N,) float64."""
         return np.concatenate([chunk.tensors["y"].double().numpy() for chunk in self.samples.chunks])
+
+    def classes(self) -> np.ndarray:
+        """Return the land cover of all samples, (N,) 0..16."""
+        return np.concatenate([c.tensors["landcover_onehot"].numpy().argmax(axis=1) for c in self.samples.chunks])
 
     def meta(self) -> list[tuple[Any, ...]]:
         """Return (timestamp_utc, stn, pixel_x, pixel_y) of every sample."""
         return self.samples.meta()
+
+
+class ChunkWindows(Data):
+    """The same samples for use outside the task: one by one, in physical units, under the roles of the slot."""
+
+    what, bands, units = "samples", NAMES, UNITS
+
+    def __init__(self, samples: PatchStore):
+        self.samples, self.files = samples, samples.files
+        self._meta = samples.meta()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def _norm(self) -> Normalisation:
+        return Patches(self.samples).normalisation()
+
+    def item(self, index: int) -> Arrays:
+        """Return "image" (19, 9, 9), "target" degC, "time", "lat", "lon" and "landcover"; see `plugin.WINDOWS`."""
+        one, norm = {name: values.numpy() for name, values in self.samples[index].items()}, self._norm
+        return {
+            "image": one["x"] * norm.std[:, None, None] + norm.mean[:, None, None],
+            "target": np.float32(one["y"] * norm.ta_std + norm.ta_mean),
+            "time": np.datetime64(self._meta[index][0], "s").astype(np.float64),
+            "lat": one["loc"][0],
+            "lon": one["loc"][1],
+            "landcover": np.float32(one["landcover_onehot"].argmax()),
+        }
+
+
+def clay_ta_patches(patch_dir: str, split: str = "train") -> ChunkWindows:
+    """Open the samples of ``split`` (train, val, test) below ``patch_dir`` as a map-style dataset."""
+    return ChunkWindows(PatchStore(Path(patch_dir), split))
+
+
+Samples = Patches | StationWindows
+
+
+def open_samples(dataset: Any, said: str, grid: KoGrid) -> Samples:
+    """Return what a registered dataset gave as the samples that training takes; ``said``: which one, for messages.
+
+    Chunks are taken as they lie on disk. Raises ZooError where anything else is not of the slot's ports.
+    """
+    store = getattr(dataset, "samples", dataset)
+    return Patches(store) if isinstance(store, PatchStore) else StationWindows(Registered(dataset, said, WINDOWS), grid)

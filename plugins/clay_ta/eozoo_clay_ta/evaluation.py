@@ -11,6 +11,7 @@ from eozoo_core import ZooError
 from eozoo_core.run.progress import print_message, progress_bar
 from eozoo_core.score.plots import density_scatter
 from eozoo_core.score.report import Picture, Table, Text, write_report
+from eozoo_core.task.beside import files_beside
 from eozoo_core.task.data import in_groups, tensors
 from eozoo_core.task.evaluate import kept_of
 from eozoo_core.task.predict import open_draws
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from eozoo_core.task.contract import Contract
     from eozoo_core.task.predict import Draws
 
-    from eozoo_clay_ta.data import Patches
+    from eozoo_clay_ta.data import Samples
     from eozoo_clay_ta.settings import ClaySettings
     from eozoo_clay_ta.survey import ClaySurvey
 
@@ -42,7 +43,7 @@ def evaluate(task: Contract, run: Run, split: str) -> Scores:
     """
     draws, data = open_draws(task, run, "eval"), task.data(split)
     norm, settings = draws.survey.normalisation(), task.settings
-    each, labels = predict_all(draws, kept_of(run, draws, data), settings.runtime.quiet), data.labels()
+    each, labels = predict_all(draws, kept_of(run, draws, data), settings.runtime.quiet), data.labels(norm)
     z_scores = {"model": np.mean(list(each.values()), axis=0)} | (each if len(each) > 1 else {})
     truth = labels * norm.ta_std + norm.ta_mean
     predicted = {name: z * norm.ta_std + norm.ta_mean for name, z in z_scores.items()}
@@ -50,18 +51,25 @@ def evaluate(task: Contract, run: Run, split: str) -> Scores:
     scores = {name: score(values, truth, norm.ta_std) for name, values in predicted.items()}
     loss = task.loss(draws.survey)
     for name, z in z_scores.items():
-        total, count = loss({"z": torch.from_numpy(z)}, {"target": torch.from_numpy(labels)})["loss"]
+        total, count = loss.of(torch.from_numpy(z), torch.from_numpy(labels))["loss"]
         scores[name] |= {"loss": float(total) / int(count)}
     add_skill(scores, predicted, truth)
     maps = compare_maps(settings, split)
     if maps:
         scores["maps"] = maps
-    land = np.nan_to_num(static_of(draws.folder, 0, KoGrid(**settings.data.grid.model_dump())).lsmask)
+    land = _land(draws.folder, KoGrid(**settings.data.grid.model_dump()))
     _write(task, run, data, predicted["model"], truth, scores, split, land)
     return scores
 
 
-def predict_all(draws: Draws, data: Patches, quiet: bool) -> dict[str, np.ndarray]:
+def _land(folder: Path, grid: KoGrid) -> np.ndarray:
+    """The land mask that a run keeps; without one (samples of another plugin) all is land, and no coast is drawn."""
+    if not any(file.name.startswith("static_") for file in files_beside(folder)):
+        return np.ones((grid.height, grid.width))
+    return np.nan_to_num(static_of(folder, 0, grid).lsmask)
+
+
+def predict_all(draws: Draws, data: Samples, quiet: bool) -> dict[str, np.ndarray]:
     """Return draw -> z-scores ``(N,)`` float64 of all samples."""
     found = {name: np.empty(len(data)) for name in draws.systems}
     with torch.inference_mode(), progress_bar("evaluate", len(data), "samples", quiet) as bar:
@@ -73,7 +81,7 @@ def predict_all(draws: Draws, data: Patches, quiet: bool) -> dict[str, np.ndarra
     return found
 
 
-def references(survey: ClaySurvey, settings: ClaySettings, data: Patches) -> dict[str, np.ndarray]:
+def references(survey: ClaySurvey, settings: ClaySettings, data: Samples) -> dict[str, np.ndarray]:
     """Return what stands beside the model, degC ``(N,)``, NaN where it has nothing to say.
 
     mean: of training; climatology: harmonics fitted on training; persistence: the station 24 hours earlier, from the
@@ -109,22 +117,21 @@ def persistence(known: dict[tuple[np.datetime64, int], float], meta: list[tuple]
     return np.array([known.get((np.datetime64(m[0], "m") - day, m[1]), np.nan) for m in meta])
 
 
-def strata(data: Patches, base: int) -> dict[str, np.ndarray]:
+def strata(data: Samples, base: int) -> dict[str, np.ndarray]:
     """Return what the tables are made by: an array of labels ``(N,)`` for station, hour, month and land cover."""
     meta = data.meta()
-    classes = np.concatenate([c.tensors["landcover_onehot"].numpy().argmax(axis=1) for c in data.samples.chunks])
     return {
         "station": np.array([f"{m[1]}" for m in meta]),
         "hour (UTC)": np.array([m[0][11:13] for m in meta]),
         "month": np.array([m[0][5:7] for m in meta]),
-        "land cover": np.array([class_name(int(c), base) for c in classes]),
+        "land cover": np.array([class_name(int(c), base) for c in data.classes()]),
     }
 
 
 def _write(
     task: Contract,
     run: Run,
-    data: Patches,
+    data: Samples,
     values: np.ndarray,
     truth: np.ndarray,
     scores: Scores,
@@ -152,7 +159,7 @@ def _write(
     write_report(folder / "report.html", title, sections)
 
 
-def _error_map(land: np.ndarray, data: Patches, error: np.ndarray, path: Path, title: str) -> Path:
+def _error_map(land: np.ndarray, data: Samples, error: np.ndarray, path: Path, title: str) -> Path:
     places = np.array([m[1:] for m in data.meta()])
     places, which = np.unique(places, axis=0, return_inverse=True)
     which = which.ravel()

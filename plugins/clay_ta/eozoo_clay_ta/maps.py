@@ -101,7 +101,10 @@ def static_of(folder: Path, year: int, grid: KoGrid) -> Static:
     """Return the static fields that a run keeps of ``year``, or of the nearest year that it has."""
     files = {int(f.stem[-4:]): f for f in files_beside(folder) if re.fullmatch(r"static_\d{4}\.tif", f.name)}
     if not files:
-        raise ZooError(f"{folder}: has no static_YYYY.tif (elevation, mask, land cover); copy the whole run directory")
+        raise ZooError(
+            f"{folder}: has no static_YYYY.tif (elevation, mask, land cover); copy the whole run directory, or put "
+            "them into runtime.data_dir before training"
+        )
     return read_static(files[min(files, key=lambda y: (abs(y - year), y))], grid)
 
 

@@ -8,14 +8,24 @@ _CITATION = "Clay Foundation Model v1.5, github.com/Clay-foundation/model"
 _DOCUMENT = "TA 2D Pipeline (GK-2A Clay Transfer)"
 _PIXELS = Port("image", "B C H W", "z-scores per band")
 _TOKENS = Port("tokens", "B N D")
+UNITS = "10 brightness temperatures K, 6 albedos, solar zenith angle degrees, elevation m, land 1 and sea 0"
+CONTEXT = {
+    "time": ("seconds since 1970-01-01 UTC", "float64"),
+    "lat": ("degrees north", "float32"),
+    "lon": ("degrees east", "float32"),
+    "landcover": ("class 0..16", "float32"),
+}
+WINDOWS = (
+    Port("image", "19 9 9", UNITS),
+    Port("target", "", "degC"),
+    *(Port(role, "", unit, dtype=dtype) for role, (unit, dtype) in CONTEXT.items()),
+)
 # Losses see z-scores; a sample is a map of one pixel, so that losses for maps fit.
 SLOTS = {
     "model.network": Slot(
         "model", feeds=(Port("image", "B C H W"),), wants=(Port("mean", "B 1 H W"),), also=("model.type=network",)
     ),
-    "data.samples": Slot(
-        "dataset", wants=(Port("image", "19 9 9"), Port("target", "")), options=("patch_dir", "split")
-    ),
+    "data.samples": Slot("dataset", wants=WINDOWS, options=("patch_dir", "split")),
     "model.loss": Slot("loss", feeds=(Port("mean", "B 1 1 1"), Port("target", "B 1 1 1"))),
 }
 _HUB = "https://huggingface.co/made-with-clay"
@@ -72,7 +82,6 @@ def eozoo_losses() -> list[Spec]:
 @hookimpl
 def eozoo_datasets() -> list[Spec]:
     """The samples."""
-    gives = (Port("image", "19 9 9", "z-scores"), Port("target", "", "z-score of degC"))
-    target = "eozoo_clay_ta.chunks:clay_ta_patches"
+    target = "eozoo_clay_ta.data:clay_ta_patches"
     summary = "samples of SPLIT_chunk_00000.pt files"
-    return [Spec("clay_ta_patches", target, summary, gives=gives, citation=_DOCUMENT, card=cards.DATASET)]
+    return [Spec("clay_ta_patches", target, summary, gives=WINDOWS, citation=_DOCUMENT, card=cards.DATASET)]

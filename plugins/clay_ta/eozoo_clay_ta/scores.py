@@ -10,35 +10,43 @@ import torch
 from eozoo_core.score.metrics import RegressionMetrics
 from eozoo_core.task.loss import called_with
 
+from eozoo_clay_ta.system import z_target
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eozoo_core.task import Arrays
-    from eozoo_core.task.contract import Loss
+
+    from eozoo_clay_ta.sample_schema import Normalisation
 
 
-def loss_of_z(function: Callable, name: str) -> Loss:
-    """Return the loss of "z" (B,) against "target" (B,), a sample being a map of one pixel, and its squared error."""
-    called = called_with(function, name, "mean", "target")
+class ZLoss:
+    """A registered loss of "z" (B,) against "target" (B,), a sample being a map of one pixel, and its squared error."""
 
-    def loss(raw: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> dict[str, tuple]:
-        z, y = raw["z"], batch["target"]
-        found = called({"mean": z.reshape(-1, 1, 1, 1)}, {"target": y.reshape(-1, 1, 1, 1)})
+    def __init__(self, function: Callable, name: str, norm: Normalisation):
+        self._called, self._norm = called_with(function, name, "mean", "target"), norm
+
+    def __call__(self, raw: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> dict[str, tuple]:
+        """See `Contract.loss`."""
+        return self.of(raw["z"], z_target(batch, self._norm.ta_mean, self._norm.ta_std))
+
+    def of(self, z: torch.Tensor, y: torch.Tensor) -> dict[str, tuple]:
+        """Return the same for z-scores ``z`` against labels ``y`` that are z-scores too."""
+        found = self._called({"mean": z.reshape(-1, 1, 1, 1)}, {"target": y.reshape(-1, 1, 1, 1)})
         return found | {"mse": ((z.detach() - y).square().sum(), y.shape[0])}
-
-    return loss
 
 
 class TaScores:
     """Loss and squared error of z-scores, pooled in float64; see `Metrics`."""
 
-    def __init__(self, loss: Loss, ta_std: float):
-        self._loss, self._std, self._sums = loss, ta_std, np.zeros(4)
+    def __init__(self, loss: ZLoss, norm: Normalisation):
+        self._loss, self._norm, self._sums = loss, norm, np.zeros(4)
 
     def add(self, predicted: Arrays, batch: Arrays) -> None:
         """Take "z" and "target", each (B,)."""
-        z, y = (values.astype(np.float64) for values in (predicted["z"], batch["target"]))
-        total, count = self._loss({"z": torch.from_numpy(z)}, {"target": torch.from_numpy(y)})["loss"]
+        y = z_target(batch, self._norm.ta_mean, self._norm.ta_std)
+        z, y = (values.astype(np.float64) for values in (predicted["z"], y))
+        total, count = self._loss.of(torch.from_numpy(z), torch.from_numpy(y))["loss"]
         self._sums += [float(total), int(count), ((z - y) ** 2).sum(), len(y)]
 
     def sums(self) -> np.ndarray:
@@ -49,7 +57,7 @@ class TaScores:
         """Return the loss, rmse_norm, rmse_K = rmse_norm * TA_std, and mse."""
         total, count, squares, samples = sums.tolist()
         mse = squares / samples
-        return {"loss": total / count, **rmse(mse, self._std), "mse": mse}
+        return {"loss": total / count, **rmse(mse, self._norm.ta_std), "mse": mse}
 
 
 def rmse(mse: float, ta_std: float) -> dict[str, float]:

@@ -109,6 +109,11 @@ class DataSettings(Settings):
         description="Registered dataset of the samples; it gets patch_dir (runtime.data_dir) and split.",
     )
 
+    @property
+    def own(self) -> bool:
+        """Whether the samples are chunks of this plugin."""
+        return self.samples.name == "clay_ta_patches"
+
 
 class ClayRuntime(EnsembleRuntime):
     """Where things are. The defaults are the documents' folders."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from eozoo_core import Port, Sample, Task, ZooError
 from eozoo_core.task import Ports
 
-from eozoo_clay_ta.plugin import SLOTS
+from eozoo_clay_ta.plugin import CONTEXT, SLOTS, UNITS
 from eozoo_clay_ta.sample_schema import CHANNELS, KELVIN
 from eozoo_clay_ta.settings import ClaySettings
 from eozoo_clay_ta.survey import ClaySurvey
@@ -18,20 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from eozoo_core import Graph, Plan, Run
-    from eozoo_core.checking import Findings, Separation, Split
+    from eozoo_core.checking import Expected, Findings, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.task import Arrays, Scores
-    from eozoo_core.task.contract import Loss
     from eozoo_core.task.scenes import Block
     from eozoo_core.task.windows import Drawn
 
-    from eozoo_clay_ta.data import Patches
+    from eozoo_clay_ta.data import Samples
     from eozoo_clay_ta.maps import TaScene
     from eozoo_clay_ta.scenes import ScenePaths
-    from eozoo_clay_ta.scores import TaScores
+    from eozoo_clay_ta.scores import TaScores, ZLoss
     from eozoo_clay_ta.system import TaSystem
-
-_UNITS = "10 brightness temperatures K, 6 albedos, solar zenith angle degrees, elevation m, land 1 and sea 0"
 
 
 class ClayTa(Task):
@@ -50,35 +47,38 @@ class ClayTa(Task):
 
     # -- training ---------------------------------------------------------------------------------------------------
 
-    def data(self, split: str) -> Patches:
+    def data(self, split: str) -> Samples:
         """Samples of the registered dataset ``data.samples``: chunks, unless set otherwise."""
-        from eozoo_clay_ta.data import Patches
+        from eozoo_clay_ta.data import open_samples
+        from eozoo_clay_ta.grid import KoGrid
 
-        named = self.settings.data.samples
-        return Patches(self.build("dataset", named, {"patch_dir": str(self._folder), "split": split}), named.name)
+        named, grid = self.settings.data.samples, KoGrid(**self.settings.data.grid.model_dump())
+        made = self.build("dataset", named, {"patch_dir": str(self._folder), "split": split})
+        return open_samples(made, f"data.samples.name: {named.name}", grid)
 
     def has_split(self, split: str) -> bool:
         """Whether there are chunks of it; another dataset says so by opening."""
-        if self.settings.data.samples.name != "clay_ta_patches":
+        if not self.settings.data.own:
             return super().has_split(split)
         return any(self._folder.glob(f"{split}_chunk_*.pt"))
 
-    def describe_splits(self, data: Mapping[str, Patches]) -> tuple[list[Split], Separation]:
+    def describe_splits(self, data: Mapping[str, Samples]) -> tuple[list[Split], Separation]:
         """No sample twice; times apart or, where the index was split by stations, the windows around these."""
         from eozoo_clay_ta.splits import samples_of
 
-        return samples_of(self.settings, {name: split.samples.chunks for name, split in data.items()})
+        return samples_of(self.settings, data)
 
-    def survey(self, train: Patches) -> ClaySurvey:
-        """The statistics that the samples were made with, and the climatology of the stations."""
-        from eozoo_clay_ta.sample_schema import Normalisation, read_json
+    def survey(self, train: Samples) -> ClaySurvey:
+        """The statistics of the samples (of chunks: those they were made with), and the stations' climatology."""
         from eozoo_clay_ta.survey import survey_patches
 
         if self.settings.model.weights and not Path(self.settings.model.weights).exists():
             raise ZooError(f"model.weights {self.settings.model.weights}: no such file")
+        from eozoo_clay_ta.sample_schema import read_json
+
         said = self._folder / "calibration.json"  # samples that others prepared have none
         calibration = tuple(read_json(said)) if said.exists() else ()
-        return survey_patches(train, Normalisation.read(self._folder / "normalisation.json"), calibration)
+        return survey_patches(train, calibration)
 
     def beside(self) -> list[Path]:
         """Elevation, land/sea mask and land cover, which maps need."""
@@ -87,13 +87,8 @@ class ClayTa(Task):
     def ports(self, survey: ClaySurvey) -> Ports:
         """Windows with their time and place in; temperature at the window's centre out."""
         known = (survey.mean, survey.std) if survey.label else ((), ())
-        inputs = (
-            Port("x", f"B {CHANNELS} 9 9", _UNITS, survey.names, *known),
-            Port("time", "B", "seconds since 1970-01-01 UTC", dtype="float64"),
-            Port("lat", "B", "degrees north"),
-            Port("lon", "B", "degrees east"),
-            Port("landcover", "B", "class 0..16"),
-        )
+        context = (Port(role, "B", unit, dtype=dtype) for role, (unit, dtype) in CONTEXT.items())
+        inputs = (Port("x", f"B {CHANNELS} 9 9", UNITS, survey.names, *known), *context)
         unit = self.settings.infer.unit
         return Ports(inputs, (Port("ta", "B", unit, spread="moments", quantity="near-surface air temperature"),))
 
@@ -115,17 +110,18 @@ class ClayTa(Task):
         system.offset = KELVIN if self.settings.infer.unit == "K" else 0.0
         return system
 
-    def loss(self, survey: ClaySurvey) -> Loss:
+    def loss(self, survey: ClaySurvey) -> ZLoss:
         """The registered loss of z-scores, and their squared error for the log."""
-        from eozoo_clay_ta.scores import loss_of_z
+        from eozoo_clay_ta.scores import ZLoss
 
-        return loss_of_z(self.build("loss", self.settings.model.loss), self.settings.model.loss.name)
+        loss = self.settings.model.loss
+        return ZLoss(self.build("loss", loss), loss.name, survey.normalisation())
 
     def metrics(self, survey: ClaySurvey) -> TaScores:
         """Loss and root mean squared error, normalised and in K."""
         from eozoo_clay_ta.scores import TaScores
 
-        return TaScores(self.loss(survey), survey.normalisation().ta_std)
+        return TaScores(self.loss(survey), survey.normalisation())
 
     def derive(self, means: dict[str, float], survey: ClaySurvey) -> dict[str, float]:
         """The roots of the mean squared error."""
@@ -143,11 +139,19 @@ class ClayTa(Task):
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
+    def expected(self) -> Expected:
+        """Temperatures of stations in degC, whatever the unit of maps."""
+        from eozoo_core.checking import Expected
+
+        from eozoo_clay_ta.checking import TA
+
+        return Expected(TA)
+
     def check(self, findings: Findings) -> None:
         """Samples in physical units, their statistics, temperatures, and what splits share."""
         from eozoo_clay_ta.checking import check
 
-        check(self.settings, findings)
+        check(self, findings)
 
     def evaluate(self, run: Run, split: str) -> Scores:
         """Score best.pt beside mean, climatology and persistence; write tables, pictures and a page."""

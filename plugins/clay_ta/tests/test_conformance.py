@@ -10,11 +10,7 @@ SMALL = (
     "infer.stride=6",
 )
 
-KNOWN = {
-    "strangers_fit": "data.samples: a dataset of the declared image and target is refused for want of chunks and files"
-}
 
-
-@parametrize_with_checks("clay_ta", expected_failures=KNOWN, overrides=SMALL)
+@parametrize_with_checks("clay_ta", overrides=SMALL)
 def test_conformance(check, tmp_path):
     check(tmp_path)

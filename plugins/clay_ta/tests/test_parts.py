@@ -10,14 +10,20 @@ import pytest
 import torch
 from eozoo.registry import Registry
 from eozoo_clay_ta.chunks import PatchStore
+from eozoo_clay_ta.data import Patches
+from eozoo_clay_ta.grid import KoGrid
 from eozoo_clay_ta.losses import squared_error
+from eozoo_clay_ta.plugin import WINDOWS
 from eozoo_clay_ta.sample_schema import Normalisation
+from eozoo_clay_ta.scores import TaScores, ZLoss
 from eozoo_clay_ta.settings import ClaySettings
+from eozoo_clay_ta.station_windows import StationWindows
 from eozoo_clay_ta.survey import ClaySurvey
-from eozoo_clay_ta.system import CONTEXT, MapNetwork
+from eozoo_clay_ta.system import CONTEXT, MapNetwork, z_target
 from eozoo_clay_ta.task import ClayTa
 from eozoo_core import Port, Run, Spec, ZooError, hookimpl
 from eozoo_core.settings.config import load_settings, to_dict
+from eozoo_core.task.registered import Registered
 
 NORM = Normalisation(np.zeros(19, np.float32), np.ones(19, np.float32), 12.0, 10.0)
 QUARTIC = Spec(
@@ -55,9 +61,8 @@ class Plugin:
 
     @hookimpl
     def eozoo_datasets(self):
-        gives = (Port("image", "19 9 9"), Port("target", ""))
-        names = {"spring": "Somebody's months.", "rows": "A list of samples."}
-        return [Spec(name, f"test_clay_parts:{name}", text, gives=gives) for name, text in names.items()]
+        names = {"spring": "Somebody's months.", "rows": "A list of samples.", "windows": "Others' windows."}
+        return [Spec(name, f"test_clay_parts:{name}", text, gives=WINDOWS) for name, text in names.items()]
 
 
 def spring(patch_dir, split):
@@ -65,11 +70,31 @@ def spring(patch_dir, split):
     return PatchStore(Path(patch_dir), "test")
 
 
+def windows(patch_dir, split):
+    """Nine samples of a hot and a cold place, in physical units; three have a gap."""
+    first = {"train": 0, "val": 100, "test": 200}[split]
+    samples = [
+        {
+            "image": np.full((19, 9, 9), 200.0 + i),
+            "target": np.float32(10 + 2 * (i % 3)),
+            "time": 86400.0 * 3 * (first + i) + 6 * 3600,
+            "lat": 37.57,
+            "lon": 126.97 + i % 2,
+            "landcover": 1,
+        }
+        for i in range(9)
+    ]
+    samples[2]["image"][3, 0, 0] = samples[5]["target"] = np.nan
+    samples[8]["landcover"] = 17
+    return samples
+
+
 @pytest.fixture
 def somebody(monkeypatch):
     """A registry with the plugin of somebody."""
     module = types.ModuleType("test_clay_parts")
     module.quartic, module.spring, module.rows = Quartic, spring, lambda patch_dir, split: [1, 2]
+    module.windows = windows
     monkeypatch.setitem(sys.modules, "test_clay_parts", module)
     registry = Registry.discover()
     registry.add(Plugin, "somebody 1.0")
@@ -82,8 +107,43 @@ def test_samples_come_from_any_dataset_that_has_what_chunks_have(prepared, someb
     found, tests = ClayTa(settings, somebody).data("train"), PatchStore(Path(prepared.runtime.data_dir), "test")
     assert found.meta() == tests.meta()
     settings = load_settings(ClaySettings, None, ["data.samples.name=rows"], to_dict(prepared))
-    with pytest.raises(ZooError, match=r"data\.samples\.name: rows gives a list without 'files'"):
+    with pytest.raises(ZooError, match=r"data\.samples\.name: rows, sample 0: is a int, not a dict of arrays"):
         ClayTa(settings, somebody).data("train")
+
+
+def test_samples_of_another_plugin_are_physical_and_complete(prepared, somebody):
+    settings = load_settings(ClaySettings, None, ["data.samples.name=windows"], to_dict(prepared))
+    data = ClayTa(settings, somebody).data("train")
+    assert data.skipped == ("3 of 9 samples, which have a gap",)
+    norm = data.normalisation()  # of 200, 201, 203, 204, 206, 207 everywhere, and of 10, 12, 10, 12, 10, 12 degC
+    assert (norm.ta_mean, norm.ta_std) == (11.0, 1.0)
+    np.testing.assert_allclose(norm.mean[:18], 203.5)
+    np.testing.assert_allclose(norm.std[:18], math.sqrt(37.5 / 6), rtol=1e-6)
+    assert (norm.mean[18], norm.std[18]) == (0, 1)  # the land mask stays as it is
+    assert data.labels(norm).tolist() == [-1, 1, -1, 1, -1, 1]
+    assert data.meta()[1][:2] == ("1970-01-04T06:00:00", 375712797)
+    system, batch = MapNetwork(norm, Last(CONTEXT, 1, 0)), {k: torch.tensor(v) for k, v in data.items([0, 5]).items()}
+    staged = system.stage(batch)
+    np.testing.assert_allclose(staged["x"][:, 0, 4, 4], [-1.4, 1.4], rtol=1e-6)
+    loss = ZLoss(squared_error(), "its loss", norm)({"z": torch.tensor([0.0, 3.0])}, batch)
+    assert [float(v) for v in (*loss["loss"], *loss["mse"])] == [1 + 4, 2, 1 + 4, 2]
+    scores = TaScores(ZLoss(squared_error(), "its loss", norm), norm)
+    scores.add({"z": np.array([0.0, 3.0])}, data.items([0, 5]))
+    assert scores.compute(scores.sums())["rmse_K"] == pytest.approx(math.sqrt(2.5))
+
+
+def test_the_registered_chunks_give_what_the_slot_asks_for(prepared):
+    registry = Registry.discover()
+    options = {"patch_dir": prepared.runtime.data_dir, "split": "val"}
+    data = registry.create("dataset", "clay_ta_patches", options)
+    said, store = Registered(data, "its own", WINDOWS), PatchStore(Path(prepared.runtime.data_dir), "val")
+    norm, arrays = Patches(store).normalisation(), StationWindows(said, KoGrid()).items(range(len(store)))
+    np.testing.assert_allclose(z_target(arrays, norm.ta_mean, norm.ta_std), Patches(store).labels(norm), atol=1e-5)
+    system = MapNetwork(norm, Last(CONTEXT, 1, 0))
+    staged = system.stage({name: torch.as_tensor(values) for name, values in arrays.items()})
+    for name, values in Patches(store).items(range(len(store))).items():
+        if name != "target":
+            np.testing.assert_allclose(staged[name], values, atol=1e-4)
 
 
 def test_squared_error_counts_labels_only():

@@ -84,7 +84,7 @@ def test_samples_come_back_as_they_were(prepare, tmp_path):
             "target (H, W), the task needs target (1,",
         ),
         (["source.name=refine_tiles"], "it gives target (4, H, W) [reflectance 0..1]"),
-        (["source.name=clay_ta_patches"], "it gives target () [z-score of degC]"),
+        (["source.name=clay_ta_patches"], "it gives target () [degC]"),
         (
             ["source.name=squares", "source.options.wrong=true"],
             "sample 3 has image (3, 8, 6) and target (8, 6), exp",

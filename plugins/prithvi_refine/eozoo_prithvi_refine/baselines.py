@@ -10,7 +10,7 @@ from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task.contract import Baseline
 from eozoo_core.task.survey import surveyed
 
-from eozoo_prithvi_refine.data import RefineTiles
+from eozoo_prithvi_refine.data import Tiles
 from eozoo_prithvi_refine.settings import BANDS, UNIT
 from eozoo_prithvi_refine.survey import Baselines, RefineSurvey
 
@@ -18,7 +18,7 @@ _SIGMAS, _AMOUNTS = (1.0, 2.0), (0.25, 0.5, 1.0)
 MOST_TILES = 500  # tiles looked at; a fit of eight numbers needs no more
 
 
-def survey_tiles(tiles: RefineTiles) -> RefineSurvey:
+def survey_tiles(tiles: Tiles) -> RefineSurvey:
     """Look at up to 500 evenly spread tiles: least squares for the affine fit, least squared error for the mask."""
     chosen = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), MOST_TILES)).astype(int))
     fits, squares = [RidgeFit(1) for _ in BANDS], np.zeros((len(_SIGMAS), len(_AMOUNTS)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,12 @@ from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.score.plots import Panel
 from eozoo_core.task.check import check as core_check
+from eozoo_core.task.splits import describe_split
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from eozoo_prithvi_refine.data import RefineTiles
+from eozoo_prithvi_refine.data import RefineTiles, Tiles
 from eozoo_prithvi_refine.prepare.pixels import KM_PER_DEGREE
 from eozoo_prithvi_refine.settings import BANDS, UNIT
 from eozoo_prithvi_refine.tile_files import KEYS, read_sidecar
@@ -42,14 +44,18 @@ def check(task: Contract, findings: Findings) -> None:
         return
     _judge_sides(settings.data.tile_size, seen["train"][1] if "train" in seen else None, findings)
     _tell_codes({name: tiles.codes for name, (tiles, _) in seen.items()}, findings)
-    if settings.runtime.stage1_dir is None:
+    if settings.runtime.stage1_dir is None and settings.data.dataset is None:
         findings.ok("input", "the target, degraded: runtime.stage1_dir is not set")
     if shown := next((found for found in seen.values() if found[1].best), None):
         findings.picture(shown[1].shown, lambda: _panels(*shown))
 
 
-def split_of(name: str, tiles: RefineTiles) -> Split:
+def split_of(name: str, tiles: Tiles) -> Split:
     """Describe a split: its tiles, the places that their sidecars name, where and when they were taken."""
+    # Stage 1 is read too, and what training would refuse; pixels are compared in the target.
+    read = lambda i: Item(tiles.item(i)["target"])  # noqa: E731
+    if not isinstance(tiles, RefineTiles):
+        return replace(describe_split(name, tiles, "target"), read=read)
     keys: dict[Any, str] = {}
     for i, file in enumerate(tiles.files):
         try:
@@ -60,8 +66,6 @@ def split_of(name: str, tiles: RefineTiles) -> Split:
     keys.pop("", None)
     times = np.array([_time(file) for file in tiles.files], "datetime64[s]")
     names = [str(file) for file in tiles.files]
-    # Stage 1 is read too, and what training would refuse; pixels are compared in the target.
-    read = lambda i: Item(tiles.item(i)["target"])  # noqa: E731
     return Split(name, names, read, tiles.files, partial(_place, tiles.files), times, "tiles", keys)
 
 
@@ -134,7 +138,7 @@ def _runs(numbers: list[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
-def _panels(tiles: RefineTiles, seen: Seen) -> list[Panel]:
+def _panels(tiles: Tiles, seen: Seen) -> list[Panel]:
     """Input and target in true-to-unit bands, and what is valid."""
     assert seen.best is not None
     number, item = seen.best

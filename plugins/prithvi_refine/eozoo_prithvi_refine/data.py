@@ -22,39 +22,25 @@ if TYPE_CHECKING:
     from eozoo_core.checking import Findings
 
 
-class RefineTiles(Data):
+class Tiles(Data):
     """A split of tiles: opt_v1 and target (4, h, w) float32 reflectance, month and biome (), time and location (2,) as
     in ``coordinates``; NaN = not known.
 
     A pixel that misses a band in input or target is NaN in both: it enters no loss and no metric. Items are whole tiles
     with a degradation fixed per tile; draws are random windows of ``tile_size``, turned, with another degradation every
-    epoch. ``lenient``, for ``check``: without stage 1 where some of its outputs are missing, which `problems`
-    tells; ``codes`` then counts months and biomes of the items read.
+    epoch. A subclass opens a tile. ``codes``, for ``check``, counts months and biomes of the items read.
     """
 
     what = "tiles"
     bands, units = BANDS, (UNIT,) * 4
 
-    def __init__(
-        self,
-        files: list[Path],
-        data: DataSettings,
-        stage1_dir: Path | None = None,
-        seed: int = 0,
-        lenient: bool = False,
-    ):
-        self.files = self.input_files = files
-        self._data, self._stage1, self._seed, self._missing = data, stage1_dir, seed, ""
+    def __init__(self, data: DataSettings, seed: int, lenient: bool):
+        self._data, self._seed = data, seed
         self.codes: Counter[str] | None = Counter() if lenient else None
-        try:
-            self._check_stage1()
-        except ZooError as error:
-            if not lenient:
-                raise
-            self._stage1, self._missing = None, str(error)
 
-    def __len__(self) -> int:
-        return len(self.files)
+    def open(self, index: int, epoch: int | None) -> tuple[str, list[np.ndarray], Arrays]:
+        """Return a name that seeds what is drawn, target and, where there is one, input (4, H, W), and the rest."""
+        raise NotImplementedError(f"{type(self).__name__} has no open(index, epoch)")
 
     def item(self, index: int) -> Arrays:
         """See `Data.item`."""
@@ -71,23 +57,65 @@ class RefineTiles(Data):
         """Tiles: each counts the same, however many of its pixels are there."""
         return len(batch["target"])
 
+    def place(self, index: int) -> str:
+        """Return the name of the place of a tile, "" where nobody says it."""
+        return ""
+
     def _sample(self, index: int, epoch: int | None) -> Arrays:
-        path, tile = self.files[index], self.tile(index)
-        name = zlib.crc32(f"{path.parent.name}/{path.name}".encode())
-        random = np.random.default_rng((self._seed, name, 0 if epoch is None else epoch + 1))
-        images = [tile.image, *self._stage1_of(path, tile)]
+        key, images, rest = self.open(index, epoch)
+        random = np.random.default_rng((self._seed, zlib.crc32(key.encode()), 0 if epoch is None else epoch + 1))
         if epoch is not None:
-            images = self._window(path, images, random)
+            images = self._window(index, images, random)
         target = images[0]
         image = images[1] if len(images) > 1 else degrade(target, self._data.degradation, random)
         missing = ~np.isfinite(image + target).all(axis=0)
         image, target = (np.where(missing, np.float32(np.nan), a) for a in (image, target))
         if missing.all():
-            raise ZooError(f"{path}: input and target have no valid pixel in common; remove the tile")
+            raise ZooError(f"{self.name(index)}: input and target have no valid pixel in common; remove the tile")
+        return {"opt_v1": image, "target": target, **rest}
+
+    def _window(self, index: int, images: list[np.ndarray], random: np.random.Generator) -> list[np.ndarray]:
+        """Cut a random square with at least one valid pixel and turn it; all images alike."""
+        size, (height, width) = self._data.tile_size, images[0].shape[1:]
+        if min(height, width) < size:
+            raise ZooError(
+                f"{self.name(index)}: is {height} x {width} px, data.tile_size is {size}; set data.tile_size lower"
+            )
+        return cut(images, size, random, self._data.use_augmentation)
+
+
+class RefineTiles(Tiles):
+    """NPZ tiles. ``lenient``: without stage 1 where some of its outputs are missing, which `problems` tells."""
+
+    def __init__(
+        self,
+        files: list[Path],
+        data: DataSettings,
+        stage1_dir: Path | None = None,
+        seed: int = 0,
+        lenient: bool = False,
+    ):
+        super().__init__(data, seed, lenient)
+        self.files = self.input_files = files
+        self._stage1, self._missing = stage1_dir, ""
+        try:
+            self._check_stage1()
+        except ZooError as error:
+            if not lenient:
+                raise
+            self._stage1, self._missing = None, str(error)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def open(self, index: int, epoch: int | None) -> tuple[str, list[np.ndarray], Arrays]:
+        """See `Tiles.open`."""
+        path, tile = self.files[index], self.tile(index)
         sidecar = path.with_suffix(".json")
         pairs = {"time": time_in(tile.meta, sidecar), "location": location_in(tile.meta, sidecar)}
         codes = {"month": np.float32(tile.month), "biome": np.float32(tile.biome)}
-        return {"opt_v1": image, "target": target, **codes, **{n: np.array(p, np.float32) for n, p in pairs.items()}}
+        rest = {**codes, **{name: np.array(pair, np.float32) for name, pair in pairs.items()}}
+        return f"{path.parent.name}/{path.name}", [tile.image, *self._stage1_of(path, tile)], rest
 
     def tile(self, index: int) -> Tile:
         """Read one tile as it is on disk."""
@@ -126,22 +154,21 @@ class RefineTiles(Data):
                 f"{missing[0].name} for one; run stage 1 on them or leave runtime.stage1_dir out"
             )
 
-    def _window(self, path: Path, images: list[np.ndarray], random: np.random.Generator) -> list[np.ndarray]:
-        """Cut a random square with at least one valid pixel and turn it; all images alike."""
-        size, (height, width) = self._data.tile_size, images[0].shape[1:]
-        if min(height, width) < size:
-            raise ZooError(f"{path}: is {height} x {width} px, data.tile_size is {size}; set data.tile_size lower")
-        stack = np.stack(images)
-        valid = np.isfinite(stack).all(axis=(0, 1))
-        row, col = random.integers(0, height - size + 1), random.integers(0, width - size + 1)
-        if not valid[row : row + size, col : col + size].any() and valid.any():  # rare: then around a valid pixel
-            r, c = np.argwhere(valid)[random.integers(valid.sum())]
-            row, col = min(max(r - size // 2, 0), height - size), min(max(c - size // 2, 0), width - size)
-        stack = stack[..., row : row + size, col : col + size]
-        if self._data.use_augmentation:
-            stack = np.rot90(stack, random.integers(4), axes=(-2, -1))
-            stack = stack[..., ::-1] if random.integers(2) else stack
-        return list(stack)
+
+def cut(images: list[np.ndarray], size: int, random: np.random.Generator, turn: bool) -> list[np.ndarray]:
+    """Cut the same random square of ``size`` px out of all images (4, H, W), with a valid pixel where there is one."""
+    height, width = images[0].shape[1:]
+    stack = np.stack(images)
+    valid = np.isfinite(stack).all(axis=(0, 1))
+    row, col = random.integers(0, height - size + 1), random.integers(0, width - size + 1)
+    if not valid[row : row + size, col : col + size].any() and valid.any():  # rare: then around a valid pixel
+        r, c = np.argwhere(valid)[random.integers(valid.sum())]
+        row, col = min(max(r - size // 2, 0), height - size), min(max(c - size // 2, 0), width - size)
+    stack = stack[..., row : row + size, col : col + size]
+    if turn:
+        stack = np.rot90(stack, random.integers(4), axes=(-2, -1))
+        stack = stack[..., ::-1] if random.integers(2) else stack
+    return list(stack)
 
 
 def find_tiles(data_dir: Path | None, split: str, limit: int | None = None) -> list[Path]:
@@ -159,9 +186,13 @@ def find_tiles(data_dir: Path | None, split: str, limit: int | None = None) -> l
 
 
 def split_files(data_dir: Path | None, split: str, data: DataSettings) -> list[Path]:
-    """Return the tiles of a split that training uses: with ``data.max_samples`` the first, of val a quarter as many."""
-    limits = {"train": data.max_samples, "val": data.max_samples and max(1, data.max_samples // 4)}
-    return find_tiles(data_dir, split, limits.get(split))
+    """Return the tiles of a split that training uses, see `most_of`."""
+    return find_tiles(data_dir, split, most_of(split, data))
+
+
+def most_of(split: str, data: DataSettings) -> int | None:
+    """Return how many samples of a split are used: with ``data.max_samples`` so many, of val a quarter; None = all."""
+    return {"train": data.max_samples, "val": data.max_samples and max(1, data.max_samples // 4)}.get(split)
 
 
 def has_tiles(data_dir: Path | None, split: str) -> bool:
@@ -170,17 +201,19 @@ def has_tiles(data_dir: Path | None, split: str) -> bool:
 
 
 class ImagePairs(RefineTiles):
-    """Tiles under the roles that datasets of images have everywhere: "image" and "target"."""
+    """Whole tiles under the roles that datasets of images have everywhere: "image" and "target"."""
 
-    def item(self, index: int) -> Arrays:
-        """See `Data.item`."""
-        arrays = super().item(index)
+    def _sample(self, index: int, epoch: int | None) -> Arrays:
+        arrays = super()._sample(index, epoch)
         return {"image": arrays.pop("opt_v1"), **arrays}
 
+    def _window(self, index: int, images: list[np.ndarray], random: np.random.Generator) -> list[np.ndarray]:
+        return images
 
-def refine_tiles(folder: str, stage1_dir: str | None = None, seed: int = 0) -> ImagePairs:
-    """Build the dataset of one folder of tiles with the default settings, for use outside the task."""
-    files = sorted(Path(folder).rglob("*.npz"))
+
+def refine_tiles(folder: str, stage1_dir: str | None = None, seed: int = 0, split: str = "") -> ImagePairs:
+    """Open the tiles of a folder, or of FOLDER/SPLIT, with the default settings; each is whole."""
+    files = find_tiles(Path(folder), split) if split else sorted(Path(folder).rglob("*.npz"))
     if not files:
         raise ZooError(f"{folder}: holds no NPZ tile")
     return ImagePairs(files, DataSettings(), Path(stage1_dir) if stage1_dir else None, seed)

@@ -10,7 +10,16 @@ _TOKENS = Port("tokens", "B N D")
 _IMAGE = Port("image", "B 4 H W", "reflectance 0..1")
 _CODES = (Port("month", "B", "1..12"), Port("biome", "B", "0..16"))
 _PAIRS = (_IMAGE, Port("reference", "B 4 H W", "reflectance 0..1"), Port("valid", "B H W"))
+PAIR = (
+    Port("image", "4 H W", "reflectance 0..1"),
+    Port("target", "4 H W", "reflectance 0..1"),
+    Port("month", "", "1..12", optional=True),
+    Port("biome", "", "0..16", optional=True),
+    Port("time", "2", "year, day of the year", optional=True),
+    Port("location", "2", "degrees north, degrees east", optional=True),
+)
 SLOTS = {f"train.{name}": Slot("loss", feeds=_PAIRS) for name in ("spectral_loss", "identity_loss", "target_loss")}
+SLOTS["data.dataset"] = Slot("dataset", wants=PAIR, options=("split",))
 _HUB = "https://huggingface.co/ibm-nasa-geospatial"
 _PRITHVI = "Szwarcman et al. 2024, Prithvi-EO-2.0, arXiv:2412.02732"
 _PARTS = "Liu et al. 2022, ConvNeXt, arXiv:2201.03545; Hu et al. 2021, LoRA, arXiv:2106.09685"
@@ -126,7 +135,7 @@ def eozoo_datasets() -> list[Spec]:
             "refine_tiles",
             "eozoo_prithvi_refine.data:refine_tiles",
             "NPZ tiles with a stage-1 output or a seeded degradation as input",
-            gives=(Port("image", "4 H W", "reflectance 0..1"), Port("target", "4 H W", "reflectance 0..1")),
+            gives=PAIR,
             citation=_STAGE2,
             card=cards.DATASET,
         )

@@ -108,6 +108,9 @@ class DegradationSettings(Settings):
 class DataSettings(Settings):
     """What the tiles are and which part of them is learned from."""
 
+    dataset: Named | None = Field(
+        None, description="Registered dataset instead of the tiles in runtime.data_dir; it gets split."
+    )
     tile_size: int = Field(120, ge=16, description="Side of the square that training takes from a tile, px.")
     use_augmentation: bool = Field(True, description="Random flips and quarter turns in training.")
     max_samples: int | None = Field(

@@ -9,7 +9,7 @@ from eozoo_core import Port, Sample, Task
 from eozoo_core.settings import Named
 from eozoo_core.task import Ports
 
-from eozoo_prithvi_refine.plugin import SLOTS
+from eozoo_prithvi_refine.plugin import PAIR, SLOTS
 from eozoo_prithvi_refine.settings import (
     BANDS,
     BIOMES,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from eozoo_core.task.train import Trainer
     from eozoo_core.task.windows import Drawn
 
-    from eozoo_prithvi_refine.data import RefineTiles
+    from eozoo_prithvi_refine.data import Tiles
     from eozoo_prithvi_refine.maps import Found
     from eozoo_prithvi_refine.scoring import RefineLoss, RefineScores
     from eozoo_prithvi_refine.step import Step
@@ -54,11 +54,11 @@ class PrithviRefine(Task):
         "season_pairs": "tiles of several dates -> the date before as input, in runtime.stage1_dir",
     }
 
-    def data(self, split: str) -> RefineTiles:
-        """Tiles of a split; with ``data.max_samples`` the first, of val a quarter as many."""
+    def data(self, split: str) -> Tiles:
+        """Tiles of a split, or of ``data.dataset``; with ``data.max_samples`` the first, of val a quarter as many."""
         return self._tiles(split, lenient=False)
 
-    def data_to_check(self, split: str) -> RefineTiles:
+    def data_to_check(self, split: str) -> Tiles:
         """The same, also where stage-1 outputs are missing."""
         return self._tiles(split, lenient=True)
 
@@ -66,15 +66,17 @@ class PrithviRefine(Task):
         """Whether there is any tile of it."""
         from eozoo_prithvi_refine.data import has_tiles
 
+        if self.settings.data.dataset is not None:
+            return super().has_split(split)
         return has_tiles(self.settings.runtime.data_dir, split)
 
-    def describe_splits(self, data: Mapping[str, RefineTiles]) -> tuple[list[Split], Separation]:
+    def describe_splits(self, data: Mapping[str, Tiles]) -> tuple[list[Split], Separation]:
         """No target twice; places by name and, where tiles know it, by ground; times for the report."""
         from eozoo_prithvi_refine.checking import SEPARATION, split_of
 
         return [split_of(name, tiles) for name, tiles in data.items()], SEPARATION
 
-    def survey(self, train: RefineTiles) -> RefineSurvey:
+    def survey(self, train: Tiles) -> RefineSurvey:
         """Bands of the input, a per-band affine fit and an unsharp mask."""
         from eozoo_prithvi_refine.baselines import survey_tiles
 
@@ -164,7 +166,7 @@ class PrithviRefine(Task):
         model, runtime = self.settings.model, self.settings.runtime
         base = f"base: {model.encoder}, {model.quantization}, weights {model.weights or 'random'}"
         degraded = "input: the target, degraded (runtime.stage1_dir is not given)"
-        return [base] + ([degraded] if runtime.stage1_dir is None else [])
+        return [base] + ([degraded] if runtime.stage1_dir is None and self.settings.data.dataset is None else [])
 
     def expected(self) -> Expected:
         """Tiles have no labels: an image is compared with an image."""
@@ -246,12 +248,19 @@ class PrithviRefine(Task):
 
         return draw(files, scene, dest) if self.settings.infer.picture else []
 
-    def _tiles(self, split: str, lenient: bool) -> RefineTiles:
-        from eozoo_prithvi_refine.data import RefineTiles, split_files
+    def _tiles(self, split: str, lenient: bool) -> Tiles:
+        from eozoo_core.task.registered import Registered
 
-        runtime, data = self.settings.runtime, self.settings.data
+        from eozoo_prithvi_refine.data import RefineTiles, most_of, split_files
+        from eozoo_prithvi_refine.given_tiles import GivenTiles
+
+        runtime, data, seed = self.settings.runtime, self.settings.data, self.settings.train.seed
+        if data.dataset is not None:
+            made = self.build("dataset", data.dataset, {"split": split})
+            samples = Registered(made, f"data.dataset.name: {data.dataset.name}", PAIR)
+            return GivenTiles(samples, data, seed, lenient, most_of(split, data))
         files = split_files(runtime.data_dir, split, data)
-        tiles = RefineTiles(files, data, runtime.stage1_dir, self.settings.train.seed, lenient)
+        tiles = RefineTiles(files, data, runtime.stage1_dir, seed, lenient)
         tiles.root = runtime.data_dir
         return tiles
 

@@ -53,8 +53,8 @@ def read_tile(path: Path, default_month: int | None = None, default_biome: int |
     return Tile(
         path.stem,
         image,
-        _within(path, "month", month, 1, 12),
-        _within(path, "biome_code", biome, 0, BIOMES - 1),
+        within(path, "month", month, 1, 12),
+        within(path, "biome_code", biome, 0, BIOMES - 1),
         radar,
         meta,
     )
@@ -187,7 +187,8 @@ def _code(path: Path, stored: np.ndarray | None, key: str, other: Any, default: 
         raise ZooError(f"{path.with_suffix('.json')}: {key} {value!r} is not a number") from None
 
 
-def _within(path: Path, key: str, value: float, low: int, high: int) -> int:
+def within(path: Path | str, key: str, value: float, low: int, high: int) -> int:
+    """Return a whole number from ``low`` to ``high``. Raises ZooError naming ``path`` and ``key`` for any other."""
     if value != int(value) or not low <= value <= high:
         raise ZooError(f"{path}: {key} {value:g} is not a whole number from {low} to {high}")
     return int(value)

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 from eozoo_core import ZooError
+from eozoo_core.task.registered import Registered
 from eozoo_core.train.loading import Draw
 from eozoo_prithvi_refine.data import ImagePairs, RefineTiles, find_tiles, refine_tiles, split_files
 from eozoo_prithvi_refine.degradation import AIRLIGHT, degrade, draw_strengths
 from eozoo_prithvi_refine.demo.landscape import landscape
+from eozoo_prithvi_refine.given_tiles import GivenTiles
+from eozoo_prithvi_refine.plugin import PAIR
 from eozoo_prithvi_refine.prepare.stage1 import write_stage1_outputs
 from eozoo_prithvi_refine.settings import DataSettings, DegradationSettings
 from eozoo_prithvi_refine.tile_files import read_tile, tile_arrays, write_npz
@@ -245,3 +248,62 @@ def test_splits_are_folders_and_max_samples_shortens_train_and_val(tmp_path):
         find_tiles(tmp_path, "nowhere")
     with pytest.raises(ZooError, match="holds no NPZ tile"):
         find_tiles(tmp_path / "no" / "folder", "train")
+
+
+def given(samples, **data):
+    """Somebody's samples (image, target and what else) as the task takes them."""
+    made = Registered([dict(zip(("image", "target"), pair)) | more for *pair, more in samples], "somebody", PAIR)
+    return GivenTiles(made, DataSettings(**{"tile_size": 16} | data), 0, False, None)
+
+
+def test_somebodys_pairs_are_tiles_with_their_own_input():
+    rough, fine = image(seed=1), image(seed=2)
+    rough[1, 2, 3] = np.inf
+    tiles = given([(rough, fine, {"month": 7}), (rough, fine, {"biome": 2, "month": 8})], default_biome=5)
+    sample = tiles[0]
+    assert [float(sample[name]) for name in ("month", "biome")] == [7, 5]
+    assert float(tiles[1]["biome"]) == 2
+    assert np.isnan(sample["time"]).all()
+    missing = np.zeros((20, 20), bool)
+    missing[2, 3] = True
+    for name, values in (("opt_v1", rough), ("target", fine)):
+        np.testing.assert_array_equal(np.isnan(sample[name]), np.broadcast_to(missing, (4, 20, 20)))
+        np.testing.assert_array_equal(sample[name][:, ~missing], values[:, ~missing])
+    drawn = tiles.batch([Draw(0, 1), Draw(1, 1)])
+    assert drawn["opt_v1"].shape == (2, 4, 16, 16)
+    assert not np.array_equal(drawn["target"][0], drawn["target"][1], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"month": 7}, r"somebody, sample 0: has no 'biome'; set data\.default_biome"),
+        ({"month": 13, "biome": 1}, "somebody, sample 0: month 13 is not a whole number from 1 to 12"),
+        ({"month": 7, "biome": 1, "image": image() * 1e4}, "somebody, sample 0: values up to .* are not reflectance"),
+    ],
+)
+def test_what_somebodys_pairs_lack_is_one_line(more, message):
+    with pytest.raises(ZooError, match=message):
+        given([(image(), image(), more)])[0]
+
+
+def test_small_pairs_give_their_largest_square_and_must_be_of_one_size_in_a_batch():
+    small, smaller = image()[:, :12, :14], image()[:, :10, :10]
+    tiles = given([(one, one, {"month": 7, "biome": 1}) for one in (small, smaller)])
+    assert [tiles.draw(Draw(i, 0))["target"].shape for i in (0, 1)] == [(4, 12, 12), (4, 10, 10)]
+    with pytest.raises(
+        ZooError, match=r"10 x 10 and 12 x 12 px in one batch; set data\.tile_size to the smallest side"
+    ):
+        tiles.batch([Draw(0, 0), Draw(1, 0)])
+
+
+def test_the_registered_tiles_fit_the_slot_of_their_task(tmp_path):
+    for split in ("train", "val"):
+        write_npz(tmp_path / split / "tile.npz", tile_arrays(image(seed=len(split)), 6, 4))
+    made = Registered(refine_tiles(str(tmp_path), split="val"), "refine_tiles", PAIR)
+    tiles = GivenTiles(made, DataSettings(tile_size=16), 0, False, None)
+    assert tiles.files == [tmp_path / "val" / "tile.npz"]
+    np.testing.assert_array_equal(tiles[0]["target"], image(seed=3))
+    first, second = (tiles.draw(Draw(0, epoch)) for epoch in (0, 1))
+    assert first["opt_v1"].shape == (4, 16, 16)
+    assert not np.array_equal(first["opt_v1"], second["opt_v1"])

@@ -64,6 +64,13 @@ class Verbs(click.Group):
         try:
             with raising_stopped():
                 return super().invoke(ctx)
+        except click.UsageError as error:
+            if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # the page that was asked for
+                raise
+            asked, said = (error.ctx or ctx).command_path, " ".join(error.format_message().split())
+            end = "" if said.endswith((".", "?")) else "."
+            click.secho(f"Error: {said}{end} See '{asked} --help'.", fg="red", err=True)
+            sys.exit(error.exit_code)
         except ZooError as error:
             click.secho(f"Error: {error}", fg="red", err=True)
             sys.exit(1)

@@ -6,6 +6,7 @@ They check what they are given against the Ports of the slot: axes, fixed sizes,
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from eozoo.registry import Entry, Registry
 NAME = "kit_stranger"
 _FREE = 4  # size of an axis that nothing fixes
 _ITEMS = 12
+_CODES = re.compile(r"(\d+)\.\.(\d+)")  # the unit of whole numbers: "1..12"
+_STEP = 3 * 86400.0  # seconds between two samples
 
 
 class Guests(Registry):
@@ -70,7 +73,7 @@ class Guests(Registry):
         if kind == "model":
             made.make(options.get("outputs"), self._sizes)
         elif kind == "dataset":
-            made.make(self._sizes)
+            made.make(self._sizes, options.get("split", "train"))
         self.taken.append((path, made))
         return made
 
@@ -116,28 +119,41 @@ class StrangerLoss:
 
 
 class StrangerData:
-    """A map-style dataset of random arrays, the same each time; classes are 0 and 1, days the same in all samples."""
+    """A map-style dataset of random arrays, the same each time; classes are 0 and 1, days the same in all samples.
+
+    Where the task asks for splits, each has samples and times of its own.
+    """
 
     def __init__(self, path: str, spec: Spec):
         self._path, self._spec = path, spec
 
-    def make(self, sizes: Mapping[str, int]) -> None:
-        """Fix the sizes of its axes."""
+    def make(self, sizes: Mapping[str, int], split: str) -> None:
+        """Fix the sizes of its axes, and the split."""
+        self._first = _ITEMS * ("train", "val", "test").index(split)
         self._shapes = {
             port.role: tuple(int(a) if a.isdigit() else sizes.get(a, _FREE) for a in port.axes.split())
             for port in self._spec.gives
+            if not port.optional or _CODES.fullmatch(port.unit)
         }
 
     def __len__(self) -> int:
         return _ITEMS
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return {port.role: _values(port, self._shapes[port.role], index) for port in self._spec.gives}
+        return {
+            port.role: _values(port, self._shapes[port.role], self._first + index)
+            for port in self._spec.gives
+            if port.role in self._shapes
+        }
 
 
 def _values(port: Port, shape: tuple[int, ...], index: int) -> np.ndarray:
     """Plausible values of a port, by its unit."""
     random = np.random.default_rng(index)
+    if "seconds since" in port.unit:
+        return np.full(shape, index * _STEP, port.dtype)
+    if codes := _CODES.fullmatch(port.unit):
+        return random.integers(int(codes[1]), int(codes[2]) + 1, size=shape).astype(port.dtype)
     if "class" in port.unit:
         return random.integers(2, size=shape).astype("float32")
     if "day of year" in port.unit:

@@ -99,7 +99,9 @@ class DatasetSettings(Settings):
 
     series: Named | None = Field(None, description="Registered dataset of series, and its options: a pixel each.")
     tiles: Named | None = Field(None, description="Registered dataset of tiles, and its options: a tile each.")
-    folder: Path = Field(Path("prepared"), description="Folder that the tile folders are made in.")
+    folder: Path | None = Field(
+        None, description="Folder that the tile folders are made in; null = where training reads them."
+    )
     tile: str | None = Field(
         None, description="Name of the tile folder, of several with a number behind it; null = the dataset's."
     )

@@ -52,7 +52,7 @@ class Preparation:
         """See ``dataset.prepare_dataset``."""
         from eozoo_barlow_twins.prepare.dataset import prepare_dataset
 
-        return prepare_dataset(self.settings.prepare.dataset, self.registry)
+        return prepare_dataset(self.settings.prepare.dataset, self.registry, self._folder())
 
     def prepare_labels(self) -> list[Path]:
         """See ``labels.prepare_labels``."""
