@@ -29,7 +29,7 @@ KIND = Port("kind", "B H W", spread="class", of="shares", legend=((10, "tree"), 
 class Two:
     """Stands for a `Predictor` of two members: what they say follows from the image."""
 
-    folder, unlike = None, "stop"
+    folder = None
 
     def __init__(self, inputs, declared, *says):
         self.survey, self.inputs, self.declared, self.says, self.seen = Survey(), inputs, declared, says, []

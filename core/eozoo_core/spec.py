@@ -31,7 +31,6 @@ class Port:
     of:    the role of the output that a "deviation" or "class" belongs to.
     legend: of an output of classes, (code, name) of each class in the order of ``of``.
     quantity: of an output, what is measured in words ("canopy height"), for names of bands and tags of maps.
-    least: of an output: no value of the quantity can be below it; maps are floored there, scores are not.
     optional: of float numbers only: it may be left out, which is the same as NaN. As an input it hides no output.
     """
 
@@ -47,7 +46,6 @@ class Port:
     legend: tuple[tuple[int, str], ...] = ()
     quantity: str = ""
     optional: bool = False
-    least: float | None = None
 
     def __post_init__(self) -> None:
         if self.optional and not self.dtype.startswith("float"):

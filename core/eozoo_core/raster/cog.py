@@ -87,11 +87,6 @@ class CogWriter:
             raise
         return self
 
-    def tag(self, tags: Mapping[str, str]) -> None:
-        """Add tags that are known only when the rows are written."""
-        with gdal(self.path, _FAILED):
-            self._dataset.update_tags(**tags)
-
     def write_rows(self, row: int, values: np.ndarray) -> None:
         """Add ``values (bands, n, width)`` as the rows from ``row`` on; rows come in order, each once. NaN = missing.
 

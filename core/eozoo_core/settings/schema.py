@@ -187,21 +187,15 @@ class RuntimeSettings(Settings):
     quiet: bool = Field(False, description="No progress bar.")
 
 
-Unlike = Literal["stop", "warn"]
-_UNLIKE = "Data that are unlike what training saw (docs/guard.md): stop, or warn and go on."
-
-
 class InferSettings(Settings):
     """How maps are made. Tasks add their own fields."""
 
-    unlike: Unlike = Field("stop", description=_UNLIKE)
     precision: Precision = Field("auto", description=f"Arithmetic of the network; {_IN_USE}")
 
 
 class EvalSettings(Settings):
     """How scores are computed. Tasks add their own fields."""
 
-    unlike: Unlike = Field("stop", description=_UNLIKE)
     precision: Precision = Field("auto", description=f"Arithmetic of the network; {_IN_USE}")
 
 

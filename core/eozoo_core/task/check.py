@@ -15,7 +15,6 @@ from eozoo_core.checking import (
     judge_schedule,
     judge_splits,
 )
-from eozoo_core.checking.guard import LEVELS, Known, judge_inputs
 from eozoo_core.checking.preview import panels_of
 from eozoo_core.errors import ZooError
 from eozoo_core.task.contract import Contract
@@ -48,7 +47,6 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
     expected, (splits, apart) = task.expected(), task.describe_splits(opened)
     channels = channels_of(next(iter(opened.values())), expected)
     seen = check_splits(findings, splits, channels, expected.label, expected.remedies)
-    judge_likeness(findings, seen, channels)
     if "train" in opened:
         judge_schedule(findings, task.settings.train, opened["train"].draws)
     judge_splits(findings, splits, apart)
@@ -57,22 +55,6 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
         bands = [names.index(name) for name in expected.shown if name in names]
         findings.picture(shown.shown, lambda: panels_of(shown, channels, expected.label, bands or None))
     return {name: (opened[name], one) for name, one in seen.items()}
-
-
-def judge_likeness(findings: Findings, seen: dict[str, Seen], channels: list[Channel]) -> None:
-    """Compare the other splits with what was read of the first, by the rule of docs/guard.md."""
-    first, *others = seen.values()
-    quantiles = first.statistics.quantiles(LEVELS)
-    rows = zip(channels, quantiles, first.statistics.mean, first.statistics.std, strict=True)
-    known = [Known.of(c.name, c.unit, q, mean, std) for c, q, mean, std in rows]
-    for other in others:
-        judged = judge_inputs(known, other.statistics.sample)
-        name = f"{other.split.name}: likeness"
-        numbers = {"outside": judged.outside, "bands": judged.bands}
-        if judged.refusal:
-            findings.error(name, judged.refusal, "look at unit, scale and bands; docs/guard.md has the rule", numbers)
-        for line in judged.warnings:
-            findings.warning(name, line, "scores there say little about this network", numbers)
 
 
 def channels_of(data: Data, expected: Expected) -> list[Channel]:
@@ -88,5 +70,5 @@ def expected_of(task: Contract) -> Expected:
         if port.spread == "class":
             return Expected(Classes(dict(port.legend)))
         if port.spread == "moments" and label is None:
-            label = channel("label", port.unit, port.quantity)
+            label = channel("label", port.unit)
     return Expected(label)

@@ -13,9 +13,8 @@ from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, 
 from eozoo_core.task.data import Data, in_groups, tensors
 from eozoo_core.task.features import read_features
 from eozoo_core.task.predict import Draws, open_draws, to_arrays
-from eozoo_core.task.spread import combine, floored, present
+from eozoo_core.task.spread import combine, present
 from eozoo_core.task.system import System, Tensors
-from eozoo_core.task.watch import Watch, require_like, together
 from eozoo_core.train.precision import precision_in_use
 
 if TYPE_CHECKING:
@@ -70,13 +69,9 @@ class Evaluation:
         metrics: Callable[[], Metrics] | None = None,
     ):
         empty = metrics or (lambda: task.metrics(survey))
-        first = next(iter(draws.values()))
-        self._ports, self._task = first.outputs, task
-        self.watch = Watch(survey, first.inputs, first.outputs)
+        self._ports = next(iter(draws.values())).outputs
         self._draws = {name: Scorer(draw, task.loss(survey), empty()) for name, draw in draws.items()}
         self._ensemble = empty() if len(draws) > 1 else None
-        self._floored = empty() if any(port.least is not None for port in self._ports) else None
-        self._below = False
         self._baselines: dict[str, tuple[Baseline, Metrics]] = {
             name: (baseline, empty()) for name, baseline in task.baselines(survey).items()
         }
@@ -90,37 +85,20 @@ class Evaluation:
     def add(self, batch: Arrays, device: Any) -> list[Tensors]:
         """Score whole samples; return what every draw predicts for them."""
         found = [scorer.add(batch, device) for scorer in self._draws.values()]
-        self.watch.take(batch, {})
-        if self._ensemble is not None or self._floored is not None:
+        if self._ensemble is not None:
             shown = present(combined(found, self._ports), self._ports)
-            arrays = {name: values.numpy() for name, values in shown.items()}
-            if self._ensemble is not None:
-                self._ensemble.add(arrays, batch)
-            if self._floored is not None:
-                higher = floored(arrays, self._ports)
-                self._below |= any((higher[name] > arrays[name]).any() for name in arrays)
-                self._floored.add(higher, batch)
+            self._ensemble.add({name: values.numpy() for name, values in shown.items()}, batch)
         for baseline, metrics in self._baselines.values():
             metrics.add(baseline(batch), batch)
         return found
 
     def compute(self) -> Scores:
-        """Return predictor -> metric -> value: the model, its members where there are several, baselines.
-
-        "model_floored" is the model as maps show it, where `Port.least` makes a difference.
-        Raises ZooError where what was scored is unlike the training data.
-        """
-        settings = self._task.settings
-        judged = together(self.watch.judge(), self.watch.judge_targets())
-        require_like(judged, "what is scored", "eval.unlike", settings.eval.unlike, settings.runtime.quiet)
+        """Return predictor -> metric -> value: the model, its members where there are several, baselines."""
         draws = {name: scorer.compute(scorer.sums()) for name, scorer in self._draws.items()}
         ensemble = self._ensemble and self._ensemble.compute(self._ensemble.sums())
-        as_mapped = {"model_floored": self._floored.compute(self._floored.sums())} if self._below else {}
-        return (
-            self._ordered(draws, ensemble)
-            | as_mapped
-            | {name: metrics.compute(metrics.sums()) for name, (_, metrics) in self._baselines.items()}
-        )
+        return self._ordered(draws, ensemble) | {
+            name: metrics.compute(metrics.sums()) for name, (_, metrics) in self._baselines.items()
+        }
 
     @staticmethod
     def _ordered(draws: dict[str, Any], ensemble: Any) -> dict[str, Any]:

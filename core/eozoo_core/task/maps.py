@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from eozoo_core.checking.findings import percent, to_json
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, MapFiles
@@ -21,13 +20,11 @@ from eozoo_core.raster.masks import RowMask
 from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.progress import progress_bar, tell_once
-from eozoo_core.run.written import write_text
 from eozoo_core.score.plots import Panel, quicklook
 from eozoo_core.task.ensemble import member_runs
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
-from eozoo_core.task.spread import floored, present
-from eozoo_core.task.watch import require_like
+from eozoo_core.task.spread import present
 from eozoo_core.task.windows import Drawn
 from eozoo_core.train.launch import resolve_device
 from eozoo_core.train.precision import precision_in_use
@@ -122,7 +119,7 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
         bands = tuple(Band(_named(members, name), members.unit) for name in each)
         stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
         layers[dest / f"{scene.file('members')}.tif"] = stacked
-    shown, made = {layer.name: file for file, layer in layers.items()}, []
+    shown = {layer.name: file for file, layer in layers.items()}
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
             mask = RowMask(scene.grid, settings.mask, str(scene.path))
@@ -136,29 +133,9 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
                     sized = [(file, layer.sized(strip)) for file, layer in layers.items()]
                     files = stack.enter_context(MapFiles(sized, scene.grid, tags))
                 count = next(iter(strip.values())).shape[-2]
-                files.write_rows(row, floored(strip, predictor.declared), mask.next(count))
+                files.write_rows(row, strip, mask.next(count))
                 row += count
-            if files is not None:
-                made += report(task, drawn, scene, files, dest)
-    return [*layers, *made, *task.pictures(predictor.outputs, shown, scene, dest)]
-
-
-def report(task: Contract, drawn: Drawn, scene: Scene, files: MapFiles, dest: Path) -> list[Path]:
-    """Judge what a finished map was made of, say it in the terminal, in its tags and in a JSON file, which is returned.
-
-    Where training kept nothing to compare with, there is none. Raises ZooError where the scene is unlike the training
-    data: then no map is left.
-    """
-    judged, quiet = drawn.watch.judge(), task.settings.runtime.quiet
-    lines = require_like(judged, str(scene.path), "infer.unlike", drawn.unlike, quiet)
-    share = {} if judged.outside is None else {"OUTSIDE_TRAINING": percent(judged.outside)}
-    files.tag(share | ({"WARNING": "; ".join(lines)} if lines else {}))
-    if share:
-        tell_once([f"{scene.path.name}: {percent(judged.outside)} of its values are outside what training saw"], quiet)
-    if not judged.bands:
-        return []
-    content = {"source": scene.path.name, "outside": judged.outside, "warnings": lines, "bands": judged.bands}
-    return [write_text(dest / f"{scene.file('outside')}.json", json.dumps(to_json(content), indent=1) + "\n")]
+    return [*layers, *task.pictures(predictor.outputs, shown, scene, dest)]
 
 
 def outputs_of(block: Block, ports: Sequence[Port]) -> dict[str, np.ndarray]:

@@ -100,7 +100,7 @@ class Predictor:
 
     def __init__(self, task: Contract, run: Run):
         self._draws, self._check = open_draws(task, run, "infer"), task.check_inputs
-        self._most, self.unlike = getattr(task.settings.infer, "batch_size", None), task.settings.infer.unlike
+        self._most = getattr(task.settings.infer, "batch_size", None)
         self.factor, self.factor_source = variance_factor(run, task)
         first = next(iter(self._draws.systems.values()))
         self.inputs, self.declared = first.inputs, first.outputs

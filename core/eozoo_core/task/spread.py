@@ -9,11 +9,10 @@ al. 2017, arXiv:1612.01474.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from eozoo_core.errors import ZooError
@@ -148,12 +147,3 @@ def _likeliest(probabilities: torch.Tensor, of: Port, port: Port) -> torch.Tenso
     codes = codes.to(probabilities.device, torch.float32)
     missing = torch.isnan(probabilities).any(dim=axis, keepdim=keep)
     return torch.where(missing, torch.nan, codes[best])
-
-
-def floored(strip: Mapping[str, np.ndarray], ports: Sequence[Port]) -> dict[str, np.ndarray]:
-    """Raise what lies below ``Port.least`` to it, NaN = missing stays: no map shows a negative biomass."""
-    least = {port.role: port.least for port in ports if port.least is not None}
-    return {
-        name: np.maximum(values, values.dtype.type(least[name])) if name in least else values
-        for name, values in strip.items()
-    }

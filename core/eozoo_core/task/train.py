@@ -20,7 +20,6 @@ from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.reading import reading_notes
 from eozoo_core.task.splits import open_splits, root_of
 from eozoo_core.task.survey import Carried, Survey
-from eozoo_core.task.watch import require_sound
 from eozoo_core.train.batch_norm import pool_batch_norm
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
@@ -89,7 +88,6 @@ def train(task: Contract, run: Run) -> None:
     tell_once(notes, settings.runtime.quiet)
     run.note("reading", sorted({note.partition(": ")[2] for note in notes}))
     survey = task.survey(splits["train"])
-    require_sound(survey, task.expected().label, root_of(splits["train"]), settings.runtime.quiet)
     run.note("survey", survey.model_dump(mode="json"))
     if (area := splits["train"].area()) is not None:
         run.note("area", area)

@@ -21,6 +21,7 @@ import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run.written import write_text
 from eozoo_core.task.scenes import Block, Scene
+from eozoo_core.task.windows import require_training_units
 
 from eozoo_barlow_twins.pixel_store import source_of
 from eozoo_barlow_twins.settings import SelectDates
@@ -107,17 +108,17 @@ class _Series:
         self._dates, self._channels = Dates(survey.sample_size, settings), tile.select(survey.names)
         shape = (1, settings.passes, survey.sample_size)
         any_series = np.broadcast_to(np.array(survey.mean, np.float32), (*shape, len(survey.bands)))
-        found = drawn.probe({"bands": any_series, "doys": np.ones(shape, np.int64)})
+        found = drawn({"bands": any_series, "doys": np.ones(shape, np.int64)})
         self.widths = {name: values.shape[1] for name, values in found.items()}
 
     def require_units(self, path: Path) -> None:
-        """Raise ZooError where some of the tile's values are unlike those of training, or a mask is none."""
+        """Raise ZooError where the tile's values are in other units than the training data's, or a mask is none."""
         usable = np.flatnonzero(self._tile.counts > self._survey.min_valid)
         some = usable[:: max(1, len(usable) // _LOOKED_AT)]
         if len(some):
             bands, clear = self._tile.series(some)
             values = np.where(clear[..., None], bands[:, :, self._channels], np.float32(np.nan))
-            self._drawn.require_like(np.moveaxis(values, 2, 0), path)
+            require_training_units(np.moveaxis(values, 2, 0)[None], self._survey, path)
 
     def rows(self, first: int, stop: int) -> np.ndarray:
         """Columns (n, K) of all pixels of rows ``first`` to ``stop - 1``, NaN = too few clear dates."""

@@ -113,7 +113,7 @@ def predict_windows(
 ) -> dict[str, np.ndarray]:
     """Return quantity -> values (n,) at centres, in batches."""
     corner = np.array([HALF])
-    parts = [] if len(rows) else [drawn.probe(windows.batch(corner, corner))]  # for the names alone
+    parts = [] if len(rows) else [drawn(windows.batch(corner, corner))]  # for the names alone
     for start in range(0, len(rows), batch):
         parts.append(drawn(windows.batch(cols[start : start + batch], rows[start : start + batch])))
         drawn.progress(min(start + batch, len(rows)), len(rows))

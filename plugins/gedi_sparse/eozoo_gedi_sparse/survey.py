@@ -32,19 +32,17 @@ def survey_patches(data: Patches, unit: str, standard: bool) -> GediSurvey:
 
     Raises ZooError where no label has a value where the input has data.
     """
-    statistics, labels = ChannelStatistics(data.bands), ChannelStatistics(["label"])
-    ridge = RidgeFit(len(data.bands))
+    statistics, ridge = ChannelStatistics(data.bands), RidgeFit(len(data.bands))
     for arrays in data:
         image, target = arrays["image"], arrays["target"][0]
         statistics.update(image)
         labelled = np.isfinite(target)
         ridge.update(image[:, labelled], target[labelled])
-        labels.update(target[labelled][None])
     if ridge.count == 0:
         folder = data.pair(0).label.parent
         raise ZooError(f"{folder}: none of {len(data)} label files has a value where the input has data")
     if standard:
         statistics.require_spread(str(data.input_files[0].parent))
     fit = ridge.solve()
-    label = surveyed(labels, (unit,))[0].model_copy(update={"mean": fit.mean, "std": fit.std})
+    label = BandSurvey(name="label", unit=unit, mean=fit.mean, std=fit.std, count=ridge.count)
     return GediSurvey(bands=surveyed(statistics, data.units), label=label, ridge=fit)
