@@ -15,6 +15,7 @@ from eozoo_core.task.data import Batched, Data, as_is, in_groups
 from eozoo_core.task.evaluate import Scorer
 from eozoo_core.task.features import with_features
 from eozoo_core.task.first import check_first
+from eozoo_core.task.guard import judge_training
 from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.splits import open_splits, root_of
 from eozoo_core.task.survey import Carried, Survey
@@ -83,6 +84,7 @@ def train(task: Contract, run: Run) -> None:
     learned = {file: None for name, data in splits.items() if name != "test" for file in data.files}
     run.check_data(learned, root_of(splits["train"]))
     survey = task.survey(splits["train"])
+    judge_training(task, survey)
     run.note("survey", survey.model_dump(mode="json"))
     if (area := splits["train"].area()) is not None:
         run.note("area", area)

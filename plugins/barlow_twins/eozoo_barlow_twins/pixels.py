@@ -220,6 +220,11 @@ class PixelSeries(Data):
         """See `Data.item`."""
         return {name: values[0] for name, values in self.items([index]).items()}
 
+    def physical(self, index: int, survey: PixelSurvey) -> tuple[np.ndarray, None]:
+        """See `Data.physical`: bands come last, and classes are judged elsewhere."""
+        arrays = self.item(index)
+        return np.moveaxis(arrays["bands" if "bands" in arrays else "views"], -1, 0), None
+
     def _with_target(self, numbers: np.ndarray, views: Arrays) -> Arrays:
         return views | {"target": self.index.classes(numbers)} if self.labels else views
 

@@ -11,13 +11,13 @@ from eozoo_core import ZooError
 from eozoo_core.task import Arrays
 from eozoo_core.task.data import Data
 
-from eozoo_clay_ta.sample_schema import NAMES, UNITS
+from eozoo_clay_ta.sample_schema import NAMES, UNITS, Normalisation
 
 if TYPE_CHECKING:
+    from eozoo_core.task.survey import Survey
     from eozoo_core.train.loading import Draw
 
     from eozoo_clay_ta.chunks import PatchStore
-
 _NEEDED = ("files", "chunks", "batch", "chunk_range", "meta")
 
 
@@ -56,6 +56,12 @@ class Patches(Data):
         """Return "x", "time7", "loc" and "landcover_onehot" as chunks have them, and the label's z-score "target"."""
         found = {name: values.numpy() for name, values in self.samples.batch(np.asarray(indices)).items()}
         return {name: values for name, values in found.items() if name != "y"} | {"target": found["y"]}
+
+    def physical(self, index: int, survey: Survey) -> tuple[np.ndarray, np.ndarray]:
+        """See `Data.physical`: z-scores become channels and degC."""
+        arrays = self.items([index])
+        norm = Normalisation.of(survey.mean, survey.std, survey.label.mean, survey.label.std)
+        return norm.physical(arrays["x"]), arrays["target"] * norm.ta_std + norm.ta_mean
 
     def parts(self) -> list[tuple[list[Path], range]]:
         """See `Data.parts`: one for each chunk."""

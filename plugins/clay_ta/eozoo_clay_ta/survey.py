@@ -60,7 +60,7 @@ def survey_patches(data: Patches, norm: Normalisation) -> ClaySurvey:
     labels.update(truth[None])
     for start in range(0, min(count, _LOOKED_AT), data.together):
         some = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)[start : start + data.together]
-        windows.update(physical(data.items(some)["x"], norm))
+        windows.update(norm.physical(data.items(some)["x"]))
     rows = zip(NAMES, UNITS, state["mean"], state["std"], windows.quantiles.tolist(), strict=True)
     return ClaySurvey(
         bands=tuple(
@@ -76,9 +76,3 @@ def survey_patches(data: Patches, norm: Normalisation) -> ClaySurvey:
         ),
         climatology=ClimatologySurvey(**usual),
     )
-
-
-def physical(windows: np.ndarray, norm: Normalisation) -> np.ndarray:
-    """Turn z-scores (N, 19, 9, 9) into channels in their units, (19, N * 81)."""
-    flat = windows.swapaxes(0, 1).reshape(len(NAMES), -1)
-    return flat * np.array(norm.state()["std"])[:, None] + np.array(norm.state()["mean"])[:, None]
