@@ -203,6 +203,11 @@ class _Drawn:
         with torch.inference_mode():
             return to_arrays(self._system.predict(tensors(arrays)))
 
+    unwatched = __call__
+
+    def look(self, arrays: dict) -> None:
+        pass
+
     def progress(self, done: int, total: int) -> None:
         pass
 

@@ -176,7 +176,7 @@ def test_every_window_gets_the_scenes_other_arrays_and_values_in_the_networks_un
     two = Two(ports, (HEIGHT,), say)
     two.survey = Survey(bands=Survey().bands[:2])
     arrays = {"month": np.int64(6)}
-    scene = Scene(tmp_path / "s.npy", Grid(5, 7), (2, 1), arrays=arrays, scale=0.01, offset=-100)
+    scene = Scene(tmp_path / "s.npy", Grid(5, 7), (2, 1), arrays=arrays, values=lambda v: (v - 100) * np.float32(0.01))
     blocks = list(map_raster(Drawn(two, "", lambda *_: None), scene, Tiling(4, 2, 3)))
     found = np.concatenate([block.values["height"] for block in blocks], axis=0)
     np.testing.assert_allclose(found, ((stored - 100) * 0.01).sum(0) + 60, rtol=1e-6)

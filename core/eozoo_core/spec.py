@@ -31,6 +31,7 @@ class Port:
     of:    the role of the output that a "deviation" or "class" belongs to.
     legend: of an output of classes, (code, name) of each class in the order of ``of``.
     quantity: of an output, what is measured in words ("canopy height"), for names of bands and tags of maps.
+    least: of an output, the smallest value that there can be (0 m of a height): maps are floored there, not scores.
     optional: of float numbers only: it may be left out, which is the same as NaN. As an input it hides no output.
     """
 
@@ -46,6 +47,7 @@ class Port:
     legend: tuple[tuple[int, str], ...] = ()
     quantity: str = ""
     optional: bool = False
+    least: float | None = None
 
     def __post_init__(self) -> None:
         if self.optional and not self.dtype.startswith("float"):

@@ -38,6 +38,15 @@ class Mistake:
     factor: float
     offset: float
     remedy: str
+    power: int = 0  # 1: values are decibels where power is right, -1: power where decibels are right
+
+    def undo(self, values: np.ndarray) -> np.ndarray:
+        """Put values right; NaN where the logarithm has none."""
+        if self.power > 0:
+            return 10 ** (np.minimum(values, 300) / 10)
+        if self.power < 0:
+            return 10 * np.log10(np.where(values > 0, values, np.nan))
+        return np.asarray(values, np.float64) * self.factor + self.offset
 
 
 # unit as tasks and GeoTIFFs write it -> low, high, least. Limits are wide: they part units, not good from bad weather.
@@ -90,6 +99,28 @@ _MISTAKES: dict[str, tuple[Mistake, ...]] = {
 }
 _TYPICAL = {"reflectance": 0.3, "reflectance 0..1": 0.3, "reflectance x 10000": 3000.0, "albedo": 0.3}
 _MISTAKES |= {"reflectance 0..1": _MISTAKES["reflectance"], "albedo": (_PERCENT, _TEN_THOUSANDS)}
+_MISTAKES["(dB + 30) / 30"] = (Mistake("decibels", 1 / 30, 1, "add 30 and divide by 30"),)
+LENGTHS = ("m", "km", "cm")  # units of inputs, as elevation, that differ between places by any factor
+_DECIBELS = Mistake("decibels where training saw linear power", 1, 0, "convert with 10 ** (dB / 10)", 1)
+_LINEAR = Mistake("linear power where training saw decibels", 1, 0, "convert with 10 * log10(power)", -1)
+_FACTORS = (
+    _TEN_THOUSANDS,
+    Mistake("divided by 10000 once too often", 1e4, 0, "multiply by 10000"),
+    Mistake("per cent", 0.01, 0, "divide by 100"),
+    Mistake("divided by 100", 100, 0, "multiply by 100"),
+    Mistake("bytes (0..255)", 1 / 255, 0, "divide by 255"),
+)
+
+
+def mistakes_of(unit: str, low: float) -> tuple[Mistake, ...]:
+    """Return the usual mistakes with a unit, the most usual first; ``low``: nearly the smallest value that is right.
+
+    Of a band without unit, factors; where all values are positive decibels for linear power, else the reverse.
+    """
+    known = _MISTAKES.get(unit, _FACTORS if not unit else ())
+    if unit == "dB":
+        return (_LINEAR,)
+    return (*known, *((_DECIBELS if low >= 0 else _LINEAR,) if unit in ("", "1") else ()))
 
 
 def channel(name: str, unit: str = "") -> Channel:
@@ -121,7 +152,7 @@ def likely_mistake(channel: Channel, values: np.ndarray) -> Mistake | None:
     """
     found = []
     for mistake in _MISTAKES.get(channel.unit, ()):
-        right = np.asarray(values, np.float64) * mistake.factor + mistake.offset
+        right = mistake.undo(values)
         if out_of_range(channel, right) is None:
             typical = _TYPICAL.get(channel.unit)
             far = abs(np.log10(max(_ends(right)[1], 1e-9) / typical)) if typical else 0.0

@@ -105,6 +105,11 @@ class CogWriter:
             if self._filled == self._rows.shape[1]:
                 self._flush()
 
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Add text to the file's metadata: what is known only when its rows are."""
+        with gdal(self.path, _FAILED):
+            self._dataset.update_tags(**tags)
+
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         try:
             if kind is None:

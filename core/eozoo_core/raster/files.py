@@ -77,6 +77,11 @@ class MapFiles:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         return self._stack.__exit__(kind, error, trace)
 
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Add text to every file's metadata."""
+        for writer in self._writers:
+            writer.tag(tags)
+
     def write_rows(self, row: int, strip: Strip, hidden: np.ndarray) -> None:
         """Add the rows from ``row`` on to every file; ``hidden`` (n, W): pixels that are missing in all of them."""
         for layer, writer in zip(self._layers, self._writers, strict=True):

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from eozoo_core.errors import ZooError
+from eozoo_core.score.quantiles import Thinned
 
 
 class ChannelStatistics:
-    """Streaming count, mean, standard deviation, minimum and maximum per channel, in float64; NaN is missing.
+    """Streaming count, mean, standard deviation, minimum, maximum and quantiles per channel; NaN is missing.
 
     Every value counts once however the data are cut into chunks: these are combined with the parallel update of Chan,
     Golub and LeVeque (1983, "Algorithms for computing the sample variance", eq. 2.1),
-    which does not cancel where the mean is large beside the spread. ``names`` are the channels' names for messages.
+    which does not cancel where the mean is large beside the spread. Quantiles are those of a `Thinned` sample.
+    ``names`` are the channels' names for messages; ``places`` counts values with those that were missing.
     """
 
     def __init__(self, names: Sequence[str]):
@@ -25,6 +27,7 @@ class ChannelStatistics:
         self._squares = np.zeros(channels)  # sum of squared deviations from the mean
         self._minimum = np.full(channels, np.inf)
         self._maximum = np.full(channels, -np.inf)
+        self.places, self._sample = 0, Thinned(channels)
 
     @np.errstate(invalid="ignore", over="ignore")  # infinities are reported by require_spread
     def update(self, values: np.ndarray) -> None:
@@ -33,6 +36,8 @@ class ChannelStatistics:
             found = values.shape[0] if values.ndim else 0
             raise ZooError(f"expected {len(self.names)} channels ({', '.join(self.names)}), found {found}")
         flat = np.asarray(values).reshape(len(self.names), -1).astype(np.float64)
+        self.places += flat.shape[1]
+        self._sample.add(flat)
         valid = ~np.isnan(flat)
         count = valid.sum(axis=1)
         divisor = np.maximum(count, 1)
@@ -70,6 +75,16 @@ class ChannelStatistics:
     def maximum(self) -> np.ndarray:
         """Largest value per channel ``(C,)``; NaN where every value was missing."""
         return np.where(self.count > 0, self._maximum, np.nan)
+
+    @property
+    def quantiles(self) -> np.ndarray:
+        """Quantiles at `LEVELS` per channel ``(C, 9)``; NaN where every value was missing."""
+        return self._sample.quantiles()
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Share of missing values per channel ``(C,)``; NaN where nothing was seen."""
+        return 1 - self.count / self.places if self.places else np.full(len(self.names), np.nan)
 
     def require_spread(self, where: str) -> None:
         """Raise ZooError, beginning with ``where`` (a folder, a split), for channels that cannot be standardised.

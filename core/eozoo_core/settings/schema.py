@@ -28,6 +28,7 @@ BY_CONTENT = {"by_content": True}  # a path (of a run: its best.pt): a run compa
 # A file of weights; "" in a file or --set means none.
 WeightsFile = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
 OnUnreadable = Literal["stop", "skip"]
+OnUnlike = Literal["stop", "warn"]
 SKIP = {True: "skip", False: "stop", "error": "stop"}  # what the values of its former names are called now
 
 
@@ -191,12 +192,19 @@ class InferSettings(Settings):
     """How maps are made. Tasks add their own fields."""
 
     precision: Precision = Field("auto", description=f"Arithmetic of the network; {_IN_USE}")
+    on_unlike: OnUnlike = Field(
+        "stop",
+        description="Values far outside what training saw (docs/guard.md) stop the work, or are told in the map.",
+    )
 
 
 class EvalSettings(Settings):
     """How scores are computed. Tasks add their own fields."""
 
     precision: Precision = Field("auto", description=f"Arithmetic of the network; {_IN_USE}")
+    on_unlike: OnUnlike = Field(
+        "stop", description="Values far outside what training saw (docs/guard.md) stop the work, or are warned of."
+    )
 
 
 class PrepareSettings(Settings):

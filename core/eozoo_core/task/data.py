@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from eozoo_core.checking import Findings
     from eozoo_core.raster.georeference import Grid
+    from eozoo_core.task.survey import Survey
 
 Arrays = dict[str, np.ndarray]
 
@@ -96,6 +97,14 @@ class Data:
     def name(self, index: int) -> str:
         """Say which sample this is, for messages: its file where there is one."""
         return str(self.input_files[index]) if self.input_files else f"sample {index}"
+
+    def physical(self, index: int, survey: Survey) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return bands (C, ...) and label (any shape, or None) of a sample in the units of ``survey``, for the guard.
+
+        The default: the first array of `item`, and "target". Data that are staged, or whose bands come last, differ.
+        """
+        arrays = self.item(index)
+        return next(iter(arrays.values())), arrays.get("target")
 
     def grid(self, index: int) -> Grid | None:
         """Return where a sample lies, None where it is not georeferenced."""

@@ -11,8 +11,11 @@ import torch
 from eozoo_core.errors import ZooError
 from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
 from eozoo_core.task.data import Data, in_groups, tensors
+from eozoo_core.task.ensemble import member_runs
 from eozoo_core.task.features import read_features
-from eozoo_core.task.predict import Draws, open_draws, to_arrays
+from eozoo_core.task.guard import judge_split
+from eozoo_core.task.load import read_trained
+from eozoo_core.task.predict import Draws, load_survey, open_draws, to_arrays
 from eozoo_core.task.spread import combine, present
 from eozoo_core.task.system import System, Tensors
 from eozoo_core.train.precision import precision_in_use
@@ -20,6 +23,7 @@ from eozoo_core.train.precision import precision_in_use
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.spec import Port
+    from eozoo_core.task.survey import Survey
 
 
 class Scorer:
@@ -116,6 +120,20 @@ def kept_of(run: Run, draws: Draws, data: Data) -> Data:
         return data
     (system,) = draws.systems.values()
     return read_features(run, system, data, precision_in_use(run, "eval", draws.device))
+
+
+def score(task: Contract, run: Run, split: str, on_unlike: str) -> Scores:
+    """Judge ``split`` against what training saw, then ``Task.evaluate`` it; see `eozoo_core.task.guard.allow`."""
+    judge_split(task, survey_of(task, run), task.data(split), split, on_unlike)
+    return task.evaluate(run, split)
+
+
+def survey_of(task: Contract, run: Run) -> Survey:
+    """Return what training saw, from the run or from its best.pt where that is all there is."""
+    first = member_runs(run, task.settings)[0]
+    if kept := first.info().get("survey"):
+        return task.Survey.model_validate(kept)
+    return load_survey(task, read_trained(first, first.settings))
 
 
 def evaluate(task: Contract, run: Run, split: str) -> Scores:

@@ -22,6 +22,7 @@ from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.score.plots import Panel, quicklook
 from eozoo_core.task.ensemble import member_runs
+from eozoo_core.task.guard import SceneGuard
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import present
@@ -88,11 +89,12 @@ def write_whole(
     """Let the task write what is no raster; see ``Task.write``."""
     if not scenes:
         return []
-    drawn, written = Drawn(predictor, "", lambda done, total: None), []
+    written = []
     with progress_bar("infer", len(scenes), "files", task.settings.runtime.quiet) as bar:
         for done, scene in enumerate(scenes):
             with skipping(task, problems):
-                written += task.write(drawn, scene, dest)
+                guard = SceneGuard(task, predictor, scene)
+                written += task.write(Drawn(predictor, "", lambda *_: None, watch=guard.strict()), scene, dest)
             bar.update(done + 1, scene.path.name)
     return written
 
@@ -119,23 +121,30 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
         bands = tuple(Band(_named(members, name), members.unit) for name in each)
         stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
         layers[dest / f"{scene.file('members')}.tif"] = stacked
-    shown = {layer.name: file for file, layer in layers.items()}
+    shown, beside = {layer.name: file for file, layer in layers.items()}, dest / f"{scene.file('guard')}.json"
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
             mask = RowMask(scene.grid, settings.mask, str(scene.path))
             tags = tags_of(predictor, scene) | task.tags(run)
             bar = stack.enter_context(progress_bar(scene.path.name, None, "steps", task.settings.runtime.quiet))
             progress = lambda done, total: bar.update(done, f"of {total}")  # noqa: E731
-            drawn, row, files = Drawn(predictor, members.role if members else "", progress, dest), 0, None
+            guard = SceneGuard(task, predictor, scene)
+            drawn = Drawn(predictor, members.role if members else "", progress, dest, guard.watch, guard.allow)
+            row, files = 0, None
             for block in task.map(drawn, scene):
                 strip = outputs_of(block, predictor.declared)
+                guard.add(strip)
+                strip = floored(strip, predictor.declared, members)
                 if files is None:
                     sized = [(file, layer.sized(strip)) for file, layer in layers.items()]
                     files = stack.enter_context(MapFiles(sized, scene.grid, tags))
                 count = next(iter(strip.values())).shape[-2]
                 files.write_rows(row, strip, mask.next(count))
                 row += count
-    return [*layers, *task.pictures(predictor.outputs, shown, scene, dest)]
+            files.tag(guard.finish())
+        guard.write(beside)
+    drawn_too = task.pictures(predictor.outputs, shown, scene, dest)
+    return [*layers, *drawn_too, *([beside] if beside.exists() else [])]
 
 
 def outputs_of(block: Block, ports: Sequence[Port]) -> dict[str, np.ndarray]:
@@ -143,6 +152,14 @@ def outputs_of(block: Block, ports: Sequence[Port]) -> dict[str, np.ndarray]:
     given = {name: torch.from_numpy(values)[None] for name, values in block.values.items()}
     known = [port for port in ports if (port.of or port.role) in given]
     return dict(block.values) | {name: values[0].numpy() for name, values in present(given, known).items()}
+
+
+def floored(strip: Mapping[str, np.ndarray], ports: Sequence[Port], members: Port | None) -> dict[str, np.ndarray]:
+    """Return outputs with `Port.least` where they are less, those of each member too; NaN stays."""
+    least = {port.role: port.least for port in ports if port.least is not None}
+    if members is not None and members.role in least:
+        least |= {name: least[members.role] for name in strip if name.startswith("member ")}
+    return {n: np.maximum(v, np.float32(least[n])) if n in least else v for n, v in strip.items()}
 
 
 def are_there(files: Sequence[Path], stamp: str) -> bool:

@@ -32,11 +32,10 @@ class Scene:
     bands:  numbers (1-based) of a raster's bands in the network's order.
     name:   the beginning of its maps' names, with folders where they are kept ("2024/T31"); "" = the file's.
     arrays: other inputs of the network, the same for all windows, by role and without the axis B.
-    scale, offset: a band's value = (stored + offset) * scale, in the unit that the network takes.
     tags:   text that its maps carry, beside core's own.
     stamp:  what of the source and of the task's own settings its maps depend on, as a hash; core adds weights and
             masks, and maps of the same stamp are left as they are. "" = always made again.
-    values: turns values as read into those that the network takes, NaN = missing; None = by ``scale`` and ``offset``.
+    values: turns values as read into those that the network takes, NaN = missing; None = as they are.
     missing: stored values that mean missing, beside what the raster declares; None = such as look so are asked about.
     notes:  what was decided while it was opened, a line each; printed once, and a tag of its maps.
     whole:  it is no raster: ``Task.write`` says what becomes of it, and core maps nothing.
@@ -47,8 +46,6 @@ class Scene:
     bands: tuple[int, ...] = ()
     name: str = ""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    scale: float = 1.0
-    offset: float = 0.0
     tags: Mapping[str, str] = field(default_factory=dict)
     stamp: str = ""
     values: Callable[[np.ndarray], np.ndarray] | None = None

@@ -24,6 +24,10 @@ class BandSurvey(Settings):
     low: float | None = Field(None, description="Smallest value; null = not looked at.")
     high: float | None = Field(None, description="Largest value; null = not looked at.")
     count: int = Field(0, description="Values that were not missing.")
+    quantiles: tuple[float, ...] = Field(
+        (), description="At 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999; none in runs of old versions."
+    )
+    missing: float | None = Field(None, description="Share of missing values; null = not looked at.")
 
 
 class Survey(Settings):
@@ -66,17 +70,18 @@ class Fitted(Settings):
 
 def surveyed(statistics: ChannelStatistics, units: tuple[str, ...] = ()) -> tuple[BandSurvey, ...]:
     """Return what ``statistics`` saw of each channel, with ``units`` where they are known."""
-    rows = zip(
-        statistics.names,
-        units or ("",) * len(statistics.names),
-        *(values.tolist() for values in (statistics.mean, statistics.std, statistics.minimum, statistics.maximum)),
-        statistics.count.tolist(),
-        strict=True,
-    )
-    return tuple(
-        BandSurvey(name=name, unit=unit, mean=mean, std=std, low=low, high=high, count=count)
-        for name, unit, mean, std, low, high, count in rows
-    )
+    columns = {
+        "mean": statistics.mean,
+        "std": statistics.std,
+        "low": statistics.minimum,
+        "high": statistics.maximum,
+        "count": statistics.count,
+        "quantiles": statistics.quantiles,
+        "missing": statistics.missing,
+    }
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    named = zip(statistics.names, units or ("",) * len(statistics.names), rows, strict=True)
+    return tuple(BandSurvey(name=name, unit=unit, **dict(zip(columns, row, strict=True))) for name, unit, row in named)
 
 
 class Carried:

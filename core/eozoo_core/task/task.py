@@ -91,6 +91,18 @@ class Task(Contract):
 
         return evaluate(self, run, split)
 
+    def score(self, run: Run, split: str, on_unlike: str | None = None) -> Scores:
+        """Judge ``split`` against what training saw, then `evaluate` it: what ``eozoo eval`` calls.
+
+        Raises ZooError where inputs or labels lie far outside, unless ``on_unlike`` (None = ``eval.on_unlike``) is
+        "warn".
+        """
+        if not self._writes("data"):
+            return self.evaluate(run, split)
+        from eozoo_core.task.evaluate import score
+
+        return score(self, run, split, on_unlike or self.settings.eval.on_unlike)
+
     def predictor(self, run: Run) -> Predictor:
         """Load best.pt strictly and return a callable: dict of arrays in, dict of arrays out (see ``outputs``).
 

@@ -16,6 +16,7 @@ from eozoo_core.task.data import Batched, Data, as_is, in_groups
 from eozoo_core.task.evaluate import Scorer
 from eozoo_core.task.features import with_features
 from eozoo_core.task.first import check_first
+from eozoo_core.task.guard import judge_training
 from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.reading import reading_notes
 from eozoo_core.task.splits import open_splits, root_of
@@ -88,6 +89,7 @@ def train(task: Contract, run: Run) -> None:
     tell_once(notes, settings.runtime.quiet)
     run.note("reading", sorted({note.partition(": ")[2] for note in notes}))
     survey = task.survey(splits["train"])
+    judge_training(task, survey)
     run.note("survey", survey.model_dump(mode="json"))
     if (area := splits["train"].area()) is not None:
         run.note("area", area)

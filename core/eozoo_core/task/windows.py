@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eozoo_core.errors import ZooError
+from eozoo_core.checking.guard import Verdict
 from eozoo_core.raster.predict import Tiling, predicted_rows
-from eozoo_core.raster.read import open_reader
+from eozoo_core.raster.read import Reader, open_reader
+from eozoo_core.raster.tiles import Window
 from eozoo_core.task.contract import Arrays
+from eozoo_core.task.guard import Watch
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene, require_no_fillers
 
-if TYPE_CHECKING:
-    from eozoo_core.task.survey import Survey
-
-_FAR = 100  # training deviations from the training mean: another unit, not another place
+_LOOK = 48  # side of the windows that are looked at first, px
 
 
 class Drawn:
@@ -30,15 +28,40 @@ class Drawn:
     members:  output of which every draw's own value is asked for too, as "member 0" and so on; "" = none.
     progress: call it with (done, total) of whatever the work is counted in.
     dest:     the folder of the maps; what a stopped `Task.map` goes on from may lie in it, hidden, until they are done.
+    watch:    sees every array that goes into the network, and judges it; None = nobody does.
+    refuse:   what becomes of a verdict before anything is mapped; it may raise.
     """
 
-    def __init__(self, predictor: Predictor, members: str, progress: Callable[[int, int], None], dest: Path = Path()):
+    def __init__(
+        self,
+        predictor: Predictor,
+        members: str,
+        progress: Callable[[int, int], None],
+        dest: Path = Path(),
+        watch: Watch | None = None,
+        refuse: Callable[[Verdict], None] = lambda verdict: None,
+    ):
         self._predictor, self.members, self.progress = predictor, members, progress
+        self._watch, self._refuse = watch, refuse
         self.survey, self.inputs, self.outputs = predictor.survey, predictor.inputs, predictor.declared
         self.folder, self.dest = predictor.folder, dest
 
     def __call__(self, arrays: Arrays) -> Arrays:
         """Predict for arrays of the inputs' types that share their first axis; NaN = missing, before and after."""
+        if self._watch is not None:
+            self._watch(arrays)
+        return self.unwatched(arrays)
+
+    def look(self, arrays: Arrays) -> None:
+        """Judge some arrays of a scene, evenly drawn, before it is mapped. Raises ZooError where they are refused.
+
+        A ``Task.map`` that does not call it is refused at its end, when all it gave to the network was seen.
+        """
+        if self._watch is not None:
+            self._refuse(self._watch.verdict_of(arrays))
+
+    def unwatched(self, arrays: Arrays) -> Arrays:
+        """Predict for arrays that are not a scene's, such as training means, to see what comes out."""
         found = self._predictor.quantities(arrays, self.members)
         return {name: values.cpu().numpy() for name, values in found.items()}
 
@@ -53,6 +76,7 @@ def map_raster(drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[s
     with open_reader(scene.path, scene.missing or ()) as reader:
         if scene.missing is None:
             reader.fillers = Counter()
+        blended.look(reader)
         for rows in predicted_rows(
             reader, blended.forward, tiling, scene.bands, sum(blended.channels.values()), drawn.progress
         ):
@@ -69,23 +93,27 @@ class _Blended:
     """
 
     def __init__(self, drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[str]):
-        self._drawn, self._scene, self._without, self._unchecked = drawn, scene, without, True
+        self._drawn, self._scene, self._without = drawn, scene, without
         self._image = next(port.role for port in drawn.inputs if {"H", "W"} <= set(port.axes.split()))
         mean, side = np.array(drawn.survey.mean, "float32")[None, :, None, None], tiling.size
-        found = self._predict(np.broadcast_to(mean, (1, mean.shape[1], side, side)))
+        found = self._predict(np.broadcast_to(mean, (1, mean.shape[1], side, side)), drawn.unwatched)
         self._shapes = {name: values.shape[1:-2] for name, values in found.items()}  # before rows and columns
         self.channels = {name: int(np.prod(shape)) for name, shape in self._shapes.items()}
 
+    def look(self, reader: Reader) -> None:
+        """Judge small windows, spread over the raster, before anything is predicted; see `Drawn.look`."""
+        grid, flat = reader.info.grid, []
+        height, width = min(_LOOK, grid.height), min(_LOOK, grid.width)
+        for row in sorted({(grid.height - height) * part // 4 for part in range(5)}):
+            for column in sorted({(grid.width - width) * part // 4 for part in range(5)}):
+                values = reader.read(Window(row, column, height, width), self._scene.bands)
+                flat.append(self._scaled(values).reshape(len(values), -1))
+        self._drawn.look({self._image: np.concatenate(flat, axis=1)[None, :, None]})
+
     def forward(self, windows: np.ndarray) -> np.ndarray:
-        """Stored values of windows -> (B, channels, H, W) float32."""
-        if self._scene.values is not None:
-            windows = self._scene.values(windows)
-        elif self._scene.scale != 1 or self._scene.offset:
-            windows = (windows + np.float32(self._scene.offset)) * np.float32(self._scene.scale)
-        if self._unchecked:
-            require_training_units(windows, self._drawn.survey, self._scene.path)
-        self._unchecked = False
-        found = self._predict(windows)
+        """Values of windows as read -> (B, channels, H, W) float32."""
+        windows = self._scaled(windows)
+        found = self._predict(windows, self._drawn)
         return np.concatenate([v.reshape(len(v), -1, *v.shape[-2:]) for v in found.values()], axis=1)
 
     def split(self, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -94,26 +122,10 @@ class _Blended:
         shapes = zip(self._shapes.items(), parts, strict=True)
         return {name: part.reshape(*shape, *part.shape[-2:]) for (name, shape), part in shapes}
 
-    def _predict(self, windows: np.ndarray) -> Arrays:
+    def _scaled(self, values: np.ndarray) -> np.ndarray:
+        return values if self._scene.values is None else self._scene.values(values)
+
+    def _predict(self, windows: np.ndarray, call: Callable[[Arrays], Arrays]) -> Arrays:
         same = {n: np.repeat(np.asarray(v)[None], len(windows), axis=0) for n, v in self._scene.arrays.items()}
-        found = self._drawn({self._image: windows, **same})
+        found = call({self._image: windows, **same})
         return {name: values for name, values in found.items() if name.partition(".")[0] not in self._without}
-
-
-def require_training_units(windows: np.ndarray, survey: Survey, path: Path) -> None:
-    """Raise ZooError where most bands of windows (B, C, H, W) lie far outside what the run was trained on.
-
-    Reflectance times 10,000 into a network trained on 0..1 would give a map that looks like one and is none.
-    """
-    if not survey.bands[0].count:
-        return
-    mean, std = np.array(survey.mean), np.array(survey.std)
-    valid = np.isfinite(windows).any(axis=(0, 2, 3))
-    median = np.where(valid, np.nanmedian(np.where(valid[:, None, None], windows, 0), axis=(0, 2, 3)), mean)
-    far = np.abs(median - mean) > _FAR * std
-    if 2 * far.sum() > far.size:
-        i = int(far.argmax())
-        raise ZooError(
-            f"{path}: values are not in the units of the training data: input {i + 1} has median {median[i]:.4g}, "
-            f"trained on {mean[i]:.4g} +- {std[i]:.4g}; scale the raster in the same way"
-        )

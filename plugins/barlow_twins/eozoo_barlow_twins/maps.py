@@ -21,7 +21,6 @@ import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run.written import write_text
 from eozoo_core.task.scenes import Block, Scene
-from eozoo_core.task.windows import require_training_units
 
 from eozoo_barlow_twins.pixel_store import source_of
 from eozoo_barlow_twins.settings import SelectDates
@@ -70,7 +69,7 @@ def map_tile(drawn: Drawn, scene: TileScene, settings: SelectDates, workers: int
     """Yield the quantities of all rows of a tile, NaN = too few clear dates."""
     tile, series = scene.tile, _Series(drawn, scene.tile, settings)
     _, h, w, _ = tile.shape
-    series.require_units(scene.path)
+    series.look()
     step, shape = max(1, settings.block_pixels // w), (h, w, sum(series.widths.values()))
     values, progress = _open_part(part_of(scene, drawn.dest), shape, f"{scene.stamp} {step}")
     todo = [row for row in range(0, h, step) if row not in progress.done]
@@ -108,17 +107,17 @@ class _Series:
         self._dates, self._channels = Dates(survey.sample_size, settings), tile.select(survey.names)
         shape = (1, settings.passes, survey.sample_size)
         any_series = np.broadcast_to(np.array(survey.mean, np.float32), (*shape, len(survey.bands)))
-        found = drawn({"bands": any_series, "doys": np.ones(shape, np.int64)})
+        found = drawn.unwatched({"bands": any_series, "doys": np.ones(shape, np.int64)})
         self.widths = {name: values.shape[1] for name, values in found.items()}
 
-    def require_units(self, path: Path) -> None:
+    def look(self) -> None:
         """Raise ZooError where the tile's values are in other units than the training data's, or a mask is none."""
         usable = np.flatnonzero(self._tile.counts > self._survey.min_valid)
         some = usable[:: max(1, len(usable) // _LOOKED_AT)]
         if len(some):
             bands, clear = self._tile.series(some)
             values = np.where(clear[..., None], bands[:, :, self._channels], np.float32(np.nan))
-            require_training_units(np.moveaxis(values, 2, 0)[None], self._survey, path)
+            self._drawn.look({"bands": values})
 
     def rows(self, first: int, stop: int) -> np.ndarray:
         """Columns (n, K) of all pixels of rows ``first`` to ``stop - 1``, NaN = too few clear dates."""

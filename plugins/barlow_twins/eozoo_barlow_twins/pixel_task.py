@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from eozoo_core.checking import Separation, Split
-    from eozoo_core.task import Arrays
+    from eozoo_core.task import Arrays, Scores
     from eozoo_core.task.data import Data
     from eozoo_core.task.scenes import Block
     from eozoo_core.task.train import Trainer
@@ -160,6 +160,11 @@ class PixelTask(Preparation, Task):
             raise ZooError(f"{run.path}: random dates cannot be exported; add --set infer.selection=even")
         self.remember(run)
         return super().graph(run)
+
+    def score(self, run: Run, split: str, on_unlike: str | None = None) -> Scores:
+        """See `Task.score`; its bands are those of the run."""
+        self.remember(run)
+        return super().score(run, split, on_unlike)
 
     def train(self, run: Run) -> None:
         """See `Task.train`."""

@@ -27,6 +27,7 @@ from eozoo_barlow_twins.views import Dates, augment, gather, random_dates
 _EPOCH, _VIEW, _AUGMENT = 11, 12, 13  # purposes, so that keys never coincide
 _CHUNK = 32  # slices of an order that are computed at once: small arrays cost more than their numbers
 VALIDATION = 2**31  # an "epoch" that training never reaches
+_LOOKED_AT = 2048  # pixels whose values are looked at for quantiles
 MEASURED = 16_384  # pixels that statistics of the bands are measured on
 MOST = 20_000  # labelled pixels that scores look at, spread evenly
 
@@ -180,8 +181,18 @@ class PixelSeries(Data):
     def surveyed(self) -> tuple[BandSurvey, ...]:
         """Return the bands with their statistics over clear dates."""
         mean, std, count = self.statistics
-        rows = zip(self.survey.names, mean.tolist(), std.tolist(), strict=True)
-        return tuple(BandSurvey(name=name, unit=UNIT, mean=m, std=s, count=count) for name, m, s in rows)
+        rows = zip(self.survey.names, mean.tolist(), std.tolist(), self.quantiles().tolist(), strict=True)
+        return tuple(
+            BandSurvey(name=name, unit=UNIT, mean=m, std=s, count=count, quantiles=q) for name, m, s, q in rows
+        )
+
+    def quantiles(self) -> np.ndarray:
+        """Return quantiles ``(C, 9)`` over the clear dates of some pixels of the split."""
+        found = ChannelStatistics(self.survey.names)
+        for number, _, pixels in self.index.groups(self.index.spread(_LOOKED_AT)):
+            series, clear = self.tiles[number].series(pixels)
+            found.update(series[clear][:, self.tiles[number].select(self.survey.names)].T)
+        return found.quantiles
 
     def area(self) -> list[float] | None:
         """See `Data.area`."""
@@ -208,6 +219,11 @@ class PixelSeries(Data):
     def item(self, index: int) -> Arrays:
         """See `Data.item`."""
         return {name: values[0] for name, values in self.items([index]).items()}
+
+    def physical(self, index: int, survey: PixelSurvey) -> tuple[np.ndarray, None]:
+        """See `Data.physical`: bands come last, and classes are judged elsewhere."""
+        arrays = self.item(index)
+        return np.moveaxis(arrays["bands" if "bands" in arrays else "views"], -1, 0), None
 
     def _with_target(self, numbers: np.ndarray, views: Arrays) -> Arrays:
         return views | {"target": self.index.classes(numbers)} if self.labels else views

@@ -18,6 +18,7 @@ from eozoo_clay_ta.sample_schema import NAMES, UNITS, Normalisation
 from eozoo_clay_ta.station_windows import StationWindows
 
 if TYPE_CHECKING:
+    from eozoo_core.task.survey import Survey
     from eozoo_core.train.loading import Draw
 
     from eozoo_clay_ta.grid import KoGrid
@@ -49,6 +50,16 @@ class Patches(Data):
         """Return "x", "time7", "loc" and "landcover_onehot" as chunks have them, and the label's z-score "target"."""
         found = {name: values.numpy() for name, values in self.samples.batch(np.asarray(indices)).items()}
         return {name: values for name, values in found.items() if name != "y"} | {"target": found["y"]}
+
+    def physical(self, index: int, survey: Survey) -> tuple[np.ndarray, np.ndarray]:
+        """See `Data.physical`: z-scores become channels and degC."""
+        arrays = self.items([index])
+        norm = Normalisation.of(survey.mean, survey.std, survey.label.mean, survey.label.std)
+        return norm.physical(arrays["x"]), arrays["target"] * norm.ta_std + norm.ta_mean
+
+    def channels(self, indices: Sequence[int], norm: Normalisation) -> np.ndarray:
+        """Return the windows of samples as channels in their units, (19, n * 81)."""
+        return norm.physical(self.items(indices)["x"])
 
     def parts(self) -> list[tuple[list[Path], range]]:
         """See `Data.parts`: one for each chunk."""

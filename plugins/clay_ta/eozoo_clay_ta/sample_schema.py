@@ -39,6 +39,11 @@ class Normalisation:
         """``(..., 19, h, w)`` in physical units -> z-scores, float32; NaN stays."""
         return ((x - self.mean[:, None, None]) / self.std[:, None, None]).astype(np.float32)
 
+    def physical(self, windows: np.ndarray) -> np.ndarray:
+        """Turn z-scores (N, 19, 9, 9) back into channels in their units, (19, N * 81)."""
+        flat = windows.swapaxes(0, 1).reshape(len(self.mean), -1)
+        return flat * self.std[:, None] + self.mean[:, None]
+
     def state(self) -> dict[str, Any]:
         """Everything as plain types, for JSON."""
         return {

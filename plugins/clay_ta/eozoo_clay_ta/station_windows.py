@@ -54,6 +54,10 @@ class StationWindows(Data):
         sample = self._samples.item(self._kept[index])
         return {"x": sample["image"], **{name: sample[name] for name in _COLUMNS}}
 
+    def channels(self, indices: Sequence[int], norm: Normalisation) -> np.ndarray:
+        """Return the windows of samples as channels in their units, (19, n * 81); they are not scaled by ``norm``."""
+        return self.items(indices)["x"].swapaxes(0, 1).reshape(CHANNELS, -1)
+
     def name(self, index: int) -> str:
         """See `Data.name`."""
         return self._samples.name(self._kept[index])

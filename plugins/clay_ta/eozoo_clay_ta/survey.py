@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.settings import Settings
 from eozoo_core.task import Survey
 from eozoo_core.task.survey import BandSurvey
@@ -48,17 +50,38 @@ class ClaySurvey(Survey):
         return Normalisation.of(self.mean, self.std, label.mean, label.std)
 
 
+_LOOKED_AT = 2048  # samples whose windows are looked at for quantiles
+
+
 def survey_patches(data: Samples, calibration: tuple[str, ...] = ()) -> ClaySurvey:
-    """Look once through labels, times and stations. ``calibration``: what preparation said of the scenes."""
+    """Look once through labels, times and stations, and at some windows.
+
+    ``calibration``: what preparation said of the scenes.
+    """
     from eozoo_clay_ta.climatology import Climatology
 
     norm = data.normalisation()
-    usual = Climatology.fit(data.meta(), data.labels(norm) * norm.ta_std + norm.ta_mean).state()
+    truth = data.labels(norm) * norm.ta_std + norm.ta_mean
+    usual = Climatology.fit(data.meta(), truth).state()
     state, count = norm.state(), len(data)
-    rows = zip(NAMES, UNITS, state["mean"], state["std"], strict=True)
+    windows, labels = ChannelStatistics(NAMES), ChannelStatistics(["TA"])
+    labels.update(truth[None])
+    for start in range(0, min(count, _LOOKED_AT), data.together):
+        some = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)[start : start + data.together]
+        windows.update(data.channels(some, norm))
+    rows = zip(NAMES, UNITS, state["mean"], state["std"], windows.quantiles.tolist(), strict=True)
     return ClaySurvey(
-        bands=tuple(BandSurvey(name=n, unit=u, mean=mean, std=std, count=count) for n, u, mean, std in rows),
-        label=BandSurvey(name="TA", unit="degC", mean=norm.ta_mean, std=norm.ta_std, count=count),
+        bands=tuple(
+            BandSurvey(name=n, unit=u, mean=mean, std=std, count=count, quantiles=q) for n, u, mean, std, q in rows
+        ),
+        label=BandSurvey(
+            name="TA",
+            unit="degC",
+            mean=norm.ta_mean,
+            std=norm.ta_std,
+            count=count,
+            quantiles=labels.quantiles[0].tolist(),
+        ),
         climatology=ClimatologySurvey(**usual),
         calibration=calibration,
     )

@@ -32,10 +32,12 @@ def survey_patches(data: Patches, unit: str, standard: bool) -> GediSurvey:
 
     Raises ZooError where no label has a value where the input has data.
     """
-    statistics, ridge = ChannelStatistics(data.bands), RidgeFit(len(data.bands))
+    statistics, labels = ChannelStatistics(data.bands), ChannelStatistics(["label"])
+    ridge = RidgeFit(len(data.bands))
     for arrays in data:
         image, target = arrays["image"], arrays["target"][0]
         statistics.update(image)
+        labels.update(target[None])
         labelled = np.isfinite(target)
         ridge.update(image[:, labelled], target[labelled])
     if ridge.count == 0:
@@ -44,5 +46,5 @@ def survey_patches(data: Patches, unit: str, standard: bool) -> GediSurvey:
     if standard:
         statistics.require_spread(str(data.input_files[0].parent))
     fit = ridge.solve()
-    label = BandSurvey(name="label", unit=unit, mean=fit.mean, std=fit.std, count=ridge.count)
+    label = surveyed(labels, (unit,))[0].model_copy(update={"mean": fit.mean, "std": fit.std, "count": ridge.count})
     return GediSurvey(bands=surveyed(statistics, data.units), label=label, ridge=fit)

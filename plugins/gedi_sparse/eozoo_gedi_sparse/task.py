@@ -87,7 +87,7 @@ class GediSparse(Task):
         what = "canopy height" if unit == "m" else "above-ground biomass density"
         statistics = (survey.mean, survey.std) if survey.bands[0].count else ()
         image = Port("image", "B C H W", "that of the training files", survey.names, *statistics)
-        mean = Port("mean", "B H W", unit, spread="moments", quantity=what)
+        mean = Port("mean", "B H W", unit, spread="moments", quantity=what, least=0.0)
         std = Port("std", "B H W", unit, spread="deviation", of="mean", quantity=what)
         return Ports((image,), (mean, std) if self._loss().trains_variance else (mean,))
 

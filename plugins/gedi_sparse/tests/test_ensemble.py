@@ -234,7 +234,7 @@ def test_a_loss_without_variance_has_disagreement_and_no_std(world, registry, tm
     assert set(task.outputs()) == {"mean", "epistemic_std"}
     assert "fitted" not in run.info()
     files = task.infer(run, world.scene, tmp_path / "maps")
-    assert [f.name for f in files] == ["scene_mean.tif", "scene_epistemic_std.tif", "scene.png"]
+    assert [f.name for f in files] == ["scene_mean.tif", "scene_epistemic_std.tif", "scene.png", "scene_guard.json"]
     with rasterio.open(files[1]) as out:
         assert np.nanmax(out.read(1)) > 0
     assert (run.path / "eval_test" / "report.html").exists()

@@ -88,7 +88,12 @@ def test_scores_are_those_of_a_plain_calculation(run, made):
 
 def test_map_of_a_scene_is_georeferenced_masked_and_equal_to_predict(run, made, tmp_path):
     output = eozoo("infer", "gedi_sparse", "--run", run, "--input", made.scene, "--output", tmp_path, "--quiet")
-    assert [line.rsplit("/", 1)[1] for line in output.split()] == ["scene_mean.tif", "scene_std.tif", "scene.png"]
+    assert [line.rsplit("/", 1)[1] for line in output.split()] == [
+        "scene_mean.tif",
+        "scene_std.tif",
+        "scene.png",
+        "scene_guard.json",
+    ]
     with rasterio.open(made.scene) as source:
         bands = source.read()
         missing = (bands == source.nodata).any(axis=0) | ~np.isfinite(bands).all(axis=0)
@@ -252,10 +257,15 @@ def test_integer_raster_with_nodata(run, tmp_path):
         bands = np.ones((14, 33, 45), "int16")
         bands[5, 4, 7] = -1
         out.write(bands)
-    eozoo("infer", "gedi_sparse", "--run", run, "--input", tmp_path / "whole.tif", "--output", tmp_path / "o")
+    where = ["--input", tmp_path / "whole.tif", "--output", tmp_path / "o"]
+    said = eozoo("infer", "gedi_sparse", "--run", run, *where, code=1)
+    assert "B1 has median 1, training saw 0.004" in said
+    assert not (tmp_path / "o").exists()
+    eozoo("infer", "gedi_sparse", "--run", run, *where, "--set", "infer.on_unlike=warn")
     with rasterio.open(tmp_path / "o" / "whole_mean.tif") as made_map:
         assert made_map.dtypes == ("float32",)
         assert np.argwhere(np.isnan(made_map.read(1))).tolist() == [[4, 7]]
+        assert "not in the units of the training data" in made_map.tags()["UNLIKE_TRAINING"]
 
 
 def test_a_scene_in_other_units_than_training_is_refused(run, made, tmp_path):

@@ -38,7 +38,7 @@ def command(
     built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     run.note_changes()
     with options.blame(registry, task):
-        scores = built.evaluate(run, split)
+        scores = built.score(run, split)
     file = run.write_scores(split, scores)
     if as_json:
         options.echo(json.dumps({"split": split, "run": str(run.path), "file": str(file), "scores": scores}, indent=2))

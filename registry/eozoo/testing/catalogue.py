@@ -16,6 +16,7 @@ from eozoo.testing import (
     description,
     evaluate,
     graph,
+    guard,
     infer,
     loading,
     plugin_module,
@@ -61,6 +62,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     graph.graph_is_predict,
     infer.maps_are_real_maps,
     infer.infer_leaves_nothing_else,
+    guard.absurd_inputs_are_refused,
 )
 CHECKS: Mapping[str, CheckFunction] = {function.__name__: function for function in _FUNCTIONS}
 
