@@ -1,10 +1,13 @@
 """Predicted memory of a training step against what a real one allocates."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from eozoo.registry import Registry
 from eozoo.testing.watch import allocated_by
 from eozoo_clay_ta.task import ClayTa
+from eozoo_core.run.directory import Run
 from eozoo_core.settings.config import load_settings, to_dict
 from eozoo_core.task.build import sketch
 from eozoo_core.task.data import tensors
@@ -19,7 +22,7 @@ def planned(prepared, *sets, batch=BATCH):
     """Return the task and its plan."""
     overrides = ["model.encoder=clay_tiny", f"train.batch_size={batch}", "model.hidden=256", *sets]
     task = ClayTa(load_settings(ClayTa.Settings, None, overrides, to_dict(prepared)), Registry.discover())
-    return task, task.plan(None)
+    return task, task.plan(Run(Path("no_run"), "clay_ta", task.settings))
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_climatology_recovers_its_harmonics():
 
 def test_plan(prepared):
     settings = load_settings(ClayTa.Settings, None, ["model.encoder=clay_v1_5_large"], to_dict(prepared))
-    plan = ClayTa(settings, REGISTRY).plan(None)
+    plan = ClayTa(settings, REGISTRY).plan(Run(Path("no_run"), "clay_ta", settings))
     assert plan.parameters > 311_442_944
     assert plan.trainable < 200_000
     assert "encoder: random encoder" in plan.notes
