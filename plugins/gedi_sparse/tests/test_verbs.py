@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ import rasterio
 from click.testing import CliRunner
 from eozoo import load_run
 from eozoo.cli import main
-from eozoo_core import ZooError
+from eozoo.registry import Registry
+from eozoo_core import Run, ZooError
 from eozoo_gedi_sparse.demo.landscape import write_landscape
 from eozoo_gedi_sparse.settings import DOCUMENTED, DOCUMENTED_BANDS
+from eozoo_gedi_sparse.task import GediSparse
 
 
 @pytest.fixture(scope="module")
@@ -330,3 +334,22 @@ def test_a_card_names_the_published_weights_that_a_network_began_with(run, tmp_p
     info = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps({**info, "weights": "resnet18 of timm 1.0, published weights"}))
     assert "**first weights**: resnet18 of timm 1.0" in eozoo("card", "gedi_sparse", "--run", copy)
+
+
+def test_the_kit_catches_a_task_that_maps_absurd_values(run, made, tmp_path):
+    from eozoo.testing.guard import absurd_inputs_are_refused
+
+    opened = Run.open(run, GediSparse.Settings, "gedi_sparse", ["runtime.quiet=true"])
+    bench = SimpleNamespace(
+        writes=lambda hook: True,
+        open=lambda path: (GediSparse(opened.settings, Registry.discover()), opened),
+        copy=lambda path, folder: path,
+        source=lambda folder: made.scene,
+        finished=SimpleNamespace(path=run),
+    )
+    absurd_inputs_are_refused(bench, tmp_path)
+    with (
+        patch("eozoo_core.task.guard.allow", lambda *_: None),
+        pytest.raises(AssertionError, match="infer.. of values times 10,000 is not refused"),
+    ):
+        absurd_inputs_are_refused(bench, tmp_path)
