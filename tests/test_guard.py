@@ -117,6 +117,12 @@ def test_one_far_band_of_many_is_a_warning_unless_a_usual_mistake_explains_it():
     assert "10 * log10(power)" in found.line
 
 
+def test_linear_power_near_zero_is_no_decibel():
+    wide = [band(-30, -2, "dB"), band(0, 2, "K"), band(0, 2, "K")]
+    found = verdict(np.concatenate([10 ** (evenly(-25, -5) / 10), *[evenly(0, 2)] * 2]), wide)
+    assert found.level == "error"  # 0.01 to 0.3, less than a width above what training saw
+
+
 def test_even_scenes_pass_where_their_median_was_seen():
     lake = np.stack([np.full(999, value) for value in (0.02, 0.03, 0.3)])
     assert verdict(lake + RNG.normal(0, 1e-6, lake.shape)).level == "ok"

@@ -186,9 +186,11 @@ def _compare(known: Known, quantiles: np.ndarray, outside: float) -> Compared:
     beyond = max(low - median, median - high, 0.0)
     spread, usual = quantiles[_MOST] - quantiles[_FIVE], q[_MOST] - q[_FIVE]
     narrow = beyond > 0 and 0 < spread < EVEN * usual
+    logarithm = q[-2] < 0 < quantiles[_DARK] or quantiles[-2] < 0 < q[_DARK]  # power is positive, its dB are not
     far = bool(beyond > WIDTHS * width or spread > WIDTHS * width or narrow)
     unlike = beyond > 0 or outside > UNLIKE
-    mistake = _explains(known, quantiles) if far else None
+    mistake = _explains(known, quantiles) if far or (logarithm and beyond > 0) else None
+    far = far or (mistake is not None and mistake.power != 0)
     span = (float(quantiles[_FIVE]), float(quantiles[_MOST]))
     return Compared(known.name, known.unit, low, high, median, span, outside, far, unlike, mistake)
 

@@ -82,6 +82,11 @@ class ChannelStatistics:
         return self._sample.quantiles()
 
     @property
+    def sample(self) -> np.ndarray:
+        """The values that quantiles are of, ``(C, n)`` float32, NaN = missing."""
+        return self._sample.values
+
+    @property
     def missing(self) -> np.ndarray:
         """Share of missing values per channel ``(C,)``; NaN where nothing was seen."""
         return 1 - self.count / self.places if self.places else np.full(len(self.names), np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from eozoo_core.checking import (
@@ -15,10 +16,12 @@ from eozoo_core.checking import (
     judge_schedule,
     judge_splits,
 )
+from eozoo_core.checking.guard import Observed, judge
 from eozoo_core.checking.preview import panels_of
 from eozoo_core.errors import ZooError
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.reading import reading_notes
+from eozoo_core.task.survey import surveyed
 
 if TYPE_CHECKING:
     from eozoo_core.task.data import Data
@@ -47,6 +50,7 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
     expected, (splits, apart) = task.expected(), task.describe_splits(opened)
     channels = channels_of(next(iter(opened.values())), expected)
     seen = check_splits(findings, splits, channels, expected.label, expected.remedies)
+    judge_likeness(findings, seen, channels)
     if "train" in opened:
         judge_schedule(findings, task.settings.train, opened["train"].draws)
     judge_splits(findings, splits, apart)
@@ -55,6 +59,18 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
         bands = [names.index(name) for name in expected.shown if name in names]
         findings.picture(shown.shown, lambda: panels_of(shown, channels, expected.label, bands or None))
     return {name: (opened[name], one) for name, one in seen.items()}
+
+
+def judge_likeness(findings: Findings, seen: Mapping[str, Seen], channels: Sequence[Channel]) -> None:
+    """Compare what was read of the other splits with train, by the rule of docs/guard.md."""
+    if "train" not in seen:
+        return
+    known = surveyed(seen["train"].statistics, tuple(one.unit for one in channels))
+    for name, one in seen.items():
+        observed = Observed(known)
+        observed.add(one.statistics.sample)
+        if name != "train" and (verdict := judge(observed)).level != "ok":
+            findings.warning(f"{name}: values", verdict.text, verdict.remedy, verdict.numbers())
 
 
 def channels_of(data: Data, expected: Expected) -> list[Channel]:

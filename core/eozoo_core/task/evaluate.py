@@ -76,6 +76,8 @@ class Evaluation:
         self._ports = next(iter(draws.values())).outputs
         self._draws = {name: Scorer(draw, task.loss(survey), empty()) for name, draw in draws.items()}
         self._ensemble = empty() if len(draws) > 1 else None
+        self._least = {port.role: port.least for port in self._ports if port.least is not None}
+        self._floored, self._changed = empty() if self._least else None, False
         self._baselines: dict[str, tuple[Baseline, Metrics]] = {
             name: (baseline, empty()) for name, baseline in task.baselines(survey).items()
         }
@@ -92,17 +94,33 @@ class Evaluation:
         if self._ensemble is not None:
             shown = present(combined(found, self._ports), self._ports)
             self._ensemble.add({name: values.numpy() for name, values in shown.items()}, batch)
+        if self._floored is not None:
+            self._add_floored(found, batch)
         for baseline, metrics in self._baselines.values():
             metrics.add(baseline(batch), batch)
         return found
 
+    def _add_floored(self, found: list[Tensors], batch: Arrays) -> None:
+        """Score what maps show: outputs are not less than `Port.least`."""
+        shown = to_arrays(present(combined(found, self._ports), self._ports))
+        for name, least in self._least.items():
+            self._changed |= bool((shown[name] < least).any())
+            shown[name] = np.maximum(shown[name], np.float32(least))
+        self._floored.add(shown, batch)
+
     def compute(self) -> Scores:
-        """Return predictor -> metric -> value: the model, its members where there are several, baselines."""
+        """Return predictor -> metric -> value: the model, its members where there are several, baselines.
+
+        "floored" is the model as maps show it, where that differs: see `Port.least`.
+        """
         draws = {name: scorer.compute(scorer.sums()) for name, scorer in self._draws.items()}
         ensemble = self._ensemble and self._ensemble.compute(self._ensemble.sums())
-        return self._ordered(draws, ensemble) | {
-            name: metrics.compute(metrics.sums()) for name, (_, metrics) in self._baselines.items()
-        }
+        floored = {"floored": self._floored.compute(self._floored.sums())} if self._changed else {}
+        return (
+            self._ordered(draws, ensemble)
+            | floored
+            | {name: metrics.compute(metrics.sums()) for name, (_, metrics) in self._baselines.items()}
+        )
 
     @staticmethod
     def _ordered(draws: dict[str, Any], ensemble: Any) -> dict[str, Any]:

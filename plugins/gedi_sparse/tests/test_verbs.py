@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ import rasterio
 from click.testing import CliRunner
 from eozoo import load_run
 from eozoo.cli import main
-from eozoo_core import ZooError
+from eozoo.registry import Registry
+from eozoo_core import Run, ZooError
 from eozoo_gedi_sparse.demo.landscape import write_landscape
 from eozoo_gedi_sparse.settings import DOCUMENTED, DOCUMENTED_BANDS
+from eozoo_gedi_sparse.task import GediSparse
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +177,7 @@ def test_mse_trains_no_variance_and_writes_none(made, tmp_path):
     eozoo("train", "gedi_sparse", "--run", tmp_path / "r", *options(made, "model.loss.name=mse", "train.epochs=1"))
     assert load_run(tmp_path / "r").outputs == {"mean": "m"}
     eozoo("infer", "gedi_sparse", "--run", tmp_path / "r", "--input", made.scene, "--output", tmp_path / "o")
-    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["scene.png", "scene_mean.tif"]
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["scene.png", "scene_guard.json", "scene_mean.tif"]
     assert "gaussian_nll" not in json.loads((tmp_path / "r" / "eval_test.json").read_text())["scores"]["model"]
 
 
@@ -302,7 +306,7 @@ def test_or_is_skipped_and_listed_where_asked_for(run, folder, tmp_path):
     skip = ["--set", "infer.on_unreadable=skip", "--set", "infer.picture=false"]
     output = eozoo("infer", "gedi_sparse", "--run", run, "--input", folder, "--output", tmp_path / "o", *skip)
     assert {p.name for p in (tmp_path / "o").iterdir()} == {
-        "a_mean.tif", "a_std.tif", "c_mean.tif", "c_std.tif", "skipped.txt",
+        "a_guard.json", "a_mean.tif", "a_std.tif", "c_guard.json", "c_mean.tif", "c_std.tif", "skipped.txt",
     }  # fmt: skip
     assert str(folder / "b.tif") in (tmp_path / "o" / "skipped.txt").read_text()
     assert "skipped.txt" in output
@@ -364,3 +368,22 @@ def test_a_card_names_the_published_weights_that_a_network_began_with(run, tmp_p
     info = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps({**info, "weights": "resnet18 of timm 1.0, published weights"}))
     assert "**first weights**: resnet18 of timm 1.0" in eozoo("card", "gedi_sparse", "--run", copy)
+
+
+def test_the_kit_catches_a_task_that_maps_absurd_values(run, made, tmp_path):
+    from eozoo.testing.guard import absurd_inputs_are_refused
+
+    opened = Run.open(run, GediSparse.Settings, "gedi_sparse", ["runtime.quiet=true"])
+    bench = SimpleNamespace(
+        writes=lambda hook: True,
+        open=lambda path: (GediSparse(opened.settings, Registry.discover()), opened),
+        copy=lambda path, folder: path,
+        source=lambda folder: made.scene,
+        finished=SimpleNamespace(path=run),
+    )
+    absurd_inputs_are_refused(bench, tmp_path)
+    with (
+        patch("eozoo_core.task.guard.allow", lambda *_: None),
+        pytest.raises(AssertionError, match=r"infer\(\) of values times 10,000 is not refused"),
+    ):
+        absurd_inputs_are_refused(bench, tmp_path)
