@@ -7,7 +7,7 @@ import torch
 from eozoo.registry import Registry
 from eozoo.testing.watch import allocated_by
 from eozoo_clay_ta.task import ClayTa
-from eozoo_core.run.directory import Run
+from eozoo_core import Run
 from eozoo_core.settings.config import load_settings, to_dict
 from eozoo_core.task.build import sketch
 from eozoo_core.task.data import tensors
@@ -21,8 +21,9 @@ BATCH = 32
 def planned(prepared, *sets, batch=BATCH):
     """Return the task and its plan."""
     overrides = ["model.encoder=clay_tiny", f"train.batch_size={batch}", "model.hidden=256", *sets]
-    task = ClayTa(load_settings(ClayTa.Settings, None, overrides, to_dict(prepared)), Registry.discover())
-    return task, task.plan(Run(Path("no_run"), "clay_ta", task.settings))
+    settings = load_settings(ClayTa.Settings, None, overrides, to_dict(prepared))
+    task = ClayTa(settings, Registry.discover())
+    return task, task.plan(Run(Path(prepared.runtime.data_dir) / "no run", "clay_ta", settings))
 
 
 @pytest.mark.parametrize(

@@ -191,9 +191,9 @@ def test_climatology_recovers_its_harmonics():
     assert abs(again([(meta[0][0], 99, 0, 0)])[0] - ta[0]) < 1.0  # a station that training did not have
 
 
-def test_plan(prepared):
+def test_plan(prepared, tmp_path):
     settings = load_settings(ClayTa.Settings, None, ["model.encoder=clay_v1_5_large"], to_dict(prepared))
-    plan = ClayTa(settings, REGISTRY).plan(Run(Path("no_run"), "clay_ta", settings))
+    plan = ClayTa(settings, REGISTRY).plan(Run(tmp_path, "clay_ta", settings))
     assert plan.parameters > 311_442_944
     assert plan.trainable < 200_000
     assert "encoder: random encoder" in plan.notes
