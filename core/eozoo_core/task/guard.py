@@ -155,6 +155,8 @@ class SceneGuard:
             allow(verdict, self._who, "infer.on_unlike", self._on_unlike)
         told = {"inputs": inputs, "output": output}
         self._found = {name: verdict.numbers() for name, verdict in told.items() if verdict.bands}
+        if any(one.count and not one.quantiles for one in self.watch.observed.known):
+            print_message(f"{self._name}: this run keeps no quantiles of its training data; only units were compared")
         if not inputs.bands:
             return {"TRAINING_RANGE": "not kept by this run"}
         if not self._quiet:
