@@ -1,6 +1,6 @@
 """Files as people have them that eozoo refuses or asks about, for docs/what_is_refused.md."""
 
-import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -22,8 +22,8 @@ def put(path, bands, names=(), place=PLACE, **profile):
     return path
 
 
-def make_wrong_inputs(folder: Path, scene: Path) -> None:
-    """Write them into ``folder``, most of them from a good ``scene`` of the documented bands."""
+def make_wrong_inputs(folder: Path, scene: Path, data: Path) -> None:
+    """Write them into ``folder``, from a good ``scene`` of the documented bands and good training ``data``."""
     with rasterio.open(scene) as source:
         good = source.read(masked=True).filled(np.nan).astype("float32")[:, :40, :64]
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,6 +38,7 @@ def make_wrong_inputs(folder: Path, scene: Path) -> None:
     collar = filled.copy()
     collar[:, :, :8] = 0
     put(folder / "collar.tif", collar, DOCUMENTED_BANDS)
+    put(folder / "reversed.tif", good[::-1])
     put(folder / "landsat.tif", filled[:7], [f"SR_B{i}" for i in range(1, 8)])
     put(folder / "unnamed.tif", filled[:13])
     put(folder / "without_b8a.tif", np.delete(filled, 8, axis=0), [b for b in DOCUMENTED_BANDS if b != "B8A"])
@@ -57,13 +58,18 @@ def make_wrong_inputs(folder: Path, scene: Path) -> None:
         file["a"], file["b"] = filled[0], filled[1]
     whole = (folder / "good.tif").read_bytes()
     (folder / "damaged.tif").write_bytes(whole[: len(whole) // 2])
-    band = '<VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename>/etc/passwd</SourceFilename></SimpleSource>'
+    band = "<SimpleSource><SourceFilename>/etc/passwd</SourceFilename></SimpleSource>"
+    band = f'<VRTRasterBand dataType="Byte" band="1">{band}'
     (folder / "foreign.vrt").write_text(
         f'<VRTDataset rasterXSize="4" rasterYSize="4">{band}</VRTRasterBand></VRTDataset>'
     )
     (folder / "service.xml").write_text("<GDAL_WMS><Service name='TMS'/></GDAL_WMS>")
     _tables(folder)
-    _stacks(folder, filled)
+    _layers(folder, filled)
+    for name, spoilt in (("filled", lambda a: np.nan_to_num(a, nan=-9999)), ("in_cm", lambda a: a * 100)):
+        shutil.copytree(data, folder / f"labels_{name}", ignore=shutil.ignore_patterns("scene*"))
+        for file in (folder / f"labels_{name}" / "label" / "train").iterdir():
+            np.save(file, spoilt(np.load(file)))
 
 
 def _tables(folder: Path) -> None:
@@ -75,16 +81,10 @@ def _tables(folder: Path) -> None:
     for product in ("GEDI04_A", "GEDI02_A"):
         with h5py.File(granules / f"{product}_2020036151358_O06515_02_T00198_02_002_01_V002.h5", "w") as file:
             file.create_group("BEAM0000")
-    box = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
-    polygon = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [box]}}
-    (folder / "elsewhere.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [polygon]}))
 
 
-def _stacks(folder: Path, filled: np.ndarray) -> None:
+def _layers(folder: Path, filled: np.ndarray) -> None:
     numbers = np.rint(filled[1:2] * 10_000).astype("uint16")
-    for name in ("B02.tif", "S2A_MSIL2A_20230601T000000_N0509_R001_T47QKV_20230601T000000_B02.tif"):
-        put(folder / name, numbers, ["B02"])
+    put(folder / "B02.tif", numbers, ["B02"])
     put(folder / "reflectance.tif", filled[1:2], ["B02"])
     put(folder / "backscatter.tif", filled[12:13] * 30 - 30, ["VV"])
-    put(folder / "map_without_crs_mean.tif", filled[:1] * 100, ["mean"], {})
-    put(folder / "map_mean.tif", filled[:1] * 100, ["mean"])

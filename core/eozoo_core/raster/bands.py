@@ -105,9 +105,7 @@ def _find(
     if not alike:
         alike = [i for i, meanings in enumerate(offered) if meant & meanings]
         if alike and not same_sensor:
-            raise ZooError(
-                f"band {have[alike[0]]} is of another sensor than {name}; if that is meant, name the bands in a setting"
-            )
+            raise ZooError(f"band {have[alike[0]]} is of another sensor than {name}")
     if len(alike) > 1:
         which = ", ".join(have[i] for i in alike) if len({have[i] for i in alike}) > 1 else repr(have[alike[0]])
         raise ZooError(f"several bands are called {which}; choose by number, 1 is the first")

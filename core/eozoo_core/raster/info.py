@@ -109,7 +109,7 @@ def info_of(path: str, dataset: rasterio.DatasetReader) -> RasterInfo:
     hidden = [i for i, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.alpha]
     doubtful = [band for band in hidden if not _looks_like_mask(dataset, band)]
     doubt = "" if not doubtful else (
-        f"band {doubtful[0]} is marked as alpha but holds data; choose bands by number, or mark it as data: "
+        f"band {doubtful[0]} is marked as alpha but holds data; choose bands by number, or mark it: "
         f"gdal_edit.py -colorinterp_{doubtful[0]} undefined {Path(path).name}"
     )  # fmt: skip
     return RasterInfo(

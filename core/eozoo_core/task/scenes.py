@@ -90,7 +90,13 @@ def open_raster(
     wanted, names = getattr(how, "bands", None), getattr(how, "band_names", None)
     info = read_info(path)
     info = info if names is None else info.named(names, "infer.band_names")
-    bands = choose(info) if wanted is None else info.select(wanted)
+    try:
+        bands = choose(info) if wanted is None else info.select(wanted)
+    except ZooError as error:
+        if info.count < len(trained) or wanted is not None:
+            raise
+        hint = "--set infer.bands=[...] chooses them, infer.band_names=[...] says what they are"
+        raise ZooError(f"{str(error).rstrip('.')}; {hint}") from None
     if wanted is not None and len(bands) != len(trained):
         raise ZooError(f"infer.bands: chooses {len(bands)} bands, the run needs {len(trained)}: {', '.join(trained)}")
     notes = list(info.notes)
@@ -109,10 +115,7 @@ def choose_bands(info: RasterInfo, trained: tuple[str, ...]) -> tuple[int, ...]:
     missing and for another number of bands.
     """
     if any(info.descriptions) and not trained[0].startswith("band "):
-        try:
-            return info.select(trained)
-        except ZooError as error:
-            raise ZooError(f"{error} Say what its bands are: --set infer.band_names=[...]") from None
+        return info.select(trained)
     if trained != tuple(f"band {n}" for n in range(1, len(trained) + 1)) and trained[0].startswith("band "):
         return info.select([int(name.removeprefix("band ")) for name in trained])
     if len(info.bands) != len(trained):
