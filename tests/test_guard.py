@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from eozoo_core import ZooError
-from eozoo_core.checking.guard import Observed, judge, judge_labels
+from eozoo_core.checking.guard import Observed, judge, judge_band, judge_labels
 from eozoo_core.checking.units import channel
 from eozoo_core.score.quantiles import LEVELS, Thinned
 from eozoo_core.score.statistics import ChannelStatistics
@@ -158,6 +158,24 @@ def label(values, unit="m"):
 def test_labels_that_are_none(values, says):
     found = judge_labels(label(values), channel("label", "m"))
     assert (found.level == "error") == bool(says)
+    assert says in found.line
+
+
+@pytest.mark.parametrize(
+    ("values", "level", "says"),
+    [
+        (
+            np.append(VALUES[0], [-9999.0] * 500),
+            "error",
+            "band B02 holds -9999, which means missing; declare it as nodata",
+        ),
+        (VALUES[0] * 1e4, "warning", "that looks like digital numbers"),
+        (VALUES[0], "ok", ""),
+    ],
+)
+def test_bands_of_the_training_data(values, level, says):
+    found = judge_band(known(values[None], ("B02",))[0], channel("B02", "reflectance"))
+    assert found.level == level
     assert says in found.line
 
 

@@ -162,21 +162,41 @@ def judge_labels(label: Known, expected: Channel | None, remedy: str = "mark the
     q = label.quantiles
     if not q or not label.count:
         return Verdict()
-    ends = {q[_LOW], q[_DARK], *([] if label.low is None else [label.low])}
-    if fillers := [value for value in _FILLERS if any(np.float32(value) == np.float32(end) for end in ends)]:
-        return Verdict("error", f"labels hold {fillers[0]:g}, which means no label", remedy)
+    if (filler := _filler_in(label)) is not None:
+        return Verdict("error", f"labels hold {filler:g}, which means no label", remedy)
     below = [value for value in q if value != q[-1]]
     if q[-1] in _TOPS and q[-2] == q[-1] and label.high in (None, q[-1]) and below and below[-1] < q[-1] / 3:
         text = f"more than 1 % of the labels are {q[-1]:g} and the others lie below {below[-1]:.4g}"
         return Verdict("error", text, f"{q[-1]:g} usually means no label: {remedy}")
-    if expected is None:
+    found = None if expected is None else _beside_its_unit(label, expected)
+    return Verdict() if found is None else Verdict("error", f"labels hold {found[0]}", found[1])
+
+
+def judge_band(band: Known, expected: Channel, remedy: str = "declare it as nodata") -> Verdict:
+    """Judge a band of the training data by numbers that mean "nothing" and, as a warning, by its unit."""
+    if not band.quantiles or not band.count:
         return Verdict()
-    values = np.interp(np.linspace(0, 1, 101), LEVELS, q)
+    if (filler := _filler_in(band)) is not None:
+        return Verdict("error", f"band {band.name} holds {filler:g}, which means missing", remedy)
+    found = _beside_its_unit(band, expected)
+    return Verdict() if found is None else Verdict("warning", f"band {band.name} holds {found[0]}", found[1])
+
+
+def _filler_in(known: Known) -> float | None:
+    """The number that means "nothing" at the low end of what training saw; None = there is none."""
+    ends = (known.quantiles[_LOW], known.quantiles[_DARK], known.low)
+    low = {np.float32(end) for end in ends if end is not None}
+    return next((value for value in _FILLERS if np.float32(value) in low), None)
+
+
+def _beside_its_unit(known: Known, expected: Channel) -> tuple[str, str] | None:
+    """What values are that cannot be in the unit, and what to do; None = they can."""
+    values = np.interp(np.linspace(0, 1, 101), LEVELS, known.quantiles)
     if (reason := out_of_range(expected, values)) is None:
-        return Verdict()
+        return None
     mistake = likely_mistake(expected, values)
-    text = f"labels hold {reason}" + (f"; that looks like {mistake.what}" if mistake else "")
-    return Verdict("error", text, mistake.remedy if mistake else "look at their unit")
+    looks = f"; that looks like {mistake.what}" if mistake else ""
+    return f"{reason}{looks}", mistake.remedy if mistake else "look at their unit"
 
 
 def _compare(known: Known, quantiles: np.ndarray, outside: float) -> Compared:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eozoo_core.checking import Channel
+from eozoo_core.checking import Channel, channel
 from eozoo_core.checking.findings import percent, to_json
-from eozoo_core.checking.guard import Observed, Verdict, judge, judge_labels
+from eozoo_core.checking.guard import Observed, Verdict, judge, judge_band, judge_labels
 from eozoo_core.errors import ZooError
 from eozoo_core.run.progress import print_message
 from eozoo_core.run.written import write_text
@@ -49,8 +49,18 @@ def allow(verdict: Verdict, who: str, setting: str, on_unlike: str) -> None:
 
 
 def judge_training(task: Contract, survey: Survey) -> None:
-    """Judge the labels of ``survey``, without a look at data. Raises ZooError for labels that are none."""
+    """Judge bands and labels of ``survey``, without a look at data; print what is odd.
+
+    Raises ZooError for numbers that mean "nothing", and for labels that cannot be in their unit.
+    """
     expected = task.expected()
+    for band in survey.bands:
+        known = expected.bands.get(band.name) or channel(band.name, band.unit)
+        verdict = judge_band(band, known, expected.remedies.get("nodata", "declare it as nodata"))
+        if verdict.level == "error":
+            raise ZooError(f"training data: {verdict.line}")
+        if verdict.level == "warning":
+            print_message(f"warning: training data: {verdict.line}")
     if survey.label is None:
         return
     known = expected.label if isinstance(expected.label, Channel) else None

@@ -187,7 +187,8 @@ def test_scores_name_every_member_and_files_agree_with_them(ensemble, registry):
 
 def test_maps_in_one_pass_are_those_of_the_members(world, ensemble, registry, tmp_path):
     task, run = reopen(ensemble, registry, "infer.member_maps=true", "infer.picture=false")
-    files = task.infer(run, world.scene, tmp_path / "all")
+    *files, told = task.infer(run, world.scene, tmp_path / "all")
+    assert told.name == "scene_guard.json"
     assert [f.name for f in files] == [
         f"scene_{n}.tif" for n in ("mean", "aleatoric_std", "epistemic_std", "std", "members")
     ]
@@ -196,7 +197,7 @@ def test_maps_in_one_pass_are_those_of_the_members(world, ensemble, registry, tm
         assert out.descriptions == ("canopy height member 0", "canopy height member 1")
     for i in range(2):
         task, run = reopen(ensemble, registry, f"infer.draws.members=[{i}]", "infer.picture=false")
-        (alone, _) = task.infer(run, world.scene, tmp_path / str(i))
+        alone = task.infer(run, world.scene, tmp_path / str(i))[0]
         with rasterio.open(alone) as out:
             np.testing.assert_allclose(out.read(1), members[i], rtol=1e-4, atol=1e-4)
     with rasterio.open(files[0]) as out:
@@ -220,7 +221,8 @@ def test_masks_hide_classes_and_clouds_and_nothing_else(world, ensemble, registr
     maps = {}
     for name, overrides in (("plain", ()), ("masked", masks)):
         task, run = reopen(ensemble, registry, "infer.picture=false", *overrides)
-        maps[name] = [rasterio.open(f).read(1) for f in task.infer(run, world.scene, tmp_path / name)]
+        made = [f for f in task.infer(run, world.scene, tmp_path / name) if f.suffix == ".tif"]
+        maps[name] = [rasterio.open(f).read(1) for f in made]
     hidden = (classes == 80) | (clouds == 6)
     for plain, masked in zip(maps["plain"], maps["masked"]):
         np.testing.assert_array_equal(masked, np.where(hidden, np.nan, plain))
