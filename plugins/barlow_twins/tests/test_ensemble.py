@@ -51,7 +51,7 @@ def test_the_spread_is_a_map_of_its_own(made, tmp_path):
     files = {file.name: file for file in task.infer(run, sample.source, tmp_path / "maps")}
     assert set(files) == {
         f"MGRS-SYN02_{n}"
-        for n in ("classes.tif", "classes.png", "probabilities.tif", "epistemic_probabilities_std.tif")
+        for n in ("classes.tif", "classes.png", "probabilities.tif", "epistemic_probabilities_std.tif", "guard.json")
     }
     with rasterio.open(files["MGRS-SYN02_epistemic_probabilities_std.tif"]) as data:
         spread, names = data.read(), data.descriptions

@@ -226,7 +226,7 @@ def test_a_scene_in_digital_numbers(known, tmp_path):
         file.write(values[order].astype(np.uint16))
         file.descriptions = ("B08", "B04", "B03", "B02")
     sets = ("infer.scale=0.0001", "infer.offset=-1000", "infer.biome=5")
-    (written,) = eozoo.load_run(known, *sets).infer(source, tmp_path / "maps")
+    written, _ = eozoo.load_run(known, *sets).infer(source, tmp_path / "maps")
     features = np.array([1 + 0.3, 0.5, -0.25 + gelu(2.0), gelu(1.0)])
     with rasterio.open(written) as file:
         found = file.read(masked=True).filled(NAN)

@@ -190,7 +190,7 @@ def test_train_infer_and_predict(world, tmp_path):
     for i, more in enumerate(
         [(), ("infer.date=2021-06-15",), ("infer.date=2020-06-15",), ("infer.location=[-33, 18]",)]
     ):
-        (file,) = task(*more).infer(run, world.scene, tmp_path / f"map{i}")
+        file, _ = task(*more).infer(run, world.scene, tmp_path / f"map{i}")
         with rasterio.open(file) as raster:
             maps.append(np.nan_to_num(raster.read()))
     np.testing.assert_array_equal(maps[0], maps[1])  # the day stands in the name, the place in the georeference
