@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.owner import is_left_behind, mark
 
 FORMAT = 1
 _OURS = "give a .pt file that torch or eozoo wrote, for example RUN/best.pt"
@@ -54,7 +55,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     path = Path(path)
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{mark()}.", suffix=".part")
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
@@ -77,7 +78,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 def leftovers(folder: Path) -> list[Path]:
     """Return temporary files in ``folder`` of processes that were killed while they wrote."""
-    return list(Path(folder).glob(".*.part"))
+    return [file for file in Path(folder).glob(".*.part") if file.is_file() and is_left_behind(file)]
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
 from eozoo_core.run.checkpoint import load_checkpoint, load_weights, sha256
+from eozoo_core.run.owner import mark
 from eozoo_core.run.rank import is_first_process
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def keep_base(run: Run, tensors: dict[str, Tensor]) -> str:
     """
     from safetensors.torch import save_file
 
-    handle, temporary = tempfile.mkstemp(dir=run.path, prefix=".base.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=run.path, prefix=f".base.{mark()}.", suffix=".part")
     os.close(handle)
     try:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
