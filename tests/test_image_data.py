@@ -18,6 +18,7 @@ from eozoo_core.task.image_sample import LABELLED, SPLITS, write_world
 from eozoo_core.task.image_settings import ImageDataSettings
 from eozoo_core.task.images import ImageData, image_port, survey_classes, survey_images
 from eozoo_core.task.loss import called_with
+from eozoo_core.task.reading import reading_notes
 from eozoo_core.task.scenes import choose_bands
 from eozoo_core.task.survey import Carried, surveyed
 from eozoo_core.train.loading import Draw
@@ -213,3 +214,11 @@ def test_bands_are_found_by_name_in_every_file_and_values_that_mean_missing_are_
     assert choose_bands(read_info(write(folder / "x.tif", np.ones((5, 4, 6)))), ("band 4", "band 2")) == (4, 2)
     with pytest.raises(ZooError, match=r"0\.tif: no band is called 'B11'"):
         ImageData(folder, "train", ImageDataSettings(bands=("B11",)), 0)
+
+
+def test_what_was_decided_while_reading_is_told(folder):
+    with rasterio.open(folder / "train/image/0.tif", "r+") as file:
+        file.scales, file.offsets = (0.5, 1.0), (0.0, 0.0)
+    data = ImageData(folder, "train", crop(4), 0)
+    assert data.arrays(0)[0][0, 0, 1:4].tolist() == [0.5, 1, 1.5]
+    assert reading_notes(data) == ["0.tif: values by the file's scale and offset tags: stored x 0.5"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +33,22 @@ class Channel:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A usual mistake with a unit: value * factor + offset puts it right; ``what`` it is and what to do about it."""
+    """A usual mistake with a unit: value * factor + offset puts it right; ``what`` it is and what to do about it.
+
+    decibels: "to" and "from" convert power instead.
+    """
 
     what: str
     factor: float
     offset: float
     remedy: str
+    decibels: str = ""
+
+    def undo(self, value: float) -> float:
+        """Return the value put right; NaN where it has no logarithm."""
+        if self.decibels == "to":
+            return 10 * math.log10(value) if value > 0 else math.nan
+        return 10 ** (min(value, 100) / 10) if self.decibels == "from" else value * self.factor + self.offset
 
 
 # unit as tasks and GeoTIFFs write it -> low, high, least. Limits are wide: they part units, not good from bad weather.
@@ -88,6 +99,21 @@ _MISTAKES: dict[str, tuple[Mistake, ...]] = {
     ),
     "degrees": (Mistake("hundredths of a degree", 0.01, 0, "divide by 100"),),
 }
+# Whatever the unit is: tried on the medians of bands that lie outside what training saw, the most usual first.
+USUAL = (
+    _TEN_THOUSANDS,
+    Mistake("divided by 10000 once too often", 1e4, 0, "multiply by 10000"),
+    Mistake("0.1 too much (Sentinel-2's offset of baseline 04.00 and later)", 1, -0.1, "subtract 0.1"),
+    Mistake("1000 too much (Sentinel-2's offset of baseline 04.00 and later)", 1, -1000, "subtract 1000"),
+    Mistake("linear power", 1, 0, "convert it to dB: 10 log10(value)", "to"),
+    Mistake("decibels", 1, 0, "convert it to power: 10^(value / 10)", "from"),
+    _PERCENT,
+    Mistake("divided by 100 once too often", 100, 0, "multiply by 100"),
+    Mistake("kelvin", 1, -273.15, "subtract 273.15"),
+    Mistake("degrees Celsius", 1, 273.15, "add 273.15"),
+    Mistake("ten times too large", 0.1, 0, "divide by 10"),
+    Mistake("ten times too small", 10, 0, "multiply by 10"),
+)
 _TYPICAL = {"reflectance": 0.3, "reflectance 0..1": 0.3, "reflectance x 10000": 3000.0, "albedo": 0.3}
 _MISTAKES |= {"reflectance 0..1": _MISTAKES["reflectance"], "albedo": (_PERCENT, _TEN_THOUSANDS)}
 

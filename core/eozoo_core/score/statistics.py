@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eozoo_core.errors import ZooError
+from eozoo_core.score.thinned import Thinned
 
 
 class ChannelStatistics:
@@ -25,6 +26,7 @@ class ChannelStatistics:
         self._squares = np.zeros(channels)  # sum of squared deviations from the mean
         self._minimum = np.full(channels, np.inf)
         self._maximum = np.full(channels, -np.inf)
+        self._sample = Thinned(channels)
 
     @np.errstate(invalid="ignore", over="ignore")  # infinities are reported by require_spread
     def update(self, values: np.ndarray) -> None:
@@ -33,6 +35,7 @@ class ChannelStatistics:
             found = values.shape[0] if values.ndim else 0
             raise ZooError(f"expected {len(self.names)} channels ({', '.join(self.names)}), found {found}")
         flat = np.asarray(values).reshape(len(self.names), -1).astype(np.float64)
+        self._sample.update(flat)
         valid = ~np.isnan(flat)
         count = valid.sum(axis=1)
         divisor = np.maximum(count, 1)
@@ -55,6 +58,15 @@ class ChannelStatistics:
     def mean(self) -> np.ndarray:
         """Mean per channel ``(C,)`` float64 in the channel's unit; NaN where every value was missing."""
         return np.where(self.count > 0, self._mean, np.nan)
+
+    def quantiles(self, levels: np.ndarray) -> np.ndarray:
+        """Quantiles per channel (C, levels) of an even sample; see `Thinned`. NaN where every value was missing."""
+        return self._sample.quantiles(levels)
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Share of missing values per channel (C,); NaN where nothing was given."""
+        return 1 - self.count / self._sample.seen if self._sample.seen else np.full(len(self.count), np.nan)
 
     @property
     def std(self) -> np.ndarray:

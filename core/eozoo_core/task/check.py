@@ -18,6 +18,7 @@ from eozoo_core.checking import (
 from eozoo_core.checking.preview import panels_of
 from eozoo_core.errors import ZooError
 from eozoo_core.task.contract import Contract
+from eozoo_core.task.reading import reading_notes
 
 if TYPE_CHECKING:
     from eozoo_core.task.data import Data
@@ -36,6 +37,8 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
                 continue
             opened[name] = task.data_to_check(name)
             opened[name].problems(findings, name)
+            for note in dict.fromkeys(line.partition(": ")[2] for line in reading_notes(opened[name])):
+                findings.ok(f"{name}: reading", note)
     if not opened:
         reasons = [found.measured for found in findings.found if found.level == "error"]
         if len(reasons) > 1 and len(set(reasons)) == 1:  # a setting is missing; it is not about splits

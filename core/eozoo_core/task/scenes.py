@@ -36,6 +36,7 @@ class Scene:
     tags:   text that its maps carry, beside core's own.
     stamp:  what of the source and of the task's own settings its maps depend on, as a hash; core adds weights and
             masks, and maps of the same stamp are left as they are. "" = always made again.
+    values: turns values as read into those that the network takes, NaN = missing; None = by ``scale`` and ``offset``.
     missing: stored values that mean missing, beside what the raster declares; None = such as look so are asked about.
     notes:  what was decided while it was opened, a line each; printed once, and a tag of its maps.
     whole:  it is no raster: ``Task.write`` says what becomes of it, and core maps nothing.
@@ -50,6 +51,7 @@ class Scene:
     offset: float = 0.0
     tags: Mapping[str, str] = field(default_factory=dict)
     stamp: str = ""
+    values: Callable[[np.ndarray], np.ndarray] | None = None
     missing: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
     whole: bool = False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
+from eozoo_core.checking.guard import LEVELS, Known
 from eozoo_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ class BandSurvey(Settings):
     low: float | None = Field(None, description="Smallest value; null = not looked at.")
     high: float | None = Field(None, description="Largest value; null = not looked at.")
     count: int = Field(0, description="Values that were not missing.")
+    missing: float | None = Field(None, description="Share of missing values; null = not looked at.")
+    quantiles: tuple[float, ...] = Field(
+        (), description="At 0.1, 1, 5, 25, 50, 75, 95, 99 and 99.9 per cent; () = not looked at."
+    )
+
+    def known(self) -> Known:
+        """Return what new data are judged against."""
+        return Known.of(self.name, self.unit, self.quantiles, self.mean, self.std)
 
 
 class Survey(Settings):
@@ -66,16 +75,20 @@ class Fitted(Settings):
 
 def surveyed(statistics: ChannelStatistics, units: tuple[str, ...] = ()) -> tuple[BandSurvey, ...]:
     """Return what ``statistics`` saw of each channel, with ``units`` where they are known."""
-    rows = zip(
-        statistics.names,
-        units or ("",) * len(statistics.names),
-        *(values.tolist() for values in (statistics.mean, statistics.std, statistics.minimum, statistics.maximum)),
-        statistics.count.tolist(),
-        strict=True,
-    )
+    quantiles = statistics.quantiles(LEVELS)
     return tuple(
-        BandSurvey(name=name, unit=unit, mean=mean, std=std, low=low, high=high, count=count)
-        for name, unit, mean, std, low, high, count in rows
+        BandSurvey(
+            name=name,
+            unit=units[i] if units else "",
+            mean=float(statistics.mean[i]),
+            std=float(statistics.std[i]),
+            low=float(statistics.minimum[i]),
+            high=float(statistics.maximum[i]),
+            count=int(statistics.count[i]),
+            missing=float(statistics.missing[i]),
+            quantiles=tuple(quantiles[i].tolist()) if statistics.count[i] else (),
+        )
+        for i, name in enumerate(statistics.names)
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from eozoo_core.run.progress import tell_once
 from eozoo_core.task.beside import keep_beside
 from eozoo_core.task.build import begin
 from eozoo_core.task.contract import Contract, Loss
@@ -16,6 +17,7 @@ from eozoo_core.task.evaluate import Scorer
 from eozoo_core.task.features import with_features
 from eozoo_core.task.first import check_first
 from eozoo_core.task.loss import checked_loss
+from eozoo_core.task.reading import reading_notes
 from eozoo_core.task.splits import open_splits, root_of
 from eozoo_core.task.survey import Carried, Survey
 from eozoo_core.train.batch_norm import pool_batch_norm
@@ -82,6 +84,9 @@ def train(task: Contract, run: Run) -> None:
     splits = open_splits(task)
     learned = {file: None for name, data in splits.items() if name != "test" for file in data.files}
     run.check_data(learned, root_of(splits["train"]))
+    notes = reading_notes(splits["train"])
+    tell_once(notes, settings.runtime.quiet)
+    run.note("reading", sorted({note.partition(": ")[2] for note in notes}))
     survey = task.survey(splits["train"])
     run.note("survey", survey.model_dump(mode="json"))
     if (area := splits["train"].area()) is not None:

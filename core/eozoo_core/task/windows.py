@@ -78,7 +78,9 @@ class _Blended:
 
     def forward(self, windows: np.ndarray) -> np.ndarray:
         """Stored values of windows -> (B, channels, H, W) float32."""
-        if self._scene.scale != 1 or self._scene.offset:
+        if self._scene.values is not None:
+            windows = self._scene.values(windows)
+        elif self._scene.scale != 1 or self._scene.offset:
             windows = (windows + np.float32(self._scene.offset)) * np.float32(self._scene.scale)
         if self._unchecked:
             require_training_units(windows, self._drawn.survey, self._scene.path)

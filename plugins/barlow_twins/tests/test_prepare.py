@@ -51,7 +51,7 @@ def cube(folder, flip=False, **values):
 
 
 def settings(folder, **values):
-    return CubeSettings(folder=str(folder), tile="MGRS-1", bands=BANDS, **values)
+    return CubeSettings(**{"folder": str(folder), "tile": "MGRS-1", "bands": BANDS, "offset": 0, **values})
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -76,11 +76,13 @@ def test_cube_by_hand(tmp_path, flip):
 
 
 def test_cube_settings_change_the_tile(tmp_path):
-    cube(tmp_path / "raw")
+    fine, coarse, _ = cube(tmp_path / "raw")
     some = settings(tmp_path / "raw", clear=(9,), first="2017-08-01", last="2017-12-31", offset=-1000)
     tile = Tile(prepare_cube(some, tmp_path / "out"))
     assert tile.shape[0] == 2
-    assert tile.counts.sum() == 4  # the one cloudy 20 m pixel of the first date
+    cloudy = (fine[0, :2, 2:] > 1000) & (coarse[0, 0, 1] > 1000)  # the one 20 m pixel; what is 0 or less is not clear
+    assert (tile.counts[:2, 2:] == cloudy).all()
+    assert tile.counts.sum() == cloudy.sum() > 0
     assert np.array(tile.bands).max() < 4000
 
 
@@ -140,7 +142,7 @@ def test_scenes_by_hand(tmp_path):
     write_scene(raw / "S2_20200301" / "T31_TCI_10m.tif", red[0], 10)  # not a band: left alone
     fine = np.stack([red[1], *(a[1].repeat(2, 0).repeat(2, 1) for a in (swir, scl))])
     write_scene(raw / "stack_2020-03-11.tif", fine, 10, None, ("B04", "B11", "SCL"))
-    some = SceneSettings(folder=str(raw), tile="MGRS-2", bands=BANDS)
+    some = SceneSettings(folder=str(raw), tile="MGRS-2", bands=BANDS, offset=0)
     tile = Tile(prepare_scenes(some, tmp_path / "out"))
     assert tile.info["dates"] == ["2020-03-01", "2020-03-11"]
     assert tile.doys.tolist() == [61, 71]
@@ -154,7 +156,7 @@ def test_scenes_by_hand(tmp_path):
 
 def test_bad_scenes_are_refused(tmp_path):
     raw, some = tmp_path / "raw", np.ones((20, 20), np.uint16)
-    make = lambda: prepare_scenes(SceneSettings(folder=str(raw), tile="T", bands=BANDS), tmp_path / "out")  # noqa: E731
+    make = lambda: prepare_scenes(SceneSettings(folder=str(raw), tile="T", bands=BANDS, offset=0), tmp_path / "out")  # noqa: E731
     raw.mkdir()
     with pytest.raises(ZooError, match="holds no raster"):
         make()
@@ -175,12 +177,89 @@ def test_bad_scenes_are_refused(tmp_path):
     assert not (tmp_path / "out" / "T").exists()
 
 
+SAFE = "S2B_MSIL2A_20230615T105619_N0509_R094_T31UDS_20230615T140000.SAFE"
+
+
+@pytest.mark.parametrize("kind", ["name", "packed", "floats", "harmonised"])
+def test_scenes_hold_reflectance_whatever_their_files_hold(tmp_path, kind, capsys):
+    """C08: reflectance 0.03 is 1300 in baseline 05.09; -0.01 (900) and 0 (1000) must not pass for clear pixels."""
+    folder = tmp_path / "raw" / (SAFE if kind == "name" else "20230615")
+    numbers = np.full((4, 4), 1300, np.uint16)
+    numbers[0] = [0, 900, 1000, 11000]
+    if kind == "floats":
+        numbers = np.where(numbers > 0, (numbers - np.float32(1000)) / np.float32(10000), np.float32(np.nan))
+    elif kind == "harmonised":
+        numbers = np.where(numbers > 1000, numbers - 1000, 0).astype(np.uint16)
+    for band in BANDS:
+        write_scene(folder / f"x_{band}.tif", numbers, 10, None)
+        if kind == "packed":
+            with rasterio.open(folder / f"x_{band}.tif", "r+") as out:
+                out.scales, out.offsets = (1e-4,), (-0.1,)
+    write_scene(folder / "x_SCL.tif", np.full((4, 4), 4, np.uint8), 10, None)
+    some = SceneSettings(
+        folder=str(tmp_path / "raw"), tile="T", bands=BANDS, offset=0 if kind == "harmonised" else None
+    )
+    tile = Tile(prepare_scenes(some, tmp_path / "out"))
+    assert np.array(tile.bands)[0, :2, :, 0].tolist() == [[0, 0, 0, 10000], [300] * 4]
+    assert np.array(tile.masks)[0, 0].tolist() == [0, 0, 0, 1]
+    assert np.array(tile.masks)[0, 1:].all()
+    told = {"name": "05.09 in its name", "packed": "offset -0.1 in its tags", "floats": ", floats",
+            "harmonised": "offset is set"}[kind]  # fmt: skip
+    assert told in tile.info["scaling"][0]
+    printed = capsys.readouterr()
+    assert f"x_B04.tif and 1 more: {tile.info['scaling'][0]}" in printed.err
+    dark = 0 if kind == "harmonised" else 2  # what a harmonised collection clipped is no data to begin with
+    assert "T: 1 dates, 2023-06-15 to 2023-06-15, 81.2% clear" in printed.out
+    assert ("13.33% of the clear pixels have a band of reflectance 0 or less" in printed.out) == bool(dark)
+
+
+def test_bands_of_60_m_that_do_not_divide_the_grid_are_resampled_and_holes_stay_holes(tmp_path):
+    """5 x 5 px of 20 m under 2 x 2 px of 60 m (120 m, not 100): a plane in x is met at pixel centres by bilinear."""
+    raw = tmp_path / "raw" / SAFE
+    write_scene(raw / "x_B04_20m.tif", np.full((5, 5), 2000, np.uint16), 20)
+    write_scene(raw / "x_B11_60m.tif", np.array([[2000, 2600], [0, 2600]], np.uint16), 60)
+    write_scene(raw / "x_SCL_60m.tif", np.array([[4, 9], [4, 4]], np.uint8), 60, 255)
+    tile = Tile(prepare_scenes(SceneSettings(folder=str(raw.parent), tile="T", bands=BANDS), tmp_path / "out"))
+    # Centres of the 60 m pixels at x = 30 and 90, of the 20 m ones at 10, 30 ... 90: 1000 + 10 per m between them.
+    assert np.array(tile.bands)[0, 0, :, 1].tolist() == [1000, 1000, 1200, 1400, 1600]
+    assert np.array(tile.masks)[0, 0].tolist() == [1, 1, 1, 0, 0]
+    assert np.array(tile.masks)[0, 3:].tolist() == [[0, 0, 0, 1, 1]] * 2  # a hole of 60 m in B11 alone
+    assert np.array(tile.bands)[0, 4, :, 1].tolist() == [0, 0, 0, 1600, 1600]  # it bleeds into nothing
+
+
+def test_what_no_file_tells_is_asked_and_packing_of_cubes_is_undone(tmp_path, capsys):
+    fine, _, _ = cube(tmp_path / "raw")
+    with pytest.raises(ZooError, match=r"a_10m.nc: neither .* set prepare\.cube\.offset to -1000"):
+        prepare_cube(settings(tmp_path / "raw", offset=None), tmp_path / "out")
+    for name, band in (("a_10m.nc", "B04"), ("b_20m.nc", "B11")):
+        with h5py.File(tmp_path / "raw" / name, "a") as file:
+            file[band].attrs["scale_factor"] = 1e-4
+    tile = Tile(prepare_cube(settings(tmp_path / "raw", offset=None), tmp_path / "out"))
+    assert (np.array(tile.bands)[..., 0] == fine).all()
+    assert "a_10m.nc and 1 more: reflectance = value: scale 0.0001" in capsys.readouterr().err
+
+
+def test_days_that_come_twice_are_said(tmp_path, capsys):
+    cube(tmp_path / "raw", days=(0, 0, 400))
+    coarse = {"B11": np.ones((3, 2, 2), np.uint16), "SCL": np.full((3, 2, 2), 4, np.uint8)}
+    write_cube(tmp_path / "raw", "b_20m.nc", 20, coarse, (0, 0, 400))
+    write_cube(tmp_path / "raw", "l.nc", 10, {"LC": np.array([[1, 1, 2, 2]] * 4, np.uint16)}, days=None)
+    tile = Tile(prepare_cube(settings(tmp_path / "raw", labels=("LC",), fields=True), tmp_path / "out"))
+    assert tile.shape[0] == 3
+    assert capsys.readouterr().out.splitlines() == [
+        "MGRS-1: 3 dates, 2017-08-04 to 2018-09-08, 97.9% clear",
+        "MGRS-1: 1 day comes more than once, all are kept: 2017-08-04",
+        "MGRS-1: labels.npy has the codes 1 (8 px), 2 (8 px)",
+        "MGRS-1: blocks.npy has 2 fields",
+    ]
+
+
 def test_labels_are_placed_by_coordinates_and_gaps_stay_unlabelled(tmp_path):
     """Two rasters that overlap: the second fills what the first leaves and overwrites nothing; outside stays 0."""
     raw = tmp_path / "raw"
     for name in ("B04", "B11", "SCL"):
         write_scene(raw / f"20200301_{name}.tif", np.full((20, 20), 4, np.uint16), 10)
-    tile = Tile(prepare_scenes(SceneSettings(folder=str(raw), tile="T", bands=BANDS), tmp_path / "out"))
+    tile = Tile(prepare_scenes(SceneSettings(folder=str(raw), tile="T", bands=BANDS, offset=0), tmp_path / "out"))
     profile = {
         "driver": "GTiff",
         "height": 10,

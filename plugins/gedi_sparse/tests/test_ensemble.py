@@ -22,6 +22,7 @@ from eozoo_gedi_sparse.prepare.totals import make_totals
 from eozoo_gedi_sparse.settings import GediSettings
 from eozoo_gedi_sparse.task import GediSparse
 from rasterio import Affine
+from rasterio.warp import transform
 
 FEW = (
     "model.options={width: 4, dropout: 0.3}",
@@ -287,6 +288,9 @@ def write_map(path, values, unit="Mg/ha", crs="EPSG:32647", factor="4.0 fitted",
         out.write_rows(0, values)
 
 
+HA = 1 / 0.9996**2  # what a pixel of 100 m has on the ground near the central meridian of its UTM zone
+
+
 def square(path, left=0.0, top=0.0, right=400.0, bottom=400.0, **properties):
     ring = [[500_000 + x, 2_000_000 - y] for x, y in ((left, top), (right, top), (right, bottom), (left, bottom))]
     geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
@@ -305,7 +309,7 @@ def totals(tmp_path, **more):
 
 
 def test_totals_by_hand(tmp_path):
-    # 4 x 6 pixels of 1 ha; the polygon holds the left 4 x 4; one pixel has no prediction
+    # 4 x 6 pixels of HA; the polygon holds the left 4 x 4; one pixel has no prediction
     mean = np.full((4, 6), 10.0)
     mean[0, 0] = np.nan
     write_map(tmp_path / "a_mean.tif", mean)
@@ -314,14 +318,52 @@ def test_totals_by_hand(tmp_path):
     square(tmp_path / "p.geojson", name="west")
     found = totals(tmp_path, name="name", correlation=200.0)
     assert found["name"] == "west"
-    assert (found["area_ha"], found["predicted_ha"], found["total_mg"]) == (16, 15, 150)
+    areas = [found[key] for key in ("area_ha", "predicted_ha", "total_mg")]
+    assert areas == pytest.approx([16 * HA, 15 * HA, 150 * HA], rel=1e-5)
     # noise: cells of 2 x 2 pixels hold 3, 4, 4, 4 of them; without member maps the disagreement is fully correlated
-    noise = 3 * np.sqrt(9 + 16 * 3)
+    noise = HA * 3 * np.sqrt(9 + 16 * 3)
     assert found["std_noise_mg"] == pytest.approx(noise, rel=1e-5)
-    assert found["std_members_mg"] == pytest.approx(2 * 15)
-    assert found["std_mg"] == pytest.approx(np.hypot(noise, 30), rel=1e-5)
-    assert found["std_if_independent_mg"] == pytest.approx(np.sqrt(15 * (9 + 4)), rel=1e-5)
-    assert found["std_if_correlated_mg"] == pytest.approx(np.hypot(45, 30), rel=1e-5)
+    assert found["std_members_mg"] == pytest.approx(HA * 2 * 15, rel=1e-5)
+    assert found["std_mg"] == pytest.approx(np.hypot(noise, HA * 30), rel=1e-5)
+    assert found["std_if_independent_mg"] == pytest.approx(HA * np.sqrt(15 * (9 + 4)), rel=1e-5)
+    assert found["std_if_correlated_mg"] == pytest.approx(HA * np.hypot(45, 30), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner", "pixel", "shape"),
+    [
+        ("EPSG:32633", (500_000, 6_655_000), 50.0, (100, 100)),
+        ("EPSG:3857", (1_671_000, 8_406_000), 100.0, (80, 80)),
+        ("EPSG:4326", (14.99, 60.03), 0.0005, (80, 200)),
+    ],
+)
+def test_a_total_is_the_same_on_every_map(tmp_path, crs, corner, pixel, shape):
+    """C03. 3 x 3 km of UTM at 60 N are 900 / 0.9996 squared ha on the ground: 90,072 Mg at 100 Mg/ha."""
+    ring = [[501_000, 6_651_000], [504_000, 6_651_000], [504_000, 6_654_000], [501_000, 6_654_000]]
+    lon, lat = transform("EPSG:32633", "EPSG:4326", *zip(*ring, ring[0]))
+    place = Affine(pixel, 0, corner[0], 0, -pixel, corner[1])
+    for name, value in (("mean", 100.0), ("std", 10.0)):
+        with CogWriter(
+            tmp_path / f"a_{name}.tif", Grid(*shape, rasterio.CRS.from_string(crs), place), [Band("b", "Mg/ha")]
+        ) as out:
+            out.write_rows(0, np.full((1, *shape), value, np.float32))
+    polygon = {"type": "Polygon", "coordinates": [[*zip(lon, lat)]]}
+    (tmp_path / "p.geojson").write_text(json.dumps(polygon))
+    found = totals(tmp_path, correlation=1000.0)
+    expected = 900 / 0.9996**2
+    assert found["area_ha"] == pytest.approx(expected, rel=2e-5)
+    assert found["total_mg"] == pytest.approx(100 * expected, rel=2e-5)
+    # 10 Mg/ha in 9 cells of a square kilometre, 1000 Mg each, independent: 3000; where borders halve cells, 2500
+    assert 2490 < found["std_mg"] < 3030
+    assert found["std_if_correlated_mg"] == pytest.approx(10 * expected, rel=2e-5)
+
+
+def test_what_lies_beside_the_map_has_no_prediction(tmp_path):
+    write_map(tmp_path / "a_mean.tif", np.full((4, 6), 10.0))
+    write_map(tmp_path / "a_std.tif", np.full((4, 6), 3.0))
+    square(tmp_path / "p.geojson", left=350.0, right=1000.0)  # 2.5 of 6.5 columns lie on the map
+    found = totals(tmp_path)
+    assert [found["area_ha"], found["predicted_ha"]] == pytest.approx([26 * HA, 10 * HA], rel=1e-5)
 
 
 def test_member_maps_say_how_far_the_totals_disagree(tmp_path):
@@ -335,7 +377,7 @@ def test_member_maps_say_how_far_the_totals_disagree(tmp_path):
     assert totals(tmp_path)["std_members_mg"] == pytest.approx(0, abs=1e-4)
     square(tmp_path / "p.geojson", right=200.0)
     # 8 ha, each member off by 2 Mg/ha: population std 16 Mg, times the root of the variance factor 4
-    assert totals(tmp_path)["std_members_mg"] == pytest.approx(32, rel=1e-5)
+    assert totals(tmp_path)["std_members_mg"] == pytest.approx(HA * 32, rel=1e-5)
 
 
 def test_a_single_networks_std_is_its_noise(tmp_path):
@@ -343,15 +385,15 @@ def test_a_single_networks_std_is_its_noise(tmp_path):
     write_map(tmp_path / "a_std.tif", np.full((4, 6), 3.0))
     square(tmp_path / "p.geojson")
     found = totals(tmp_path, correlation=100.0)
-    assert (found["std_members_mg"], found["std_mg"]) == (0, pytest.approx(12))
+    assert (found["std_members_mg"], found["std_mg"]) == (0, pytest.approx(HA * 12, rel=1e-5))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"unit": "m"}, "is in m; totals are sums of biomass density"),
-        ({"crs": "EPSG:4326", "pixel": 0.001}, "in degree, not in metres"),
-        ({"polygon": {"left": 9000.0, "right": 9900.0}}, "polygon '0': holds the centre of no pixel"),
+        ({"polygon": {"left": 9000.0, "right": 9900.0}}, "polygon '0': covers no pixel of"),
+        ({"polygon": {"left": np.nan}}, "polygon '0': it is not a ring of places"),
         ({"name": "plot"}, "feature 0 has no property 'plot'"),
         ({"text": '{"type": "Point", "coordinates": [0, 0]}'}, "feature 0 is a Point, not a polygon"),
         ({"text": "no json"}, "cannot be read as GeoJSON"),

@@ -9,8 +9,7 @@ import rasterio
 from eozoo import Registry
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import apply
-from eozoo_core.raster.read import read_info
-from eozoo_core.raster.sentinel2 import offset_of, reflectance
+from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.raster.tiles import Window
 from eozoo_core.task.splits import open_splits
 from eozoo_gedi_sparse.pairs import patch_grids
@@ -41,30 +40,53 @@ def write(path, values, names=None, col=0, row=0, pixel=10.0, nodata=None, crs=C
     return path
 
 
-def test_scaling_by_hand():
-    np.testing.assert_allclose(reflectance(np.float32([0, 1, 1000, 12000]), 0), [np.nan, 1e-4, 0.1, 1.2], rtol=1e-6)
-    np.testing.assert_allclose(reflectance(np.float32([0, 1000, 2500]), -1000), [np.nan, 0, 0.15], rtol=1e-6)
+def test_backscatter_by_hand():
     np.testing.assert_allclose(
         backscatter(np.float32([-30.1, -30, -15, 0, 0.1]), False), [np.nan, 0, 0.5, 1, np.nan], rtol=1e-6
     )
     np.testing.assert_allclose(backscatter(np.float32([0.1, 0, -1]), True), [2 / 3, np.nan, np.nan], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "offset"), [("T47_N0400_a", -1000), ("T47_N0301_a", 0), ("T47_N0511_a", -1000), ("T47_N9999_a", None)]
-)
-def test_the_baseline_in_the_name_decides_the_offset(tmp_path, name, offset):
-    assert offset_of(tmp_path / f"{name}.tif", {}) == offset
+def scale_of(file, **layer):
+    with open_reader(file) as reader:
+        return make_scale(LayerSettings(source=file, **layer), reader, reader.info.bands)
 
 
-def test_the_baseline_in_the_tags_wins_and_none_is_an_error(tmp_path):
-    file = write(tmp_path / "x_N0200_.tif", np.ones((1, 2, 2), np.uint16))
-    with rasterio.open(file, "r+") as out:
-        out.update_tags(PROCESSING_BASELINE="05.09")
-    assert offset_of(file, read_info(file).tags) == -1000
+def test_a_layer_of_sentinel_2_is_scaled_by_what_its_file_says_or_asked_for(tmp_path):
+    file = write(tmp_path / "x_N0400_.tif", np.ones((1, 2, 2), np.uint16))
+    scale, told = scale_of(file, scale="s2")
+    np.testing.assert_allclose(scale(np.float32([0, 1000, 2500])), [np.nan, 0, 0.15], rtol=1e-6)
+    assert "baseline 04.00 in its name" in told
     plain = write(tmp_path / "plain.tif", np.ones((1, 2, 2), np.uint16))
-    with pytest.raises(ZooError, match="set s2_offset"):
-        make_scale(LayerSettings(source=plain, scale="s2"), read_info(plain))
+    with pytest.raises(ZooError, match="set s2_offset of its layer to -1000"):
+        scale_of(plain, scale="s2")
+    assert scale_of(plain, scale="s2", s2_offset=0)[0](np.float32([1000])) == pytest.approx(0.1)
+    floats = write(tmp_path / "float_N0400_.tif", np.full((1, 2, 2), 0.3, "f4"))
+    with pytest.raises(ZooError, match="reflectance as floats already; set scale: none"):
+        scale_of(floats, scale="s2")
+
+
+@pytest.mark.parametrize(
+    ("scale", "most", "rest", "unit", "message"),
+    [
+        ("s1_linear", -12.0, -8.0, "", "are no linear power; set scale: s1_db"),
+        ("s1_linear", 0.1, 0.2, "dB", "in dB are no linear power"),
+        ("s1_linear", 120.0, 900.0, "", "calibrate it first"),
+        ("s1_db", 0.1, 0.2, "", "are not dB.*set scale: s1_linear"),
+        ("s1_db", 120.0, 900.0, "", "are not dB.*calibrate"),
+        ("s1_db", -22.0, 3.0, "dB", None),
+        ("s1_linear", 0.1, -0.001, "", None),  # noise removal leaves some below 0
+    ],
+)
+def test_db_and_linear_power_are_told_apart(tmp_path, scale, most, rest, unit, message):
+    file = write(tmp_path / "s1.tif", np.float32([[[most, most, most, rest]]]))
+    with rasterio.open(file, "r+") as out:
+        out.set_band_unit(1, unit)
+    if message is None:
+        assert scale_of(file, scale=scale)[1].startswith("backscatter")
+    else:
+        with pytest.raises(ZooError, match=message):
+            scale_of(file, scale=scale)
 
 
 def layers(tmp_path):

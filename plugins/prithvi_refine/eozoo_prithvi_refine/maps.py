@@ -14,6 +14,7 @@ from eozoo_core.raster.cog import Band
 from eozoo_core.raster.files import Layer
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import Reader, open_reader
+from eozoo_core.raster.sentinel2 import Scaling
 from eozoo_core.task.data import tensors
 from eozoo_core.task.maps import bands_of
 from eozoo_core.task.scenes import Scene
@@ -22,6 +23,7 @@ from eozoo_core.task.spread import present
 from eozoo_prithvi_refine import coordinates
 from eozoo_prithvi_refine.pictures import save_png, true_colour
 from eozoo_prithvi_refine.prepare.products import band_numbers, date_in, month_in
+from eozoo_prithvi_refine.scaling import decide
 from eozoo_prithvi_refine.settings import BANDS
 from eozoo_prithvi_refine.tile_files import check_reflectance, read_npz, read_sidecar, read_tile, write_npz
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from eozoo_prithvi_refine.settings import PrithviInferSettings, PrithviSettings
 
+_LARGEST = 3.0  # reflectance of 99 % of a scene; above it values are not reflectance
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".npz")
 
 
@@ -60,7 +63,7 @@ def _is_input(file: Path) -> bool:
 
 
 def open_scene(found: Found, settings: PrithviSettings) -> Scene:
-    """Return a tile, which is read when it is refined, or a scene whose bands, scale, month and biome are known."""
+    """Return a tile, which is read when it is refined, or a scene whose bands, scaling, month and biome are known."""
     file, how = found.path, settings.infer
     if file.suffix == ".npz":
         return Scene(file, Grid(0, 0), name=found.name, whole=True)
@@ -69,16 +72,17 @@ def open_scene(found: Found, settings: PrithviSettings) -> Scene:
         month, biome = _scene_codes(file, how)
         when = coordinates.time_of(_scene_date(file, how), file)
         where = how.location or coordinates.location_of(reader.info.grid)
-        _check_scale(reader, bands, how)
+        scaling = _scaling(reader, bands, how)
         return Scene(
             file,
             reader.info.grid,
             bands,
             found.name,
             {"month": np.float32(month), "biome": np.float32(biome), **_pairs(settings, when, where)},
-            how.scale,
-            how.offset,
-            {"MONTH": str(month), "BIOME": str(biome)},
+            tags={"MONTH": str(month), "BIOME": str(biome)},
+            values=scaling,
+            missing=how.nodata,
+            notes=(*reader.info.notes, str(scaling)),
         )
 
 
@@ -117,7 +121,8 @@ def write_tile(drawn: Drawn, scene: Scene, dest: Path, settings: PrithviSettings
 def draw(files: Mapping[str, Path], scene: Scene, dest: Path) -> list[Path]:
     """Draw a scene before and after in true colour, one stretch for both."""
     with open_reader(scene.path) as before, open_reader(files["refined"]) as after:
-        given = (before.thumbnail(1024, scene.bands) + scene.offset) * scene.scale
+        assert scene.values is not None
+        given = scene.values(before.thumbnail(1024, scene.bands))
         images = [given, after.thumbnail(1024)]
     visible = images[1][:3][:, np.isfinite(images[1]).all(axis=0)]
     low, high = np.percentile(visible, [1, 99]) if visible.size else (0.0, 1.0)
@@ -169,10 +174,13 @@ def _scene_codes(file: Path, how: PrithviInferSettings) -> tuple[int, int]:
     return month, how.biome
 
 
-def _check_scale(reader: Reader, bands: tuple[int, ...], how: PrithviInferSettings) -> None:
-    values = (reader.thumbnail(256, bands) + how.offset) * how.scale
-    if np.isfinite(values).any() and np.nanpercentile(values, 99) > 3:
+def _scaling(reader: Reader, bands: tuple[int, ...], how: PrithviInferSettings) -> Scaling:
+    """How a scene becomes reflectance. Raises ZooError where that does not give reflectance 0..1."""
+    scaling = decide(reader, bands, how.scale, how.offset, "infer")
+    values = scaling(reader.thumbnail(256, bands))
+    if np.isfinite(values).any() and np.nanpercentile(values, 99) > _LARGEST:
         raise ZooError(
-            f"{reader.info.path}: values around {np.nanpercentile(values, 50):g} are not reflectance 0..1; add --set "
-            "infer.scale=0.0001 (and infer.offset=-1000 from processing baseline 04.00 on)"
+            f"{reader.info.path}: values around {np.nanpercentile(values, 50):g} are not reflectance 0..1 "
+            f"({scaling.told}); set infer.scale and infer.offset: reflectance = (value + offset) x scale"
         )
+    return scaling

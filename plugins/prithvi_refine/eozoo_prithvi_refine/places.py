@@ -32,11 +32,8 @@ def place_of(product: Product, grid: Grid, window: Window, how: PrithviPrepareSe
 
 
 def biome_of(product: Product, grid: Grid, window: Window, how: PrithviPrepareSettings) -> int:
-    """Return the biome code of a tile: as set, or the commonest code of ``biome_raster`` in it."""
-    if how.biome is not None:
-        return how.biome
-    if how.biome_raster is None:
-        raise ZooError(f"{product.name}: no biome; set prepare.biome (0-16) or prepare.biome_raster")
+    """Return the biome code of a tile: the commonest code of ``biome_raster`` in it."""
+    assert how.biome_raster is not None
     codes = _sample_raster(how.biome_raster, grid, window)
     codes = codes[np.isfinite(codes)]
     if not codes.size:

@@ -13,6 +13,7 @@ from eozoo_core.settings import (
     FREE,
     Alias,
     Named,
+    OnUnreadable,
     PrepareSettings,
     ScheduleSettings,
     Settings,
@@ -192,8 +193,17 @@ class PrithviInferSettings(MapInfer):
         None,
         description="Blue, green, red, NIR by number (from 1) or name; null = by name, or a four-band file as is.",
     )
-    scale: float = Field(1.0, gt=0, description="Multiplies the values of a scene; 0.0001 for reflectance x 10000.")
-    offset: float = Field(0.0, description="Added to a scene's values before scaling; -1000 from baseline 04.00 on.")
+    scale: float | None = Field(
+        None,
+        gt=0,
+        description="Multiplies the values of a scene, 0.0001 for reflectance x 10000; null = by the file: floats are "
+        "reflectance, whole numbers are Sentinel-2's.",
+    )
+    offset: float | None = Field(
+        None,
+        description="Added to a scene's values before scaling, -1000 from baseline 04.00 on; null = by its name, "
+        "metadata or tags.",
+    )
     features: bool = Field(False, description="Write the refined features (head_width channels) beside the image.")
 
 
@@ -206,11 +216,24 @@ class PrithviEvalSettings(EnsembleEval):
 class PrithviPrepareSettings(PrepareSettings):
     """How Sentinel-2 and HLS products become tiles (step tiles) and pairs of dates (step season_pairs)."""
 
-    source: Path | None = Field(None, description="Folder of products: BigEarthNet patches, HLS granules, date stacks.")
-    scale: float = Field(1e-4, gt=0, description="Multiplies stored values: reflectance = (value + offset) x scale.")
-    offset: float | None = Field(
-        None, description="Added before scaling; null = -1000 for processing baselines from 04.00 on, 0 before."
+    source: Path | None = Field(
+        None, description="Folder of products: SAFE, BigEarthNet patches, HLS granules, date stacks."
     )
+    products: Path | None = Field(
+        None, description="CSV file of what products do not tell: product, date, month, biome, offset; a line each."
+    )
+    band_names: tuple[str, ...] | None = Field(
+        None, description="What the bands of files without names are, in order, or a preset: [sentinel2_l2a]."
+    )
+    scale: float | None = Field(
+        None, gt=0, description="Multiplies stored values: reflectance = (value + offset) x scale; null = by the file."
+    )
+    offset: float | None = Field(
+        None,
+        description="Added before scaling, -1000 for baselines from 04.00 on, 0 before; null = by the product's name, "
+        "metadata or tags.",
+    )
+    on_unreadable: OnUnreadable = Field("stop", description="A file that cannot be read stops the work or is skipped.")
     month: int | None = Field(None, ge=1, le=12, description="Month of products without a date; null = an error.")
     biome: int | None = Field(None, ge=0, le=16, description="Biome code of all tiles.")
     biome_raster: Path | None = Field(None, description="Raster of biome codes 0-16; the commonest in a tile counts.")

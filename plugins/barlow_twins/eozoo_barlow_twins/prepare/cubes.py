@@ -3,10 +3,12 @@
 Every file holds variables (T, h, w) or (h, w) with coordinate vectors x, y (pixel centres, m) and, for (T, h, w), a
 vector ``timestamp`` or ``time`` with units "<seconds|days|...> since <date>" (CF convention). Files may differ in
 resolution by whole factors: coarser ones are repeated, nothing is interpolated. Only one date at a time is in memory.
+Packing is undone as CF has it; values become reflectance by ``eozoo_core.raster.sentinel2``; stored is it x 10000.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +18,10 @@ from typing import Any
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
+from eozoo_core.raster.packed import stored, unpack
+from eozoo_core.raster.sentinel2 import Scaling, Source, scaling_of
 
+from eozoo_barlow_twins.prepare.report import BLOCKS, Report
 from eozoo_barlow_twins.prepare.settings import CubeSettings
 from eozoo_barlow_twins.prepare.write_tile import TilePlan, connected_fields, new_tile
 
@@ -24,7 +29,11 @@ _SUFFIXES = (".nc", ".nc4", ".h5", ".hdf5")
 
 
 def prepare_cube(settings: CubeSettings, folder: Path) -> Path:
-    """Make the tile ``folder/settings.tile`` from the files in ``settings.folder``; return it. Raises ZooError."""
+    """Make the tile ``folder/settings.tile`` from the files in ``settings.folder``; return it.
+
+    Prints how values were scaled, dates, the share of clear pixels and the codes of labels. Raises ZooError, also where
+    nothing tells the offset of the digital numbers.
+    """
     source = settings.source("prepare.cube")
     with ExitStack() as stack:
         found = _variables(source, stack)
@@ -32,17 +41,18 @@ def prepare_cube(settings: CubeSettings, folder: Path) -> Path:
         grid = _Grid.over([*wanted, *(_find(found, name, source) for name in settings.labels)], settings.resolution)
         kept = [(i, t.date()) for i, t in enumerate(_times(wanted)) if settings.keeps(t.date())]
         layers = _layers({n: grid.raise_(_find(found, n, source), None) for n in settings.labels}, settings.fields)
+        scalings = [_scaling(v, settings) for v in wanted[:-1]]
+        report = Report({v.file: scaling for v, scaling in zip(wanted[:-1], scalings, strict=True)})
         plan = TilePlan(
             settings.bands, tuple(day for _, day in kept), grid.height, grid.width, grid.crs, grid.transform,
-            f"cube {source.name}", layers,
+            f"cube {source.name}", layers, report.scaling(),
         )  # fmt: skip
         with new_tile(folder / settings.tile, plan) as writer:
             for place, (number, _) in enumerate(kept):
-                values = np.stack([grid.raise_(v, number).astype(np.float32) for v in wanted[:-1]], axis=-1)
-                fill = np.array([v.fill if v.fill is not None else -1 for v in wanted[:-1]], np.float32)
-                scene = grid.raise_(wanted[-1], number)
-                clear = np.isin(scene, settings.clear) & (values != fill).all(axis=-1)
-                writer.put(place, 0, values + settings.offset, clear)
+                scaled = [f(grid.raise_(v, number, unpack)) for f, v in zip(scalings, wanted[:-1], strict=True)]
+                clear = np.isin(grid.raise_(wanted[-1], number), settings.clear)
+                writer.put(place, 0, *report.numbers(np.stack(scaled, axis=-1), clear))
+        report.tell(settings.tile, plan.dates, layers)
     return folder / settings.tile
 
 
@@ -56,7 +66,6 @@ class _Variable:
     x: np.ndarray
     y: np.ndarray
     times: list[datetime] | None
-    fill: float | None
     crs: str | None
 
     @property
@@ -94,10 +103,13 @@ class _Grid:
         left, top, right, bottom = _edges(first)
         return cls(step, left, top, round((top - bottom) / step), round((right - left) / step), first.crs)
 
-    def raise_(self, variable: _Variable, number: int | None) -> np.ndarray:
-        """One image ``(H, W)`` of ``variable`` on this grid, rows from north to south, each pixel repeated."""
+    def raise_(self, variable: _Variable, number: int | None, read: Callable[..., np.ndarray] = stored) -> np.ndarray:
+        """One image ``(H, W)`` of ``variable`` on this grid, rows from north to south, each pixel repeated.
+
+        ``read``: `stored` for codes, `unpack` for physical values with NaN = missing.
+        """
         try:
-            image = variable.data[number] if number is not None else variable.data[()]
+            image = read(variable.data, ... if number is None else number)
         except OSError as error:
             raise ZooError(f"{variable.file}: {variable.name} cannot be read at date {number} ({error})") from None
         image = image[:: 1 if variable.y[0] > variable.y[-1] else -1, :: 1 if variable.x[0] < variable.x[-1] else -1]
@@ -122,12 +134,22 @@ def _variables(folder: Path, stack: ExitStack) -> dict[str, _Variable]:
             if data.ndim in (2, 3) and data.shape[-2:] == (len(y), len(x)):
                 if name in found:
                     raise ZooError(f"{file}: {name} is also in {found[name].file.name}; keep one product per folder")
-                fill = data.attrs.get("_FillValue")
-                fill = None if fill is None else float(np.ravel(fill)[0])
-                found[name] = _Variable(name, file, data, x, y, times if data.ndim == 3 else None, fill, crs)
+                found[name] = _Variable(name, file, data, x, y, times if data.ndim == 3 else None, crs)
     if not found:
         raise ZooError(f"{folder}: holds no NetCDF4/HDF5 file with maps (variables over y and x)")
     return found
+
+
+def _scaling(v: _Variable, settings: CubeSettings) -> Scaling:
+    """How the unpacked values of a variable become reflectance: by its file's name, attributes and packing."""
+    scale, offset = (
+        float(np.ravel(v.data.attrs.get(n, d))[0]) for n, d in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
+    some = unpack(v.data, v.data.shape[0] // 2 if v.times is not None else ...)
+    tags = {key: text for where in (v.data.file.attrs, v.data.attrs) for key, text in where.items()}
+    tags = {key: text.decode("utf-8", "replace") if isinstance(text, bytes) else text for key, text in tags.items()}
+    source = Source(v.file, tags, scale, offset, some, v.data.dtype.kind == "f")
+    return scaling_of(source, settings.offset, "prepare.cube.offset")
 
 
 def _find(found: dict[str, _Variable], name: str, folder: Path) -> _Variable:
@@ -180,4 +202,4 @@ def _layers(labels: dict[str, np.ndarray], fields: bool) -> dict[str, np.ndarray
     if fields and not labels:
         raise ZooError("prepare.cube.fields needs prepare.cube.labels: fields are areas of equal labels")
     layers = {"labels.npy" if i == 0 else f"labels_{name.lower()}.npy": a for i, (name, a) in enumerate(labels.items())}
-    return layers | ({"blocks.npy": connected_fields(list(labels.values()))} if fields else {})
+    return layers | ({BLOCKS: connected_fields(list(labels.values()))} if fields else {})

@@ -3,7 +3,9 @@
 Files are one per band and date (``T31UDS_20180418T105031_B02_10m.jp2``) or one per date with bands named in the file
 (band descriptions "B02", "SCL" ...). The date is the first YYYYMMDD or YYYY-MM-DD in the file's name or in its folders'
 below the one given; the band is B01..B12, B8A or SCL in the file's name. All files must cover the same area; coarser
-ones are repeated by whole factors. Rows are read in strips, one date at a time.
+ones are repeated by whole factors, or resampled where their pixels do not begin at the same corner. Rows are read in
+strips, one date at a time. Values become reflectance by the processing baseline of each file, see
+``eozoo_core.raster.sentinel2``; stored is reflectance x 10000.
 """
 
 from __future__ import annotations
@@ -16,9 +18,13 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.raster.georeference import Grid, misfit
+from eozoo_core.raster.overlay import Overlay
 from eozoo_core.raster.read import RasterReader, read_info
+from eozoo_core.raster.sentinel2 import Scaling, look_at, scaling_of
 from eozoo_core.raster.tiles import Window
 
+from eozoo_barlow_twins.prepare.report import Report
 from eozoo_barlow_twins.prepare.settings import SceneSettings
 from eozoo_barlow_twins.prepare.write_tile import TilePlan, new_tile
 
@@ -29,7 +35,11 @@ _STRIP_BYTES = 64 * 2**20
 
 
 def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
-    """Make the tile ``folder/settings.tile`` from the rasters below ``settings.folder``; return it. Raises ZooError."""
+    """Make the tile ``folder/settings.tile`` from the rasters below ``settings.folder``; return it.
+
+    Prints how values were scaled, dates and the share of clear pixels. Raises ZooError, also where nothing tells the
+    offset of a file.
+    """
     source = settings.source("prepare.scenes")
     wanted = (*settings.bands, *(("SCL",) if settings.has_scl else ()))
     dates = _by_date(source, wanted)
@@ -37,25 +47,37 @@ def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
     if not scenes:
         raise ZooError(f"{source}: no date lies between prepare.scenes.first and last")
     reference = min((b for bands in scenes.values() for b in bands.values()), key=lambda b: b.pixel)
-    h, w = reference.height, reference.width
-    plan = TilePlan(
-        settings.bands, tuple(scenes), h, w, reference.crs, reference.transform, f"scenes {source.name}"
-    )  # fmt: skip
+    grid = reference.grid
+    h, w = grid.height, grid.width
+    report = Report(_scalings([bands[name] for bands in scenes.values() for name in settings.bands], settings))
+    crs, transform = grid.crs and grid.crs.to_wkt(), grid.transform and tuple(grid.transform)[:6]
+    name = f"scenes {source.name}"
+    plan = TilePlan(settings.bands, tuple(scenes), h, w, crs, transform, name, scaling=report.scaling())
     step = max(16, _STRIP_BYTES // (w * len(wanted) * 4) // 16 * 16)
     with new_tile(folder / settings.tile, plan) as writer:
         for number, bands in enumerate(scenes.values()):
             with ExitStack() as stack:
-                readers = {name: _Aligned(bands[name], reference, stack) for name in wanted}
+                readers = {name: _Aligned(bands[name], reference, name == "SCL", stack) for name in wanted}
                 for row in range(0, h, step):
                     stop = min(row + step, h)
-                    values = np.stack([readers[name].rows(row, stop) for name in settings.bands], axis=-1)
-                    clear = np.isfinite(values).all(axis=-1)
-                    if settings.has_scl:
-                        clear &= np.isin(readers["SCL"].rows(row, stop), settings.clear)
-                    else:
-                        clear &= (values != 0).all(axis=-1)  # 0 is "no data" in Sentinel-2 products
-                    writer.put(number, row, values + settings.offset, clear)
+                    scaled = [report.scalings[bands[n].file](readers[n].rows(row, stop)) for n in settings.bands]
+                    scl = np.isin(readers["SCL"].rows(row, stop), settings.clear) if settings.has_scl else True
+                    values, clear = report.numbers(np.stack(scaled, axis=-1), np.broadcast_to(scl, scaled[0].shape))
+                    writer.put(number, row, values, clear)
+    report.tell(settings.tile, plan.dates, {})
     return folder / settings.tile
+
+
+def _scalings(bands: list[_Band], settings: SceneSettings) -> dict[Path, Scaling]:
+    """How the values of each file become reflectance, decided before anything is written."""
+    numbers: dict[Path, list[int]] = {}
+    for band in bands:
+        numbers.setdefault(band.file, []).append(band.number)
+    found = {}
+    for file, mine in numbers.items():
+        with RasterReader(file) as reader:
+            found[file] = scaling_of(look_at(reader, mine), settings.offset, "prepare.scenes.offset")
+    return found
 
 
 @dataclass(frozen=True)
@@ -64,39 +86,42 @@ class _Band:
 
     file: Path
     number: int
-    height: int
-    width: int
-    crs: str | None
-    transform: tuple[float, ...] | None
+    grid: Grid
 
     @property
     def pixel(self) -> float:
-        return abs(self.transform[0]) if self.transform else 1.0
+        return abs(self.grid.transform.a) if self.grid.transform else 1.0
 
 
 class _Aligned:
-    """Reads rows of a band on the grid of ``reference``."""
+    """Reads rows of a band on the grid of ``reference``: repeated where its pixels are whole multiples from the same
+    corner, else resampled by `Overlay`. Raises ZooError where it does not cover the reference.
+    """
 
-    def __init__(self, band: _Band, reference: _Band, stack: ExitStack):
-        self._factor = reference.height // band.height
-        same_shape = (band.height * self._factor, band.width * self._factor) == (reference.height, reference.width)
-        corner = band.transform and (band.transform[2], band.transform[5])
-        other = reference.transform and (reference.transform[2], reference.transform[5])
-        near = corner == other or (corner and other and np.allclose(corner, other, atol=0.01 * reference.pixel))
-        if not same_shape or not near or band.crs != reference.crs:
-            raise ZooError(
-                f"{band.file}: does not cover the same area as {reference.file.name} (size, corner or CRS differ); "
-                "cut all files of a tile to one grid first"
-            )
+    def __init__(self, band: _Band, reference: _Band, classes: bool, stack: ExitStack):
+        own, grid = band.grid, reference.grid
+        self._factor, self._over, self._width = max(1, grid.height // own.height), None, grid.width
+        if misfit(_repeated(own, self._factor), grid, "it"):
+            self._over = Overlay(grid, band.file, band.number, classes, zero_is_missing=not classes)
+            return
         self._band, self._reader = band, stack.enter_context(RasterReader(band.file))
 
     def rows(self, first: int, stop: int) -> np.ndarray:
         """Rows ``first`` to ``stop - 1`` of the reference's grid, ``(n, W)`` float32, NaN = missing."""
+        if self._over is not None:
+            return self._over.read(Window(first, 0, stop - first, self._width))
         f = self._factor
         top, bottom = first // f, -(-stop // f)
-        values = self._reader.read(Window(top, 0, bottom - top, self._band.width), (self._band.number,))[0]
+        values = self._reader.read(Window(top, 0, bottom - top, self._band.grid.width), (self._band.number,))[0]
         values = values.repeat(f, axis=0).repeat(f, axis=1)
         return values[first - top * f : stop - top * f]
+
+
+def _repeated(grid: Grid, factor: int) -> Grid:
+    """The grid of rows and columns that are repeated."""
+    t = grid.transform
+    transform = None if t is None else type(t)(t.a / factor, t.b, t.c, t.d, t.e / factor, t.f)
+    return Grid(grid.height * factor, grid.width * factor, grid.crs, transform)
 
 
 def _by_date(source: Path, wanted: tuple[str, ...]) -> dict[date, dict[str, _Band]]:
@@ -121,14 +146,11 @@ def _by_date(source: Path, wanted: tuple[str, ...]) -> dict[date, dict[str, _Ban
 
 def _bands_of(file: Path) -> dict[str, _Band]:
     info = read_info(file)
-    grid = info.grid
-    transform = None if grid.transform is None else tuple(grid.transform)[:6]
-    crs = None if grid.crs is None else grid.crs.to_wkt()
     named = {d: i for i, d in enumerate(info.descriptions, 1) if _BAND.fullmatch(d)}
     if not named:
         in_name = _BAND.findall(file.stem)
         named = {in_name[-1]: 1} if in_name and len(info.bands) == 1 else {}
-    return {name: _Band(file, i, grid.height, grid.width, crs, transform) for name, i in named.items()}
+    return {name: _Band(file, i, info.grid) for name, i in named.items()}
 
 
 def _complete(bands: dict[str, _Band], wanted: tuple[str, ...], day: date) -> dict[str, _Band]:

@@ -25,8 +25,10 @@ class SourceSettings(Settings):
     )
     first: date | None = Field(None, description="Leave out dates before this (YYYY-MM-DD), for example 2018-01-01.")
     last: date | None = Field(None, description="Leave out dates after this. Labels of one season go with its dates.")
-    offset: int = Field(
-        0, description="Added to every digital number; -1000 for L2A baselines from 04.00 where not yet applied."
+    offset: float | None = Field(
+        None,
+        description="Added to digital numbers before / 10000; -1000 for baselines from 04.00 on, 0 before and for "
+        "harmonised collections; null = by each product's name, metadata or tags.",
     )
 
     def source(self, step: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -23,7 +23,9 @@ STRIP_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class TilePlan:
-    """What a tile will hold. ``dates`` in order; ``crs`` as WKT and ``transform`` as 6 numbers, None = unknown."""
+    """What a tile will hold. ``dates`` in order; ``crs`` as WKT and ``transform`` as 6 numbers, None = unknown;
+    ``scaling``: how values became reflectance, in words.
+    """
 
     bands: tuple[str, ...]
     dates: tuple[date, ...]
@@ -33,6 +35,7 @@ class TilePlan:
     transform: tuple[float, ...] | None = None
     source: str = ""
     layers: dict[str, np.ndarray] = field(default_factory=dict)  # file name -> (H, W) integers
+    scaling: Sequence[str] = ()
 
 
 class TileWriter:
@@ -74,6 +77,7 @@ def new_tile(path: Path, plan: TilePlan) -> Iterator[TileWriter]:
             save_array(folder / name, layer)
         info: dict[str, Any] = {"bands": list(plan.bands), "dates": [d.isoformat() for d in plan.dates]}
         info |= {"crs": plan.crs, "transform": plan.transform and list(plan.transform), "source": plan.source}
+        info |= {"scaling": list(plan.scaling)} if plan.scaling else {}
         write_text(folder / "tile.json", (json.dumps(info, indent=1) + "\n"))
         write_statistics(Tile(folder))
 

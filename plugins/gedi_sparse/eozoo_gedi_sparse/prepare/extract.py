@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,24 @@ from eozoo_core.run.workers import map_in_workers
 from eozoo_core.run.written import stamp_of, write_table, write_text
 
 from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied
-from eozoo_gedi_sparse.prepare.granules import read_granule
+from eozoo_gedi_sparse.prepare.granules import product_by_name, read_granule
 from eozoo_gedi_sparse.prepare.grids import sample_raster
 from eozoo_gedi_sparse.prepare.settings import ShotsSettings
 from eozoo_gedi_sparse.prepare.shot_tables import read_table
-from eozoo_gedi_sparse.prepare.shots import load_facts, save
+from eozoo_gedi_sparse.prepare.shots import count, load, load_facts, once, save
+from eozoo_gedi_sparse.prepare.table_files import READERS
 
 _GRANULES = (".h5", ".hdf5", ".zip")
-_TABLES = (".csv", ".parquet", ".geoparquet")
+_TABLES = tuple(READERS)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file: the rows of its table, what its shots are of, and notes on how it was read."""
+
+    rows: list[Removed]
+    quantity: str
+    notes: tuple[str, ...]
 
 
 def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
@@ -32,33 +42,41 @@ def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
     """
     files = find_files(settings.source)
     _refuse_strangers(files, settings.dest)
+    _refuse_mixture([(file, product_by_name(file)) for file in files if file.suffix.lower() in _GRANULES])
     outcomes = map_in_workers(_one, [(file, settings) for file in files], settings.workers)
-    written, tables, problems = [], [], []
+    done, problems = {}, []
     with progress_bar("shots", len(files), "files", quiet) as bar:
-        for done, (file, outcome) in enumerate(zip(files, outcomes, strict=True), 1):
+        for number, (file, outcome) in enumerate(zip(files, outcomes, strict=True), 1):
             if isinstance(outcome, ZooError):
                 if settings.on_unreadable == "stop":
                     raise outcome
                 problems.append(str(outcome))
             else:
-                written.append(_target(file, settings.dest))
-                tables.append(outcome)
-            bar.update(done, file.name)
-    if not tables:
+                _refuse_mixture([*((f, o.quantity) for f, o in list(done.items())[:1]), (file, outcome.quantity)])
+                done[file] = outcome
+            bar.update(number, file.name)
+    if not done:
         raise ZooError(f"{settings.source}: no file could be read; first: {problems[0]}")
-    rows = add_tables(tables)
+    rows = add_tables([outcome.rows for outcome in done.values()])
     cells = ([r.name, r.before, r.removed, r.after, r.alone] for r in rows)
     columns = ["filter", "before", "removed", "left", "removes_alone"]
+    written = [_target(file, settings.dest) for file in done]
     written.append(write_table(settings.dest / "filters.csv", columns, cells))
     if problems:
         written.append(write_text(settings.dest / "skipped.txt", "\n".join(problems) + "\n"))
+    print("\n".join(_told({file.name: outcome.notes for file, outcome in done.items()})))
     print(format_table(rows))
+    shared = _shared(list(done), settings.dest)
+    if shared:
+        print(f"{count(shared, 'shot')} in several files: step labels counts each once")
+    for problem in problems:
+        print(f"left out: {problem}")
     for name in not_applied(settings):
         print(f"not applied: the filter by {name} (prepare.shots.rasters.{name} is not set)")
     if rows[-1].after == 0:
         worst = max(rows, key=lambda row: row.removed)
         raise ZooError(
-            f"{settings.source}: no shot is left of {rows[0].before}; '{worst.name}' removed {worst.removed}. "
+            f"{settings.source}: 0 of {count(rows[0].before, 'shot')} left; '{worst.name}' removed {worst.removed:,}. "
             f"Loosen prepare.shots.filters or take other granules; the table is {settings.dest / 'filters.csv'}"
         )
     return written
@@ -77,6 +95,34 @@ def find_files(source: Path | None) -> list[Path]:
     return list(by_stem(files).values())
 
 
+def _refuse_mixture(kinds: Sequence[tuple[Path, str | None]]) -> None:
+    """Raise ZooError where files are of two kinds (product or quantity; None = not known)."""
+    first = next(((file, kind) for file, kind in kinds if kind), None)
+    other = next(((file, kind) for file, kind in kinds if first and kind and kind != first[1]), None)
+    if first and other:
+        raise ZooError(
+            f"{first[0].parent}: {first[0].name} is {first[1]}, {other[0].name} is {other[1]}; labels are of one kind: "
+            "put the others into a folder of their own, or give one file as prepare.shots.source"
+        )
+
+
+def _shared(files: Sequence[Path], dest: Path) -> int:
+    """How many shots that are kept of a file are also kept of one before it."""
+    ids = [load(_target(file, dest))[0].ids for file in files] if len(files) > 1 else []
+    every = np.concatenate(ids) if ids else np.empty(0, np.int64)
+    return len(every) - len(np.unique(every))
+
+
+def _told(notes: dict[str, tuple[str, ...]]) -> list[str]:
+    """Lines that say how files were read; files of which the same is to be said share a line."""
+    files: dict[str, list[str]] = {}
+    for name, lines in notes.items():
+        for line in lines:
+            files.setdefault(line, []).append(name)
+    several = {1: "", 2: " and 1 other"}
+    return [f"{names[0]}{several.get(len(names), f' and {len(names) - 1} others')}: {n}" for n, names in files.items()]
+
+
 def _refuse_strangers(files: Sequence[Path], dest: Path) -> None:
     """Step labels takes every file of the folder: shots of an earlier source must not slip in."""
     expected = {_target(file, dest) for file in files}
@@ -85,7 +131,7 @@ def _refuse_strangers(files: Sequence[Path], dest: Path) -> None:
         raise ZooError(f"{stranger}: is not of prepare.shots.source; delete it, or choose another prepare.shots.dest")
 
 
-def _one(item: tuple[Path, ShotsSettings]) -> list[Removed] | ZooError:
+def _one(item: tuple[Path, ShotsSettings]) -> Outcome | ZooError:
     """Work on one file; its table, or what the user has to repair (returned: it must cross processes unharmed)."""
     file, settings = item
     try:
@@ -94,21 +140,27 @@ def _one(item: tuple[Path, ShotsSettings]) -> list[Removed] | ZooError:
         return ZooError(str(error))
 
 
-def extract_file(file: Path, settings: ShotsSettings) -> list[Removed]:
-    """Filter one granule or table into DEST/NAME.npz and return the filter table; see ``extract``."""
+def extract_file(file: Path, settings: ShotsSettings) -> Outcome:
+    """Filter one granule or table into DEST/NAME.npz and return what became of it; see ``extract``."""
     target, stamp = _target(file, settings.dest), _stamp(file, settings)
     before = load_facts(target)
     if before is not None and before.get("stamp") == stamp:
-        return [Removed(**row) for row in before["filters"]]
+        return Outcome([Removed(**row) for row in before["filters"]], before["quantity"], tuple(before["notes"]))
     read = read_granule if file.suffix.lower() in _GRANULES else read_table
-    shots, rows = apply_filters(read(file, settings.quantity), settings, sample_raster, str(file))
+    found = read(file, settings.quantity)
+    shots, rows = apply_filters(found, settings, sample_raster, str(file))
     if settings.zero_below is not None:
         if shots.unit != "m":
             raise ZooError("prepare.shots.zero_below: is for heights; biomass has no such floor, leave it null")
         shots.value[shots.value < settings.zero_below] = np.float32(0)
-    facts = {"source": file.name, "stamp": stamp, "filters": [asdict(row) for row in rows]}
+    counted, differ = once(found)
+    notes = list(found.notes)
+    if not counted.all():
+        other = f", {differ:,} of them with another value" if differ else ""
+        notes.append(f"{count(int((~counted).sum()), 'shot')} listed again{other}: the first one counts")
+    facts = {"source": file.name, "stamp": stamp, "filters": [asdict(row) for row in rows], "notes": notes}
     save(target, shots, facts)
-    return rows
+    return Outcome(rows, shots.quantity, tuple(notes))
 
 
 def _target(file: Path, dest: Path) -> Path:

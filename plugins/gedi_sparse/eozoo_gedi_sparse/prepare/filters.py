@@ -11,9 +11,10 @@ import numpy as np
 from eozoo_core.errors import ZooError
 
 from eozoo_gedi_sparse.prepare.settings import ShotsSettings
-from eozoo_gedi_sparse.prepare.shots import Shots
+from eozoo_gedi_sparse.prepare.shots import Shots, once
 
 Lookup = Callable[[Path, Shots], np.ndarray]
+ONCE = "listed once"  # its row stands in the table only where shots are listed twice
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,18 @@ def apply_filters(shots: Shots, settings: ShotsSettings, lookup: Lookup, where: 
     return shots.keep(left), rows
 
 
+def within(bounds: tuple[float, float, float, float], lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+    """Say which places (n,) in degrees lie in the box west, south, east, north, borders included; NaN does not.
+
+    West > east means across the date line, as in GeoJSON; longitudes may count from -180 or from 0.
+    """
+    west, south, east, north = bounds
+    width = east - west if east >= west else (east - west) % 360
+    # Rounding may put a place on the western border a turn away.
+    across = np.minimum((lon - west) % 360, (lon - west + 1e-9) % 360)
+    return ((across <= width + 1e-9) | (width >= 360)) & (lat >= south) & (lat <= north)
+
+
 def not_applied(settings: ShotsSettings) -> list[str]:
     """Name the filters that are set but have no raster to look at: people must not take them for done."""
     f, rasters = settings.filters, settings.rasters
@@ -55,6 +68,9 @@ def not_applied(settings: ShotsSettings) -> list[str]:
 def add_tables(tables: Sequence[Sequence[Removed]]) -> list[Removed]:
     """Add the tables of several files filter by filter; a filter that one of them lacks removed nothing there."""
     names = list(dict.fromkeys(row.name for table in tables for row in table))
+    if ONCE in names:  # second, as in its own table, though tables before may lack it
+        names.remove(ONCE)
+        names.insert(1, ONCE)
     total = []
     for name in names:
         found = [next((row for row in table if row.name == name), None) for table in tables]
@@ -86,9 +102,11 @@ def _tests(shots: Shots, settings: ShotsSettings, lookup: Lookup, where: str) ->
         return shots.columns[name]
 
     yield "has a value and a place", np.isfinite(shots.value) & np.isfinite(shots.lon) & np.isfinite(shots.lat)
+    counted, _ = once(shots)
+    if not counted.all():
+        yield ONCE, counted
     if settings.bounds is not None:
-        west, south, east, north = settings.bounds
-        yield "within bounds", ((shots.lon >= west) & (shots.lon <= east) & (shots.lat >= south) & (shots.lat <= north))
+        yield "within bounds", within(settings.bounds, shots.lon, shots.lat)
     if f.after is not None:
         yield f"on or after {f.after}", column("days", "after") >= _days(f.after)
     if f.before is not None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid, apply, misfit, same_grid
+from eozoo_core.raster.points import transform_points
 from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.raster.tiles import Window
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.transform import from_origin
-from rasterio.warp import transform
 
 from eozoo_gedi_sparse.prepare.settings import GridSettings
 from eozoo_gedi_sparse.prepare.shots import Shots
@@ -68,9 +68,12 @@ def to_pixels(grid: Grid, lon: np.ndarray, lat: np.ndarray, where: str) -> tuple
         raise ZooError(f"{where}: has no CRS; shots cannot be placed on it")
     if len(lon) == 0:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    x, y = (np.asarray(a) for a in transform("EPSG:4326", grid.crs, lon, lat))
+    x, y = transform_points("EPSG:4326", grid.crs, lon, lat)
+    if grid.crs.is_geographic:  # the raster may lie across the date line, or count longitudes from 0 to 360
+        middle = apply(grid.transform, grid.width / 2, grid.height / 2)[0]
+        x = middle + (x - middle + 180) % 360 - 180
     col, row = apply(~grid.transform, x, y)
-    # Points beyond the projection's reach come back infinite: place them outside.
+    # What has no place in the raster's CRS is placed outside.
     col, row = (np.where(np.isfinite(a), a, -1.0).clip(-1, 2**40) for a in (col, row))
     return np.floor(row).astype(np.int64), np.floor(col).astype(np.int64)
 

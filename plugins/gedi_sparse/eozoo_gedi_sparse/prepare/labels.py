@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.area import pixel_size
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from rasterio import Affine
 
 from eozoo_gedi_sparse.prepare.grids import make_grid, to_pixels
 from eozoo_gedi_sparse.prepare.settings import LabelsSettings
-from eozoo_gedi_sparse.prepare.shots import Shots, join, load
+from eozoo_gedi_sparse.prepare.shots import Shots, count, join, load, once
 
 STRIP = 512  # rows written at a time
 
@@ -36,9 +37,21 @@ def make_labels(settings: LabelsSettings) -> list[Path]:
             "take granules of that place"
         )
     pixels, mean, count = aggregate(row[inside], col[inside], shots.value[inside], grid.width, fine)
+    _tell_ground(grid)
     print(f"{int(inside.sum()):,} of {len(shots):,} shots lie on the grid, in {len(pixels):,} of its pixels")
     _write(settings.dest, grid, shots, (pixels, mean, count))
     return [settings.dest]
+
+
+def _tell_ground(grid: Grid) -> None:
+    """Say how large pixels are on the ground where map metres are 2 % longer or shorter; footprints are 25 m."""
+    t = grid.transform
+    width, height = pixel_size(grid, grid.width / 2, grid.height / 2)
+    side = float(np.hypot(t.a, t.d))
+    if abs(width / side - 1) > 0.02:
+        print(
+            f"pixels of {side:g} m in {grid.crs} are {width:.1f} x {height:.1f} m on the ground; a footprint has 25 m"
+        )
 
 
 def aggregate(
@@ -79,6 +92,11 @@ def _load_all(folder: Path) -> Shots:
     if not files:
         raise ZooError(f"{folder}: holds no shots (*.npz); run 'eozoo prepare gedi_sparse shots' first")
     shots = join([load(file)[0] for file in files])
+    counted, differ = once(shots)
+    if not counted.all():
+        other = f", {differ:,} of them with another value" if differ else ""
+        print(f"{count(int((~counted).sum()), 'shot')} in several files of {folder}{other}: each counts once")
+        shots = shots.keep(counted)
     if len(shots) == 0:
         raise ZooError(f"{folder}: its {len(files)} files hold no shot; see filters.csv there for what removed them")
     return shots

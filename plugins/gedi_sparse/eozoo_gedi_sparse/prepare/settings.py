@@ -52,7 +52,9 @@ class ShotsSettings(Settings):
     """Step shots: granules or tables of shots -> filtered shots and the table of what each filter removed."""
 
     source: Path | None = Field(
-        None, description="A granule (.h5, or one in a .zip), a table (.csv, .parquet), or a folder of them."
+        None,
+        description="A granule (.h5, or one in a .zip), a table (.csv, .tsv, .parquet), points (.gpkg, .geojson), or a "
+        "folder of these.",
     )
     dest: Path = Field(Path("prepared/shots"), description="Folder for the shots and filters.csv.")
     quantity: str | None = Field(
@@ -62,7 +64,9 @@ class ShotsSettings(Settings):
         None, description="Heights below this count as 0: ground and low plants look alike (3 m in the document)."
     )
     bounds: tuple[float, float, float, float] | None = Field(
-        None, description="West, south, east, north of the shots to keep, degrees; null = everywhere."
+        None,
+        description="West, south, east, north of the shots to keep, degrees; west > east crosses the date line; null = "
+        "everywhere.",
     )
     filters: FilterSettings = Field(FilterSettings(), description="Which shots are kept.")
     rasters: RasterSettings = Field(RasterSettings(), description="Rasters that filters look up.")
@@ -70,6 +74,14 @@ class ShotsSettings(Settings):
         "stop", description="A file that cannot be read stops the work, or is left out and reported."
     )
     workers: int = Field(1, ge=1, description="Files read at the same time, each in a process of its own.")
+
+    @model_validator(mode="after")
+    def _box(self) -> ShotsSettings:
+        if self.bounds is not None:
+            west, south, east, north = self.bounds
+            if not -90 <= south < north <= 90 or not all(-360 <= x <= 360 for x in (west, east)) or west == east:
+                raise ValueError(f"bounds must be west, south, east, north in degrees, got {list(self.bounds)}")
+        return self
 
 
 class GridSettings(Settings):
@@ -113,7 +125,7 @@ class LayerSettings(Settings):
     s2_offset: float | None = Field(
         None,
         description="s2: added to the digital numbers before / 10000; -1000 from processing baseline 04.00 on, else 0; "
-        "null = by the baseline in the file's name (_N0400_) or its tags.",
+        "null = by the product's name (_N0400_), its metadata or tags.",
     )
     resampling: Literal["none", "nearest", "bilinear", "average"] = Field(
         "none", description="How pixels come onto the grid; none = they must lie on it already."
@@ -178,7 +190,9 @@ class TotalsSettings(Settings):
     dest: Path = Field(Path("totals.csv"), description="Table to write.")
     name: str | None = Field(None, description="Property that names a polygon; null = its number.")
     correlation: float = Field(
-        1000.0, gt=0, description="Distance up to which the pixels' noise is taken as fully correlated, m."
+        1000.0,
+        gt=0,
+        description="Distance up to which the pixels' noise is taken as fully correlated, m on the ground.",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ class Shots:
 
     ``columns``: name -> (n,) float64, NaN = missing: quality 0/1, degrade 0 = good, standard_error in the unit,
     sensitivity 0..1, tree_cover percent, solar_elevation degrees, days since 1970-01-01 UTC, power 1 = full-power beam.
+    ``ids`` (n,) int64: two shots with the same one are the same shot, see ``identify``; None = not known. ``notes``:
+    lines for the user on how the file was read and what was left out.
     """
 
     lon: np.ndarray
@@ -29,6 +31,8 @@ class Shots:
     quantity: str
     unit: str
     columns: dict[str, np.ndarray] = field(default_factory=dict)
+    ids: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lon)
@@ -36,30 +40,76 @@ class Shots:
     def keep(self, chosen: np.ndarray) -> Shots:
         """Return the shots where ``chosen`` (n,) bool is true."""
         columns = {name: values[chosen] for name, values in self.columns.items()}
-        return Shots(self.lon[chosen], self.lat[chosen], self.value[chosen], self.quantity, self.unit, columns)
+        ids = None if self.ids is None else self.ids[chosen]
+        place = self.lon[chosen], self.lat[chosen], self.value[chosen]
+        return Shots(*place, self.quantity, self.unit, columns, ids, self.notes)
+
+    def with_ids(self, numbers: np.ndarray | None = None) -> Shots:
+        """Return the shots with their ``ids``; ``numbers`` (n,) int64, the product's shot numbers, 0 = none."""
+        return replace(self, ids=identify(self, numbers))
+
+
+def count(number: int, what: str) -> str:
+    """Say "1 shot" or "1,204 shots"."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def unit_of(quantity: str) -> str:
     """Return "Mg/ha" for agbd and "m" for anything else (rh95, a height column)."""
-    return "Mg/ha" if quantity.startswith("agbd") else "m"
+    return "Mg/ha" if quantity.lower().startswith("agbd") else "m"
 
 
 def join(parts: Sequence[Shots]) -> Shots:
-    """Put shots of one quantity together, with the columns that all of them have."""
+    """Put shots of one quantity together, with the columns that any of them has (NaN where a part has none).
+
+    Shots without ids get them. Raises ZooError for shots of different quantities.
+    """
     kinds = {part.quantity for part in parts}
     if len(kinds) != 1:
         raise ZooError(f"shots of {' and '.join(sorted(kinds))} cannot be mixed; use one folder per quantity")
-    names = set.intersection(*(set(part.columns) for part in parts))
-    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in sorted(names)}
+    names = sorted(set().union(*(part.columns for part in parts)))
+    columns = {
+        name: np.concatenate([part.columns.get(name, np.full(len(part), np.nan)) for part in parts]) for name in names
+    }
     stacked = (np.concatenate([getattr(part, name) for part in parts]) for name in ("lon", "lat", "value"))
-    return Shots(*stacked, parts[0].quantity, parts[0].unit, columns)
+    ids = np.concatenate([identify(part) if part.ids is None else part.ids for part in parts])
+    return Shots(*stacked, parts[0].quantity, parts[0].unit, columns, ids, sum((part.notes for part in parts), ()))
+
+
+def identify(shots: Shots, numbers: np.ndarray | None = None) -> np.ndarray:
+    """Say which shots are the same: (n,) int64, from the product's ``numbers``, else from place, time and value.
+
+    Places count to 1e-5 degrees (about 1 m; footprints of 25 m lie 60 m apart), days to 1e-6 (0.1 s).
+    """
+    days = shots.columns.get("days", np.full(len(shots), np.nan))
+    ids = np.full(len(shots), 14_695_981_039_346_656_037, np.uint64)
+    for values, step in ((shots.lon, 1e-5), (shots.lat, 1e-5), (days, 1e-6), (shots.value, 0)):
+        rounded = np.nan_to_num(np.rint(values / step) if step else values, nan=-1e18).astype(np.float64) + 0.0
+        ids = (ids ^ rounded.view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)  # wraps around, as a hash does
+        ids ^= ids >> np.uint64(29)
+    ids = -1 - (ids >> np.uint64(2)).astype(np.int64)  # below 0, so that it is nobody's number
+    return ids if numbers is None else np.where(numbers > 0, numbers, ids)
+
+
+def once(shots: Shots) -> tuple[np.ndarray, int]:
+    """Say which shots (n,) bool to count: of those with one id the first; and how many of the others differ in value.
+
+    A shot without a place or a value counts as one of its own.
+    """
+    known = np.flatnonzero(np.isfinite(shots.lon) & np.isfinite(shots.lat) & np.isfinite(shots.value))
+    ids = identify(shots) if shots.ids is None else shots.ids
+    _, first, group = np.unique(ids[known], return_index=True, return_inverse=True)
+    chosen = np.ones(len(shots), bool)
+    chosen[np.delete(known, first)] = False
+    value = shots.value[known]
+    return chosen, int((value != value[first[group]]).sum())
 
 
 def save(path: Path, shots: Shots, facts: dict) -> None:
-    """Write lon, lat and value as one .npz with ``facts`` (plain JSON types) beside them, atomically."""
+    """Write lon, lat, value and ids as one .npz with ``facts`` (plain JSON types) beside them, atomically."""
     head = json.dumps({"quantity": shots.quantity, "unit": shots.unit, **facts})
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {"lon": shots.lon, "lat": shots.lat, "value": shots.value.astype(np.float32)}
+    arrays = {"lon": shots.lon, "lat": shots.lat, "value": shots.value.astype(np.float32), "id": shots.ids}
     text = np.frombuffer(head.encode(), np.uint8)
     write_atomic(path, lambda file: np.savez(file, facts=text, **arrays))
 
@@ -69,7 +119,8 @@ def load(path: Path) -> tuple[Shots, dict]:
     try:
         with np.load(path, allow_pickle=False) as file:
             facts = json.loads(bytes(file["facts"]))
-            return Shots(file["lon"], file["lat"], file["value"], facts["quantity"], facts["unit"]), facts
+            values = (file[name] for name in ("lon", "lat", "value"))
+            return Shots(*values, facts["quantity"], facts["unit"], ids=file["id"]), facts
     except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ZooError(f"{path}: is no file of shots; delete it and run step shots again ({reason})") from None

@@ -10,9 +10,9 @@ from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.mosaic import Mosaic, find_tiles, union_grid
-from eozoo_core.raster.read import RasterInfo, read_info
+from eozoo_core.raster.read import RasterInfo, open_reader, read_info
 from eozoo_core.raster.tiles import Window
-from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.run.written import stamp_of
 
 from eozoo_gedi_sparse.prepare.grids import make_grid
@@ -25,8 +25,9 @@ STRIP = 256  # rows in memory
 def make_stack(settings: StackSettings, quiet: bool = False) -> list[Path]:
     """Write ``dest`` (C, H, W) float32, NaN = missing, bands named and in the order of ``bands``.
 
-    A stack made from the same files with the same settings stays as it is. Raises ZooError for layers that are not
-    on the grid, bands without or with the same name, and an unknown name in ``bands``.
+    A stack made from the same files with the same settings stays as it is. How each layer was scaled is printed and
+    stands in the tag SCALING. Raises ZooError for layers that are not on the grid or contradict their scale, bands
+    without or with the same name, and an unknown name in ``bands``.
     """
     if not settings.layers:
         raise ZooError("prepare.stack.layers is empty; give a --config file with one entry per source of bands")
@@ -36,15 +37,17 @@ def make_stack(settings: StackSettings, quiet: bool = False) -> list[Path]:
         if settings.dest.exists() and read_info(settings.dest).tags.get("PREPARED_FROM") == stamp:
             return [settings.dest]
     grid = _grid(settings)
-    mosaics, names = [], []
+    mosaics, names, scaled = [], [], []
     for layer in settings.layers:
-        mosaic, found = _mosaic(layer, grid)
+        mosaic, found, told = _mosaic(layer, grid)
         mosaics.append((mosaic, len(found)))
         names += found
+        scaled += told
     order = _order(names, settings.bands)
-    bands = [Band(names[i]) for i in order]
+    tell_once(scaled, quiet)
+    bands, tags = [Band(names[i]) for i in order], {"PREPARED_FROM": stamp, "SCALING": "\n".join(scaled)}
     with (
-        CogWriter(settings.dest, grid, bands, tags={"PREPARED_FROM": stamp}) as writer,
+        CogWriter(settings.dest, grid, bands, tags=tags) as writer,
         progress_bar("stack", grid.height, "rows", quiet) as bar,
     ):
         for row in range(0, grid.height, STRIP):
@@ -63,22 +66,26 @@ def _grid(settings: StackSettings) -> Grid:
     return union_grid(find_tiles(settings.layers[0].source))
 
 
-def _mosaic(layer: LayerSettings, grid: Grid) -> tuple[Mosaic, list[str]]:
+def _mosaic(layer: LayerSettings, grid: Grid) -> tuple[Mosaic, list[str], list[str]]:
+    """The mosaic of a layer, the names of its bands, and how its files are scaled, in words."""
     if grid.crs is None or grid.transform is None:
         raise ZooError("prepare.stack.grid: the grid's raster has no CRS; take one that has")
     mosaic = Mosaic(grid, layer.resampling, zero_is_missing=layer.scale == "s2")
     names: list[str] = []
+    decided = []
     for path in find_tiles(layer.source):
-        info = read_info(path)
-        bands = info.select(layer.bands)
-        found = _names(info, bands, layer)
-        if names and found != names:
-            raise ZooError(f"{path}: has bands {', '.join(found)}, the tiles before it {', '.join(names)}")
-        names = found
-        mosaic.add(path, bands, make_scale(layer, info))
+        with open_reader(path) as reader:
+            bands = reader.info.select(layer.bands)
+            found = _names(reader.info, bands, layer)
+            if names and found != names:
+                raise ZooError(f"{path}: has bands {', '.join(found)}, the tiles before it {', '.join(names)}")
+            names = found
+            scale, told = make_scale(layer, reader, bands)
+        mosaic.add(path, bands, scale)
+        decided.append(f"{path.name}: {told or 'values as they are'}")
     if len(mosaic) == 0:
         raise ZooError(f"{layer.source}: lies beside the stack's grid; take rasters of that place")
-    return mosaic, names
+    return mosaic, names, decided
 
 
 def _names(info: RasterInfo, bands: tuple[int, ...], layer: LayerSettings) -> list[str]:

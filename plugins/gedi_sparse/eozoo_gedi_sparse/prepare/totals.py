@@ -1,7 +1,8 @@
 """Step ``totals``: biomass of polygons in Mg, and how far the sum may be off.
 
-The total is the sum of mean x pixel area over the pixels whose centre lies inside. Its uncertainty depends on what
-neighbouring pixels have in common, which no map of standard deviations tells, so that the assumption is stated:
+The total is the sum of mean x area. A pixel counts with its area on the ground (`eozoo_core.raster.area`), whatever the
+CRS; one on the border with the share that lies inside. The uncertainty depends on what neighbouring pixels have in
+common, which no map of standard deviations tells, so that the assumption is stated:
 
 - the noise (aleatoric) is fully correlated within square cells of ``correlation`` m and independent between cells;
 - the members' disagreement (epistemic) is that of the members' own totals where NAME_members.tif is there; else it is
@@ -18,20 +19,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.georeference import Grid, apply, part_of
+from eozoo_core.raster.area import pixel_area, pixel_size
+from eozoo_core.raster.coverage import coverage, edges_of, extent, polygon_area
+from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import RasterReader
 from eozoo_core.raster.tiles import Window
 from eozoo_core.run.written import write_table
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
-from rasterio.features import bounds, geometry_mask
-from rasterio.warp import transform_geom
 
-from eozoo_gedi_sparse.prepare.grids import require_metres, require_same_grid
+from eozoo_gedi_sparse.prepare.grids import require_same_grid
 from eozoo_gedi_sparse.prepare.settings import TotalsSettings
 
 STRIP = 512  # rows in memory
@@ -39,10 +39,11 @@ STRIP = 512  # rows in memory
 
 @dataclass(frozen=True)
 class Area:
-    """A named polygon or multi-polygon as GeoJSON geometry in the map's CRS."""
+    """A named polygon or multi-polygon: edges (n, 4) in columns and rows of the map, see ``edges_of``; its area, ha."""
 
     name: str
-    geometry: dict[str, Any]
+    edges: np.ndarray
+    ha: float
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Maps:
         unit = self.mean.info.units[0]
         if unit != "Mg/ha":
             raise ZooError(f"{mean}: is in {unit or 'no unit'}; totals are sums of biomass density in Mg/ha")
-        require_metres(self.mean.info.grid, str(mean))
+        if self.grid.crs is None or self.grid.transform is None:
+            raise ZooError(f"{mean}: has no CRS, so its pixels have no area; give a georeferenced map")
         self.members = self._open(stack, "members", needed=False)
         self.epistemic = self._open(stack, "epistemic_std", needed=False)
         self.noise = self._open(stack, "aleatoric_std" if self.epistemic else "std")
@@ -93,12 +95,12 @@ class Maps:
 
 
 def make_totals(settings: TotalsSettings) -> list[Path]:
-    """Write the table and print it. Raises ZooError for maps not in Mg/ha or metres, and polygons beside the map."""
+    """Write the table and print it. Raises ZooError for maps not in Mg/ha or without CRS, polygons beside them."""
     with ExitStack() as stack:
         maps = Maps(stack, settings.maps)
         if settings.polygons is None:
             raise ZooError("prepare.totals.polygons is not set; give a GeoJSON file of polygons")
-        areas = read_polygons(settings.polygons, maps.grid.crs, settings.name)
+        areas = read_polygons(settings.polygons, maps.grid, settings.name)
         totals = [total_of(area, maps, settings.correlation) for area in areas]
     for t in totals:
         print(
@@ -110,8 +112,8 @@ def make_totals(settings: TotalsSettings) -> list[Path]:
     return [write_table(settings.dest, [f.name for f in fields(Total)], rows)]
 
 
-def read_polygons(path: Path, crs: CRS, name_key: str | None) -> list[Area]:
-    """Read polygons and transform them to ``crs``. Without a "crs" member the file is WGS 84, as GeoJSON says.
+def read_polygons(path: Path, grid: Grid, name_key: str | None) -> list[Area]:
+    """Read polygons and lay them on ``grid``. Without a "crs" member the file is WGS 84, as GeoJSON says.
 
     Raises ZooError for a file that is no GeoJSON, holds other geometries or none, or lacks the property ``name_key``.
     """
@@ -131,43 +133,45 @@ def read_polygons(path: Path, crs: CRS, name_key: str | None) -> list[Area]:
         if name_key is not None and name_key not in properties:
             raise ZooError(f"{path}: feature {number} has no property {name_key!r}; it has {', '.join(properties)}")
         name = str(properties[name_key]) if name_key is not None else str(number)
-        areas.append(Area(name, transform_geom(source, crs, geometry)))
+        try:
+            areas.append(Area(name, edges_of(geometry, source, grid), polygon_area(geometry, source) / 1e4))
+        except (ZooError, ValueError, TypeError, KeyError) as error:
+            raise ZooError(f"{path}: polygon {name!r}: {' '.join(str(error).split())}") from None
     if not areas:
         raise ZooError(f"{path}: holds no polygon")
     return areas
 
 
 def total_of(area: Area, maps: Maps, correlation: float) -> Total:
-    """Sum one polygon, strip by strip. Raises ZooError where no pixel's centre lies in it."""
-    t = maps.grid.transform
-    ha = abs(t.a * t.e - t.b * t.d) / 1e4
-    side = max(1, round(correlation / abs(t.a)))
+    """Sum one polygon, strip by strip. Raises ZooError where it covers no pixel."""
+    side = _cell(area, maps.grid, correlation)
     cells: dict[tuple[int, int], float] = {}
     members = np.zeros(len(maps.members.info.bands) if maps.members else 0)
-    pixels = valid = 0
+    covered, predicted = False, 0.0
     total = independent = noise_sum = epistemic_sum = 0.0
-    for window, inside in _strips(area, maps.grid):
+    for window, ha in _strips(area, maps.grid):
         mean, noise = (reader.read(window)[0].astype(np.float64) for reader in (maps.mean, maps.noise))
-        known = inside & np.isfinite(mean) & np.isfinite(noise)
-        pixels, valid = pixels + int(inside.sum()), valid + int(known.sum())
-        total += ha * mean[known].sum()
+        known = (ha > 0) & np.isfinite(mean) & np.isfinite(noise)
+        inside = ha[known]
+        covered, predicted = covered or bool((ha > 0).any()), predicted + float(inside.sum())
+        total += float(inside @ mean[known])
         _add_cells(cells, window, known, ha * noise, side)
-        noise_sum += ha * noise[known].sum()
-        independent += float(((ha * noise[known]) ** 2).sum())
+        noise_sum += float(inside @ noise[known])
+        independent += float(((inside * noise[known]) ** 2).sum())
         if maps.epistemic is not None:
-            spread = maps.epistemic.read(window)[0].astype(np.float64)[known]
-            epistemic_sum += ha * spread.sum()
-            independent += float(((ha * spread) ** 2).sum())
+            spread = inside * maps.epistemic.read(window)[0].astype(np.float64)[known]
+            epistemic_sum += float(spread.sum())
+            independent += float((spread**2).sum())
         if maps.members is not None:
-            members += ha * maps.members.read(window)[:, known].sum(axis=1, dtype=np.float64)
-    if pixels == 0:
-        raise ZooError(f"polygon {area.name!r}: holds the centre of no pixel of {maps.path}; is it in the right place?")
+            members += maps.members.read(window)[:, known].astype(np.float64) @ inside
+    if not covered:
+        raise ZooError(f"polygon {area.name!r}: covers no pixel of {maps.path}; is it in the right place?")
     clustered = float(np.sqrt(sum(v**2 for v in cells.values())))
     disagreement = float(members.std() * maps.factor**0.5) if maps.members is not None else epistemic_sum
     return Total(
         name=area.name,
-        area_ha=pixels * ha,
-        predicted_ha=valid * ha,
+        area_ha=area.ha,
+        predicted_ha=predicted,
         total_mg=total,
         std_mg=float(np.hypot(clustered, disagreement)),
         std_noise_mg=clustered,
@@ -177,12 +181,21 @@ def total_of(area: Area, maps: Maps, correlation: float) -> Total:
     )
 
 
+def _cell(area: Area, grid: Grid, correlation: float) -> tuple[int, int]:
+    """Rows and columns of a cell of ``correlation`` ground m, as large as pixels are in the polygon's middle."""
+    ends = area.edges.reshape(-1, 2)
+    middle = ((ends.min(axis=0) + ends.max(axis=0)) / 2).clip(0, (grid.width, grid.height))
+    width, height = pixel_size(grid, *middle)
+    rows, cols = (max(1, round(correlation / side)) if side > 0 else 1 for side in (height, width))
+    return rows, cols
+
+
 def _add_cells(
-    cells: dict[tuple[int, int], float], window: Window, known: np.ndarray, noise: np.ndarray, side: int
+    cells: dict[tuple[int, int], float], window: Window, known: np.ndarray, noise: np.ndarray, side: tuple[int, int]
 ) -> None:
-    """Add the noise of known pixels to the cells of ``side`` pixels that they lie in."""
+    """Add the noise of known pixels to the cells of ``side`` rows and columns that they lie in."""
     row, col = np.nonzero(known)
-    keys = np.stack([(row + window.row) // side, (col + window.col) // side])
+    keys = np.stack([(row + window.row) // side[0], (col + window.col) // side[1]])
     unique, inverse = np.unique(keys, axis=1, return_inverse=True)
     sums = np.bincount(inverse.ravel(), noise[row, col], minlength=unique.shape[1])
     for key, value in zip(unique.T.tolist(), sums.tolist()):
@@ -190,15 +203,10 @@ def _add_cells(
 
 
 def _strips(area: Area, grid: Grid) -> Iterator[tuple[Window, np.ndarray]]:
-    """Windows over the polygon's extent and the pixels (h, w) bool whose centres lie in it."""
-    west, south, east, north = bounds(area.geometry)
-    corners = np.array([apply(~grid.transform, x, y) for x in (west, east) for y in (south, north)])
-    left, top = np.floor(corners.min(axis=0)).astype(int)
-    right, bottom = np.ceil(corners.max(axis=0)).astype(int)
-    left, top, right, bottom = max(left, 0), max(top, 0), min(right, grid.width), min(bottom, grid.height)
-    if left >= right:
+    """Windows over the polygon's extent, and the ha (h, w) of every pixel that lie in it."""
+    around = extent(area.edges, grid)
+    if around is None:
         return
-    for row in range(top, bottom, STRIP):
-        window = Window(row, int(left), min(STRIP, int(bottom) - row), int(right - left))
-        place = part_of(grid, window).transform
-        yield window, geometry_mask([area.geometry], (window.height, window.width), place, invert=True)
+    for row in range(around.row, around.row + around.height, STRIP):
+        window = Window(row, around.col, min(STRIP, around.row + around.height - row), around.width)
+        yield window, coverage(area.edges, window) * pixel_area(grid, window) / 1e4

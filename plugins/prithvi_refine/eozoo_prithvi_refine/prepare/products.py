@@ -1,19 +1,21 @@
-"""Sentinel-2 and HLS products on disk: which files are the four bands, of which date, in what unit.
+"""Sentinel-2 and HLS products on disk: which files are the four bands, of which date.
 
 Understood are folders of single-band files (BigEarthNet patches ``..._B02.tif``, SSL4EO ``B2.tif``, HLS granules
-``HLS.S30.T....B02.tif``) and GeoTIFFs with several bands named by their descriptions, for one date (``B02``) or several
-(``B02_20210615``).
+``HLS.S30.T....B02.tif``), products as ESA delivers them (``X.SAFE``, with bands of several resolutions), and GeoTIFFs
+with several bands named by their descriptions, for one date (``B02``) or several (``B02_20210615``), or by a setting.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.read import RasterInfo, read_info
+from eozoo_core.raster.info import RasterInfo
+from eozoo_core.raster.read import read_info
 
 from eozoo_prithvi_refine.settings import BANDS
 
@@ -21,46 +23,69 @@ _NAMES = (("B02", "B2", "BLUE"), ("B03", "B3", "GREEN"), ("B04", "B4", "RED"), (
 _LANDSAT_NIR = ("B05",)  # HLS L30
 _QUALITY = ("SCL", "FMASK")
 _BAND = re.compile(r"(?:^|[._ -])(B0?\d{1,2}|B8A|SCL|FMASK|BLUE|GREEN|RED|NIR)$", re.IGNORECASE)
+_RESOLUTION = re.compile(r"_(?:10|20|60)m$")
 _DAY = re.compile(r"(?<!\d)(20\d\d)-?(0[1-9]|1[0-2])-?([0-3]\d)(?!\d)")
 _HLS_DAY = re.compile(r"\.(20\d\d)([0-3]\d\d)T\d{6}\.")
-_BASELINE = re.compile(r"_N(\d{4})_")
+_BESIDE = ("QI_DATA", "AUX_DATA")  # of a product: masks that are named like bands, and weather
 
 
 @dataclass(frozen=True)
 class Product:
     """Four bands of one date: per band a file and the band's number in it (from 1).
 
-    date: YYYYMMDD, or "" where the product names none; quality: file, band and kind ("SCL", "FMASK") or None;
-    baseline: Sentinel-2 processing baseline as in the name (400 = 04.00), None where it is not named.
+    date: YYYYMMDD, or "" where the product names none; quality: file, band and kind ("SCL", "FMASK") or None.
     """
 
     name: str
     bands: tuple[tuple[Path, int], ...]
     date: str
     quality: tuple[Path, int, str] | None
-    baseline: int | None
+
+    @property
+    def files(self) -> list[Path]:
+        """What is read of it."""
+        return list(dict.fromkeys([file for file, _ in self.bands] + ([self.quality[0]] if self.quality else [])))
 
 
-def find_products(source: Path) -> list[Product]:
-    """Return every product under ``source``, by name. Raises ZooError where none is found or one lacks a band."""
+@dataclass
+class Found:
+    """What lies under a folder: products by name, and files that are none, each with the reason."""
+
+    products: list[Product] = field(default_factory=list)
+    skipped: dict[Path, str] = field(default_factory=dict)
+
+
+def find_products(source: Path, band_names: Sequence[str] | None = None, skip: bool = False) -> Found:
+    """Return every product under ``source``. ``band_names``: what the bands of files without names are, in order.
+
+    ``skip`` leaves out files that cannot be read; else they raise ZooError, and so does a folder without a product.
+    """
     if not source.is_dir():
         raise ZooError(f"prepare.source {source}: no such folder")
-    files = sorted(f for f in source.rglob("*") if f.suffix.lower() in (".tif", ".tiff", ".jp2"))
-    groups: dict[str, dict[str, Path]] = {}
-    stacks = []
-    for file in files:
-        found = _BAND.search(file.stem)
-        if found:
-            key = f"{file.parent.relative_to(source)}/{file.stem[: found.start()]}".strip("./")
-            groups.setdefault(key, {})[found.group(1).upper()] = file
+    found = Found()
+    groups: dict[str, dict[str, list[Path]]] = {}
+    for file in sorted(f for f in source.rglob("*") if f.suffix.lower() in (".tif", ".tiff", ".jp2")):
+        stem = _RESOLUTION.sub("", file.stem)
+        band = _BAND.search(stem)
+        if set(_BESIDE) & set(file.relative_to(source).parts):
+            found.skipped[file] = "no band: quality or auxiliary data of a product"
+        elif band:
+            key = f"{_product_folder(file, source).relative_to(source)}/{stem[: band.start()]}".strip("./")
+            groups.setdefault(key, {}).setdefault(band.group(1).upper(), []).append(file)
         else:
-            stacks.append(file)
-    products = [_folder_product(key, bands) for key, bands in groups.items() if len(bands) > 1]
-    for file in stacks:
-        products += _stack_products(file)
-    if not products:
-        raise ZooError(f"prepare.source {source}: holds no product with bands {', '.join(BANDS)}")
-    return sorted(products, key=lambda p: p.name)
+            with _skipping(found, file, skip):
+                _add_stack(found, file, band_names)
+    for key, bands in groups.items():
+        some = next(iter(bands.values()))[0]
+        with _skipping(found, some, skip):
+            _add_folder(found, key, bands)
+    if not found.products:
+        why = "; ".join(f"{file.name}: {reason}" for file, reason in list(found.skipped.items())[:1])
+        raise ZooError(
+            f"prepare.source {source}: holds no product with bands {', '.join(BANDS)}{f' ({why})' if why else ''}"
+        )
+    found.products.sort(key=lambda p: p.name)
+    return found
 
 
 def month_in(text: str) -> int | None:
@@ -101,59 +126,83 @@ def band_numbers(info: RasterInfo, wanted: Sequence[str | int] | None) -> tuple[
     )
 
 
-def offset_of(product: Product, offset: float | None) -> float:
-    """Return what is added to stored values before scaling: as set, or by the processing baseline (04.00 on: -1000).
-
-    Raises ZooError for a baseline that does not tell (99.99, reprocessed).
-    """
-    if offset is not None:
-        return offset
-    if product.baseline is not None and product.baseline > 9000:
-        raise ZooError(
-            f"{product.name}: processing baseline {product.baseline / 100:05.2f} does not tell whether values carry "
-            "the offset of 1000; set prepare.offset to 0 or -1000"
-        )
-    return -1000.0 if product.baseline is not None and product.baseline >= 400 else 0.0
+def _product_folder(file: Path, source: Path) -> Path:
+    """The folder of a product: X.SAFE above the file, else the one it lies in."""
+    inside = [folder for folder in file.parents if folder != source and source in folder.parents]
+    return next((folder for folder in inside if folder.suffix.upper() == ".SAFE"), file.parent)
 
 
-def _folder_product(key: str, files: dict[str, Path]) -> Product:
-    near = (*_NAMES[3], *(_LANDSAT_NIR if ".L30." in next(iter(files.values())).name else ("B8A",)))
-    chosen = []
-    for names in (*_NAMES[:3], near):
-        file = next((files[n] for n in names if n in files), None)
-        if file is None:
-            raise ZooError(
-                f"{next(iter(files.values())).parent}: has no band {names[0]}; it has {', '.join(sorted(files))}"
-            )
-        chosen.append((file, 1))
-    quality = next(((files[q], 1, q) for q in _QUALITY if q in files), None)
-    folder = chosen[0][0].parent.name
-    text = f"{folder}/{chosen[0][0].name}"
-    return Product(_clean(key), tuple(chosen), date_in(folder) or date_in(text), quality, _baseline(text))
+@contextmanager
+def _skipping(found: Found, file: Path, skip: bool) -> Iterator[None]:
+    try:
+        yield
+    except ZooError as error:
+        if not skip:
+            raise
+        found.skipped[file] = str(error).removeprefix(f"{file}: ")
 
 
-def _stack_products(file: Path) -> list[Product]:
+def _add_folder(found: Found, key: str, files: dict[str, list[Path]]) -> None:
+    """Single-band files as a product: of each band the finest resolution that lies there."""
+    some = next(iter(files.values()))[0]
+    near = (*_NAMES[3], *(_LANDSAT_NIR if ".L30." in some.name else ("B8A",)))
+    codes = [next((n for n in names if n in files), None) for names in (*_NAMES[:3], near)]
+    quality = next((q for q in _QUALITY if q in files), None)
+    lacks = [names[0] for names, code in zip(_NAMES, codes, strict=True) if code is None]
+    every = [file for same in files.values() for file in same]
+    if lacks:
+        reason = f"has no band {', '.join(lacks)}; it has {', '.join(sorted(files))}"
+        found.skipped |= dict.fromkeys(every, f"{some.parent.name} {reason}" if len(every) > 1 else reason)
+        return
+    chosen = {code: _finest(files[code]) for code in (*codes, *([quality] if quality else []))}
+    found.skipped |= {
+        file: "the same band in a finer resolution is read" if code in chosen else "this band is not needed"
+        for code, same in files.items()
+        for file in same
+        if file != chosen.get(code)
+    }
+    folder = next((f.name for f in some.parents if f.suffix.upper() == ".SAFE"), some.parent.name)
+    date = date_in(folder) or date_in(f"{folder}/{some.name}")
+    mask = (chosen[quality], 1, quality) if quality else None
+    found.products.append(Product(_clean(key), tuple((chosen[code], 1) for code in codes), date, mask))
+
+
+def _finest(files: list[Path]) -> Path:
+    if len(files) == 1:
+        return files[0]
+    sizes = {file: read_info(file).grid for file in files}
+    return max(files, key=lambda file: sizes[file].height * sizes[file].width)
+
+
+def _add_stack(found: Found, file: Path, band_names: Sequence[str] | None) -> None:
     """A GeoTIFF with named bands: one product per date in the names, or one dated by the file's name."""
-    by_date: dict[str, dict[str, int]] = {}
-    for number, text in enumerate(read_info(file).descriptions, 1):
-        date = date_in(text)
-        found = _BAND.search(_DAY.sub("", text).rstrip("_ -.") if date else text)
-        if found:
-            by_date.setdefault(date or date_in(file.name), {})[found.group(1).upper()] = number
-    products = []
+    info = read_info(file)
+    by_date = _named(info)
+    if not by_date and band_names is not None:
+        by_date = _named(info.named(band_names, "prepare.band_names"))
+    before = len(found.products)
     for date, bands in sorted(by_date.items()):
+        day = date or date_in(file.name)
         numbers = [next((bands[n] for n in names if n in bands), None) for names in _NAMES]
         if None in numbers:
             continue
         quality = next(((file, bands[q], q) for q in _QUALITY if q in bands), None)
-        name = _clean(f"{file.stem}_{date}" if len(by_date) > 1 else file.stem)
-        products.append(Product(name, tuple((file, n) for n in numbers), date, quality, _baseline(file.name)))
-    return products
+        name = _clean(f"{file.stem}_{day}" if len(by_date) > 1 else file.stem)
+        found.products.append(Product(name, tuple((file, n) for n in numbers), day, quality))
+    if len(found.products) == before:
+        have = ", ".join(d or "?" for d in info.descriptions[:4]) + (" ..." if info.count > 4 else "")
+        found.skipped[file] = f"no {' '.join(BANDS)} among its bands ({have}); say what they are: prepare.band_names"
 
 
-def _baseline(text: str) -> int | None:
-    found = _BASELINE.search(text)
-    return int(found[1]) if found else None
+def _named(info: RasterInfo) -> dict[str, dict[str, int]]:
+    """Numbers of bands by date in their names ("" = none) and code."""
+    by_date: dict[str, dict[str, int]] = {}
+    for number, text in enumerate(info.descriptions, 1):
+        date = date_in(text)
+        band = _BAND.search(_DAY.sub("", text).rstrip("_ -.") if date else text)
+        if band:
+            by_date.setdefault(date, {})[band.group(1).upper()] = number
+    return by_date
 
 
 def _clean(name: str) -> str:

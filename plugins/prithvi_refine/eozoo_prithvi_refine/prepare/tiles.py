@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.tiles import windows
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.tiles import Window, windows
+from eozoo_core.run.progress import tell_once
 from eozoo_core.run.workers import worker_processes
 from rasterio import Affine
 
 from eozoo_prithvi_refine.coordinates import known, location_of
 from eozoo_prithvi_refine.places import biome_of, place_of
 from eozoo_prithvi_refine.prepare.pixels import check_resolution, read_product
-from eozoo_prithvi_refine.prepare.products import Product, find_products
+from eozoo_prithvi_refine.prepare.plan import Planned, plan_products
+from eozoo_prithvi_refine.prepare.products import find_products
+from eozoo_prithvi_refine.prepare.report import in_words, record, write_record
 from eozoo_prithvi_refine.tile_files import read_sidecar, read_tile, tile_arrays, write_npz
 
 if TYPE_CHECKING:
@@ -41,39 +44,55 @@ class Found:
 def prepare_tiles(settings: PrithviSettings) -> list[Path]:
     """Write DATA/train, val and test from ``prepare.source``; return the tiles. Existing tiles are not overwritten.
 
-    Raises ZooError for products without date or biome, of mixed resolution, or of which no tile is left.
+    Prints how values became reflectance, what was read, skipped and left out, and how places were divided; all of it is
+    in DATA/prepare.json. Raises ZooError for products of which nothing tells offset, month or biome, of mixed
+    resolution, or of which no tile is left, and where there are fewer places than splits.
     """
     how, data_dir = settings.prepare, settings.runtime.data_dir
     if how.source is None or data_dir is None:
         raise ZooError("set prepare.source (folder of products) and runtime.data_dir (folder for the tiles)")
     if any((data_dir / s).is_dir() and any((data_dir / s).iterdir()) for s in SPLITS):
         raise ZooError(f"{data_dir}: has tiles already; choose another runtime.data_dir")
-    products = find_products(how.source)
-    check_resolution(products)
+    found = find_products(how.source, how.band_names, how.on_unreadable == "skip")
+    check_resolution(found.products)
+    planned = plan_products(found.products, how)
+    tell_once([f"{one.product.name}: {one.scaling}" for one in planned], settings.runtime.quiet)
     staging = data_dir / ".staging"
     try:
-        return _cut_all(products, how, staging)
+        return _cut_all(planned, found.skipped, how, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _cut_all(products: list[Product], how: PrithviPrepareSettings, staging: Path) -> list[Path]:
+def _cut_all(
+    planned: list[Planned], skipped: dict[Path, str], how: PrithviPrepareSettings, staging: Path
+) -> list[Path]:
     """Cut products, in processes where asked for, and move the tiles from the staging folder to their splits."""
-    jobs, data_dir = [(product, how, staging) for product in products], staging.parent
+    jobs, data_dir = [(one, how, staging) for one in planned], staging.parent
     if how.workers > 1:
         with worker_processes(how.workers) as pool:
             results = list(pool.map(_cut, jobs))
     else:
         results = [_cut(job) for job in jobs]
     found = [tile for tiles, _ in results for tile in tiles]
-    left_out = sum((Counter(reasons) for _, reasons in results), Counter())
     if not found:
+        left_out = sum((Counter(reasons) for _, reasons in results), Counter())
         raise ZooError(
             f"{how.source}: no tile passed the filters ({dict(left_out)}); relax prepare.min_valid or max_cloud"
         )
-    written = [_move(tile.file, data_dir / split) for tile, split in assign(found, how)]
-    record = {"products": len(products), "tiles": len(written), "left_out": dict(left_out)}
-    (data_dir / "prepare.json").write_text(json.dumps(record, indent=1) + "\n")
+    require_places(found, how)
+    assigned = list(assign(found, how))
+    written = [_move(tile.file, data_dir / split) for tile, split in assigned]
+    splits = {
+        name: {
+            "tiles": sum(split == name for _, split in assigned),
+            "places": len({tile.place for tile, split in assigned if split == name}),
+        }
+        for name in SPLITS
+    }
+    made = record(planned, [(len(tiles), reasons) for tiles, reasons in results], skipped, splits)
+    write_record(data_dir, made)
+    print(in_words(made))
     return sorted(written)
 
 
@@ -106,11 +125,23 @@ def prepare_season_pairs(settings: PrithviSettings) -> list[Path]:
     return written
 
 
+def require_places(found: list[Found], how: PrithviPrepareSettings) -> None:
+    """Raise ZooError where there are fewer places than splits that are to get some: a place belongs to one split."""
+    places = {tile.place for tile in found}
+    wanted = [split for split, share in zip(SPLITS, how.fractions, strict=True) if share > 0]
+    if len(places) < len(wanted):
+        raise ZooError(
+            f"{how.source}: {len(found)} tiles of {len(places)} place{'s' if len(places) > 1 else ''} of "
+            f"{how.block_km:g} km cannot be divided into {', '.join(wanted)}; add products of other places, set a "
+            "smaller prepare.block_km, or prepare.fractions=[1,0,0] to put all into train"
+        )
+
+
 def assign(found: list[Found], how: PrithviPrepareSettings) -> Iterator[tuple[Found, str]]:
     """Give every place to one split so that each season comes as near to ``fractions`` as whole places allow.
 
     Places are taken from the largest down (equal ones in an order drawn from ``seed``) and go where, summed over the
-    seasons of the place, most is still wanted.
+    seasons of the place, most is still wanted; the last ones go to splits that have none yet.
     """
     places: dict[str, list[Found]] = {}
     for tile in found:
@@ -120,49 +151,59 @@ def assign(found: list[Found], how: PrithviPrepareSettings) -> Iterator[tuple[Fo
     ordered = sorted((names[i] for i in order), key=lambda n: -len(places[n]))
     total = np.bincount([t.season for t in found], minlength=4)
     wanted = np.outer(how.fractions, total).astype(float)
-    for name in ordered:
+    empty = [i for i in range(3) if how.fractions[i] > 0]
+    for left, name in zip(range(len(ordered), 0, -1), ordered, strict=True):
         seasons = np.bincount([t.season for t in places[name]], minlength=4)
         gain = [(np.minimum(wanted[i], seasons).sum(), wanted[i].sum()) for i in range(3)]
-        best = max((i for i in range(3) if how.fractions[i] > 0), key=lambda i: gain[i])
+        open_to = empty if left <= len(empty) else [i for i in range(3) if how.fractions[i] > 0]
+        best = max(open_to, key=lambda i: gain[i])
+        empty = [i for i in empty if i != best]
         wanted[best] -= seasons
         yield from ((tile, SPLITS[best]) for tile in places[name])
 
 
-def _cut(job: tuple[Product, PrithviPrepareSettings, Path]) -> tuple[list[Found], dict[str, int]]:
+def _cut(job: tuple[Planned, PrithviPrepareSettings, Path]) -> tuple[list[Found], dict[str, int]]:
     """Cut one product into tiles under the staging folder; return them and how many were left out for which reason."""
-    product, how, staging = job
-    image, cloudy, grid = read_product(product, how)
-    month = int(product.date[4:6]) if product.date else how.month
-    if month is None:
-        raise ZooError(f"{product.name}: has no date in its name; set prepare.month")
+    planned, how, staging = job
+    product, month = planned.product, planned.month
+    try:
+        image, cloudy, grid = read_product(product, planned.scalings, how)
+    except ZooError as error:
+        if how.on_unreadable == "stop":
+            raise
+        return [], {f"unreadable: {error}": 1}
     found, left_out = [], Counter()
     for window in windows(grid.height, grid.width, how.tile_size, how.tile_size):
         part, cloud = image[(slice(None), *window.slices)], cloudy[window.slices]
         valid = np.isfinite(part).all(axis=0)
-        if valid.mean() < how.min_valid:
-            left_out["missing"] += 1
-            continue
         if cloud.mean() > how.max_cloud:
             left_out["cloud"] += 1
             continue
+        if valid.mean() < how.min_valid:
+            left_out["missing"] += 1
+            continue
         place, spot = place_of(product, grid, window, how)
-        biome = biome_of(product, grid, window, how)
-        meta = {"product": product.name, "date": product.date, "month": month, "biome_code": biome}
-        location = location_of(grid, window)
-        if known(location):
-            meta |= {"lat": round(location[0], 6), "lon": round(location[1], 6)}
-        meta |= {
-            "place": place,
-            "spot": spot,
-            "pixel": list(map(float, grid.transform[:6])) if grid.transform else None,
-        }
-        if grid.crs is not None and grid.transform is not None:
-            corner = grid.transform @ Affine.translation(window.col, window.row)
-            meta |= {"crs": grid.crs.to_string(), "transform": list(map(float, corner[:6]))}
+        biome = planned.biome if planned.biome is not None else biome_of(product, grid, window, how)
+        meta = {"product": product.name, "date": planned.date, "month": month, "biome_code": biome}
+        meta |= {"scaling": planned.scaling, **_where(grid, window, place, spot)}
         name = f"{product.name}_{window.row:05d}_{window.col:05d}"
         file = write_npz(staging / f"{name}.npz", tile_arrays(part, month, biome), meta)
         found.append(Found(file, place, (month % 12) // 3))
     return found, dict(left_out)
+
+
+def _where(grid: Grid, window: Window, place: str, spot: str) -> dict[str, Any]:
+    """What a sidecar says of the ground of a tile."""
+    meta: dict[str, Any] = {}
+    location = location_of(grid, window)
+    if known(location):
+        meta |= {"lat": round(location[0], 6), "lon": round(location[1], 6)}
+    meta |= {"place": place, "spot": spot}
+    meta["pixel"] = list(map(float, grid.transform[:6])) if grid.transform else None
+    if grid.crs is not None and grid.transform is not None:
+        corner = grid.transform @ Affine.translation(window.col, window.row)
+        meta |= {"crs": grid.crs.to_string(), "transform": list(map(float, corner[:6]))}
+    return meta
 
 
 def _move(file: Path, folder: Path) -> Path:
