@@ -13,6 +13,7 @@ from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.predict import Tiling
 from eozoo_core.settings.maps import MapInfer, MaskSettings
 from eozoo_core.task import Survey, Task
+from eozoo_core.task.made_from import MadeWith
 from eozoo_core.task.maps import infer, layers_of, map_scene, outputs_of
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import combine, output_ports
@@ -193,6 +194,7 @@ def test_one_scene_that_does_not_open_hides_no_other(tmp_path, monkeypatch):
             return Scene(tmp_path / found, GRID)
 
     monkeypatch.setattr("eozoo_core.task.maps.Predictor", lambda task, run: heights())
+    monkeypatch.setattr("eozoo_core.task.maps.MadeWith.of", lambda *_: MadeWith({}, [], {}))
     with pytest.raises(ZooError, match="bad: does not open"):
         infer(Picky(), None, tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()  # found out before the first map was begun

@@ -113,10 +113,6 @@ class Run:
         if self._lease is not None and self._lease.is_mine:
             self._lease.confirm()
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ZooError(f"{self.path}: cannot be made ({error.strerror}); choose another --run directory") from None
         self._lease = take(self.path / WRITER, str(self.path), "another --run directory")
         weakref.finalize(self, self._lease.release)
 

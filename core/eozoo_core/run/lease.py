@@ -99,7 +99,7 @@ class Lease:
 
 
 def take(file: Path, what: str, instead: str = "another folder", wait: bool = True) -> Lease:
-    """Take the lease ``file``, also from a dead process, and return it.
+    """Take the lease ``file``, also from a dead process, and return it; its folder is made where it is not there.
 
     what, instead: what it is the lease of, and what else the user may choose, for messages.
     wait: where only the heartbeat can tell, watch for it up to ``STALE`` seconds; else who may live counts as living.
@@ -107,6 +107,10 @@ def take(file: Path, what: str, instead: str = "another folder", wait: bool = Tr
     Raises Held, in one line, where another process holds it; ZooError where nothing can be written.
     """
     owner, place = Owner.here(), str(file.parent.resolve() / file.name)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"{file.parent}: cannot be made ({error.strerror}); choose {instead}") from None
     note = {"owner": asdict(owner), "since": now(), "place": place, "id": secrets.token_hex(8)}
     try:
         with _temporary(file, json.dumps(note) + "\n") as temporary:
@@ -130,11 +134,7 @@ def take(file: Path, what: str, instead: str = "another folder", wait: bool = Tr
 
 @contextmanager
 def held(file: Path, what: str, instead: str = "another folder") -> Iterator[None]:
-    """Hold the lease ``file`` inside; its folder is made where it is not there. Raises as `take`."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZooError(f"{file.parent}: cannot be made ({error.strerror}); choose {instead}") from None
+    """Hold the lease ``file`` inside. Raises as `take`."""
     lease = take(file, what, instead)
     try:
         yield

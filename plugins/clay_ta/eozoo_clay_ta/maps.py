@@ -16,7 +16,7 @@ from eozoo_core.task.scenes import Block, Scene
 
 from eozoo_clay_ta.grid import HALF, WINDOW, KoGrid
 from eozoo_clay_ta.sample_schema import LSMASK
-from eozoo_clay_ta.scenes import ScenePaths, find_scenes, is_synthetic, read_scene, stamp_time
+from eozoo_clay_ta.scenes import ScenePaths, files_of, find_scenes, is_synthetic, read_scene, stamp_time
 from eozoo_clay_ta.static import Static, read_static
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def open_scene(stamp: str, paths: ScenePaths, settings: ClaySettings) -> TaScene
     ko = KoGrid(**settings.data.grid.model_dump())
     tags = {"TIME_UTC": stamp, "STRIDE": str(settings.infer.stride)}
     tags |= {"SYNTHETIC": "YES"} if is_synthetic(paths.bt) else {}
-    return TaScene(Path(paths.bt), ko.raster, name=stamp, tags=tags, paths=paths, when=stamp_time(stamp), ko=ko)
+    when, reads = stamp_time(stamp), files_of(paths)
+    return TaScene(Path(paths.bt), ko.raster, name=stamp, tags=tags, reads=reads, paths=paths, when=when, ko=ko)
 
 
 def map_scene(drawn: Drawn, scene: TaScene, settings: ClaySettings) -> Iterator[Block]:
