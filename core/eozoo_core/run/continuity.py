@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eozoo_core.errors import ZooError
+from eozoo_core.errors import ZooError, link_of
 from eozoo_core.run import checkpoint
 from eozoo_core.run.rank import is_first_process
 from eozoo_core.settings import TaskSettings, config
@@ -36,7 +36,7 @@ def task_of(path: Path) -> str:
         task, found = str(info["task"]), info["format"]
     except (KeyError, TypeError):
         raise ZooError(
-            f"{path}: holds no run (no readable run.json); train one with 'eozoo train TASK --run'"
+            f"{path}: holds no run (no readable run.json){link_of(path)}; train one with 'eozoo train TASK --run'"
         ) from None
     if found not in READS:
         raise ZooError(f"{path}: is a run of format {found!r}, this eozoo reads {FORMAT}; update eozoo")

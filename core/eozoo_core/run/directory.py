@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eozoo_core.errors import ZooError
-from eozoo_core.run import checkpoint, continuity, log
+from eozoo_core.errors import ZooError, link_of
+from eozoo_core.run import checkpoint, continuity, log, manifest
 from eozoo_core.run.continuity import now
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.lease import Lease, take
@@ -40,6 +40,7 @@ class Run:
     def __init__(self, path: Path, task: str, settings: TaskSettings):
         self.path, self.task, self.settings = Path(path), task, settings
         self._lease: Lease | None = None
+        self._best = ""  # hash of the best.pt that this object wrote
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -158,12 +159,15 @@ class Run:
             continuity.note_changes(self.path, self.settings)
         if "contents" not in info and (contents := continuity.contents(self.settings)):
             info["contents"] = contents
+        text = to_yaml(self.settings)
+        digest = manifest.settings_digest(text)
+        info[manifest.KEY] = manifest.expected(info, self.path / manifest.CONFIG, digest, manifest.of_settings)
         info["format"] = continuity.FORMAT
         info["seed"] = self.settings.train.seed
         versions = {"eozoo": version("eozoo"), "torch": version("torch"), "python": platform.python_version()}
-        info["history"].append({"when": now(), "argv": sys.argv, **versions})
+        info["history"].append({"when": now(), "argv": sys.argv, "folder": str(Path.cwd()), **versions})
         self.write_json("run.json", info)
-        self.write_text("config.yaml", to_yaml(self.settings))
+        self.write_text(manifest.CONFIG, text)
 
     # -- records --------------------------------------------------------------------------------------------------
 
@@ -175,6 +179,10 @@ class Run:
         """Record one fact in run.json (device, data fingerprint, weights receipt ...)."""
         if self._writes():
             self.write_json("run.json", {**self.info(), key: value})
+
+    def require_settings(self) -> None:
+        """Raise ZooError where config.yaml is not what training wrote; see ``manifest``."""
+        manifest.require_settings(self.info(), self.path)
 
     def note_changes(self) -> None:
         """Write down which settings differ from config.yaml, for a verb that uses the run; see ``continuity``."""
@@ -230,17 +238,33 @@ class Run:
     def save(self, which: str, content: dict[str, Any]) -> None:
         """Write checkpoint ``which``, with task and settings in it. Raises ZooError where another process took over."""
         self._confirm()
-        checkpoint.save_checkpoint(self.file(which), {"task": self.task, "config": to_dict(self.settings), **content})
+        content = {"task": self.task, "config": to_dict(self.settings), **content}
+        checkpoint.save_checkpoint(self.file(which), content, self._announce if which == "best" else None)
+
+    def _announce(self, digest: str) -> None:
+        """Note the hash of the best.pt that is about to be; see ``manifest``."""
+        before = self._best
+        known = manifest.expected(
+            self.info(), self.file("best"), digest, lambda file: before or checkpoint.sha256(file)
+        )
+        self.note(manifest.KEY, known)
+        self._best = digest
 
     def load(self, which: str = "best") -> dict[str, Any]:
-        """Read checkpoint ``which``. Raises ZooError where it is missing, damaged or of another task."""
+        """Read checkpoint ``which``.
+
+        Raises ZooError where it is missing, damaged or of another task, and for a best.pt that training did not leave.
+        """
         if not self.has(which):
             raise ZooError(
-                f"{self.path}: has no {which}.pt; train it first with 'eozoo train {self.task} --run {self.path}'"
+                f"{self.path}: has no {which}.pt{link_of(self.file(which))}; train it first with "
+                f"'eozoo train {self.task} --run {self.path}'"
             )
         content = checkpoint.load_checkpoint(self.file(which))
         if content.get("task") != self.task:
             raise ZooError(f"{self.file(which)}: was written by task {content.get('task')!r}, not {self.task!r}")
+        if which == "best":
+            manifest.require_known(self.info(), self.file(which))
         return content
 
     def start_from(self, file: Path) -> None:
