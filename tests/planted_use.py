@@ -48,6 +48,23 @@ class RemembersOnItself(Toy):
         return {"y": super().predict(run, batch)["y"] + np.float32(self.shift)}
 
 
+@caught(run_directory_is_enough="write into the run, which may be read-only", infer_leaves_nothing_else="changed",
+        baseline_beside_the_model="Read-only file system")  # fmt: skip
+class CountsItsUse(Toy):
+    def predictor(self, run):
+        (run.path / "used.txt").write_text("once more")
+        return super().predictor(run)
+
+
+@caught(a_scene_has_one_writer="one of two processes that infer into one folder failed: FileExistsError")
+class WantsAFolderOfItsOwn(Toy):
+    def infer(self, run, source, dest):
+        predicted = self.predict(run, {"x": np.load(source, allow_pickle=False)}) if source.exists() else None
+        if predicted is not None and source.suffix == ".npy":
+            dest.mkdir(parents=True)
+        return super().infer(run, source, dest)
+
+
 class LoadsItself(Toy):
     def predictor(self, run):
         model = self._model().eval()

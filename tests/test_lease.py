@@ -62,8 +62,9 @@ def test_one_at_a_time_and_nothing_is_left(tmp_path):
     pid, text = in_child(lambda: take(file, "the run", "another --run"))
     os.waitpid(pid, 0)
     assert text == (
-        f"Held: the run: process {os.getpid()} on host {os.uname().nodename} (user {told['owner']['user']}), since "
-        f"{told['since']} writes it; wait until it is done, end it (kill {os.getpid()}), or choose another --run"
+        f"Held: the run: is being written by process {os.getpid()} on host {os.uname().nodename} "
+        f"(user {told['owner']['user']}) since {told['since']}; wait until it is done, end it (kill {os.getpid()}), "
+        "or choose another --run"
     )
     assert take(file, "the run").text == held.text  # this process has it already
     pid, _ = in_child(held.release)  # a fork does not give up what is its parent's
@@ -95,7 +96,7 @@ def test_a_number_that_another_process_got_since_is_another(tmp_path):
     file = tmp_path / ".writer.json"
     parent = os.getppid()
     written_by(file, pid=parent, started=start_of(parent))
-    assert "writes it" in message(take, file, "x")
+    assert "is being written by" in message(take, file, "x")
     written_by(file, pid=parent, started="1")
     take(file, "x").release()
 
@@ -111,7 +112,7 @@ def test_of_another_machine_only_the_heartbeat_tells(tmp_path, quick, elsewhere,
     begun = time.monotonic()
     take(file, "x").release()  # watched, and silent
     assert 0.05 < time.monotonic() - begun < 2
-    assert "x: process 1 on host" in capsys.readouterr().err
+    assert "x: may be written by process 1 on host" in capsys.readouterr().err
 
 
 def test_a_living_writer_on_another_machine_is_seen_by_its_heartbeat(tmp_path, monkeypatch):
@@ -131,9 +132,9 @@ def test_clocks_of_two_machines_need_not_agree(tmp_path, quick, monkeypatch, ske
     written_by(file, 0.1, host="elsewhere")
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + skew)
-    assert "writes it" in message(lambda: take(file, "x", wait=False))
+    assert "is being written by" in message(lambda: take(file, "x", wait=False))
     os.utime(file, (now() + 3600,) * 2)
-    assert "writes it" in message(lambda: take(file, "x", wait=False))
+    assert "is being written by" in message(lambda: take(file, "x", wait=False))
     take(file, "x").release()
 
 
@@ -152,7 +153,7 @@ def test_without_links(tmp_path, monkeypatch):
     held = take(file, "x")
     pid, text = in_child(lambda: take(file, "x"))
     os.waitpid(pid, 0)
-    assert text.startswith("Held: x: process")
+    assert text.startswith("Held: x: is being written by process")
     held.release()
     assert list(tmp_path.iterdir()) == []
 
@@ -184,7 +185,7 @@ def test_two_who_find_a_dead_one_cannot_both_have_it(tmp_path, monkeypatch):
         bury(grave, found)
 
     monkeypatch.setattr(lease, "_bury", late)
-    assert "second: process" in message(take, file, "second")
+    assert "second: is being written by process" in message(take, file, "second")
     firsts[1].confirm()
     assert file.read_text() == firsts[1].text
     firsts[1].release()
@@ -231,7 +232,7 @@ def test_a_second_trainer_is_refused_and_changes_nothing(tmp_path):
     before = {file.name: file.read_bytes() for file in run.path.iterdir()}
     pid, text = in_child(lambda: Run.create(run.path, "toy", settings("model.width=5")))
     os.waitpid(pid, 0)
-    assert text.startswith(f"Held: {run.path}: process {os.getpid()} on host")
+    assert text.startswith(f"Held: {run.path}: is being written by process {os.getpid()} on host")
     assert {file.name: file.read_bytes() for file in run.path.iterdir()} == before
     run.release()
     pid, text = in_child(lambda: Run.create(run.path, "toy", settings("model.width=5")).settings.model.width)

@@ -33,7 +33,6 @@ def trained_facts(run: Run, pretrained: str | None) -> dict[str, Any]:
         raise ZooError(f"{run.path}: has no best.pt; train it first with 'eozoo train {run.task} --run {run.path}'")
     for file in files:
         require_base(file) if file.suffix == ".safetensors" else require_known(run_info(file.parent), file)
-    run.require_settings()
     info = {**run_info(files[0].parent), **run.info()}
     last = (info.get("history") or [{}])[-1]
     settings = to_dict(run.settings)

@@ -68,14 +68,16 @@ class Run:
     def open(cls, path: Path, settings_class: type[S], task: str | None = None, overrides: Iterable[str] = ()) -> Run:
         """Open an existing run; ``overrides`` (``key=value``) may touch free settings only.
 
-        Raises ZooError where there is no run, it belongs to another task, an override names a fixed setting, or its
-        settings are those of a version that this one cannot read.
+        Raises ZooError where there is no run, it belongs to another task, an override names a fixed setting, its
+        settings are those of a version that this one cannot read, or config.yaml is not what training wrote.
         """
         path = Path(path)
         found = cls.task_of(path)
         if task is not None and found != task:
             raise ZooError(f"{path}: is a run of {found!r}, not of {task!r}")
-        return cls(path, found, continuity.read_settings(path, settings_class, overrides))
+        settings = continuity.read_settings(path, settings_class, overrides)
+        continuity.require_written(path, settings)
+        return cls(path, found, settings)
 
     @staticmethod
     def task_of(path: Path) -> str:
@@ -179,10 +181,6 @@ class Run:
         """Record one fact in run.json (device, data fingerprint, weights receipt ...)."""
         if self._writes():
             self.write_json("run.json", {**self.info(), key: value})
-
-    def require_settings(self) -> None:
-        """Raise ZooError where config.yaml is not what training wrote; see ``manifest``."""
-        manifest.require_settings(self.info(), self.path)
 
     def note_changes(self) -> None:
         """Write down which settings differ from config.yaml, for a verb that uses the run; see ``continuity``."""

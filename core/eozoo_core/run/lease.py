@@ -48,7 +48,7 @@ class Found:
     place: str
 
     def __str__(self) -> str:
-        return f"{self.owner}, since {self.since}" if self.owner else "a process that cannot be told"
+        return f"{self.owner} since {self.since}" if self.owner else "a process that cannot be told"
 
 
 class Lease:
@@ -76,8 +76,8 @@ class Lease:
             found = _read(self.file)
         if found is not None and found.text != self.text:
             raise ZooError(
-                f"{self.file.parent}: {found} writes here; this process had shown no sign of life for {STALE:.0f} s "
-                "and stops"
+                f"{self.file.parent}: is being written by {found}: it took over when this process had shown no sign of "
+                f"life for {STALE:.0f} s; this one stops"
             )
 
     def release(self) -> None:
@@ -122,10 +122,10 @@ def take(file: Path, what: str, instead: str = "another folder", wait: bool = Tr
                     continue
                 if found.owner is not None and found.owner.is_same(owner) and found.place == place:
                     return Lease(file, found.text)  # taken before, in this process
-                if _lives(file, found, place, temporary, f"{what}: {found} may write it" if wait else ""):
+                if _lives(file, found, place, temporary, f"{what}: may be written by {found}" if wait else ""):
                     end = f"end it (kill {found.owner.pid})" if found.owner and found.owner.lives() else "end it"
                     remedy = f"wait until it is done, {end}, or choose {instead}"
-                    raise Held(f"{what}: {found} writes it; {remedy}", str(found.owner or found))
+                    raise Held(f"{what}: is being written by {found}; {remedy}", str(found.owner or found))
                 _bury(file, found)
     except OSError as error:
         raise ZooError(f"{file.parent}: cannot be written ({error.strerror}); choose {instead}") from error

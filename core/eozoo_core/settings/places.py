@@ -41,7 +41,7 @@ def _told(key: str, path: Path, before: str) -> str:
     if link := link_of(path):
         return f"{key}={path}{link.replace(' (', ': ', 1).removesuffix(')')}"
     if path.is_absolute():
-        return f"{key}={path}; where is it now? --set {key}=PATH"
+        return f"{key}={path} is not there; give its place: --set {key}=PATH"
     there = Path(before, path)
     known = f"--set {key}={there}" if before and there.exists() else f"give the whole path: --set {key}=/.../{path}"
     return f"{key}={path} was looked for in {Path.cwd()}; {known}"

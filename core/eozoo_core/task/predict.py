@@ -76,7 +76,6 @@ def open_draws(task: Contract, run: Run, scope: str, every: bool = False) -> Dra
         system, survey = load_system(member, runs[i], scope)
         first = first or survey
         systems |= with_dropout(system, i, which.mc_passes if which else 0)
-    run.require_settings()
     return Draws(systems, first, torch.device(resolve_device(settings.runtime.device)), runs[members[0]].path)
 
 

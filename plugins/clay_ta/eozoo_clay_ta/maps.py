@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaScene(Scene):
-    """One time stamp on ``ko``. ``seen``: the land/sea mask of a map that was made, for its picture."""
+    """One time stamp on ``ko``."""
 
     paths: ScenePaths = field(kw_only=True)
     when: datetime = field(kw_only=True)
     ko: KoGrid = field(kw_only=True)
-    seen: dict[str, np.ndarray] = field(default_factory=dict, kw_only=True)
 
     def file(self, layer: str) -> str:
         """Return "ta_YYYYMMDDHHMM", as the document names maps."""
@@ -65,7 +64,6 @@ def map_scene(drawn: Drawn, scene: TaScene, settings: ClaySettings) -> Iterator[
     """Read a scene and predict it as one block."""
     read = read_scene(scene.paths, scene.when, scene.ko, settings.data.accept_conditional)
     static = static_of(drawn.folder, scene.when.year, scene.ko)
-    scene.seen["land"] = np.nan_to_num(static.lsmask)
     yield Block(0, map_fields(drawn, read, static, scene, settings.infer))
 
 

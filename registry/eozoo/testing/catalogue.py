@@ -18,6 +18,7 @@ from eozoo.testing import (
     graph,
     infer,
     loading,
+    ownership,
     plugin_module,
     predict,
     processes,
@@ -44,6 +45,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     train.plan_tells_the_steps,
     train.changed_setting_is_refused,
     train.trained_parts_are_saved,
+    ownership.a_run_has_one_writer,
     slots.strangers_fit,
     processes.two_processes_are_one,
     evaluate.best_repeats_the_logged_number,
@@ -61,6 +63,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     graph.graph_is_predict,
     infer.maps_are_real_maps,
     infer.infer_leaves_nothing_else,
+    ownership.a_scene_has_one_writer,
 )
 CHECKS: Mapping[str, CheckFunction] = {function.__name__: function for function in _FUNCTIONS}
 
