@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pickle
 import tempfile
+import time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -48,8 +49,7 @@ class RemembersOnItself(Toy):
         return {"y": super().predict(run, batch)["y"] + np.float32(self.shift)}
 
 
-@caught(run_directory_is_enough="write into the run, which may be read-only", infer_leaves_nothing_else="changed",
-        baseline_beside_the_model="Read-only file system")  # fmt: skip
+@caught(run_directory_is_enough="write into the run, which may be read-only")
 class CountsItsUse(Toy):
     def predictor(self, run):
         (run.path / "used.txt").write_text("once more")
@@ -57,11 +57,14 @@ class CountsItsUse(Toy):
 
 
 @caught(a_scene_has_one_writer="one of two processes that infer into one folder failed: FileExistsError")
-class WantsAFolderOfItsOwn(Toy):
+class KnowsNoOthers(Toy):
     def infer(self, run, source, dest):
-        predicted = self.predict(run, {"x": np.load(source, allow_pickle=False)}) if source.exists() else None
-        if predicted is not None and source.suffix == ".npy":
-            dest.mkdir(parents=True)
+        if source.suffix != ".npy" or not source.exists():
+            return super().infer(run, source, dest)
+        dest.mkdir(parents=True, exist_ok=True)
+        with (dest / "work").open("x"):
+            time.sleep(0.3)
+        (dest / "work").unlink()
         return super().infer(run, source, dest)
 
 
