@@ -7,11 +7,12 @@ import time
 import numpy as np
 import pytest
 import rasterio
+from eozoo_core import Run
 from eozoo_core.raster.trust import files_of
 from eozoo_core.run import lease
 from eozoo_core.run.lease import take
 from eozoo_core.run.owner import Owner, start_of
-from eozoo_core.task.made_from import MadeWith
+from eozoo_core.task.made_from import MadeWith, steadily
 from eozoo_core.task.maps import infer
 from eozoo_core.task.scenes import Scene
 from eozoo_core.task.turns import Turns
@@ -41,11 +42,11 @@ def work(tmp_path, monkeypatch):
         (source / f"{name}.bin").write_text(name)
     monkeypatch.setattr("eozoo_core.task.maps.Predictor", lambda task, run: heights())
     monkeypatch.setattr("eozoo_core.task.maps.MadeWith.of", lambda *_: MADE)
-    task = Files()
+    task, of = Files(), Run(tmp_path / "run", "heights", None)
     task.settings.runtime.quiet = False
 
     def run():
-        return [file.name for file in infer(task, None, source, tmp_path / "out")]
+        return [file.name for file in infer(task, of, source, tmp_path / "out")]
 
     run.source, run.out, run.task = source, tmp_path / "out", task
     return run
@@ -67,7 +68,7 @@ def test_what_is_there_from_the_same_is_left_and_said(work, monkeypatch, capsys)
     assert len(work()) == 6
     after = {file.name: file.stat().st_mtime_ns for file in work.out.iterdir()}
     assert {name for name in after if after[name] == before[name]} == {"a_height.tif", "a_epistemic_height_std.tif"}
-    assert "1 of 3 scenes were mapped before, the same; their maps are left" in capsys.readouterr().err
+    assert "1 of 3 scenes were mapped before from the same; their maps are left" in capsys.readouterr().err
     monkeypatch.setattr("eozoo_core.task.maps.MadeWith.of", lambda *_: MadeWith(MADE.tags, ["others"], MADE.settings))
     work()
     assert (work.out / "a_height.tif").stat().st_mtime_ns != before["a_height.tif"]
@@ -160,3 +161,18 @@ def test_files_of_a_raster(tmp_path):
     before = made.marked(Scene(tmp_path / "outer.vrt", GRID)).stamp
     os.utime(tmp_path / "a.tif", (1, 1))
     assert made.marked(Scene(tmp_path / "outer.vrt", GRID)).stamp != before
+
+
+def test_a_training_that_goes_on_does_not_give_maps_another_name(tmp_path):
+    """The weights that were loaded are those whose hash stands in the map."""
+    run, loads = Run(tmp_path, "heights", None), []
+    run.file("best").write_text("first")
+
+    def load():
+        loads.append(run.file("best").read_text())
+        if len(loads) == 1:
+            run.file("best").write_text("a better one")
+        return loads[-1]
+
+    assert steadily(run, load) == "a better one"
+    assert loads == ["first", "a better one"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ def trained_facts(run: Run, pretrained: str | None) -> dict[str, Any]:
     if not any(file.name == "best.pt" for file in files):
         raise ZooError(f"{run.path}: has no best.pt; train it first with 'eozoo train {run.task} --run {run.path}'")
     for file in files:
-        require_base(file) if file.suffix == ".safetensors" else require_known(run_info(file.parent), file)
+        is_base = file.suffix == ".safetensors"
+        require_base(file) if is_base else require_known(partial(run_info, file.parent), file)
     info = {**run_info(files[0].parent), **run.info()}
     last = (info.get("history") or [{}])[-1]
     settings = to_dict(run.settings)

@@ -262,7 +262,7 @@ class Run:
         if content.get("task") != self.task:
             raise ZooError(f"{self.file(which)}: was written by task {content.get('task')!r}, not {self.task!r}")
         if which == "best":
-            manifest.require_known(self.info(), self.file(which))
+            manifest.require_known(self.info, self.file(which))
         return content
 
     def start_from(self, file: Path) -> None:

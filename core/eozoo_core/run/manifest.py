@@ -56,14 +56,20 @@ def expected(info: Mapping[str, Any], file: Path, digest: str, found: Callable[[
     return {**known, file.name: list(dict.fromkeys([digest, *old]))}
 
 
-def require_known(info: Mapping[str, Any], best: Path) -> None:
-    """Raise ZooError where run.json names another best.pt; one that names none is of an earlier version."""
-    known = info.get(KEY, {}).get(best.name)
-    if known and quick_sha256(best) not in known:
-        raise ZooError(
-            f"{best}: is not the file that training left here (sha256 {quick_sha256(best)[:16]}..., run.json names "
-            f"{known[0][:16]}...); copy the whole run again, or use the file alone, in a folder of its own"
-        )
+def require_known(info: Callable[[], Mapping[str, Any]], best: Path) -> None:
+    """Raise ZooError where run.json names another best.pt; one that names none is of an earlier version.
+
+    ``info`` reads run.json, after the file was hashed: a training that goes on may replace it meanwhile.
+    """
+    digest = ""
+    while digest != (digest := quick_sha256(best)):
+        known = info().get(KEY, {}).get(best.name)
+        if not known or digest in known:
+            return
+    raise ZooError(
+        f"{best}: is not the file that training left here (sha256 {digest[:16]}..., in run.json {known[0][:16]}...); "
+        "copy the whole run again, or use the file alone, in a folder of its own"
+    )
 
 
 def require_settings(info: Mapping[str, Any], folder: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eozoo_core.raster.read import read_info
 from eozoo_core.raster.trust import files_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eozoo_core.task.contract import Contract
     from eozoo_core.task.predict import Predictor
 
+T = TypeVar("T")
 STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
 # Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
 _ELSEWHERE = {"batch_size", "picture", "on_unreadable", "member_maps", "precision", "draws", "scale_variance", "mask"}
@@ -58,6 +59,15 @@ class MadeWith:
         return replace(scene, stamp=stamp, tags={**self.tags, **scene.tags})
 
 
+def steadily(run: Run, load: Callable[[], T]) -> T:
+    """Return ``load()``, again where a training replaced a best.pt of the run meanwhile: maps tell what they used."""
+    while True:
+        before = _best(run)
+        loaded = load()
+        if _best(run) == before:
+            return loaded
+
+
 def are_there(files: Sequence[Path], stamp: str) -> bool:
     """Whether all maps are there and were made from what ``stamp`` says; never without a stamp."""
     if not stamp or not all(file.exists() for file in files):
@@ -74,6 +84,10 @@ def versions_of(task: Contract) -> list[str]:
         except PackageNotFoundError:  # a class of a notebook or a test
             continue
     return list(found.values())
+
+
+def _best(run: Run) -> list[Any]:
+    return [_seen(file) for file in sorted(run.path.rglob("best.pt"))]
 
 
 def _seen(file: Path) -> list[Any] | None:

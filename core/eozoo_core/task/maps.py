@@ -18,7 +18,7 @@ from eozoo_core.raster.read import open_reader
 from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.run.written import write_text
 from eozoo_core.score.plots import Panel, quicklook
-from eozoo_core.task.made_from import STAMP, MadeWith, are_there
+from eozoo_core.task.made_from import STAMP, MadeWith, are_there, steadily
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import present
@@ -43,7 +43,7 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     All headers are checked before the first map is begun. A file that turns out damaged in the middle ends the work
     with its name, or is left out and reported where ``infer.on_unreadable`` says so; maps already written stay.
     """
-    predictor, problems = Predictor(task, run), []
+    predictor, problems = steadily(run, lambda: Predictor(task, run)), []
     found, scenes, written = task.find_scenes(source), [], []
     for one in found:
         with skipping(task, problems):

@@ -49,7 +49,9 @@ class Turns:
         """Say what was left, and what others still map; return whether there is any of the latter."""
         if self.left and not quiet:
             count, of = len(self.left), self._count
-            print_message(f"{count} of {of} scenes were mapped before, from the same; their maps are left as they are")
+            print_message(
+                f"{count} of {of} scenes were mapped before from the same; their maps are left (or delete them)"
+            )
         for holder, count in Counter(self._held.values()).items():
             what = "1 scene is" if count == 1 else f"{count} scenes are"
             print_message(f"{what} being mapped by {holder}; the same command again completes what it leaves")
