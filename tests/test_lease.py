@@ -69,6 +69,7 @@ def test_one_at_a_time_and_nothing_is_left(tmp_path):
     assert take(file, "the run").text == held.text  # this process has it already
     pid, _ = in_child(held.release)  # a fork does not give up what is its parent's
     os.waitpid(pid, 0)
+    assert file.exists()
     held.confirm()
     held.release()
     held.release()
@@ -240,12 +241,17 @@ def test_a_second_trainer_is_refused_and_changes_nothing(tmp_path):
     assert text == "5"
 
 
-def test_a_run_is_given_up_where_its_object_is_gone_and_where_it_is_refused(tmp_path):
+def test_a_run_is_given_up_where_its_object_is_gone_and_where_it_is_refused(tmp_path, monkeypatch):
     run = Run.create(tmp_path / "run", "toy", settings())
     run.save("current", CONTENT)
     path = run.path
     del run
     assert not (path / ".writer.json").exists()
+    monkeypatch.setattr(Run, "_write_start", lambda run, plugin: (_ for _ in ()).throw(ZooError("disk full")))
+    with pytest.raises(ZooError) as error:
+        Run.create(path, "toy", settings())
+    assert not (path / ".writer.json").exists(), error  # whose traceback keeps the object
+    monkeypatch.undo()
     assert "train.seed" in message(Run.create, path, "toy", settings("train.seed=9"))
     assert not (path / ".writer.json").exists()
     with Run.create(path, "toy", settings()).writing():
