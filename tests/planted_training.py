@@ -29,6 +29,13 @@ def caught(**checks):
 # -- declared -------------------------------------------------------------------------------------------------------
 
 
+@caught(a_run_has_one_writer="is not refused, but")
+class LetsGo(Toy):
+    def train(self, run):
+        run.release()
+        super().train(run)
+
+
 @caught(settings_are_documented="without description: model.depth")
 class Undocumented(Toy):
     class Settings(ToySettings):

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pickle
 import tempfile
+import time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -46,6 +47,25 @@ class RemembersOnItself(Toy):
 
     def predict(self, run, batch):
         return {"y": super().predict(run, batch)["y"] + np.float32(self.shift)}
+
+
+@caught(run_directory_is_enough="write into the run, which may be read-only")
+class CountsItsUse(Toy):
+    def predictor(self, run):
+        (run.path / "used.txt").write_text("once more")
+        return super().predictor(run)
+
+
+@caught(a_scene_has_one_writer="one of two processes that infer into one folder failed: FileExistsError")
+class KnowsNoOthers(Toy):
+    def infer(self, run, source, dest):
+        if source.suffix != ".npy" or not source.exists():
+            return super().infer(run, source, dest)
+        dest.mkdir(parents=True, exist_ok=True)
+        with (dest / "work").open("x"):
+            time.sleep(0.3)
+        (dest / "work").unlink()
+        return super().infer(run, source, dest)
 
 
 class LoadsItself(Toy):

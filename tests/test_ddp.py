@@ -34,6 +34,7 @@ def jobs(tmp_path_factory):
     for name in ("frozen_one", "frozen_two"):
         run = Run.create(root / name, "toy", load_settings(ToySettings, overrides=[*common, *PLAIN, *frozen]))
         run.start_from(start.file("current"))
+        run.release()  # other processes train it
     whole = {"run": str(root / "whole"), "set": [*two, *NOISY], "kill": None}
     todo = [
         {"run": str(root / "two"), "set": [*two, *PLAIN], "kill": None},

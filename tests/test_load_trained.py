@@ -44,6 +44,7 @@ def spoilt(run, **changes):
     for key, change in changes.items():
         content[key] = change(content[key])
     save_checkpoint(run.file("best"), content)
+    run.note("files", {})  # or its hash there would have it refused
 
 
 def test_every_tensor_in_eval_mode_on_the_device(run):
@@ -79,6 +80,8 @@ def test_another_tasks_file_is_refused(run):
 def test_an_edited_config_is_named_and_does_not_change_what_was_learned(run):
     config = run.path / "config.yaml"
     config.write_text(config.read_text().replace("width: 4", "width: 5"))
+    assert "model.width=4" in message(Run.open, run.path, ToySettings, "toy")
+    run.note("files", {})  # as in a run of an earlier version, where it was found out when best.pt was read
     edited = Run.open(run.path, ToySettings, "toy")
     assert edited.settings.model.width == 5
     for use in (load, lambda run: read_trained(run, run.settings)):
@@ -157,6 +160,8 @@ def test_a_unit_changed_in_config_yaml_makes_no_map(tmp_path):
     run.save("best", {"model": {"input_mean": torch.zeros(1)}, "best_val": 1.0})
     config = run.path / "config.yaml"
     config.write_text(config.read_text().replace("unit: m\n", "unit: Mg/ha\n"))
+    assert "data.unit='m'" in message(Run.open, run.path, task.Settings)
+    run.note("files", {})  # as in a run of an earlier version
     edited = Run.open(run.path, task.Settings)
     text = message(task(edited.settings, registry).predictor, edited)
     assert all(part in text for part in ("data.unit='m'", "'Mg/ha'", str(config)))

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from eozoo_core import Port, ZooError
+from eozoo_core import Port, Run, ZooError
 from eozoo_core.raster.cog import Band
 from eozoo_core.raster.files import Layer
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.predict import Tiling
 from eozoo_core.settings.maps import MapInfer, MaskSettings
 from eozoo_core.task import Survey, Task
+from eozoo_core.task.made_from import MadeWith
 from eozoo_core.task.maps import infer, layers_of, map_scene, outputs_of
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import combine, output_ports
@@ -194,10 +195,12 @@ def test_one_scene_that_does_not_open_hides_no_other(tmp_path, monkeypatch):
             return Scene(tmp_path / found, GRID)
 
     monkeypatch.setattr("eozoo_core.task.maps.Predictor", lambda task, run: heights())
+    monkeypatch.setattr("eozoo_core.task.maps.MadeWith.of", lambda *_: MadeWith({}, [], {}))
+    run = Run(tmp_path / "run", "heights", None)
     with pytest.raises(ZooError, match="bad: does not open"):
-        infer(Picky(), None, tmp_path, tmp_path / "out")
+        infer(Picky(), run, tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()  # found out before the first map was begun
-    files = infer(Picky(on_unreadable="skip"), None, tmp_path, tmp_path / "out")
+    files = infer(Picky(on_unreadable="skip"), run, tmp_path, tmp_path / "out")
     assert [file.name for file in files][-1] == "skipped.txt"
     assert files[-1].read_text() == "bad: does not open\n"
     assert files[0].name == "good_height.tif"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class ZooError(Exception):
@@ -21,6 +22,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = get_close_matches(name, known, n=1)
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known) or 'none'}."
+
+
+def link_of(path: str | Path) -> str:
+    """Return " (a link to X, which is not there)" where ``path``, or a folder above it, is a dangling link; else ""."""
+    for place in (Path(path), *Path(path).parents):
+        if place.is_symlink() and not place.exists():
+            return f" ({place} is a link to {place.readlink()}, which is not there)"
+    return ""
 
 
 def no_split(split: str, where: object, found: Iterable[str]) -> NoSplit:

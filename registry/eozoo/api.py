@@ -76,7 +76,10 @@ class LoadedRun:
 
     def evaluate(self, split: str = "test") -> dict[str, dict[str, float]]:
         """Score the run: predictor -> metric -> value, simple baselines beside the model."""
-        return self.task.score(self.run, split)
+        from eozoo_core.run.read_only import writable
+
+        with writable(self.run) as (run, _):
+            return self.task.score(run, split)
 
     def __repr__(self) -> str:
         return f"LoadedRun({str(self.run.path)!r}, task={self.run.task!r}, outputs={self.outputs})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,18 @@ def trained_facts(run: Run, pretrained: str | None) -> dict[str, Any]:
     files: every best.pt and frozen base, with size and sha256.
     Raises ZooError where nothing was trained yet.
     """
-    from eozoo_core.run.checkpoint import sha256
     from eozoo_core.run.continuity import run_info
+    from eozoo_core.run.frozen import require_base
+    from eozoo_core.run.manifest import quick_sha256, require_known
     from eozoo_core.settings import FIXED_SCOPES
     from eozoo_core.settings.config import to_dict
 
     files = [*sorted(run.path.rglob("best.pt")), *sorted(run.path.rglob("base-*.safetensors"))]
     if not any(file.name == "best.pt" for file in files):
         raise ZooError(f"{run.path}: has no best.pt; train it first with 'eozoo train {run.task} --run {run.path}'")
+    for file in files:
+        is_base = file.suffix == ".safetensors"
+        require_base(file) if is_base else require_known(partial(run_info, file.parent), file)
     info = {**run_info(files[0].parent), **run.info()}
     last = (info.get("history") or [{}])[-1]
     settings = to_dict(run.settings)
@@ -43,7 +48,7 @@ def trained_facts(run: Run, pretrained: str | None) -> dict[str, Any]:
         "area": info.get("area"),
         "data": info.get("data"),
         "data_fingerprint": info.get("data_fingerprint"),
-        "files": [{"path": str(file), "bytes": file.stat().st_size, "sha256": sha256(file)} for file in files],
+        "files": [{"path": str(file), "bytes": file.stat().st_size, "sha256": quick_sha256(file)} for file in files],
         "scores": _scores(run.path),
         "settings": {scope: settings.get(scope) or {} for scope in FIXED_SCOPES},
         "batch_size": settings.get("infer", {}).get("batch_size"),

@@ -15,16 +15,16 @@ from eozoo_core.checking.verdicts import check_splits
 from eozoo_core.raster.read import RasterInfo, first_readable, open_reader, read_info
 from eozoo_core.raster.tiles import Window
 from eozoo_core.settings import TaskSettings
+from eozoo_core.settings.places import paths_of
 
 SPLITS = ("train", "val", "test")
 READABLE = (".tif", ".tiff", ".npy")
-_PATHS = ("_dir", "_path", "_file", "_folder", "_root")
 _LARGEST = 2**24  # values of a sample that are read at once; of a larger one a window
 
 
 def check_settings(settings: TaskSettings, findings: Findings) -> None:
     """Look at every path in ``runtime``: whether it is there, and what the rasters and arrays in its splits hold."""
-    places = dict(_paths(settings))
+    places = {key.removeprefix("runtime."): path for key, path in paths_of(settings).items()}
     if not places:
         findings.unknown("data", "the task has no check of its own, and its runtime settings name no path",
                          "'eozoo train --dry-run' may say more")  # fmt: skip
@@ -75,14 +75,6 @@ def _split(name: str, files: list[Path]) -> Split:
 
     names = [str(file) for file in files]
     return Split(name, names, lambda i: read_sample(files[i]), files, place)
-
-
-def _paths(settings: TaskSettings) -> Iterator[tuple[str, Path]]:
-    """Every setting of ``runtime`` that is a path and is set."""
-    for name in type(settings.runtime).model_fields:
-        value = getattr(settings.runtime, name)
-        if isinstance(value, Path) or (isinstance(value, str) and value and name.endswith(_PATHS)):
-            yield name, Path(value)
 
 
 def _groups(name: str, root: Path) -> Iterator[tuple[str, dict[str, list[Path]]]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import gdal
 from eozoo_core.run.checkpoint import sync
+from eozoo_core.run.owner import is_left_behind, mark
 
 _FAILED = "cannot be written; is the disk full?"
 BLOCK = 512  # pixels; the tile of the temporary file and of the result
@@ -74,6 +77,10 @@ class CogWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             prefix = f".{self.path.name}."
+            for folder in self.path.parent.glob(f"{escape(prefix)}*"):
+                if folder.is_dir() and is_left_behind(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+            prefix += f"{mark()}."
             self._folder = tempfile.TemporaryDirectory(dir=self.path.parent, prefix=prefix, ignore_cleanup_errors=True)
         except OSError as error:
             raise ZooError(f"{self.path}: cannot be written ({error.strerror})") from error

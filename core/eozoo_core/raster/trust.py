@@ -26,6 +26,7 @@ FORMATS = [
 ]  # fmt: skip
 _LARGEST = 64 * 2**20  # bytes of a VRT; one of 100,000 tiles has about 40 million
 _DEEPEST = 8  # VRTs within VRTs
+_BESIDE = (".aux.xml", ".msk", ".ovr", ".xml", ".json", ".hdr", ".prj", ".tfw", ".wld")  # read with a raster
 _HDF5 = (".h5", ".hdf5", ".nc", ".nc4", ".he5")
 _NAMES = ("filename", "dataset", "datasetname", "dsname")  # ends of the elements that name a source
 _OPTIONS = ("RPC_DEM", "GEOLOC_DATASET", "CUTLINE", "SRC_GEOLOC_ARRAY", "DST_GEOLOC_ARRAY")
@@ -51,6 +52,21 @@ def require_own_sources(path: str | Path, depth: int = 0) -> None:
                 "to a folder above its sources"
             )
         require_own_sources(source, depth + 1)
+
+
+def files_of(path: str | Path, depth: int = 0) -> list[Path]:
+    """Return every file that a raster is read from: itself, what lies beside it, and of a VRT its sources with theirs.
+
+    Of a folder that is read as one raster all files; of what is no local file the name alone.
+    """
+    file = Path(hdf5_of(path) or path)
+    if file.is_dir():
+        return sorted(part for part in file.rglob("*") if part.is_file())
+    names = dict.fromkeys(f"{base}{end}" for base in (file.name, file.stem) for end in _BESIDE)
+    found = [file, *(beside for name in names if (beside := file.with_name(name)).is_file() and beside != file)]
+    if depth <= _DEEPEST and _is_vrt(file):
+        found += [part for source in _sources(file) for part in files_of(source, depth + 1)]
+    return found
 
 
 def require_own_hdf5(file: Path) -> None:

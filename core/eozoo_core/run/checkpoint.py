@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from eozoo_core.errors import ZooError
+from eozoo_core.errors import ZooError, link_of
+from eozoo_core.run.owner import is_left_behind, mark
 
 FORMAT = 1
 _OURS = "give a .pt file that torch or eozoo wrote, for example RUN/best.pt"
@@ -54,7 +55,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     path = Path(path)
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{mark()}.", suffix=".part")
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
@@ -77,11 +78,32 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 def leftovers(folder: Path) -> list[Path]:
     """Return temporary files in ``folder`` of processes that were killed while they wrote."""
-    return list(Path(folder).glob(".*.part"))
+    return [file for file in Path(folder).glob(".*.part") if file.is_file() and is_left_behind(file)]
 
 
-def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically.
+class _Hashed:
+    """A file that is being written, and ``digest``, the SHA-256 of what was."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file, self._hash = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Write and count in."""
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """See `io.IOBase.flush`."""
+        self._file.flush()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that was written."""
+        return self._hash.hexdigest()
+
+
+def save_checkpoint(path: Path, content: dict[str, Any], tell: Callable[[str], None] | None = None) -> None:
+    """Write a checkpoint atomically. ``tell`` gets its SHA-256 when all is written, before it has its name.
 
     Raises TypeError where ``content`` holds anything but tensors and plain Python types (a numpy number counts as
     something else): it could be written, and never be read again.
@@ -89,7 +111,17 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     import torch
 
     _check_plain(content, "checkpoint")
-    write_atomic(path, lambda file: torch.save({"format": FORMAT, **content}, file))
+    content = {"format": FORMAT, **content}
+    if tell is None:
+        write_atomic(path, lambda file: torch.save(content, file))
+        return
+
+    def write(file: IO[bytes]) -> None:
+        hashed = _Hashed(file)
+        torch.save(content, hashed)
+        tell(hashed.digest)
+
+    write_atomic(path, write)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -130,7 +162,7 @@ def load_tensors(path: Path, mmap: bool = False) -> Any:
                 raise ValueError(f"its record {damaged!r} is damaged")
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and archive)
     except FileNotFoundError:
-        raise ZooError(f"{path}: no such file") from None
+        raise ZooError(f"{path}: no such file{link_of(path)}") from None
     except pickle.UnpicklingError:
         reason = "damaged, or it holds objects other than tensors and plain types, which are not loaded"
         raise ZooError(f"{path}: cannot be read as a checkpoint ({reason}); {_OURS}") from None

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eozoo_core.errors import ZooError
-from eozoo_core.run import checkpoint
+from eozoo_core.errors import ZooError, link_of
+from eozoo_core.run import checkpoint, manifest
 from eozoo_core.run.rank import is_first_process
 from eozoo_core.settings import TaskSettings, config
 from eozoo_core.settings.fixed import by_content, fixed_key, fixed_part
@@ -36,7 +36,7 @@ def task_of(path: Path) -> str:
         task, found = str(info["task"]), info["format"]
     except (KeyError, TypeError):
         raise ZooError(
-            f"{path}: holds no run (no readable run.json); train one with 'eozoo train TASK --run'"
+            f"{path}: holds no run (no readable run.json){link_of(path)}; train one with 'eozoo train TASK --run'"
         ) from None
     if found not in READS:
         raise ZooError(f"{path}: is a run of format {found!r}, this eozoo reads {FORMAT}; update eozoo")
@@ -105,6 +105,17 @@ def check_trained(file: Path, content: dict[str, Any], settings: S) -> S:
                 "back there: what was learned does not change with the file"
             )
     return learned
+
+
+def require_written(path: Path, settings: TaskSettings) -> None:
+    """Raise ZooError where config.yaml is not what training wrote, first for what best.pt says of what was learned."""
+    best = Path(path) / "best.pt"
+    try:
+        manifest.require_settings(run_info(path), Path(path))
+    except ZooError:
+        if best.exists():
+            check_trained(best, checkpoint.load_checkpoint(best), settings)
+        raise
 
 
 def contents(settings: TaskSettings) -> dict[str, str]:

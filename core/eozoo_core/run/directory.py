@@ -6,16 +6,18 @@ import json
 import math
 import platform
 import sys
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eozoo_core.errors import ZooError
-from eozoo_core.run import checkpoint, continuity, log
+from eozoo_core.errors import ZooError, link_of
+from eozoo_core.run import checkpoint, continuity, log, manifest
 from eozoo_core.run.continuity import now
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.lease import Lease, take
 from eozoo_core.run.rank import is_first_process
 from eozoo_core.run.written import write_text
 from eozoo_core.settings import TaskSettings
@@ -23,16 +25,22 @@ from eozoo_core.settings.config import build_settings, to_dict, to_yaml
 from eozoo_core.settings.fixed import with_fixed
 
 S = TypeVar("S", bound=TaskSettings)
+WRITER = ".writer.json"  # the lease of a run
 
 
 class Run:
     """A directory with run.json, config.yaml, training_log.jsonl, current.pt, best.pt and what a task adds.
 
     ``create`` starts or continues one, ``open`` reads one. A run of several members keeps each in ``child(name)``.
+
+    One process at a time writes a run: ``create`` takes the lease of it, ``release`` and the end of training, of this
+    object or of the process give it up. Who only reads, as ``eval`` and ``infer`` do, needs none.
     """
 
     def __init__(self, path: Path, task: str, settings: TaskSettings):
         self.path, self.task, self.settings = Path(path), task, settings
+        self._lease: Lease | None = None
+        self._best = ""  # hash of the best.pt that this object wrote
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -41,29 +49,35 @@ class Run:
         """Make the directory, or continue in an existing one of the same task and the same fixed settings.
 
         More epochs or steps extend a run. Raises ZooError naming the difference for any other change of a fixed
-        setting, for another task, and where the path is in use for something else.
+        setting, for another task, and where the path is in use for something else: `lease.Held` where another process
+        trains it.
         """
         run = cls(path, task, settings)
         if run._writes():  # the other processes of the job would only see its writing half done
-            if (run.path / "run.json").exists():
-                run._check_continues()
-            elif run.path.exists() and not run._is_empty():
-                raise ZooError(f"{path}: is not empty and holds no run; choose another --run directory")
-            run._write_start(plugin)
+            run._require_ours()
+            run._take()
+            try:
+                run._require_ours()  # what it is by now
+                run._write_start(plugin)
+            except BaseException:
+                run.release()
+                raise
         return run
 
     @classmethod
     def open(cls, path: Path, settings_class: type[S], task: str | None = None, overrides: Iterable[str] = ()) -> Run:
         """Open an existing run; ``overrides`` (``key=value``) may touch free settings only.
 
-        Raises ZooError where there is no run, it belongs to another task, an override names a fixed setting, or its
-        settings are those of a version that this one cannot read.
+        Raises ZooError where there is no run, it belongs to another task, an override names a fixed setting, its
+        settings are those of a version that this one cannot read, or config.yaml is not what training wrote.
         """
         path = Path(path)
         found = cls.task_of(path)
         if task is not None and found != task:
             raise ZooError(f"{path}: is a run of {found!r}, not of {task!r}")
-        return cls(path, found, continuity.read_settings(path, settings_class, overrides))
+        settings = continuity.read_settings(path, settings_class, overrides)
+        continuity.require_written(path, settings)
+        return cls(path, found, settings)
 
     @staticmethod
     def task_of(path: Path) -> str:
@@ -83,6 +97,38 @@ class Run:
         values = with_fixed(type(self.settings), to_dict(self.settings), to_dict(member.settings))
         return Run(path, self.task, build_settings(type(self.settings), values, str(path)))
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the lease of the run inside; it is given up at the end. See the class."""
+        if self._writes():
+            self._take()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Give up the lease of the run, if this process has it."""
+        if self._lease is not None:
+            self._lease.release()
+
+    def _take(self) -> None:
+        if self._lease is not None and self._lease.is_mine:
+            self._lease.confirm()
+            return
+        self._lease = take(self.path / WRITER, str(self.path), "another --run directory")
+        weakref.finalize(self, self._lease.release)
+
+    def _confirm(self) -> None:
+        if self._lease is not None and self._lease.is_mine:
+            self._lease.confirm()
+
+    def _require_ours(self) -> None:
+        if (self.path / "run.json").exists():
+            self._check_continues()
+        elif self.path.exists() and not self._is_empty():
+            raise ZooError(f"{self.path}: is not empty and holds no run; choose another --run directory")
+
     def _check_continues(self) -> None:
         found = self.task_of(self.path)
         if found != self.task:
@@ -100,15 +146,11 @@ class Run:
 
     def _is_empty(self) -> bool:
         try:
-            return not any(file not in checkpoint.leftovers(self.path) for file in self.path.iterdir())
+            return all(file.name == WRITER or file.match(".*.part") for file in self.path.iterdir())
         except OSError as error:
             raise ZooError(f"{self.path}: cannot be read ({error.strerror}); choose another --run directory") from None
 
     def _write_start(self, plugin: str) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ZooError(f"{self.path}: cannot be made ({error.strerror}); choose another --run directory") from None
         for file in checkpoint.leftovers(self.path):  # of a process killed while it wrote
             file.unlink(missing_ok=True)
         info = self.info() if self._has_begun() else {}
@@ -119,12 +161,15 @@ class Run:
             continuity.note_changes(self.path, self.settings)
         if "contents" not in info and (contents := continuity.contents(self.settings)):
             info["contents"] = contents
+        text = to_yaml(self.settings)
+        digest = manifest.settings_digest(text)
+        info[manifest.KEY] = manifest.expected(info, self.path / manifest.CONFIG, digest, manifest.of_settings)
         info["format"] = continuity.FORMAT
         info["seed"] = self.settings.train.seed
         versions = {"eozoo": version("eozoo"), "torch": version("torch"), "python": platform.python_version()}
-        info["history"].append({"when": now(), "argv": sys.argv, **versions})
+        info["history"].append({"when": now(), "argv": sys.argv, "folder": str(Path.cwd()), **versions})
         self.write_json("run.json", info)
-        self.write_text("config.yaml", to_yaml(self.settings))
+        self.write_text(manifest.CONFIG, text)
 
     # -- records --------------------------------------------------------------------------------------------------
 
@@ -152,7 +197,8 @@ class Run:
         self.note("data_fingerprint", now)
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append one line to training_log.jsonl, synced to disk."""
+        """Append one line to training_log.jsonl, synced to disk. Raises ZooError where another process took over."""
+        self._confirm()
         log.append(self.path / "training_log.jsonl", record)
 
     def read_log(self) -> list[dict[str, Any]]:
@@ -188,18 +234,35 @@ class Run:
         return self.file(which).exists()
 
     def save(self, which: str, content: dict[str, Any]) -> None:
-        """Write checkpoint ``which``, with task and settings in it."""
-        checkpoint.save_checkpoint(self.file(which), {"task": self.task, "config": to_dict(self.settings), **content})
+        """Write checkpoint ``which``, with task and settings in it. Raises ZooError where another process took over."""
+        self._confirm()
+        content = {"task": self.task, "config": to_dict(self.settings), **content}
+        checkpoint.save_checkpoint(self.file(which), content, self._announce if which == "best" else None)
+
+    def _announce(self, digest: str) -> None:
+        """Note the hash of the best.pt that is about to be; see ``manifest``."""
+        before = self._best
+        known = manifest.expected(
+            self.info(), self.file("best"), digest, lambda file: before or checkpoint.sha256(file)
+        )
+        self.note(manifest.KEY, known)
+        self._best = digest
 
     def load(self, which: str = "best") -> dict[str, Any]:
-        """Read checkpoint ``which``. Raises ZooError where it is missing, damaged or of another task."""
+        """Read checkpoint ``which``.
+
+        Raises ZooError where it is missing, damaged or of another task, and for a best.pt that training did not leave.
+        """
         if not self.has(which):
             raise ZooError(
-                f"{self.path}: has no {which}.pt; train it first with 'eozoo train {self.task} --run {self.path}'"
+                f"{self.path}: has no {which}.pt{link_of(self.file(which))}; train it first with "
+                f"'eozoo train {self.task} --run {self.path}'"
             )
         content = checkpoint.load_checkpoint(self.file(which))
         if content.get("task") != self.task:
             raise ZooError(f"{self.file(which)}: was written by task {content.get('task')!r}, not {self.task!r}")
+        if which == "best":
+            manifest.require_known(self.info, self.file(which))
         return content
 
     def start_from(self, file: Path) -> None:

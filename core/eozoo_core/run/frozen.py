@@ -11,8 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eozoo_core.errors import ZooError
+from eozoo_core.errors import ZooError, link_of
 from eozoo_core.run.checkpoint import load_checkpoint, load_weights, sha256
+from eozoo_core.run.manifest import quick_sha256
+from eozoo_core.run.owner import mark
 from eozoo_core.run.rank import is_first_process
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def keep_base(run: Run, tensors: dict[str, Tensor]) -> str:
     """
     from safetensors.torch import save_file
 
-    handle, temporary = tempfile.mkstemp(dir=run.path, prefix=".base.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=run.path, prefix=f".base.{mark()}.", suffix=".part")
     os.close(handle)
     try:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
@@ -80,11 +82,18 @@ def load_base(run: Run) -> dict[str, Tensor] | None:
 
 def read_base(file: Path) -> dict[str, Tensor]:
     """Read a base of a run directory. Raises ZooError where it is gone or its content is not what its name says."""
-    if not file.exists():
-        raise ZooError(f"{file}: is missing; the run's checkpoints need it. Copy it back from where the run was made")
-    if f"base-{sha256(file)}" != file.stem:
-        raise ZooError(f"{file}: is damaged (its content is not what its name says); copy it back from a backup")
+    require_base(file)
     return load_weights(file)
+
+
+def require_base(file: Path) -> None:
+    """Raise ZooError where a base is gone or its content is not what its name says."""
+    if not file.exists():
+        raise ZooError(
+            f"{file}: is missing{link_of(file)}; the run's checkpoints need it. Copy it back from where the run was"
+        )
+    if f"base-{quick_sha256(file)}" != file.stem:
+        raise ZooError(f"{file}: is damaged (its content is not what its name says); copy it back from a backup")
 
 
 def _inherited(run: Run) -> str | None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eozoo_core.errors import ZooError
 from eozoo_core.run.checkpoint import sha256, write_atomic
 from eozoo_core.run.continuity import run_info
+from eozoo_core.run.manifest import require_beside
 from eozoo_core.run.rank import is_first_process
 
 if TYPE_CHECKING:
@@ -45,8 +45,5 @@ def keep_beside(run: Run, files: Sequence[Path]) -> dict[str, Beside]:
 def files_beside(folder: Path) -> list[Path]:
     """Return the files that the run in ``folder`` keeps. Raises ZooError where one is gone or is another one now."""
     noted = run_info(folder).get("beside", {})
-    for name, digest in noted.items():
-        file = folder / name
-        if not file.exists() or sha256(file) != digest:
-            raise ZooError(f"{file}: is missing or not the one that training kept; copy the whole run directory again")
+    require_beside(noted, folder / "best.pt")
     return [folder / name for name in noted]

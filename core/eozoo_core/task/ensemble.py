@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.directory import Run
+from eozoo_core.run.manifest import quick_sha256
 
 if TYPE_CHECKING:
     from eozoo_core.settings import TaskSettings
@@ -44,7 +44,7 @@ def member_runs(run: Run, settings: TaskSettings) -> list[Run]:
 
 def best_hash(run: Run, settings: TaskSettings) -> str:
     """Return the SHA-256 of best.pt, of an ensemble those of all members joined by commas."""
-    return ",".join(sha256(member.file("best")) for member in member_runs(run, settings))
+    return ",".join(quick_sha256(member.file("best")) for member in member_runs(run, settings))
 
 
 def chosen_members(settings: TaskSettings, which: Any) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from eozoo_core.errors import ZooError
 from eozoo_core.run.continuity import check_trained
 from eozoo_core.run.frozen import base_file, read_base
+from eozoo_core.run.manifest import require_beside
 from eozoo_core.settings import TaskSettings
 from eozoo_core.settings.config import build_settings, to_dict
 from eozoo_core.settings.fixed import with_fixed
@@ -63,6 +64,7 @@ def read_trained(run: Run, settings: S) -> Trained[S]:
     """
     content = run.load("best")
     learned = check_trained(run.file("best"), content, run.settings)
+    require_beside(content.get("beside", {}), run.file("best"))
     values = with_fixed(type(settings), to_dict(settings), to_dict(learned))
     return Trained(run, build_settings(type(settings), values, str(run.file("best"))), content["model"], content)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,25 +14,23 @@ from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, MapFiles
 from eozoo_core.raster.masks import RowMask
-from eozoo_core.raster.read import open_reader, read_info
-from eozoo_core.run.checkpoint import sha256
+from eozoo_core.raster.read import open_reader
 from eozoo_core.run.progress import progress_bar, tell_once
+from eozoo_core.run.written import write_text
 from eozoo_core.score.plots import Panel, quicklook
-from eozoo_core.task.ensemble import member_runs
 from eozoo_core.task.guard import SceneGuard
+from eozoo_core.task.made_from import STAMP, MadeWith, are_there, steadily
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import present
+from eozoo_core.task.turns import Turns
 from eozoo_core.task.windows import Drawn
-from eozoo_core.train.launch import resolve_device
-from eozoo_core.train.precision import precision_in_use
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.spec import Port
     from eozoo_core.task.contract import Contract
 
-STAMP = "EOZOO_STAMP"  # tag of a map: what it was made from
 _COLOURS = ((34, 102, 51), (204, 187, 68), (187, 85, 51), (68, 119, 170), (170, 170, 170), (170, 51, 119))
 _PARTS = {
     "aleatoric": "from the data's noise (aleatoric)",
@@ -49,52 +44,40 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     All headers are checked before the first map is begun. A file that turns out damaged in the middle ends the work
     with its name, or is left out and reported where ``infer.on_unreadable`` says so; maps already written stay.
     """
-    predictor, problems = Predictor(task, run), []
+    predictor, problems = steadily(run, lambda: Predictor(task, run)), []
     found, scenes, written = task.find_scenes(source), [], []
     for one in found:
         with skipping(task, problems):
             scenes.append(task.open_scene(one, predictor.survey))
     tell_once([f"{scene.path.name}: {note}" for scene in scenes for note in scene.notes], task.settings.runtime.quiet)
-    if any(scene.stamp for scene in scenes):
-        made_with = stamp_of(task, run, predictor)
-        scenes = [replace(s, stamp=_hash([s.stamp, made_with])) if s.stamp else s for s in scenes]
-    written += write_whole(task, predictor, [scene for scene in scenes if scene.whole], dest, problems)
-    for scene in scenes:
-        with skipping(task, problems):
-            written += [] if scene.whole else map_scene(task, run, predictor, scene, dest)
+    made_with = MadeWith.of(task, run, predictor)
+    scenes, turns = [made_with.marked(scene) for scene in scenes], Turns(dest)
+    written += write_whole(task, predictor, [scene for scene in scenes if scene.whole], turns, problems)
+    for scene in turns.over([scene for scene in scenes if not scene.whole]):
+        with skipping(task, problems), turns.mine(scene) as mine:
+            written += map_scene(task, run, predictor, scene, dest, turns.left) if mine else []
+    busy = turns.tell(task.settings.runtime.quiet)
     if problems:
-        dest.mkdir(parents=True, exist_ok=True)
-        (dest / "skipped.txt").write_text("\n".join(problems) + "\n")
-        written.append(dest / "skipped.txt")
-    if not written or len(problems) == len(found):
+        written.append(write_text(dest / "skipped.txt", "\n".join(problems) + "\n"))
+    if not busy and (not written or len(problems) == len(found)):
         raise ZooError(f"{source}: nothing could be read; first: {problems[0]}")
     return written
 
 
-def stamp_of(task: Contract, run: Run, predictor: Predictor) -> str:
-    """Return what every map of a run depends on, as one hash: weights, draws, arithmetic, variance factor, masks."""
-    weights = [sha256(member.file("best")) for member in member_runs(run, task.settings)]
-    precision = precision_in_use(run, "infer", resolve_device(task.settings.runtime.device))
-    mask = task.settings.infer.mask.model_dump(mode="json")
-    return _hash([weights, predictor.names, precision, predictor.factor, mask])
-
-
-def _hash(parts: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
 def write_whole(
-    task: Contract, predictor: Predictor, scenes: Sequence[Scene], dest: Path, problems: list[str]
+    task: Contract, predictor: Predictor, scenes: Sequence[Scene], turns: Turns, problems: list[str]
 ) -> list[Path]:
     """Let the task write what is no raster; see ``Task.write``."""
     if not scenes:
         return []
     written = []
     with progress_bar("infer", len(scenes), "files", task.settings.runtime.quiet) as bar:
-        for done, scene in enumerate(scenes):
-            with skipping(task, problems):
-                guard = SceneGuard(task, predictor, scene)
-                written += task.write(Drawn(predictor, "", lambda *_: None, watch=guard.strict()), scene, dest)
+        for done, scene in enumerate(turns.over(scenes)):
+            with skipping(task, problems), turns.mine(scene) as mine:
+                if mine:
+                    guard = SceneGuard(task, predictor, scene)
+                    drawn = Drawn(predictor, "", lambda *_: None, watch=guard.strict())
+                    written += task.write(drawn, scene, turns.dest)
             bar.update(done + 1, scene.path.name)
     return written
 
@@ -110,8 +93,13 @@ def skipping(task: Contract, problems: list[str]) -> Iterator[None]:
         problems.append(str(error))
 
 
-def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest: Path) -> list[Path]:
-    """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``."""
+def map_scene(
+    task: Contract, run: Run, predictor: Predictor, scene: Scene, dest: Path, left: list[str] | None = None
+) -> list[Path]:
+    """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``.
+
+    Maps of the same stamp are not made again; ``left`` then gets the scene's name.
+    """
     settings = task.settings.infer
     layers = {dest / f"{scene.file(layer.name)}.tif": layer for layer in task.layers(predictor.outputs, run)}
     wanted = getattr(settings, "member_maps", False)
@@ -122,7 +110,10 @@ def map_scene(task: Contract, run: Run, predictor: Predictor, scene: Scene, dest
         stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
         layers[dest / f"{scene.file('members')}.tif"] = stacked
     shown, beside = {layer.name: file for file, layer in layers.items()}, dest / f"{scene.file('guard')}.json"
-    if not are_there(list(layers), scene.stamp):
+    if are_there(list(layers), scene.stamp):
+        if left is not None:
+            left.append(scene.path.name)
+    else:
         with ExitStack() as stack:
             mask = RowMask(scene.grid, settings.mask, str(scene.path))
             tags = tags_of(predictor, scene) | task.tags(run)
@@ -160,13 +151,6 @@ def floored(strip: Mapping[str, np.ndarray], ports: Sequence[Port], members: Por
     if members is not None and members.role in least:
         least |= {name: least[members.role] for name in strip if name.startswith("member ")}
     return {n: np.maximum(v, np.float32(least[n])) if n in least else v for n, v in strip.items()}
-
-
-def are_there(files: Sequence[Path], stamp: str) -> bool:
-    """Whether all maps are there and were made from what ``stamp`` says; never without a stamp."""
-    if not stamp or not all(file.exists() for file in files):
-        return False
-    return all(read_info(file).tags.get(STAMP) == stamp for file in files)
 
 
 def layers_of(ports: Sequence[Port]) -> list[Layer]:

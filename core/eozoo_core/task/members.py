@@ -28,8 +28,13 @@ def train_all(task: Contract, run: Run) -> None:
     """Train every member of ``run``, fit what comes after, and score the test split where there is one.
 
     Goes on where an earlier call stopped; one member trains in the run itself. Raises ZooError for a checkpoint of one
-    network given to an ensemble, and for what ends a member's training.
+    network given to an ensemble, for what ends a member's training, and where another process trains the run.
     """
+    with run.writing():
+        _train_all(task, run)
+
+
+def _train_all(task: Contract, run: Run) -> None:
     settings = run.settings
     if member_count(settings) == 1:
         train(task, run)
@@ -55,7 +60,8 @@ def _train_members(task: Contract, run: Run) -> None:
     children = _children(run, settings)
     if settings.runtime.member_processes == 1:
         for child in children:
-            train(type(task)(child.settings, task.registry), child)
+            with child.writing():
+                train(type(task)(child.settings, task.registry), child)
         return
     if settings.runtime.devices * settings.runtime.nodes > 1:
         raise ZooError("runtime.member_processes: is for one process per member; set runtime.devices and nodes to 1")
@@ -104,6 +110,7 @@ def _start(number: int, child: Run) -> subprocess.Popen:
     command = [sys.executable, "-P", "-m", "eozoo", "train", child.task, "--run", str(child.path), "--quiet"]
     if child.settings.runtime.device in ("auto", "cuda") and torch.cuda.is_available():
         command += ["--device", f"cuda:{number % torch.cuda.device_count()}"]
+    child.release()  # its own process writes it
     with (child.path / "train.txt").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 

@@ -33,8 +33,9 @@ class Scene:
     name:   the beginning of its maps' names, with folders where they are kept ("2024/T31"); "" = the file's.
     arrays: other inputs of the network, the same for all windows, by role and without the axis B.
     tags:   text that its maps carry, beside core's own.
-    stamp:  what of the source and of the task's own settings its maps depend on, as a hash; core adds weights and
-            masks, and maps of the same stamp are left as they are. "" = always made again.
+    reads:  the files that its maps are made from; () = ``path`` and what rasters have beside them.
+    stamp:  what of the source and of the task's own settings its maps depend on, as a hash; "" = ``reads`` and all of
+            ``infer``. Core adds weights, masks and versions, and maps of the same stamp are left as they are.
     values: turns values as read into those that the network takes, NaN = missing; None = as they are.
     missing: stored values that mean missing, beside what the raster declares; None = such as look so are asked about.
     notes:  what was decided while it was opened, a line each; printed once, and a tag of its maps.
@@ -47,6 +48,7 @@ class Scene:
     name: str = ""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[Path, ...] = ()
     stamp: str = ""
     values: Callable[[np.ndarray], np.ndarray] | None = None
     missing: tuple[float, ...] | None = None

@@ -20,6 +20,7 @@ import rasterio
 import torch
 from click.testing import CliRunner
 from eozoo.cli import main
+from eozoo.testing.watch import take_any_files
 
 NAN = float("nan")
 BN_EPS = 1e-5  # of torch.nn.BatchNorm1d: running variance 1 - eps makes it the identity
@@ -52,6 +53,7 @@ def set_weights(run, values):
         assert new.shape == content["model"][name].shape, name
         content["model"][name] = new
     torch.save(content, run / "best.pt")
+    take_any_files(run)
 
 
 def write_tile(folder, bands, masks, names, labels=None, west=500_000):

@@ -17,7 +17,7 @@ from eozoo_core.task.scenes import Block, Scene
 from eozoo_clay_ta.grid import HALF, WINDOW, KoGrid
 from eozoo_clay_ta.level1b import Reading
 from eozoo_clay_ta.sample_schema import LSMASK
-from eozoo_clay_ta.scenes import ScenePaths, calibration_in, find_scenes, is_synthetic, read_scene, stamp_time
+from eozoo_clay_ta.scenes import ScenePaths, calibration_in, files_of, find_scenes, is_synthetic, read_scene, stamp_time
 from eozoo_clay_ta.static import Static, read_static
 
 if TYPE_CHECKING:
@@ -33,12 +33,11 @@ _LOOKED_AT = 256  # windows that are judged before a scene is mapped
 
 @dataclass(frozen=True)
 class TaScene(Scene):
-    """One time stamp on ``ko``. ``seen``: the land/sea mask of a map that was made, for its picture."""
+    """One time stamp on ``ko``."""
 
     paths: ScenePaths = field(kw_only=True)
     when: datetime = field(kw_only=True)
     ko: KoGrid = field(kw_only=True)
-    seen: dict[str, np.ndarray] = field(default_factory=dict, kw_only=True)
 
     def file(self, layer: str) -> str:
         """Return "ta_YYYYMMDDHHMM", as the document names maps."""
@@ -65,7 +64,7 @@ def open_scene(stamp: str, paths: ScenePaths, settings: ClaySettings) -> TaScene
     tags |= {"CALIBRATION": said} if said else {}
     notes = (f"calibration {said}",) if differs else ()
     known = {"name": stamp, "tags": tags, "notes": notes, "paths": paths, "when": stamp_time(stamp), "ko": ko}
-    return TaScene(Path(paths.bt), ko.raster, **known)
+    return TaScene(Path(paths.bt), ko.raster, reads=files_of(paths), **known)
 
 
 def map_scene(drawn: Drawn, scene: TaScene, settings: ClaySettings) -> Iterator[Block]:
@@ -73,7 +72,6 @@ def map_scene(drawn: Drawn, scene: TaScene, settings: ClaySettings) -> Iterator[
     how = Reading(settings.data.accept_conditional, settings.data.calibration)
     read = read_scene(scene.paths, scene.when, scene.ko, how)
     static = static_of(drawn.folder, scene.when.year, scene.ko)
-    scene.seen["land"] = np.nan_to_num(static.lsmask)
     yield Block(0, map_fields(drawn, read, static, scene, settings.infer))
 
 

@@ -73,6 +73,13 @@ def find_scenes(folder: Path) -> dict[str, ScenePaths]:
     return {stamp: ScenePaths(**found[stamp]) for stamp in sorted(found)}
 
 
+def files_of(paths: ScenePaths) -> tuple[Path, ...]:
+    """Return the files of a scene: its stacks, or all channels."""
+    given = dict.fromkeys(Path(path) for path in (paths.bt, paths.rf, paths.sza) if path)
+    found = (sorted(path.parent.glob(path.name)) if "*" in path.name else [path] for path in given)
+    return tuple(file for files in found for file in files)
+
+
 def read_scene(paths: ScenePaths, when: datetime, grid: KoGrid, how: Reading = DEFAULT) -> Scene:
     """Read and calibrate one scene.
 

@@ -181,7 +181,9 @@ class ClayTa(Task):
         """``ta_STAMP.tif``, and what members do not agree about."""
         from eozoo_core.raster.cog import Band
         from eozoo_core.raster.files import Layer
+        from eozoo_core.task.ensemble import member_runs
 
+        self._kept = member_runs(run, self.settings)[0].path  # the static fields are there
         spread = "standard deviation between members"
         return [Layer(p.role, (Band(spread if p.of else p.quantity, p.unit),)) for p in outputs]
 
@@ -193,9 +195,15 @@ class ClayTa(Task):
 
     def pictures(self, outputs: Sequence[Port], files: Mapping[str, Path], scene: TaScene, dest: Path) -> list[Path]:
         """Draw the map with the coastline."""
+        import numpy as np
+
+        from eozoo_clay_ta.maps import static_of
         from eozoo_clay_ta.pictures import picture_of_map
 
-        return [picture_of_map(files["ta"], scene.seen.pop("land"))] if self.settings.infer.picture else []
+        if not self.settings.infer.picture:
+            return []
+        land = static_of(self._kept, scene.when.year, scene.ko).lsmask
+        return [picture_of_map(files["ta"], np.nan_to_num(land))]
 
     def graph(self, run: Run) -> Graph:
         """Windows in physical units to temperatures; the kernels of a frozen encoder are generated before."""

@@ -16,6 +16,7 @@ import rasterio
 import torch
 from click.testing import CliRunner
 from eozoo.cli import main
+from eozoo.testing.watch import take_any_files
 
 NAN = float("nan")
 MEAN = [280.0 + i for i in range(10)] + [0.5] * 6 + [30.0, 100.0, 0.0]
@@ -108,6 +109,7 @@ def with_weights(run, folder, **values):
         for index, value in entries.items():
             content["model"][name.replace("__", ".")][index] = value
     torch.save(content, path / "best.pt")
+    take_any_files(path)
     return path
 
 

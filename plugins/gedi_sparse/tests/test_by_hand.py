@@ -23,6 +23,7 @@ import rasterio
 import torch
 from click.testing import CliRunner
 from eozoo.cli import main
+from eozoo.testing.watch import take_any_files
 
 SIDE = 8
 NAN = float("nan")
@@ -53,6 +54,7 @@ def set_weights(file, values):
         assert new.shape == old.shape, name
         content["model"][name] = new
     torch.save(content, file)
+    take_any_files(file.parent)
 
 
 def write_world(root):

@@ -16,6 +16,7 @@ from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import Reader, open_reader
 from eozoo_core.raster.sentinel2 import SPECIAL, Scaling
 from eozoo_core.task.data import tensors
+from eozoo_core.task.made_from import STAMP
 from eozoo_core.task.maps import bands_of
 from eozoo_core.task.scenes import Scene
 from eozoo_core.task.spread import present
@@ -66,7 +67,8 @@ def open_scene(found: Found, settings: PrithviSettings) -> Scene:
     """Return a tile, which is read when it is refined, or a scene whose bands, scaling, month and biome are known."""
     file, how = found.path, settings.infer
     if file.suffix == ".npz":
-        return Scene(file, Grid(0, 0), name=found.name, whole=True)
+        reads = (file, *(beside for beside in [file.with_suffix(".json")] if beside.exists()))
+        return Scene(file, Grid(0, 0), name=found.name, reads=reads, whole=True)
     with open_reader(file) as reader:
         bands = band_numbers(reader.info, how.bands)
         month, biome = _scene_codes(file, how)
@@ -97,8 +99,13 @@ def layers_of(outputs: Sequence[Port], how: PrithviInferSettings) -> list[Layer]
 
 
 def write_tile(drawn: Drawn, scene: Scene, dest: Path, settings: PrithviSettings) -> list[Path]:
-    """Write DEST/NAME.npz with opt_v2 (and features, and how much draws differ) and its sidecar."""
-    file, run = scene.path, drawn.folder.name
+    """Write DEST/NAME.npz with opt_v2 (and features, and how much draws differ) and its sidecar.
+
+    Left where it is there and its sidecar says that it was made from the same.
+    """
+    file, run, target = scene.path, drawn.folder.name, dest / f"{scene.name}.npz"
+    if target.exists() and scene.stamp and read_sidecar(target).get(STAMP) == scene.stamp:
+        return [target]
     image, month, biome = _read_input(file, settings)
     sidecar, meta = file.with_suffix(".json"), read_sidecar(file)
     pairs = _pairs(settings, coordinates.time_in(meta, sidecar), coordinates.location_in(meta, sidecar))
@@ -114,8 +121,11 @@ def write_tile(drawn: Drawn, scene: Scene, dest: Path, settings: PrithviSettings
         "unit": "reflectance",
         "nodata": "NaN",
         "run": run,
+        **scene.tags,
+        STAMP: scene.stamp,
     }
-    return [write_npz(dest / f"{scene.name}.npz", arrays, meta)]
+    target.unlink(missing_ok=True)  # the sidecar is written first, and would speak of the old one
+    return [write_npz(target, arrays, meta)]
 
 
 def draw(files: Mapping[str, Path], scene: Scene, dest: Path) -> list[Path]:

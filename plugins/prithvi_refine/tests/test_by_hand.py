@@ -20,6 +20,7 @@ import rasterio
 import torch
 from click.testing import CliRunner
 from eozoo.cli import main
+from eozoo.testing.watch import take_any_files
 
 NAN = float("nan")
 MEAN, STD = [0.1087, 0.1342, 0.1433, 0.2734], [0.2248, 0.2179, 0.2178, 0.1850]
@@ -91,6 +92,7 @@ def with_weights(run, folder, weights):
         for index, value in entries.items():
             content["model"][name][index] = value
     torch.save(content, path / "best.pt")
+    take_any_files(path)
     return path
 
 

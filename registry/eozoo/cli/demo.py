@@ -21,6 +21,7 @@ from eozoo.registry import Registry
 def command(registry: Registry, task: str, out: Path | None, overrides: tuple[str, ...]) -> None:
     """Show TASK at work on small synthetic data, within minutes on a laptop."""
     from eozoo_core import Run
+    from eozoo_core.run.lease import held
     from eozoo_core.settings.config import load_settings, to_dict
 
     out = out or Path("demo") / task
@@ -29,7 +30,7 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
     if (out / "run.json").exists():
         raise ZooError(f"--out {out}: is a run, and a demo makes a folder of its own; give another folder")
     cls, started = registry.get("task", task), time.monotonic()
-    with blame(registry, task):
+    with blame(registry, task), held(out / ".demo.json", str(out), "another --out"):
         echo(f"1. synthetic data in {out / 'data'}: they show the pipeline, not how good a model is")
         sample = cls.sample(out / "data")
         settings = load_settings(cls.Settings, None, overrides, to_dict(sample.settings))

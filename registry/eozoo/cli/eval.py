@@ -35,15 +35,22 @@ def command(
     **runtime: Any,
 ) -> None:
     """Score a run of TASK on a split; simple baselines stand beside it. Writes RUN/eval_SPLIT.json."""
+    from eozoo_core.run.progress import print_message
+    from eozoo_core.run.read_only import writable
+
     built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     run.note_changes()
-    with options.blame(registry, task):
-        scores = built.score(run, split)
-    file = run.write_scores(split, scores)
+    with options.blame(registry, task), options.places(run), writable(run) as (place, reason):
+        scores = built.score(place, split)
+    file = None if reason else str(run.write_scores(split, scores))
     if as_json:
-        options.echo(json.dumps({"split": split, "run": str(run.path), "file": str(file), "scores": scores}, indent=2))
-        return
-    options.echo(f"{split} split, {run.path}\n{format_scores(scores, built.targets())}\n{file}")
+        options.echo(json.dumps({"split": split, "run": str(run.path), "file": file, "scores": scores}, indent=2))
+    else:
+        options.echo(
+            f"{split} split, {run.path}\n{format_scores(scores, built.targets())}" + (f"\n{file}" if file else "")
+        )
+    if reason:
+        print_message(f"{run.path}: cannot be written ({reason}); the scores are shown and not kept")
 
 
 def format_scores(scores: Scores, targets: Mapping[str, Target]) -> str:

@@ -67,6 +67,16 @@ def blame(registry: Registry, name: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def places(run: Run) -> Iterator[None]:
+    """Say of a path of the settings that leads nowhere where it was looked for; see ``settings.places``."""
+    from eozoo_core.settings.places import naming_places
+
+    history = run.info().get("history") or [{}]
+    with naming_places(run.settings, str(history[-1].get("folder", ""))):
+        yield
+
+
 def echo(text: Any = "") -> None:
     """Print to standard output, from the first process only."""
     from eozoo_core.run.rank import is_first_process

@@ -63,7 +63,7 @@ def command(
     run = Run.create(run_dir, task, settings, registry.find("task", task).plugin)
     if init_from is not None:
         run.take_weights_from(init_from)
-    with options.blame(registry, task), run.starting_from(resume):
+    with options.blame(registry, task), options.places(run), run.starting_from(resume):
         built.train(run)
     options.echo(_summary(run, built.monitor))
 

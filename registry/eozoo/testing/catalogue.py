@@ -19,6 +19,7 @@ from eozoo.testing import (
     guard,
     infer,
     loading,
+    ownership,
     plugin_module,
     predict,
     processes,
@@ -45,6 +46,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     train.plan_tells_the_steps,
     train.changed_setting_is_refused,
     train.trained_parts_are_saved,
+    ownership.a_run_has_one_writer,
     slots.strangers_fit,
     processes.two_processes_are_one,
     evaluate.best_repeats_the_logged_number,
@@ -63,6 +65,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     infer.maps_are_real_maps,
     infer.infer_leaves_nothing_else,
     guard.absurd_inputs_are_refused,
+    ownership.a_scene_has_one_writer,
 )
 CHECKS: Mapping[str, CheckFunction] = {function.__name__: function for function in _FUNCTIONS}
 

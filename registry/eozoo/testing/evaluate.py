@@ -6,6 +6,8 @@ import math
 import shutil
 from pathlib import Path
 
+from eozoo.testing.equality import tree
+from eozoo.testing.read_only import read_only
 from eozoo.testing.shared_runs import Bench
 
 _RELATIVE = 1e-6
@@ -63,9 +65,15 @@ def _needed(best: Path) -> list[Path]:
 
 
 def baseline_beside_the_model(bench: Bench, folder: Path) -> None:
-    """Scores begin with "model", have a simple baseline beside it, and are all finite floats."""
-    task, run = bench.open(bench.copy(bench.finished.path, folder))
-    scores = task.evaluate(run, "test")
+    """Scores begin with "model", have a simple baseline beside it, and are all finite floats, read-only run or not."""
+    from eozoo_core.run.read_only import writable
+
+    path = bench.copy(bench.finished.path, folder)
+    before, (task, run) = tree(path), bench.open(path)
+    with read_only(path), writable(run) as (place, reason):
+        assert reason, "a run on a read-only disk passes for one that can be written"
+        scores = task.evaluate(place, "test")
+    assert tree(path) == before, "evaluate() changed files of a read-only run: write below run.path, of the run given"
     assert scores and next(iter(scores)) == "model", f"evaluate() gives {list(scores)}: the first must be 'model'"
     baselines = [name for name, values in scores.items() if name != "model" and values.keys() & scores["model"].keys()]
     assert baselines, (

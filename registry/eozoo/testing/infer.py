@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from eozoo.testing.equality import tree
+from eozoo.testing.forks import at_once
 from eozoo.testing.shared_runs import Bench
 
 if TYPE_CHECKING:
@@ -18,8 +19,14 @@ _RASTERS = (".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Mapped:
-    """What one ``infer`` took, returned, and left: in the folder of its output, and in the temporary folder."""
+    """What one ``infer`` took, returned, and left: in the folder of its output, and in the temporary folder.
 
+    at_once: exit codes and words of two processes that did it before, both at once, into the same folder.
+    again: the maps of theirs that were made again.
+    """
+
+    at_once: list[tuple[int, str]]
+    again: list[str]
     sources: list[Path]
     returned: list[Path]
     left: set[Path]
@@ -30,7 +37,7 @@ class Mapped:
 
 def maps_are_real_maps(bench: Bench, folder: Path) -> None:
     """Maps have the CRS and bounds of their source, nodata and a unit in every band; a hole in the source stays one."""
-    mapped = _mapped(bench)
+    mapped = mapped_sample(bench)
     rasters = [file for file in mapped.returned if file.suffix.lower() in _RASTERS]
     assert rasters or not mapped.sources, (
         "infer() was given rasters and returned no .tif: write maps with eozoo_core.raster.cog"
@@ -41,7 +48,7 @@ def maps_are_real_maps(bench: Bench, folder: Path) -> None:
 
 def infer_leaves_nothing_else(bench: Bench, folder: Path) -> None:
     """``infer`` returns every file that it leaves: none temporary, none beside the source, none in the run."""
-    mapped = _mapped(bench)
+    mapped = mapped_sample(bench)
     missing = [str(f) for f in mapped.returned if not f.is_file() or not f.stat().st_size]
     assert mapped.returned and not missing, f"infer() returned {missing or 'nothing'}, expected files that are there"
     more = sorted(f.name for f in mapped.left - {f.resolve() for f in mapped.returned})
@@ -50,7 +57,8 @@ def infer_leaves_nothing_else(bench: Bench, folder: Path) -> None:
     assert not mapped.touched, f"infer() changed {sorted(mapped.touched)} in its source or run: write to dest only"
 
 
-def _mapped(bench: Bench) -> Mapped:
+def mapped_sample(bench: Bench) -> Mapped:
+    """Map the sample's source, once: two processes at the same time, and then this one what they left."""
     return bench.once("mapped", lambda: _infer(bench, bench.home / "mapped"))
 
 
@@ -67,9 +75,13 @@ def _infer(bench: Bench, folder: Path) -> Mapped:
     scratch.mkdir()
     out.mkdir()
     with patch("tempfile.tempdir", str(scratch)):
+        others = at_once(*[lambda: bench.new_task(run).infer(run, source, out / "maps")] * 2)
+        there = {file: file.stat().st_mtime_ns for file in out.rglob("*.tif")}
         returned = task.infer(run, source, out / "maps")
     after = {**tree(folder / "source"), **tree(path)}
     return Mapped(
+        others,
+        [file.name for file, changed in there.items() if file.stat().st_mtime_ns != changed],
         sources,
         [Path(file) for file in returned],
         {file.resolve() for file in out.rglob("*") if file.is_file()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,23 +11,30 @@ from typing import Any
 from eozoo_core.errors import ZooError
 
 from eozoo.testing.equality import array_difference, tree
+from eozoo.testing.read_only import read_only
 from eozoo.testing.shared_runs import Bench
+from eozoo.testing.watch import take_any_files
 
 _MOST_PARTS = 8
 
 
 def run_directory_is_enough(bench: Bench, folder: Path) -> None:
-    """A moved run predicts and infers without the training data, the same as the object that trained it."""
+    """A copied run on a read-only disk predicts and infers without the training data as the object that trained it."""
     trained = bench.finished
     path, source, batch = bench.copy(trained.path, folder), bench.source(folder / "source"), bench.batch()
     _, run = bench.open(trained.path)
     before = trained.task.predict(run, bench.batch())
-    with bench.hidden():
+    with bench.hidden(), read_only(path):
         try:
             task, run = bench.open(path)
+            run.note_changes()
             after = task.predict(run, batch)
             files = task.infer(run, source, folder / "out")
         except Exception as error:
+            if getattr(error, "errno", None) == errno.EROFS:
+                raise AssertionError(
+                    f"predict or infer write into the run, which may be read-only: {error}; write to dest only"
+                ) from error
             raise AssertionError(
                 f"predict or infer failed without the training data: {error}; keep in best.pt what they need of it"
             ) from error
@@ -125,6 +133,7 @@ def _rewrite(file: Path, spoil: Callable[[dict[str, Any]], Any]) -> None:
     content = load_checkpoint(file)
     spoil(content)
     torch.save(content, file)  # core's own writer refuses the objects that a stranger's file may hold
+    take_any_files(file.parent)  # or the file would be refused by its hash, before it is looked at
 
 
 def _refusal(action: Callable[[], Any], what: str) -> ZooError:

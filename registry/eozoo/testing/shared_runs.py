@@ -6,13 +6,14 @@ import copy
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eozoo.registry import Registry
+from eozoo.testing.forks import second_trainers
 from eozoo.testing.watch import ambient, killed_at, not_in_checkpoints, trained_parameters
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Trained:
     task:   the object that trained it, still in memory.
     killed: the run directory as a kill would have left it at the moment asked for; None where it never came.
     lost:   shapes of parameters that an optimiser trained and whose final values are in no current.pt.
+    seconds: what other processes were told that began to train the same run meanwhile.
     """
 
     path: Path
     task: Task
     killed: Path | None
     lost: tuple[tuple[int, ...], ...]
+    seconds: tuple[str, ...] = ()
 
 
 class Bench:
@@ -117,7 +120,10 @@ class Bench:
 
     @property
     def stepwise(self) -> Trained:
-        """The same with a checkpoint at every optimiser step and other random state around, killed in epoch two."""
+        """The same with a checkpoint at every optimiser step and other random state around, killed in epoch two.
+
+        Other processes begin to train the same run meanwhile.
+        """
         return self.once("stepwise", lambda: self._train("stepwise", True, "train.save_every_steps=1", ambient_seed=7))
 
     def copy(self, path: Path, folder: Path) -> Path:
@@ -153,12 +159,13 @@ class Bench:
             away.rename(self.home)
 
     def _train(self, name: str, within: bool, *overrides: str, ambient_seed: int = 3) -> Trained:
-        path, killed = self.home / name, self.home / "killed" / name
+        path, killed, seconds = self.home / name, self.home / "killed" / name, []
         task, run = self.go_on(path, *overrides)
-        with ambient(ambient_seed), killed_at(path, killed, within), trained_parameters() as parameters:
+        others = second_trainers(lambda: self.go_on(path, *overrides)[1].path, seconds) if within else nullcontext()
+        with ambient(ambient_seed), killed_at(path, killed, within), others, trained_parameters() as parameters:
             task.train(run)
             lost = not_in_checkpoints(parameters, path)
-        return Trained(run.path, task, killed if killed.exists() else None, lost)
+        return Trained(run.path, task, killed if killed.exists() else None, lost, tuple(seconds))
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """Return ``make()``, done at the first call under this name; a failure is kept too and told again."""

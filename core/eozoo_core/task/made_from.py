@@ -1,0 +1,99 @@
+"""What a map was made from: told in its tags, and as one stamp by which a map that is there is known to be finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from eozoo_core.raster.read import read_info
+from eozoo_core.raster.trust import files_of
+from eozoo_core.task.ensemble import best_hash
+from eozoo_core.task.scenes import Scene
+from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.precision import precision_in_use
+
+if TYPE_CHECKING:
+    from eozoo_core.run.directory import Run
+    from eozoo_core.task.contract import Contract
+    from eozoo_core.task.predict import Predictor
+
+T = TypeVar("T")
+STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
+# Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
+_ELSEWHERE = {"batch_size", "picture", "on_unreadable", "member_maps", "precision", "draws", "scale_variance", "mask"}
+
+
+@dataclass(frozen=True)
+class MadeWith:
+    """What all maps of one ``infer`` share. ``settings``: of ``infer``, for scenes whose task gives no stamp itself."""
+
+    tags: dict[str, str]
+    parts: list[Any]
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, task: Contract, run: Run, predictor: Predictor) -> MadeWith:
+        """Weights of all members, draws, arithmetic, variance factor, masks, and the code."""
+        weights, code = best_hash(run, task.settings), versions_of(task)
+        precision = precision_in_use(run, "infer", resolve_device(task.settings.runtime.device))
+        infer = task.settings.infer
+        mask = infer.mask.model_dump(mode="json")
+        masks = [_seen(path) for path in (infer.mask.classes, infer.mask.clouds) if path is not None]
+        tags = {RUN: str(run.path), CHECKPOINT: weights, VERSION: ", ".join(code)}
+        settings = infer.model_dump(mode="json", exclude=_ELSEWHERE)
+        return cls(tags, [weights, predictor.names, precision, predictor.factor, mask, masks, code], settings)
+
+    def marked(self, scene: Scene) -> Scene:
+        """Return the scene with its tags and its stamp; none where a source cannot be looked at, on a network say."""
+        source: Any = scene.stamp
+        if not source:
+            seen = [_seen(file) for file in scene.reads or files_of(scene.path)]
+            told = [list(scene.bands), list(scene.notes), dict(scene.tags)]
+            source = None if None in seen or not seen else [seen, self.settings, told]
+        stamp = hashlib.sha256(json.dumps([source, self.parts]).encode()).hexdigest() if source else ""
+        return replace(scene, stamp=stamp, tags={**self.tags, **scene.tags})
+
+
+def steadily(run: Run, load: Callable[[], T]) -> T:
+    """Return ``load()``, again where a training replaced a best.pt of the run meanwhile: maps tell what they used."""
+    while True:
+        before = _best(run)
+        loaded = load()
+        if _best(run) == before:
+            return loaded
+
+
+def are_there(files: Sequence[Path], stamp: str) -> bool:
+    """Whether all maps are there and were made from what ``stamp`` says; never without a stamp."""
+    if not stamp or not all(file.exists() for file in files):
+        return False
+    return all(read_info(file).tags.get(STAMP) == stamp for file in files)
+
+
+def versions_of(task: Contract) -> list[str]:
+    """Return name and version of eozoo and of the distribution that the task's class is in."""
+    found = {}
+    for name in ("eozoo", type(task).__module__.partition(".")[0].replace("_", "-")):
+        try:
+            found[name] = f"{name} {version(name)}"
+        except PackageNotFoundError:  # a class of a notebook or a test
+            continue
+    return list(found.values())
+
+
+def _best(run: Run) -> list[Any]:
+    return [_seen(file) for file in sorted(run.path.rglob("best.pt"))]
+
+
+def _seen(file: Path) -> list[Any] | None:
+    """Name, size and time of change of a file; None where it cannot be looked at."""
+    try:
+        found = Path(file).stat()
+    except (OSError, ValueError):
+        return None
+    return [Path(file).name, found.st_size, found.st_mtime_ns]
