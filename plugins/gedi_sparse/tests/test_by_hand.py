@@ -213,7 +213,8 @@ def test_a_map_of_a_raster(pair, tmp_path):
     values[1, 3, 4] = nodata
     write_raster(source, values[::-1], ("B2", "B1"), left=600_000, nodata=nodata)  # found by their names
     written = eozoo.load_run(pair).infer(source, tmp_path / "maps")
-    assert {f.name for f in written} == {f"scene_{n}.tif" for n in ("mean", "aleatoric_std", "epistemic_std", "std")}
+    names = {f"scene_{n}.tif" for n in ("mean", "aleatoric_std", "epistemic_std", "std")}
+    assert {f.name for f in written} == {*names, "scene_guard.json"}
     expected = np.full((5, 7), 57.0)
     expected[1, 2] = 72  # 70 and 74
     expected[3, 4] = NAN
