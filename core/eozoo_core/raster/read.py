@@ -22,6 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.address import gdal_name
+from eozoo_core.raster.arrays import map_array
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.info import RasterInfo, info_of
 from eozoo_core.raster.tiles import Window
@@ -170,7 +171,7 @@ class ArrayReader(Reader):
 
     def __init__(self, source: str | Path | np.ndarray, missing: Sequence[float] = ()):
         path = "array" if isinstance(source, np.ndarray) else str(source)
-        array = source if isinstance(source, np.ndarray) else _load(Path(source))
+        array = source if isinstance(source, np.ndarray) else map_array(Path(source))
         if array.ndim not in (2, 3) or array.dtype.kind not in "fiub" or array.size == 0:
             raise ZooError(f"{path}: expected numbers of shape (C, H, W), found {array.dtype} {array.shape}")
         self._array = array if array.ndim == 3 else array[None]
@@ -273,18 +274,6 @@ def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Cou
         zero = zero & (stored == 0).all(axis=0) & ~np.logical_or.reduce(np.broadcast_arrays(*known))
         found[0.0] += int(zero.sum())
     return +found
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        # numpy's own words would advise to load the pickle anyway.
-        reason = "it holds Python objects" if "pickle" in str(error) else " ".join(str(error).split())
-        raise ZooError(f"{path}: cannot be read as a .npy array; check the path and the file ({reason})") from error
-    if not isinstance(array, np.ndarray):
-        raise ZooError(f"{path}: is an archive of arrays; save the one array with numpy.save")
-    return array
 
 
 def _thinned(grid: Grid, longest: int) -> tuple[int, int]:

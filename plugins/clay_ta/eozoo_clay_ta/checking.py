@@ -95,7 +95,7 @@ def _scenes(folder: Path, name: str, findings: Findings) -> list[_Scene]:
     found: list[_Scene] = []
     for file in files:
         with findings.guard(name):
-            chunk = open_chunk(file)
+            chunk = open_chunk(file, whole=True)
             stamps = np.array([entry[0] for entry in chunk.meta])
             order = np.argsort(stamps, kind="stable")
             edges = np.flatnonzero(np.concatenate([[True], stamps[order][1:] != stamps[order][:-1], [True]]))

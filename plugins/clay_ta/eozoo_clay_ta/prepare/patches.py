@@ -68,7 +68,7 @@ class PatchBuilder:
         years = sorted({year for survey in surveys.values() for year in survey.years})
         files = [self._static(year) for year in years]
         norm, written = self._normalisation(index["train"], surveys["train"])
-        files += [*written, write_json(self.folder / "normalisation.json", norm.state())]
+        files += [*written, norm.write(self.folder / "normalisation.json")]
         report, said, told = {}, set(), []
         for split in SPLITS:
             of_split = _Split(self, split, index[split], norm)
