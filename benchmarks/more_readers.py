@@ -60,9 +60,7 @@ def settings_yaml(folder: Path) -> Path:
 
 def own_yaml(folder: Path) -> Path:
     """Write settings as a person does."""
-    return _text(
-        folder / "mine.yaml", "train:\n  epochs: 12\n  batch_size: 4\n  learning_rate: 3e-4\ndata:\n  crop: 64\n"
-    )
+    return _text(folder / "mine.yaml", "train:\n  epochs: 12\n  batch_size: 4\n  optimizer: adamw\ndata:\n  crop: 64\n")
 
 
 def read_settings(path: Path) -> Any:

@@ -126,8 +126,10 @@ class RasterReader(Reader):
     def _values(self, bands: tuple[int, ...], part: dict[str, Any]) -> np.ndarray:
         """Physical values of a ``part`` of the raster, in the words of rasterio's ``read``."""
         kinds = {self.info.dtypes[band - 1] for band in bands}
-        shape = {"out_shape": (len(bands), *part["out_shape"])} if "out_shape" in part else part
-        raw = self._dataset.read(bands, **shape, out_dtype=kinds.pop() if len(kinds) == 1 else "float64")
+        if len(kinds) == 1:
+            raw = self._stored(bands, part, kinds.pop())
+        else:  # rasterio takes bands of one type only
+            raw = np.concatenate([self._stored((band,), part, "float64") for band in bands])
         values = raw.astype(np.float32, copy=False)
         hidden = [self._hidden(band, bands, raw[i], part) for i, band in enumerate(bands)]  # before values change
         if self.fillers is not None:
@@ -141,6 +143,10 @@ class RasterReader(Reader):
             if raw.dtype.kind == "f":
                 values[i][np.isinf(values[i])] = np.nan
         return values
+
+    def _stored(self, bands: tuple[int, ...], part: dict[str, Any], kind: str) -> np.ndarray:
+        shape = {"out_shape": (len(bands), *part["out_shape"])} if "out_shape" in part else part
+        return self._dataset.read(bands, **shape, out_dtype=kind)
 
     def _hidden(
         self, band: int, bands: tuple[int, ...], raw: np.ndarray, part: dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in _PLAIN:
         words = os.strerror(error.errno)
     else:
-        words = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+        quoted = isinstance(error, KeyError | tokenize.TokenError) and error.args  # str() would show their arguments
+        words = str(error.args[0] if quoted else error)
     found = " ".join(str(words).split()) or type(error).__name__
     return found if len(found) <= _LONGEST else f"{found[:_LONGEST]}..."
 

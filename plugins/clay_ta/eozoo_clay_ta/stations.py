@@ -115,7 +115,8 @@ def _rows(file: Path) -> Iterator[tuple[np.datetime64, int, float]]:
         try:
             yield _time(row["time"]) - KST, int(row["stn"]), _temperature(row["ta"])
         except ValueError:
-            raise ZooError(f"{file} line {number}: {row['stn']}, {row['time']}, {row['ta']} cannot be read") from None
+            told = ", ".join(row[name][:24] for name in ("stn", "time", "ta"))
+            raise ZooError(f"{file} line {number}: {told} cannot be read") from None
 
 
 def _api_rows(file: Path, text: str) -> Iterator[tuple[np.datetime64, int, float]]:
@@ -138,7 +139,9 @@ def _csv(file: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, s
     places = {ours: next((header.index(n) for n in names if n in header), None) for ours, names in _NAMES.items()}
     for name in needed:
         if places[name] is None:
-            raise ZooError(f"{file}: has no column {_NAMES[name][0]!r}; found {', '.join(header[:8]) or 'nothing'}")
+            raise ZooError(
+                f"{file}: has no column {_NAMES[name][0]!r}; found {', '.join(header[:8])[:120] or 'nothing'}"
+            )
     for cells in reader:
         if any(cells):
             yield (
