@@ -15,7 +15,6 @@ import pickle
 import platform
 import resource
 import select
-import shutil
 import signal
 import sys
 import tempfile
@@ -23,6 +22,8 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -45,53 +46,77 @@ def digest(value: Any) -> str:
     return total.hexdigest()
 
 
-def trial(kind: Kind, file: Path, right: str) -> tuple[str, str]:
-    """Read a damaged file in a process of its own; return the column that it falls into and what was said."""
-    out, into = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(out)
-        with os.fdopen(into, "wb") as answer:
-            answer.write(pickle.dumps(_attempt(kind, file, right)))
-        os._exit(0)
-    os.close(into)
-    said = b""
-    end = time.monotonic() + SECONDS
-    while select.select([out], [], [], max(0, end - time.monotonic()))[0]:
-        part = os.read(out, 65536)
-        if not part:
-            break
-        said += part
-    else:
-        os.kill(child, signal.SIGKILL)
-    os.close(out)
-    status = os.waitpid(child, 0)[1]
-    if said:
-        return pickle.loads(said)
-    late = time.monotonic() >= end
-    return ("hang", f"{SECONDS} s") if late else ("killed", f"signal {os.WTERMSIG(status)}")
-
-
 def break_kind(kind: Kind, number: int, others: dict[str, bytes]) -> tuple[Counter[str], list[str]]:
-    """Damage one kind ``number`` times; return counts by column and a line for each that is not as it should be."""
+    """Damage one kind ``number`` times; return counts by column and a line for each that is worth a look."""
     counts: Counter[str] = Counter()
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         file = kind.make(Path(folder))
-        whole = file.read_bytes()
-        right = digest(kind.read(file))
         foreign = [content for name, content in others.items() if name != kind.name][:6]
-        for seed in range(number):
+        whole, right = file.read_bytes(), digest(kind.read(file))
+
+        def attempt(seed: int) -> tuple[str, str, str]:
             how = damage(file, whole, seed, foreign)
-            column, said = trial(kind, file, right)
+            return (how, *_attempt(kind, file, right))
+
+        for seed, (how, column, said) in enumerate(_in_children(attempt, number)):
             counts[column] += 1
-            if column not in ("right", "one line"):
-                lines.append(f"{kind.name} | seed {seed}, {how} | {column} | {said}")
-            elif column == "one line" and seed < 40:
+            if column not in ("right", "one line") or (column == "one line" and seed < 40):
                 lines.append(f"{kind.name} | seed {seed}, {how} | {column} | {said.replace(folder, '')}")
-            if file.is_dir():
-                shutil.rmtree(file)
     return counts, lines
+
+
+def _in_children(attempt: Callable[[int], Any], number: int) -> Iterator[Any]:
+    """Yield ``attempt(seed)`` of all seeds, made in a process that is replaced when it hangs or dies."""
+    seed = 0
+    while seed < number:
+        out, into = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(out)
+            _limit()
+            with os.fdopen(into, "wb") as answers:
+                for one in range(seed, number):
+                    content = pickle.dumps(attempt(one))
+                    answers.write(len(content).to_bytes(4) + content)
+                    answers.flush()
+            os._exit(0)
+        os.close(into)
+        try:
+            while seed < number:
+                yield pickle.loads(_receive(out, int.from_bytes(_receive(out, 4))))
+                seed += 1
+        except TimeoutError:
+            yield "?", "hang", f"{SECONDS} s"
+            seed += 1
+        except EOFError:
+            yield "?", "killed", "it died"
+            seed += 1
+        finally:
+            os.close(out)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def _receive(pipe: int, size: int) -> bytes:
+    found, end = b"", time.monotonic() + SECONDS
+    while len(found) < size:
+        if not select.select([pipe], [], [], max(0, end - time.monotonic()))[0]:
+            raise TimeoutError
+        part = os.read(pipe, size - len(found))
+        if not part:
+            raise EOFError
+        found += part
+    return found
+
+
+def _limit() -> None:
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + BYTES, held + BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    warnings.simplefilter("ignore")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def main() -> None:
@@ -123,12 +148,6 @@ def _files() -> dict[str, bytes]:
 
 
 def _attempt(kind: Kind, file: Path, right: str) -> tuple[str, str]:
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + BYTES, held + BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    warnings.simplefilter("ignore")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
     try:
         found = digest(kind.read(file))
     except ZooError as error:

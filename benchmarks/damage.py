@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,7 +73,7 @@ _WAYS: tuple[Callable[[bytearray, random.Random], None], ...] = (
 def damage(file: Path, whole: bytes, seed: int, others: list[bytes]) -> str:
     """Write ``whole`` to ``file`` damaged and return how. Seeds 0 to 2: empty, a folder, gone; 3 on: another format."""
     if file.is_dir():
-        file.rmdir()
+        shutil.rmtree(file)
     file.unlink(missing_ok=True)
     if seed == 0:
         file.write_bytes(b"")

@@ -45,15 +45,18 @@ def map_array(path: Path, remedy: str = FETCH) -> np.ndarray:
     return array
 
 
-def read_arrays(path: Path, what: str = "an NPZ archive of arrays", remedy: str = FETCH) -> dict[str, np.ndarray]:
-    """Read all arrays of a ``.npz`` file, every byte held against its checksum.
+def read_arrays(
+    path: Path, what: str = "an NPZ archive of arrays", remedy: str = FETCH, only: str | None = None
+) -> dict[str, np.ndarray]:
+    """Read all arrays of a ``.npz`` file, or the one called ``only``, every byte held against its checksum.
 
     Raises ZooError where it is missing or damaged, holds Python objects, or would grow beyond what `allowed` says.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             require_small(path, archive)
-            return {info.filename.removesuffix(".npy"): _member(archive, info) for info in archive.infolist()}
+            names = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            return {name: _member(archive, info) for name, info in names.items() if only in (None, name)}
     except FileNotFoundError:
         raise ZooError(f"{path}: no such file") from None
     except _FAULTS as error:
