@@ -46,6 +46,24 @@ def digest(value: Any) -> str:
     return total.hexdigest()
 
 
+def judged(kind: Kind, file: Path, right: str) -> tuple[str, str]:
+    """Read a file that may be damaged; return the column that it falls into, and what was said."""
+    try:
+        found = digest(kind.read(file))
+    except ZooError as error:
+        said = str(error)
+        names = any(part in said for part in (file.name, file.stem, file.parent.name))
+        good = "\n" not in said and names and len(said) < 700
+        return ("one line" if good else "traceback"), said[:300]
+    except MemoryError:
+        return "killed", "no memory: " + _last_line()
+    except BaseException as error:
+        return "traceback", f"{type(error).__name__}: {str(error)[:120]} at {_last_line()}"
+    if found == right:
+        return "right", ""
+    return ("wrong" if kind.sums else "not seen"), ""
+
+
 def break_kind(kind: Kind, number: int, others: dict[str, bytes]) -> tuple[Counter[str], list[str]]:
     """Damage one kind ``number`` times; return counts by column and a line for each that is worth a look."""
     counts: Counter[str] = Counter()
@@ -57,7 +75,7 @@ def break_kind(kind: Kind, number: int, others: dict[str, bytes]) -> tuple[Count
 
         def attempt(seed: int) -> tuple[str, str, str]:
             how = damage(file, whole, seed, foreign)
-            return (how, *_attempt(kind, file, right))
+            return (how, *judged(kind, file, right))
 
         for seed, (how, column, said) in enumerate(_in_children(attempt, number)):
             counts[column] += 1
@@ -145,23 +163,6 @@ def _files() -> dict[str, bytes]:
         with tempfile.TemporaryDirectory() as folder:
             found[kind.name] = kind.make(Path(folder)).read_bytes()
     return found
-
-
-def _attempt(kind: Kind, file: Path, right: str) -> tuple[str, str]:
-    try:
-        found = digest(kind.read(file))
-    except ZooError as error:
-        said = str(error)
-        names = any(part in said for part in (file.name, file.stem, file.parent.name))
-        good = "\n" not in said and names and len(said) < 700
-        return ("one line" if good else "traceback"), said[:300]
-    except MemoryError:
-        return "killed", "no memory: " + _last_line()
-    except BaseException as error:
-        return "traceback", f"{type(error).__name__}: {str(error)[:120]} at {_last_line()}"
-    if found == right:
-        return "right", ""
-    return ("wrong" if kind.sums else "not seen"), ""
 
 
 def _last_line() -> str:
