@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.arrays import allowed
-from eozoo_core.raster.hdf5 import REMEDY, hdf5
+from eozoo_core.raster.hdf5 import REMEDY, hdf5, require_heaps
 from eozoo_core.raster.trust import require_own_content
 from eozoo_core.run.parsed import unreadable
 
@@ -38,7 +39,9 @@ class Variable(Protocol):
 
 
 @contextmanager
-def open_hdf5(path: Path, source: Any = None, what: str = "HDF5", remedy: str = REMEDY) -> Iterator[h5py.File]:
+def open_hdf5(
+    path: Path, source: BytesIO | None = None, what: str = "HDF5", remedy: str = REMEDY
+) -> Iterator[h5py.File]:
     """Open a file, or ``source``, its content in memory, for the length of the block, which is read as `hdf5` says.
 
     Raises ZooError where it cannot be read, or where a variable of it lies in another file.
@@ -50,6 +53,8 @@ def open_hdf5(path: Path, source: Any = None, what: str = "HDF5", remedy: str = 
             file = h5py.File(path if source is None else source, "r")
         except (OSError, RuntimeError, ValueError) as error:
             raise unreadable(path, what, error, remedy) from None
+        if isinstance(source, BytesIO):
+            require_heaps(path, source.getvalue())
         with file:
             require_own_content(file)
             yield file

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.address import hdf5_of
-from eozoo_core.raster.hdf5 import hdf5
+from eozoo_core.raster.hdf5 import hdf5, require_heaps_in
 
 if TYPE_CHECKING:
     import h5py
@@ -66,9 +66,11 @@ def require_own_hdf5(file: Path) -> None:
 
 
 def require_own_content(opened: h5py.File) -> None:
-    """Raise ZooError where a variable of an open HDF5 file lies in another file."""
+    """Raise ZooError where a variable of an open HDF5 file lies in another file, or it would be read without end."""
     import h5py
 
+    if (file := Path(opened.filename)).is_file():
+        require_heaps_in(file)
     waiting, seen = [""], set()
     while waiting:
         group = waiting.pop()
