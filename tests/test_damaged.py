@@ -113,6 +113,23 @@ def test_groups_that_hold_themselves_and_far_too_many(tmp_path, monkeypatch):
         require_own_hdf5(tmp_path / "many.h5")
 
 
+def test_a_damaged_heap_of_texts_does_not_hang(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for i in range(30):
+            file.create_dataset(f"v{i}", data=1.0).attrs["units"] = "m" * i
+    with open_hdf5(tmp_path / "a.h5") as file:
+        assert file["v7"].attrs["units"] == "m" * 7
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 64 : heap + 4096] = bytes(4096 - 64)  # libhdf5 2.0 goes on for ever at an object without size
+    (tmp_path / "a.h5").write_bytes(bytes(content))
+    for read in (lambda path: open_hdf5(path).__enter__(), require_own_hdf5, read_whole):
+        with pytest.raises(ZooError, match=rf"a.h5: cannot be read as HDF5 \(its texts at byte {heap:,} are damaged\)"):
+            read(tmp_path / "a.h5")
+    with pytest.raises(ZooError, match=r"b.zip: .*texts at byte"), open_hdf5("b.zip", io.BytesIO(content)):
+        pass
+
+
 def test_a_bug_in_the_block_keeps_its_traceback(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["v"] = np.ones(3)

@@ -105,4 +105,5 @@ def _no_array(path: Path, error: BaseException, remedy: str) -> ZooError:
 
 def _unpickled(error: BaseException) -> BaseException:
     """Numpy's own words would advise to load the pickle anyway."""
-    return ValueError("it holds Python objects") if "pickle" in str(error) else error
+    python = "pickle" in str(error) or "Python objects" in str(error)
+    return ValueError("it holds Python objects") if python else error

@@ -144,7 +144,7 @@ def require_whole(path: Path) -> None:
     except FileNotFoundError:
         raise ZooError(f"{path}: no such file") from None
     except Exception as error:  # as in `load_tensors`
-        raise ZooError(f"{path}: is damaged ({reason_of(error)}); restore it, or make it again") from None
+        raise ZooError(f"{path}: cannot be read whole ({reason_of(error)}); restore it, or make it again") from None
 
 
 def _compare_sums(path: Path) -> None:

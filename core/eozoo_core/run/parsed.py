@@ -43,6 +43,16 @@ def read_json(path: Path, what: str = "JSON", remedy: str = "") -> Any:
         raise unreadable(path, what, error, remedy) from None
 
 
+def read_object(path: Path, remedy: str = "") -> dict[str, Any]:
+    """Return the object that a JSON file holds. Raises ZooError as `read_json`, and where it holds anything else."""
+    found = read_json(path, remedy=remedy)
+    if not isinstance(found, dict):
+        raise ZooError(
+            f"{path}: holds a {type(found).__name__}, expected an object" + (f"; {remedy}" if remedy else "")
+        )
+    return found
+
+
 def unreadable(path: Path | str, what: str, error: BaseException, remedy: str = "") -> ZooError:
     """Return the error "PATH: cannot be read as WHAT (why); REMEDY"."""
     return ZooError(f"{path}: cannot be read as {what} ({reason_of(error)})" + (f"; {remedy}" if remedy else ""))

@@ -23,7 +23,7 @@ from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
 from eozoo_core.raster.arrays import map_array
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.run.parsed import read_json
+from eozoo_core.run.parsed import read_object
 
 _REMEDY = "see the layout in the README, or make the tile with 'eozoo prepare barlow_twins'"
 
@@ -75,10 +75,7 @@ class Tile:
         file = self.path / "tile.json"
         if not file.exists():
             return {}
-        found = read_json(file, remedy=_REMEDY)
-        if not isinstance(found, dict):
-            raise ZooError(f"{file}: holds a {type(found).__name__}, expected an object; {_REMEDY}")
-        return found
+        return read_object(file, _REMEDY)
 
     @property
     def grid(self) -> Grid:

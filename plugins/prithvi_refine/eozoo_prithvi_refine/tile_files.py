@@ -11,7 +11,7 @@ import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.arrays import read_arrays
 from eozoo_core.run.checkpoint import write_atomic
-from eozoo_core.run.parsed import read_json
+from eozoo_core.run.parsed import read_object
 
 from eozoo_prithvi_refine.settings import BIOMES
 
@@ -83,10 +83,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     file = Path(path).with_suffix(".json")
     if not file.exists():
         return {}
-    meta = read_json(file, remedy="repair it, or delete it")
-    if not isinstance(meta, dict):
-        raise ZooError(f"{file}: holds a {type(meta).__name__}, expected an object of metadata")
-    return meta
+    return read_object(file, "repair it, or delete it")
 
 
 def read_stage1(path: Path, shape: tuple[int, ...]) -> np.ndarray:
