@@ -101,6 +101,17 @@ def test_groups_that_hold_themselves_and_far_too_many(tmp_path, monkeypatch):
     begun = time.process_time()
     require_own_hdf5(tmp_path / "loop.h5")
     assert time.process_time() - begun < 2
+    with h5py.File(tmp_path / "type.h5", "w") as file:  # as NetCDF has enumerations
+        file["a/kind"] = np.dtype("int8")
+    require_own_hdf5(tmp_path / "type.h5")
+    with h5py.File(tmp_path / "deep.h5", "w") as file:  # however deep, a link out of the file is found
+        file["a/" * 20 + "v"] = h5py.ExternalLink("other.h5", "v")
+    with pytest.raises(ZooError, match=r"is a link into other.h5"):
+        require_own_hdf5(tmp_path / "deep.h5")
+    with h5py.File(tmp_path / "deep.h5", "w") as file:
+        file["a/" * 60 + "v"] = 1
+    with pytest.raises(ZooError, match=r"deep.h5: has groups 50 deep; is it damaged"):
+        require_own_hdf5(tmp_path / "deep.h5")
     monkeypatch.setattr(trust, "_MOST", 40)
     with h5py.File(tmp_path / "many.h5", "w") as file:
         for i in range(37):
@@ -124,9 +135,11 @@ def test_a_damaged_heap_of_texts_does_not_hang(tmp_path):
     content[heap + 64 : heap + 4096] = bytes(4096 - 64)  # libhdf5 2.0 goes on for ever at an object without size
     (tmp_path / "a.h5").write_bytes(bytes(content))
     for read in (lambda path: open_hdf5(path).__enter__(), require_own_hdf5, read_whole):
-        with pytest.raises(ZooError, match=rf"a.h5: cannot be read as HDF5 \(its texts at byte {heap:,} are damaged\)"):
+        with pytest.raises(
+            ZooError, match=rf"a.h5: cannot be read as HDF5 \(its heap of texts at byte {heap:,} is damaged\)"
+        ):
             read(tmp_path / "a.h5")
-    with pytest.raises(ZooError, match=r"b.zip: .*texts at byte"), open_hdf5("b.zip", io.BytesIO(content)):
+    with pytest.raises(ZooError, match=r"b.zip: .*heap of texts at byte"), open_hdf5("b.zip", io.BytesIO(content)):
         pass
 
 

@@ -27,6 +27,7 @@ FORMATS = [
 ]  # fmt: skip
 _LARGEST = 64 * 2**20  # bytes of a VRT; one of 100,000 tiles has about 40 million
 _DEEPEST = 8  # VRTs within VRTs
+_DEEP = 50  # groups within each other
 _MOST = 10_000  # groups and variables of an HDF5 file: a granule has 2,000; these take 3 s to look at
 _HDF5 = (".h5", ".hdf5", ".nc", ".nc4", ".he5")
 _NAMES = ("filename", "dataset", "datasetname", "dsname")  # ends of the elements that name a source
@@ -84,9 +85,12 @@ def require_own_content(opened: h5py.File) -> None:
             link = opened.get(f"{group}/{name}", getlink=True)
             if isinstance(link, h5py.SoftLink):
                 continue  # within the file
-            if isinstance(link, h5py.ExternalLink) or isinstance(opened[f"{group}/{name}"], h5py.Dataset):
+            found = None if isinstance(link, h5py.ExternalLink) else opened[f"{group}/{name}"]
+            if found is None or isinstance(found, h5py.Dataset):
                 require_own_variable(opened, f"{group}/{name}")
-            elif group.count("/") < _DEEPEST:
+            elif isinstance(found, h5py.Group):  # else a type with a name
+                if group.count("/") >= _DEEP:
+                    raise ZooError(f"{opened.filename}: has groups {_DEEP} deep; is it damaged?")
                 waiting.append(f"{group}/{name}")
 
 
