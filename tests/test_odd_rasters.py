@@ -12,7 +12,7 @@ from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.mosaic import Mosaic
 from eozoo_core.raster.predict import Tiling, predicted_rows
-from eozoo_core.raster.read import RasterReader, read_info, read_whole
+from eozoo_core.raster.read import RasterReader, open_reader, read_info, read_whole
 from eozoo_core.raster.tiles import Window
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -223,3 +223,19 @@ def test_names_that_mean_the_same(have, wanted, found):
 def test_names_that_do_not_tell_are_not_guessed(have, wanted, problem):
     with pytest.raises(ZooError, match=problem):
         find_bands(have, wanted)
+
+
+def test_bands_of_several_types_are_read(tmp_path):
+    profile = {"driver": "GTiff", "count": 1, "height": 4, "width": 4, "crs": "EPSG:32631", "transform": NORTH_UP}
+    bands = ""
+    for number, (kind, value) in enumerate((("UInt16", 65535), ("Float32", 1.5)), 1):
+        with rasterio.open(tmp_path / f"{kind}.tif", "w", dtype=kind.lower(), **profile) as out:
+            out.write(np.full((1, 4, 4), value, kind.lower()))
+        bands += (
+            f'<VRTRasterBand dataType="{kind}" band="{number}"><SimpleSource>'
+            f'<SourceFilename relativeToVRT="1">{kind}.tif</SourceFilename></SimpleSource></VRTRasterBand>'
+        )
+    (tmp_path / "two.vrt").write_text(f'<VRTDataset rasterXSize="4" rasterYSize="4">{bands}</VRTDataset>')
+    assert read_whole(tmp_path / "two.vrt")[:, 1, 2].tolist() == [65535, 1.5]
+    with open_reader(tmp_path / "two.vrt") as reader:
+        assert reader.thumbnail(2).shape == (2, 2, 2)

@@ -80,7 +80,7 @@ def _scores(run: Path, split: str) -> dict[str, float]:
     file = run / f"eval_{split}.json"
     try:
         values = json.loads(file.read_text(encoding="utf-8"))["scores"]["model"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ZooError(f"{file}: no scores; write them with 'eozoo eval TASK --run {run} --split {split}'") from None
     return {name: float(value) for name, value in values.items()}
 

@@ -58,7 +58,7 @@ def receipt(name: str, source: Source) -> dict[str, Any] | None:
             raise ValueError("no sha256")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ZooError(f"{file}: cannot be read ({error}); delete it and fetch again") from None
     return found
 

@@ -6,11 +6,23 @@ the NetCDF Users' Guide, appendix A, where it says more: ``_Unsigned``, and whic
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.arrays import allowed
+from eozoo_core.raster.hdf5 import REMEDY, hdf5, require_heaps
+from eozoo_core.raster.trust import require_own_content
+from eozoo_core.run.parsed import unreadable
+
+if TYPE_CHECKING:
+    import h5py
 
 UNWRITTEN = 9.969209968386869e36  # what the NetCDF library stores where a float was never written
 _EXACT = 2  # bytes: numbers of this size keep their digits in float32
@@ -24,6 +36,28 @@ class Variable(Protocol):
     attrs: Any
 
     def __getitem__(self, selection: Any, /) -> Any: ...
+
+
+@contextmanager
+def open_hdf5(
+    path: Path, source: BytesIO | None = None, what: str = "HDF5", remedy: str = REMEDY
+) -> Iterator[h5py.File]:
+    """Open a file, or ``source``, its content in memory, for the length of the block, which is read as `hdf5` says.
+
+    Raises ZooError where it cannot be read, or where a variable of it lies in another file.
+    """
+    import h5py
+
+    with hdf5(path, what, remedy):
+        try:
+            file = h5py.File(path if source is None else source, "r")
+        except (OSError, RuntimeError, ValueError) as error:
+            raise unreadable(path, what, error, remedy) from None
+        if isinstance(source, BytesIO):
+            require_heaps(path, source.getvalue())
+        with file:
+            require_own_content(file)
+            yield file
 
 
 def unpack(variable: Variable, selection: Any = ...) -> np.ndarray:
@@ -49,7 +83,26 @@ def stored(variable: Variable, selection: Any = ...) -> np.ndarray:
     """Read the part ``selection`` as stored, integers as signed or unsigned as ``_Unsigned`` says."""
     if variable.dtype.kind not in "iufb":
         raise ZooError(f"{_where(variable)}: is {variable.dtype}, not numbers; choose another variable")
+    require_small(variable, selection)
     return _signed(variable, np.asarray(variable[selection]))
+
+
+def require_small(variable: Variable, selection: Any = ...) -> None:
+    """Raise ZooError where reading a part of a variable would take absurdly more memory than its file has bytes."""
+    file = getattr(variable, "file", None)
+    if file is None:
+        return
+    item, size = variable.dtype.itemsize, file.id.get_filesize()
+    chunk = math.prod(variable.chunks or ()) * item
+    whole = math.prod(variable.shape) * item
+    if max(whole, chunk) <= allowed(size):
+        return
+    part = whole if whole >= 2**62 else np.broadcast_to(np.empty((), bool), variable.shape)[selection].size * item
+    if max(part, chunk) > allowed(size):
+        raise ZooError(
+            f"{_where(variable)}: says that it is {variable.dtype} {variable.shape} in chunks of {variable.chunks}, in "
+            f"a file of {size:,} bytes; the file is damaged, {REMEDY}"
+        )
 
 
 def missing(variable: Variable, values: np.ndarray) -> np.ndarray:

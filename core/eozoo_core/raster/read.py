@@ -22,6 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.address import gdal_name
+from eozoo_core.raster.arrays import map_array
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.info import RasterInfo, info_of
 from eozoo_core.raster.tiles import Window
@@ -125,8 +126,10 @@ class RasterReader(Reader):
     def _values(self, bands: tuple[int, ...], part: dict[str, Any]) -> np.ndarray:
         """Physical values of a ``part`` of the raster, in the words of rasterio's ``read``."""
         kinds = {self.info.dtypes[band - 1] for band in bands}
-        shape = {"out_shape": (len(bands), *part["out_shape"])} if "out_shape" in part else part
-        raw = self._dataset.read(bands, **shape, out_dtype=kinds.pop() if len(kinds) == 1 else "float64")
+        if len(kinds) == 1:
+            raw = self._stored(bands, part, kinds.pop())
+        else:  # rasterio takes bands of one type only
+            raw = np.concatenate([self._stored((band,), part, "float64") for band in bands])
         values = raw.astype(np.float32, copy=False)
         hidden = [self._hidden(band, bands, raw[i], part) for i, band in enumerate(bands)]  # before values change
         if self.fillers is not None:
@@ -140,6 +143,10 @@ class RasterReader(Reader):
             if raw.dtype.kind == "f":
                 values[i][np.isinf(values[i])] = np.nan
         return values
+
+    def _stored(self, bands: tuple[int, ...], part: dict[str, Any], kind: str) -> np.ndarray:
+        shape = {"out_shape": (len(bands), *part["out_shape"])} if "out_shape" in part else part
+        return self._dataset.read(bands, **shape, out_dtype=kind)
 
     def _hidden(
         self, band: int, bands: tuple[int, ...], raw: np.ndarray, part: dict[str, Any]
@@ -170,7 +177,7 @@ class ArrayReader(Reader):
 
     def __init__(self, source: str | Path | np.ndarray, missing: Sequence[float] = ()):
         path = "array" if isinstance(source, np.ndarray) else str(source)
-        array = source if isinstance(source, np.ndarray) else _load(Path(source))
+        array = source if isinstance(source, np.ndarray) else map_array(Path(source))
         if array.ndim not in (2, 3) or array.dtype.kind not in "fiub" or array.size == 0:
             raise ZooError(f"{path}: expected numbers of shape (C, H, W), found {array.dtype} {array.shape}")
         self._array = array if array.ndim == 3 else array[None]
@@ -273,18 +280,6 @@ def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Cou
         zero = zero & (stored == 0).all(axis=0) & ~np.logical_or.reduce(np.broadcast_arrays(*known))
         found[0.0] += int(zero.sum())
     return +found
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        # numpy's own words would advise to load the pickle anyway.
-        reason = "it holds Python objects" if "pickle" in str(error) else " ".join(str(error).split())
-        raise ZooError(f"{path}: cannot be read as a .npy array; check the path and the file ({reason})") from error
-    if not isinstance(array, np.ndarray):
-        raise ZooError(f"{path}: is an archive of arrays; save the one array with numpy.save")
-    return array
 
 
 def _thinned(grid: Grid, longest: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.address import hdf5_of
+from eozoo_core.raster.hdf5 import hdf5, require_heaps_in
 
 if TYPE_CHECKING:
     import h5py
@@ -27,6 +28,8 @@ FORMATS = [
 _LARGEST = 64 * 2**20  # bytes of a VRT; one of 100,000 tiles has about 40 million
 _DEEPEST = 8  # VRTs within VRTs
 _BESIDE = (".aux.xml", ".msk", ".ovr", ".xml", ".json", ".hdr", ".prj", ".tfw", ".wld")  # read with a raster
+_DEEP = 50  # groups within each other
+_MOST = 10_000  # groups and variables of an HDF5 file: a granule has 2,000; these take 3 s to look at
 _HDF5 = (".h5", ".hdf5", ".nc", ".nc4", ".he5")
 _NAMES = ("filename", "dataset", "datasetname", "dsname")  # ends of the elements that name a source
 _OPTIONS = ("RPC_DEM", "GEOLOC_DATASET", "CUTLINE", "SRC_GEOLOC_ARRAY", "DST_GEOLOC_ARRAY")
@@ -75,24 +78,35 @@ def require_own_hdf5(file: Path) -> None:
 
     if not h5py.is_hdf5(file):
         return
-    with h5py.File(file, "r") as opened:
+    with hdf5(file), h5py.File(file, "r") as opened:
         require_own_content(opened)
 
 
 def require_own_content(opened: h5py.File) -> None:
-    """Raise ZooError where a variable of an open HDF5 file lies in another file."""
+    """Raise ZooError where a variable of an open HDF5 file lies in another file, or it would be read without end."""
     import h5py
 
-    waiting = [""]
+    if (file := Path(opened.filename)).is_file():
+        require_heaps_in(file)
+    waiting, seen = [""], set()
     while waiting:
         group = waiting.pop()
-        for name in opened[group or "/"]:
+        address = h5py.h5o.get_info(opened[group or "/"].id).addr
+        if address in seen:  # a group can hold itself
+            continue
+        seen.add(address)
+        for number, name in enumerate(opened[group or "/"]):
+            if number + len(seen) > _MOST:
+                raise ZooError(f"{opened.filename}: holds more than {_MOST:,} groups and variables; is it damaged?")
             link = opened.get(f"{group}/{name}", getlink=True)
             if isinstance(link, h5py.SoftLink):
                 continue  # within the file
-            if isinstance(link, h5py.ExternalLink) or isinstance(opened[f"{group}/{name}"], h5py.Dataset):
+            found = None if isinstance(link, h5py.ExternalLink) else opened[f"{group}/{name}"]
+            if found is None or isinstance(found, h5py.Dataset):
                 require_own_variable(opened, f"{group}/{name}")
-            elif group.count("/") < _DEEPEST:
+            elif isinstance(found, h5py.Group):  # else a type with a name
+                if group.count("/") >= _DEEP:
+                    raise ZooError(f"{opened.filename}: has groups {_DEEP} deep; is it damaged?")
                 waiting.append(f"{group}/{name}")
 
 

@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from eozoo_core.errors import ZooError, link_of
 from eozoo_core.run.owner import is_left_behind, mark
+from eozoo_core.run.parsed import reason_of
 
 FORMAT = 1
 _OURS = "give a .pt file that torch or eozoo wrote, for example RUN/best.pt"
@@ -156,10 +157,7 @@ def load_tensors(path: Path, mmap: bool = False) -> Any:
     archive = zipfile.is_zipfile(path)  # torch maps its present format only; a file of the older one is read
     try:
         if archive and not mmap:  # reading every byte is what a mapped file is there to avoid
-            with zipfile.ZipFile(path) as records:
-                damaged = records.testzip()  # torch writes a CRC-32 of every record, and does not read it
-            if damaged is not None:
-                raise ValueError(f"its record {damaged!r} is damaged")
+            _compare_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and archive)
     except FileNotFoundError:
         raise ZooError(f"{path}: no such file{link_of(path)}") from None
@@ -169,6 +167,23 @@ def load_tensors(path: Path, mmap: bool = False) -> Any:
     except Exception as error:  # a damaged file makes the reader stumble in many ways; none of them is a bug of ours
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ZooError(f"{path}: cannot be read as a checkpoint ({reason}); {_OURS}") from None
+
+
+def require_whole(path: Path) -> None:
+    """Hold every byte of a file that torch wrote against the checksums in it. Raises ZooError where it is damaged."""
+    try:
+        _compare_sums(path)
+    except FileNotFoundError:
+        raise ZooError(f"{path}: no such file") from None
+    except Exception as error:  # as in `load_tensors`
+        raise ZooError(f"{path}: cannot be read whole ({reason_of(error)}); restore it, or make it again") from None
+
+
+def _compare_sums(path: Path) -> None:
+    with zipfile.ZipFile(path) as records:
+        damaged = records.testzip()  # torch writes a CRC-32 of every record, and does not read it
+    if damaged is not None:
+        raise ValueError(f"its record {damaged!r} is damaged")
 
 
 def load_weights(path: Path) -> dict[str, Any]:

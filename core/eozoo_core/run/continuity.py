@@ -159,7 +159,7 @@ def run_info(path: Path) -> dict[str, Any]:
         content = json.loads((Path(path) / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return _told_by_best(Path(path) / "best.pt")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.parsed import read_text
 from eozoo_core.run.written import write_text
 
 
@@ -32,10 +33,10 @@ def read(file: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     records = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n")[:-1], 1):
+    for number, line in enumerate(read_text(file, "a log", "delete it, or restore it").split("\n")[:-1], 1):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
             raise ZooError(f"{file}: line {number} is not a JSON object; repair or delete the line")

@@ -20,6 +20,9 @@ from eozoo_core.settings.aliases import present_names, present_overrides
 from eozoo_core.settings.fixed import is_free
 
 S = TypeVar("S", bound=Settings)
+_LONGEST = 200  # characters of a wrong value in a message
+_LAST = "# end of settings"
+_FIRST = f"# Settings, whole only down to the line: {_LAST}"
 
 
 def load_settings(cls: type[S], file: Path | None = None, overrides: Iterable[str] = (), base: dict | None = None) -> S:
@@ -68,13 +71,16 @@ def build_settings(cls: type[S], values: dict, source: str = "settings") -> S:
 def read_yaml(file: Path) -> dict:
     """Read a YAML mapping. Raises ZooError where the file is missing, not YAML or not a mapping."""
     try:
-        values = yamlio.parse(Path(file).read_text(encoding="utf-8"))
+        text = Path(file).read_text(encoding="utf-8-sig")
+        values = yamlio.parse(text)
     except IsADirectoryError:
         raise ZooError(f"{file}: is a folder; give a YAML file of settings") from None
     except OSError as error:
         raise ZooError(f"{file}: cannot be read ({error.strerror}); 'eozoo config TASK > {file}' writes one") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ZooError(f"{file}{_position(error)}; 'eozoo config TASK' shows how settings are written") from None
+    if problem := _cut_short(text):
+        raise ZooError(f"{file}: {problem}")
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -88,8 +94,9 @@ def to_dict(settings: Settings) -> dict:
 
 
 def to_yaml(settings: Settings) -> str:
-    """Return commented YAML: every field under its description, with its choices and range."""
-    return "\n".join(_yaml_lines(settings, 0)).strip() + "\n"
+    """Return commented YAML: every field under its description, with its choices and range; it says where it ends."""
+    lines = "\n".join(_yaml_lines(settings, 0)).strip()
+    return f"{_FIRST}\n\n{lines}\n\n{_LAST}\n"
 
 
 def differences(old: dict, new: dict, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -107,6 +114,17 @@ def leaf(values: Any, key: str) -> Any:
     for name in key.split("."):
         values = values.get(name) if isinstance(values, dict) else None
     return values
+
+
+def _cut_short(text: str) -> str:
+    """What shows that the end of a file is lost, "" where nothing does: what is not there would get its default."""
+    lines = text.rstrip().splitlines()
+    if _FIRST in lines and lines[-1] != _LAST:
+        return f"is cut short: it lacks its last line, {_LAST!r}; write it again, or delete its line {_FIRST!r}"
+    last = lines[-1].split(" #")[0].rstrip() if lines else ""
+    if not text.endswith("\n") and last.endswith(":") and not last.lstrip().startswith("#"):
+        return f"ends in the middle of {last.strip()!r}; write the rest, or a line break where nothing is lost"
+    return ""
 
 
 def _position(error: Exception) -> str:
@@ -159,9 +177,14 @@ def _first_problem(cls: type[BaseModel], error: ValidationError) -> str:
         example = f"{where}.{next(iter(group.model_fields), 'key')}"
         return f"{where} is a group of settings, got {first['input']!r}; give one of them, for example {example}"
     message = " ".join(first["msg"].removeprefix("Value error, ").split())
-    got = "" if isinstance(first["input"], (dict, BaseModel)) else f", got {first['input']!r}"
+    got = "" if isinstance(first["input"], (dict, BaseModel)) else f", got {_short(first['input'])}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{where}: {message}{got}{more}" if first["loc"] else f"{message}{more}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text):,} characters)"
 
 
 def _known(cls: type[BaseModel], path: tuple) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+_DEEPEST, _DIGITS, _LARGEST = 30, 40, 2**22  # of groups; of whole numbers; characters: far beyond any settings
 _SCALARS = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -25,6 +26,22 @@ _SCALARS = {
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012 - PyYAML's way: a class attribute, filled below
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):  # a few of them grow without end
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(
+                None, None, f"alias *{event.anchor[:40]}: write the value out", event.start_mark
+            )
+        if self.depth > _DEEPEST:
+            raise yaml.composer.ComposerError(
+                None, None, f"more than {_DEEPEST} groups within each other", self.peek_event().start_mark
+            )
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
@@ -48,6 +65,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > _DIGITS:
+        problem = f"a number of {len(node.value):,} digits"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
     return int(node.value)  # PyYAML would take a leading zero for octal
 
 
@@ -64,7 +84,12 @@ for _tag, (_pattern, _first) in _SCALARS.items():
 
 
 def parse(text: str) -> Any:
-    """Return the value that ``text`` describes, of plain types. Raises yaml.YAMLError."""
+    """Return the value that ``text`` describes, of plain types. Raises yaml.YAMLError.
+
+    Aliases are not taken, nor what is nested, long or large beyond any settings.
+    """
+    if len(text) > _LARGEST:
+        raise yaml.YAMLError(f"{len(text):,} characters are no settings")
     return yaml.load(text, _Loader)  # a SafeLoader: it builds no objects
 
 

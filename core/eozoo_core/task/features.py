@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from eozoo_core.errors import ZooError
+from eozoo_core.raster.arrays import map_array
 from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.progress import progress_bar
@@ -201,6 +203,6 @@ def _array_name(file: Path) -> tuple[str, int]:
 
 def _open(file: Path) -> np.ndarray | None:
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        return map_array(file)
+    except ZooError:
         return None

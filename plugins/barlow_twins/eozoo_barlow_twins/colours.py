@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.run.parsed import read_json, unreadable
 from eozoo_core.run.written import write_text
 from eozoo_core.task import Fitted
 from pydantic import Field
@@ -59,11 +60,12 @@ def load_colours(source: Path, dimensions: int) -> Colours:
 
     Raises ZooError where they are missing, damaged, or of another embedding size.
     """
+    remedy = "training fits them at its end"
+    content = read_json(source / "run.json" if source.is_dir() else source, "false colours", remedy)
     try:
-        content = json.loads((source / "run.json" if source.is_dir() else source).read_text())
         colours = Colours.model_validate(content["fitted"] if source.is_dir() else content)
-    except (OSError, ValueError, KeyError) as error:
-        raise ZooError(f"{source}: cannot be read as false colours ({error}); training fits them at its end") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise unreadable(source, "false colours", error, remedy) from None
     if len(colours.mean) != dimensions:
         raise ZooError(f"{source}: is for {len(colours.mean)} dimensions, the embedding has {dimensions}")
     return colours

@@ -6,12 +6,13 @@ image apart, so that drawing random pixels reads one disk page per date; here it
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.raster.arrays import map_array
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.parsed import read_json
 
 
 def open_store(folder: Path, shape: tuple[int, int, int, int]) -> np.ndarray | None:
@@ -24,11 +25,8 @@ def open_store(folder: Path, shape: tuple[int, int, int, int]) -> np.ndarray | N
         return None
     remedy = "delete it or make it again with 'eozoo prepare barlow_twins store'"
     t, h, w, c = shape
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-        source = json.loads((folder / "pixels.json").read_text())["source"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ZooError(f"{file}: cannot be used ({error}); {remedy}") from None
+    array, about = map_array(file, remedy), read_json(folder / "pixels.json", remedy=remedy)
+    source = about.get("source") if isinstance(about, dict) else None
     if array.shape != (h * w, t, c + 1) or array.dtype != np.uint16 or source != source_of(folder):
         raise ZooError(f"{file}: does not belong to the bands.npy and masks.npy beside it; {remedy}")
     return array

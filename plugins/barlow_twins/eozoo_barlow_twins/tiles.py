@@ -14,7 +14,6 @@ optional
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,9 @@ from typing import Any
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
+from eozoo_core.raster.arrays import map_array
 from eozoo_core.raster.georeference import Grid
+from eozoo_core.run.parsed import read_object
 
 _REMEDY = "see the layout in the README, or make the tile with 'eozoo prepare barlow_twins'"
 
@@ -74,10 +75,7 @@ class Tile:
         file = self.path / "tile.json"
         if not file.exists():
             return {}
-        try:
-            return dict(json.loads(file.read_text()))
-        except (OSError, ValueError) as error:
-            raise ZooError(f"{file}: cannot be read as JSON ({error}); {_REMEDY}") from None
+        return read_object(file, _REMEDY)
 
     @property
     def grid(self) -> Grid:
@@ -247,12 +245,10 @@ def pooled_statistics(tiles: list[Tile], names: tuple[str, ...]) -> tuple[np.nda
 
 
 def _array(file: Path, dimensions: int, axes: str) -> np.ndarray:
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise ZooError(f"{file}: is missing; {_STATISTICS if 'band_' in file.name else _REMEDY}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise ZooError(f"{file}: cannot be read as a .npy array ({' '.join(str(error).split())})") from None
-    if not isinstance(array, np.ndarray) or array.ndim != dimensions or array.size == 0:
-        raise ZooError(f"{file}: has shape {getattr(array, 'shape', '?')}, expected {axes}")
+    remedy = _STATISTICS if "band_" in file.name else _REMEDY
+    if not file.exists():
+        raise ZooError(f"{file}: is missing; {remedy}")
+    array = map_array(file, remedy)
+    if array.ndim != dimensions or array.size == 0:
+        raise ZooError(f"{file}: has shape {array.shape}, expected {axes}")
     return array

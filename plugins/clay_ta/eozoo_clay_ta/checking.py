@@ -20,6 +20,7 @@ from eozoo_core.checking import (
     judge_splits,
 )
 from eozoo_core.errors import ZooError
+from eozoo_core.run.parsed import read_object
 from eozoo_core.task.check import check as core_check
 
 from eozoo_clay_ta.chunks import Chunk, open_chunk
@@ -92,10 +93,15 @@ def _scenes(folder: Path, name: str, findings: Findings) -> list[_Scene]:
     files = sorted(folder.glob(f"{name}_chunk_*.pt"))
     if not files:
         raise ZooError(f"{folder}: holds no {name}_chunk_00000.pt; run {BUILD} or set runtime.data_dir")
+    record = folder / f"{name}_progress.json"
+    made = int(read_object(record).get("chunks", 0)) if record.exists() else 0
+    if made > len(files):
+        findings.error(f"{name}: chunks", f"{record.name} names {made}, {len(files)} are there",
+                       f"restore them, or delete {record.name} and run {BUILD}")  # fmt: skip
     found: list[_Scene] = []
     for file in files:
         with findings.guard(name):
-            chunk = open_chunk(file)
+            chunk = open_chunk(file, whole=True)
             stamps = np.array([entry[0] for entry in chunk.meta])
             order = np.argsort(stamps, kind="stable")
             edges = np.flatnonzero(np.concatenate([[True], stamps[order][1:] != stamps[order][:-1], [True]]))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eozoo_core import ZooError
 from eozoo_core.errors import no_split
-from eozoo_core.run.checkpoint import load_tensors, save_tensors
+from eozoo_core.run.checkpoint import load_tensors, require_whole, save_tensors
 
 from eozoo_clay_ta.grid import WINDOW
 from eozoo_clay_ta.sample_schema import CHANNELS
@@ -61,8 +61,13 @@ def write_chunk(path: Path, arrays: dict[str, np.ndarray], meta: list[tuple]) ->
     return path
 
 
-def open_chunk(path: Path) -> Chunk:
-    """Open a chunk, mapped. Raises ZooError where it is damaged or has another schema."""
+def open_chunk(path: Path, whole: bool = False) -> Chunk:
+    """Open a chunk, mapped; ``whole``: first hold every byte against the checksums in it, as ``check`` does.
+
+    Raises ZooError where it is damaged or has another schema.
+    """
+    if whole:
+        require_whole(path)
     content = load_tensors(path, mmap=True)
     check_chunk(content, path)
     return Chunk(Path(path), {name: content[name] for name in SCHEMA}, content["meta"])

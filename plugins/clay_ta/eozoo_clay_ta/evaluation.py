@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from eozoo_core import ZooError
+from eozoo_core.run.parsed import read_text
 from eozoo_core.run.progress import print_message, progress_bar
 from eozoo_core.score.plots import density_scatter
 from eozoo_core.score.report import Picture, Table, Text, write_report
@@ -100,7 +101,7 @@ def references(survey: ClaySurvey, settings: ClaySettings, data: Samples) -> dic
 def read_observations(file: Path) -> dict[tuple[np.datetime64, int], float]:
     """Return (time, station) -> degC. Raises ZooError where a line cannot be read."""
     known = {}
-    for number, line in enumerate(file.read_text().splitlines()[1:], 2):
+    for number, line in enumerate(read_text(file).splitlines()[1:], 2):
         try:
             time, stn, ta = line.split(",")
             known[np.datetime64(time, "m"), int(stn)] = float(ta)

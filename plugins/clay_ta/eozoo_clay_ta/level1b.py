@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.raster.packed import missing, stored
+from eozoo_core.raster.packed import missing, open_hdf5, stored
 from eozoo_core.raster.trust import require_own_variable
 
 from eozoo_clay_ta.calibration import Calibration, calibration_of
 from eozoo_clay_ta.channels import QUALITY_SHIFT, Channel
 from eozoo_clay_ta.grid import KoGrid
 
-if TYPE_CHECKING:
-    import h5py
-
-VARIABLE = "image_pixel_values"
+VARIABLE, NETCDF = "image_pixel_values", "NetCDF4"
 _PACKED = {"scale_factor": 1.0, "add_offset": 0.0}
 _CORNER = ("upper_left_easting", "upper_left_northing", "pixel_size")
 
@@ -99,7 +93,7 @@ def _factor(channel: Channel, grid: KoGrid) -> int:
 
 def _raw(path: Path, grid: KoGrid, channel: Channel) -> tuple[np.ndarray, dict]:
     """Counts with their quality bits as stored, uint16, and the attributes of the file and the variable."""
-    with open_file(path) as file:
+    with open_hdf5(path, what=NETCDF) as file:
         if VARIABLE not in file:
             raise ZooError(f"{path}: has no variable {VARIABLE!r}; is it a level-1B file?")
         variable = require_own_variable(file, VARIABLE)
@@ -117,18 +111,6 @@ def _raw(path: Path, grid: KoGrid, channel: Channel) -> tuple[np.ndarray, dict]:
     grid.check_shape(raw.shape, path, _factor(channel, grid))
     _check_place(path, attributes, grid)
     return raw, attributes
-
-
-@contextmanager
-def open_file(path: Path) -> Iterator[h5py.File]:
-    """Open a NetCDF4 file. Raises ZooError where it cannot be read."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
-        raise ZooError(f"{path}: cannot be read as NetCDF4 ({' '.join(str(error).split())[:90]})") from None
 
 
 def _check_place(path: Path, attributes: dict, grid: KoGrid) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.run import parsed
 from eozoo_core.run.checkpoint import write_atomic
 
 from eozoo_clay_ta.channels import BT, RF
@@ -58,13 +60,21 @@ class Normalisation:
         """Make it of plain numbers."""
         return cls(np.array(mean, np.float32), np.array(std, np.float32), float(ta_mean), float(ta_std))
 
+    def write(self, file: Path) -> Path:
+        """Write it with a checksum, as ``read`` reads it."""
+        return write_json(file, {**self.state(), "sha256": _sum_of(self.state())})
+
     @classmethod
     def read(cls, file: Path) -> Normalisation:
         """Read what the samples beside ``file`` were made with. Raises ZooError where that cannot be."""
+        content = read_json(file)
+        told = content.pop("sha256", None) if isinstance(content, dict) else None  # none in older folders
         try:
-            norm = cls.of(**read_json(file))
-        except (TypeError, ValueError):
+            norm = cls.of(**content)
+        except (TypeError, ValueError, OverflowError):
             raise ZooError(f"{file}: does not hold mean, std, ta_mean and ta_std; run {BUILD}") from None
+        if told not in (None, _sum_of(content)):
+            raise ZooError(f"{file}: was changed after it was written (its sha256 says so); run {BUILD}")
         if norm.mean.shape != (CHANNELS,) or not (norm.std > 0).all() or not norm.ta_std > 0:
             raise ZooError(f"{file}: needs {CHANNELS} means, and deviations above 0; run {BUILD}")
         return norm
@@ -139,11 +149,11 @@ def read_json(path: Path) -> Any:
 
 
 def _json(path: Path) -> Any:
-    try:
-        return json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no JSON"
-        raise ZooError(f"{path}: cannot be read ({reason})") from None
+    return parsed.read_json(Path(path), remedy=f"restore it, or run {BUILD}")
+
+
+def _sum_of(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _numbers(given: Any, path: Path, group: str, name: str, n: int) -> np.ndarray:

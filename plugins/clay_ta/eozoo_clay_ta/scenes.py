@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.raster.arrays import map_array, read_arrays
+from eozoo_core.raster.packed import open_hdf5
 
 from eozoo_clay_ta.calibration import Calibration, calibration_of, describe
 from eozoo_clay_ta.channels import BT, RF, Channel
 from eozoo_clay_ta.grid import KoGrid
-from eozoo_clay_ta.level1b import DEFAULT, VARIABLE, Reading, channel_file, open_file, read_channel
+from eozoo_clay_ta.level1b import DEFAULT, NETCDF, VARIABLE, Reading, channel_file, read_channel
 from eozoo_clay_ta.solar import zenith
 
 _L1B = re.compile(r"gk2a_ami_le1b_([a-z]{2}\d{3})_ko\d{3}lc_(\d{12})\.nc")
@@ -105,7 +107,7 @@ def calibration_in(paths: ScenePaths, wanted: str | None) -> tuple[str, bool]:
     for pattern, channels in ((paths.bt, BT), (paths.rf, RF)):
         for channel in channels if "*" in pattern else ():
             file = channel_file(pattern, channel)
-            with open_file(file) as h5:
+            with open_hdf5(file, what=NETCDF) as h5:
                 held = isinstance(h5.get(VARIABLE), h5py.Dataset)
                 attributes = {**(h5[VARIABLE].attrs if held else {}), **h5.attrs}
             found.append(calibration_of(file, channel, attributes, wanted))
@@ -132,7 +134,7 @@ def is_synthetic(pattern: str) -> bool:
     """Whether a level-1B file's title begins with SYNTHETIC, as ``demo.products`` writes it; plain stacks have none."""
     if "*" not in pattern:
         return False
-    with open_file(channel_file(pattern, BT[0])) as file:
+    with open_hdf5(channel_file(pattern, BT[0]), what=NETCDF) as file:
         title = file.attrs.get("title", b"")
     return bytes(title if isinstance(title, bytes) else str(title).encode()).startswith(b"SYNTHETIC")
 
@@ -146,13 +148,9 @@ def stamp_time(stamp: str) -> datetime:
 
 
 def _array(path: Path, key: str) -> np.ndarray:
-    try:
-        content = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ZooError(f"{path}: cannot be read as an array ({' '.join(str(error).split())[:90]})") from None
-    if isinstance(content, np.ndarray):
-        return content
-    with content:
-        if key not in content:
-            raise ZooError(f"{path}: has no array {key!r}; it holds {', '.join(content.files) or 'nothing'}")
-        return content[key]
+    if path.suffix != ".npz":
+        return map_array(path)
+    content = read_arrays(path)
+    if key not in content:
+        raise ZooError(f"{path}: has no array {key!r}; it holds {', '.join(content) or 'nothing'}")
+    return content[key]

@@ -115,7 +115,8 @@ def _rows(file: Path) -> Iterator[tuple[np.datetime64, int, float]]:
         try:
             yield _time(row["time"]) - KST, int(row["stn"]), _temperature(row["ta"])
         except ValueError:
-            raise ZooError(f"{file} line {number}: {row['stn']}, {row['time']}, {row['ta']} cannot be read") from None
+            told = ", ".join(row[name][:24] for name in ("stn", "time", "ta"))
+            raise ZooError(f"{file} line {number}: {told} cannot be read") from None
 
 
 def _api_rows(file: Path, text: str) -> Iterator[tuple[np.datetime64, int, float]]:
@@ -134,15 +135,21 @@ def _api_rows(file: Path, text: str) -> Iterator[tuple[np.datetime64, int, float
 def _csv(file: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number, our name -> cell) of a CSV with any of the known column names."""
     reader = csv.reader(_text(file).splitlines())
-    header = [cell.strip() for cell in next(reader, [])]
+    try:
+        rows = [(reader.line_num, cells) for cells in reader]
+    except csv.Error as error:
+        raise ZooError(f"{file} line {reader.line_num}: cannot be read as CSV ({error})") from None
+    header = [cell.strip() for cell in rows[0][1]] if rows else []
     places = {ours: next((header.index(n) for n in names if n in header), None) for ours, names in _NAMES.items()}
     for name in needed:
         if places[name] is None:
-            raise ZooError(f"{file}: has no column {_NAMES[name][0]!r}; found {', '.join(header[:8]) or 'nothing'}")
-    for cells in reader:
+            raise ZooError(
+                f"{file}: has no column {_NAMES[name][0]!r}; found {', '.join(header[:8])[:90] or 'nothing'}"
+            )
+    for number, cells in rows[1:]:
         if any(cells):
             yield (
-                reader.line_num,
+                number,
                 {k: cells[i].strip() if i < len(cells) else "" for k, i in places.items() if i is not None},
             )
 

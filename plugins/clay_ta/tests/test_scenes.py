@@ -131,7 +131,7 @@ def test_stacks(tmp_path):
 
 def test_no_code_from_stacks(tmp_path):
     np.save(tmp_path / "bt.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(ZooError, match=r"cannot be read as an array"):
+    with pytest.raises(ZooError, match=r"cannot be read as a .npy array .it holds Python objects"):
         read_scene(ScenePaths(str(tmp_path / "bt.npy"), ""), WHEN, GRID)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from eozoo_core.errors import ZooError, no_split
 from eozoo_core.raster.georeference import Grid, misfit, part_of
 from eozoo_core.raster.read import RasterInfo, by_stem
 from eozoo_core.raster.tiles import Window
+from eozoo_core.run.parsed import read_json
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
@@ -112,8 +112,8 @@ def patch_grids(folder: Path) -> dict[tuple[str, str], Grid]:
     table, about = folder / "patches.csv", folder / "patches.json"
     if not (table.exists() and about.exists()):
         return {}
+    known = read_json(about, remedy="run 'prepare patches' again")
     try:
-        known = json.loads(about.read_text(encoding="utf-8"))
         crs = None if known["crs"] in (None, "None") else CRS.from_user_input(known["crs"])
         base = Affine(*known["transform"])
         with table.open(newline="", encoding="utf-8") as file:

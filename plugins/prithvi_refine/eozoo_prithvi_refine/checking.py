@@ -13,6 +13,7 @@ from eozoo_core.checking import Findings, Item, Place, Seen, Separation, Split, 
 from eozoo_core.checking.findings import listed
 from eozoo_core.checking.preview import valid_panel
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.arrays import read_arrays
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.score.plots import Panel
 from eozoo_core.task.check import check as core_check
@@ -80,14 +81,13 @@ def _place(files: list[Path], i: int) -> Place | None:
     if not ({"crs", "transform"} <= meta.keys() or {"spot", "pixel"} <= meta.keys()):
         return None
     try:
-        with np.load(files[i], allow_pickle=False) as content:
-            height, width = content[KEYS[0]].shape
+        height, width = read_arrays(files[i], only=KEYS[0])[KEYS[0]].shape
         if meta.get("crs") and meta.get("transform"):
             grid = Grid(height, width, CRS.from_user_input(meta["crs"]), Affine(*map(float, meta["transform"])))
             return place_of(str(files[i]), grid)
         lat, lon = (float(part) for part in str(meta["spot"]).split("_"))
         step = abs(float(meta["pixel"][0]))
-    except (KeyError, ValueError, TypeError, IndexError, OSError, CRSError):
+    except (ZooError, KeyError, ValueError, TypeError, IndexError, CRSError):  # reading the tile says what is damaged
         return None
     up = step if step < 0.1 else step / (1000 * KM_PER_DEGREE)  # products in degrees are rare
     across = up if step < 0.1 else up / np.cos(np.radians(lat))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.arrays import read_arrays
 from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.parsed import read_object
 
 from eozoo_prithvi_refine.settings import BIOMES
 
@@ -74,13 +75,7 @@ def check_reflectance(path: Path | str, image: np.ndarray) -> None:
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Return all arrays of an NPZ file. Raises ZooError where it is missing, damaged or holds Python objects."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return {key: content[key] for key in content.files}
-    except FileNotFoundError:
-        raise ZooError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise ZooError(f"{path}: cannot be read as an NPZ archive of arrays ({error})") from None
+    return read_arrays(path)
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
@@ -88,13 +83,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     file = Path(path).with_suffix(".json")
     if not file.exists():
         return {}
-    try:
-        meta = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ZooError(f"{file}: cannot be read as JSON ({error})") from None
-    if not isinstance(meta, dict):
-        raise ZooError(f"{file}: holds a {type(meta).__name__}, expected an object of metadata")
-    return meta
+    return read_object(file, "repair it, or delete it")
 
 
 def read_stage1(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -8,22 +8,27 @@ Packing is undone as CF has it; values become reflectance by ``eozoo_core.raster
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
+from eozoo_core.raster.hdf5 import hdf5
 from eozoo_core.raster.packed import stored, unpack
 from eozoo_core.raster.sentinel2 import Scaling, Source, scaling_of
+from eozoo_core.raster.trust import require_own_content
 
 from eozoo_barlow_twins.prepare.report import BLOCKS, Report
 from eozoo_barlow_twins.prepare.settings import CubeSettings
 from eozoo_barlow_twins.prepare.write_tile import TilePlan, connected_fields, new_tile
+
+if TYPE_CHECKING:
+    import h5py
 
 _SUFFIXES = (".nc", ".nc4", ".h5", ".hdf5")
 
@@ -108,10 +113,8 @@ class _Grid:
 
         ``read``: `stored` for codes, `unpack` for physical values with NaN = missing.
         """
-        try:
+        with hdf5(variable.file, f"{variable.name} at date {number}"):
             image = read(variable.data, ... if number is None else number)
-        except OSError as error:
-            raise ZooError(f"{variable.file}: {variable.name} cannot be read at date {number} ({error})") from None
         image = image[:: 1 if variable.y[0] > variable.y[-1] else -1, :: 1 if variable.x[0] < variable.x[-1] else -1]
         factor = round(variable.step / self.step)
         return image.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -122,31 +125,47 @@ def _variables(folder: Path, stack: ExitStack) -> dict[str, _Variable]:
 
     found: dict[str, _Variable] = {}
     for file in sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES):
-        try:
+        with hdf5(file, "NetCDF4/HDF5", "remove it or fetch it again"):
             content = stack.enter_context(h5py.File(file, "r"))
-        except OSError as error:
-            raise ZooError(f"{file}: cannot be read as NetCDF4/HDF5 ({error}); remove it or fetch it again") from None
-        x, y = (content[n][()] if n in content else None for n in ("x", "y"))
-        if x is None or y is None or len(x) < 2 or len(y) < 2:
-            continue  # a single pixel (weather) or no map at all: nothing in it can be a band
-        times, crs = _file_times(content, file), _crs(content)
-        for name, data in content.items():
-            if data.ndim in (2, 3) and data.shape[-2:] == (len(y), len(x)):
-                if name in found:
+            require_own_content(content)
+            for variable in _maps(content, file):
+                if (name := variable.name) in found:
                     raise ZooError(f"{file}: {name} is also in {found[name].file.name}; keep one product per folder")
-                found[name] = _Variable(name, file, data, x, y, times if data.ndim == 3 else None, crs)
+                found[name] = variable
     if not found:
         raise ZooError(f"{folder}: holds no NetCDF4/HDF5 file with maps (variables over y and x)")
     return found
 
 
+def _maps(content: h5py.File, file: Path) -> Iterator[_Variable]:
+    """Yield the variables over y and x of a file; none of a single pixel (weather), or where there are no axes."""
+    x, y = (_axis(content[n]) if n in content else None for n in ("x", "y"))
+    if x is None or y is None or len(x) < 2 or len(y) < 2:
+        return
+    times, crs = _file_times(content, file), _crs(content)
+    for name, data in content.items():
+        if getattr(data, "ndim", 0) in (2, 3) and data.shape[-2:] == (len(y), len(x)):
+            yield _Variable(name, file, data, x, y, times if data.ndim == 3 else None, crs)
+
+
+def _axis(variable: Any) -> np.ndarray | None:
+    """Coordinates (n,), None where they are none. Raises ZooError where steps are not even, as of damaged ones."""
+    if getattr(variable, "ndim", 0) != 1:
+        return None
+    values = stored(variable).astype(np.float64)
+    steps = np.diff(values)
+    if len(steps) and not (np.isfinite(steps).all() and steps[0] and np.allclose(steps, steps[0], rtol=0.1)):
+        raise ZooError(f"{variable.file.filename}: its coordinates {variable.name} have no even step; fetch it again")
+    return values
+
+
 def _scaling(v: _Variable, settings: CubeSettings) -> Scaling:
     """How the unpacked values of a variable become reflectance: by its file's name, attributes and packing."""
-    scale, offset = (
-        float(np.ravel(v.data.attrs.get(n, d))[0]) for n, d in (("scale_factor", 1.0), ("add_offset", 0.0))
-    )
-    some = unpack(v.data, v.data.shape[0] // 2 if v.times is not None else ...)
-    tags = {key: text for where in (v.data.file.attrs, v.data.attrs) for key, text in where.items()}
+    with hdf5(v.file, v.name):
+        some = unpack(v.data, v.data.shape[0] // 2 if v.times is not None else ...)
+        tags = {key: text for where in (v.data.file.attrs, v.data.attrs) for key, text in where.items()}
+    # `unpack` has refused what is no number
+    scale, offset = (float(np.ravel(tags.get(n, d))[0]) for n, d in (("scale_factor", 1.0), ("add_offset", 0.0)))
     tags = {key: text.decode("utf-8", "replace") if isinstance(text, bytes) else text for key, text in tags.items()}
     source = Source(v.file, tags, scale, offset, some, v.data.dtype.kind == "f")
     return scaling_of(source, settings.offset, "prepare.cube.offset")
@@ -184,7 +203,10 @@ def _file_times(content: Any, file: Path) -> list[datetime] | None:
         origin = None
     if scale is None or origin is None:
         raise ZooError(f"{file}: {name} has units {units!r}, expected 'seconds since 2018-01-01 00:00:00' or the like")
-    return [origin + timedelta(seconds=float(v) * scale) for v in content[name][()]]
+    try:
+        return [origin + timedelta(seconds=float(v) * scale) for v in np.ravel(stored(content[name]))]
+    except (OverflowError, ValueError):
+        raise ZooError(f"{file}: {name} holds times that are none; remove it or fetch it again") from None
 
 
 def _crs(content: Any) -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.parsed import reason_of
 
 from eozoo_clay_ta.grid import WINDOW, KoGrid
 from eozoo_clay_ta.scenes import ScenePaths, find_scenes
@@ -88,8 +89,8 @@ def read_rows(path: Path, chunk: int) -> Iterator[list[Row]]:
                 yield [replace(row, **{name: _absolute(getattr(row, name), path) for name in _PATHS}) for row in rows]
     except OSError as error:
         raise ZooError(f"{path}: cannot be read ({error.strerror}); run 'eozoo prepare clay_ta build_index'") from None
-    except (ValueError, TypeError) as error:
-        raise ZooError(f"{path} line {reader.line_num}: a value cannot be read ({error})") from None
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ZooError(f"{path} line {reader.line_num}: a value cannot be read ({reason_of(error)})") from None
 
 
 def check_leakage(split: dict[str, list[Row]], settings: IndexSettings) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.parsed import read_object
 from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.run.workers import worker_processes
 from eozoo_core.score.statistics import ChannelStatistics
@@ -24,12 +25,12 @@ from eozoo_clay_ta.level1b import Reading
 from eozoo_clay_ta.prepare.cut import Cut, Job, cut_job, in_order
 from eozoo_clay_ta.prepare.index import SPLITS, Row, read_rows
 from eozoo_clay_ta.sample_schema import (
+    BUILD,
     LSMASK,
     NAMES,
     SZA,
     Normalisation,
     one_hot,
-    read_json,
     read_statistics,
     time7,
     write_json,
@@ -68,7 +69,7 @@ class PatchBuilder:
         years = sorted({year for survey in surveys.values() for year in survey.years})
         files = [self._static(year) for year in years]
         norm, written = self._normalisation(index["train"], surveys["train"])
-        files += [*written, write_json(self.folder / "normalisation.json", norm.state())]
+        files += [*written, norm.write(self.folder / "normalisation.json")]
         report, said, told = {}, set(), []
         for split in SPLITS:
             of_split = _Split(self, split, index[split], norm)
@@ -203,7 +204,10 @@ class _Split:
 
     def _resume(self) -> dict:
         """The record of the same work, or a fresh one; chunks of other work are an error, not overwritten."""
-        if self.record.exists() and (record := read_json(self.record)).get("key") == self.key:
+        if (
+            self.record.exists()
+            and (record := read_object(self.record, f"delete it, and run {BUILD}")).get("key") == self.key
+        ):
             return record
         if any(self.builder.folder.glob(f"{self.split}_chunk_*.pt")) and self.record.exists():
             raise ZooError(

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,8 @@ from typing import Any
 import h5py
 import numpy as np
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.raster.packed import stored, unpack
-from eozoo_core.raster.trust import require_own_content
+from eozoo_core.raster.arrays import open_zip, read_member
+from eozoo_core.raster.packed import open_hdf5, stored, unpack
 
 from eozoo_gedi_sparse.prepare.shots import Shots, join, unit_of
 
@@ -52,7 +49,7 @@ def read_granule(path: Path, quantity: str | None = None) -> Shots:
     ZooError, one line, for a file that is no HDF5, has no beam that can be read, is of another product or version. A
     variable that only a filter needs may be missing; the filter complains, or in some beams only: their shots fail it.
     """
-    with _open(path) as file:
+    with open_hdf5(path, _unzipped(path) if path.suffix.lower() == ".zip" else None) as file:
         product = _product(path, file)
         quantity = _known(path, product, quantity or ("agbd" if product == "GEDI_L4A" else "rh95"))
         beams = [name for name in file if name.startswith("BEAM") and isinstance(file[name], h5py.Group)]
@@ -159,26 +156,10 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    try:
-        source: Any = path
-        if path.suffix.lower() == ".zip":
-            source = _unzipped(path)
-        with h5py.File(source, "r") as file:
-            require_own_content(file)
-            yield file
-    except zipfile.BadZipFile:
-        raise ZooError(f"{path}: is not a readable zip file; fetch it again") from None
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ZooError(f"{path}: cannot be read as HDF5; fetch it again ({reason})") from None
-
-
 def _unzipped(path: Path) -> io.BytesIO:
     """The one HDF5 file in a zip, in memory: subsets are zipped, whole granules of gigabytes are not."""
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         inside = [n for n in archive.namelist() if n.lower().endswith((".h5", ".hdf5")) and "__MACOSX" not in n]
         if len(inside) != 1:
             raise ZooError(f"{path}: holds {len(inside)} HDF5 files, expected one; unpack it and give the folder")
-        return io.BytesIO(archive.read(inside[0]))
+        return io.BytesIO(read_member(path, archive, inside[0]))

@@ -15,6 +15,7 @@ from eozoo_core.raster.georeference import Grid, apply, part_of
 from eozoo_core.raster.read import Reader, open_reader
 from eozoo_core.raster.tiles import Window
 from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.parsed import read_json
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.run.written import stamp_of, write_table, write_text
 
@@ -185,7 +186,8 @@ def _write_index(dest: Path, placed: Sequence[Placed], look: Look, grid: Grid) -
 
 def _require_own(dest: Path, stamp: str) -> None:
     about = dest / "patches.json"
-    if about.exists() and json.loads(about.read_text()).get("made_from") != stamp:
+    made = read_json(about, remedy="delete it with the patches beside it") if about.exists() else None
+    if about.exists() and not (isinstance(made, dict) and made.get("made_from") == stamp):
         raise ZooError(
             f"{dest}: holds patches made from other rasters or settings; choose another prepare.patches.dest"
         )

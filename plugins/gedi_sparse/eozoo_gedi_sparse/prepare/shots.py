@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.arrays import read_arrays
 from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.parsed import unreadable
 
 # Columns that filters read; each is float64 and NaN where missing. A product has some of them.
 OPTIONAL = ("quality", "degrade", "standard_error", "sensitivity", "tree_cover", "solar_elevation", "days", "power")
@@ -118,14 +120,14 @@ def save(path: Path, shots: Shots, facts: dict) -> None:
 
 def load(path: Path) -> tuple[Shots, dict]:
     """Read what ``save`` wrote. Raises ZooError for any other file."""
+    remedy = "delete it and run step shots again"
+    file = read_arrays(path, "a file of shots", remedy)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            facts = json.loads(bytes(file["facts"]))
-            values = (file[name] for name in ("lon", "lat", "value"))
-            return Shots(*values, facts["quantity"], facts["unit"], ids=file["id"]), facts
-    except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise ZooError(f"{path}: is no file of shots; delete it and run step shots again ({reason})") from None
+        facts = json.loads(bytes(file["facts"]))
+        values = (file[name] for name in ("lon", "lat", "value"))
+        return Shots(*values, facts["quantity"], facts["unit"], ids=file["id"]), facts
+    except (ValueError, KeyError, TypeError) as error:
+        raise unreadable(path, "a file of shots", error, remedy) from None
 
 
 def load_facts(path: Path) -> dict | None:

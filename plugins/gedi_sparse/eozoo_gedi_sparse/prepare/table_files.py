@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.points import transform_points
+from eozoo_core.run.parsed import read_json, unreadable
 
 _DELIMITERS = (",", ";", "\t", "|")
 _ENVELOPES = (0, 32, 48, 48, 64)  # bytes, GeoPackage 1.3, 2.1.3: none, xy, xyz, xym, xyzm
@@ -77,8 +78,8 @@ def _text(path: Path) -> str:
 
 
 def _geojson(path: Path) -> Content:
+    content = read_json(path, "GeoJSON points")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
         features = content["features"]
         crs = content.get("crs", {}).get("properties", {}).get("name", "OGC:CRS84")
         names = list(dict.fromkeys(name for f in features for name in f.get("properties") or {}))
@@ -87,12 +88,13 @@ def _geojson(path: Path) -> Content:
         wrong = next((i for i, place in enumerate(places) if place and place["type"] != "Point"), None)
         if wrong is not None:
             raise ZooError(
-                f"{path}: feature {wrong} is a {places[wrong]['type']}, not a point; give footprints' centres"
+                f"{path}: feature {wrong} is a {str(places[wrong]['type'])[:40]}, not a point; give footprints' centres"
             )
         xy = [place["coordinates"][:2] if place and place["coordinates"] else (np.nan, np.nan) for place in places]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ZooError(f"{path}: cannot be read as GeoJSON points ({' '.join(str(error).split())})") from None
-    return Content(columns, _degrees(path, crs, np.array(xy, np.float64).reshape(-1, 2)))
+        points = np.array(xy, np.float64).reshape(-1, 2)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise unreadable(path, "GeoJSON points", error) from None
+    return Content(columns, _degrees(path, crs, points))
 
 
 def _geopackage(path: Path) -> Content:

@@ -14,7 +14,6 @@ has in common with the labels: an error of GEDI's own biomass model, or of the p
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
@@ -27,6 +26,7 @@ from eozoo_core.raster.coverage import coverage, edges_of, extent, polygon_area
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import RasterReader
 from eozoo_core.raster.tiles import Window
+from eozoo_core.run.parsed import read_json, unreadable
 from eozoo_core.run.written import write_table
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
@@ -117,18 +117,18 @@ def read_polygons(path: Path, grid: Grid, name_key: str | None) -> list[Area]:
 
     Raises ZooError for a file that is no GeoJSON, holds other geometries or none, or lacks the property ``name_key``.
     """
+    content = read_json(path, "GeoJSON polygons")
     try:
-        content = json.loads(path.read_text())
         features = content["features"] if content["type"] == "FeatureCollection" else [content]
         declared = content.get("crs", {}).get("properties", {}).get("name", "OGC:CRS84")
         source = CRS.from_user_input(declared)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, CRSError) as error:
-        raise ZooError(f"{path}: cannot be read as GeoJSON polygons ({' '.join(str(error).split())})") from None
+    except (KeyError, TypeError, AttributeError, CRSError) as error:
+        raise unreadable(path, "GeoJSON polygons", error) from None
     areas = []
     for number, feature in enumerate(features):
         geometry = feature.get("geometry", feature) or {}
         if geometry.get("type") not in ("Polygon", "MultiPolygon"):
-            raise ZooError(f"{path}: feature {number} is a {geometry.get('type')}, not a polygon")
+            raise ZooError(f"{path}: feature {number} is a {str(geometry.get('type'))[:40]}, not a polygon")
         properties = feature.get("properties") or {}
         if name_key is not None and name_key not in properties:
             raise ZooError(f"{path}: feature {number} has no property {name_key!r}; it has {', '.join(properties)}")

@@ -51,10 +51,10 @@ def read_product_table(path: Path | None, products: Sequence[str]) -> dict[str, 
 def _cells(path: Path) -> list[Mapping[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = csv.reader(text.splitlines(), delimiter=";" if ";" in text.partition("\n")[0] else ",")
+        rows = [[cell.strip() for cell in row] for row in lines if any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ZooError(f"prepare.products {path}: cannot be read as a CSV file ({error})") from None
-    lines = csv.reader(text.splitlines(), delimiter=";" if ";" in text.partition("\n")[0] else ",")
-    rows = [[cell.strip() for cell in row] for row in lines if any(cell.strip() for cell in row)]
     header = rows[0] if rows else []
     for column in header:
         if column not in _COLUMNS:
