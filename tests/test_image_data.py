@@ -84,8 +84,15 @@ def test_what_does_not_go_together_is_named(folder):
     with pytest.raises(ZooError, match=r"val/image: holds no .tif"):
         ImageData(folder, "val", crop(4), 0)
     write(folder / "train/label/1.tif", np.zeros((1, 3, 6)))
-    with pytest.raises(ZooError, match=r"label/1.tif: is \(3, 6\) pixels, its image \(4, 6\)"):
+    with pytest.raises(ZooError, match=r"label/1.tif: is 3 x 6 px, its image .*1.tif 4 x 6"):
         ImageData(folder, "train", crop(4), 0).item(1)
+    for moved, words in (({"crs": "EPSG:32648"}, "has CRS EPSG:32648"), ({"at": 5}, r"lies \+5.00 columns and")):
+        label = write(folder / "train/label/1.tif", np.zeros((1, 4, 6)))
+        with rasterio.open(label, "r+") as out:
+            out.crs = moved.get("crs", out.crs)
+            out.transform = out.transform * rasterio.Affine.translation(moved.get("at", 0), 0)
+        with pytest.raises(ZooError, match=rf"label/1.tif: {words}.*its image .*1.tif"):
+            ImageData(folder, "train", crop(4), 0).item(1)
     write(folder / "train/image/1.tif", np.zeros((1, 4, 6)))
     with pytest.raises(ZooError, match=r"image/1.tif: has 1 bands, 0.tif 2"):
         ImageData(folder, "train", crop(4), 0).item(1)

@@ -165,6 +165,11 @@ def test_a_place_that_is_no_grid_is_refused(tmp_path):
     with pytest.raises(ZooError, match=r"nowhere\.tif: has the CRS EPSG:4326 but no position"):
         read_info(path)
     assert read_info(put(tmp_path / "plain.tif", np.ones((1, 4, 4), "uint8"))).grid == Grid(4, 4)
+    path = put(tmp_path / "metres.tif", np.ones((1, 4, 4), "uint8"), crs="EPSG:4326", transform=NORTH_UP)
+    with pytest.raises(ZooError, match=r"metres\.tif: has the CRS EPSG:4326 in degrees but its corner at 500000,"):
+        read_info(path)
+    whole = Affine(1.25, 0, -0.625, 0, -1.25, 90.625)  # 0 to 360 degrees, centres of the pixels on the poles
+    read_info(put(tmp_path / "world.tif", np.ones((1, 145, 288), "uint8"), crs="EPSG:4326", transform=whole))
 
 
 def test_a_band_that_is_called_alpha_but_holds_data_is_asked_about(tmp_path):
@@ -181,6 +186,28 @@ def test_a_band_that_is_called_alpha_but_holds_data_is_asked_about(tmp_path):
     data[3] = np.where(np.arange(64) < 8, 0, 255)
     info = read_info(put(tmp_path / "rgba.tif", data, photometric="RGB", ALPHA="YES"))
     assert (info.bands, info.notes) == ((1, 2, 3), ["band 4 is alpha: it hides pixels"])
+
+
+@pytest.mark.parametrize(("kind", "nodata"), [("float32", None), ("float32", 7), ("uint8", 7)])
+def test_alpha_hides_where_gdal_makes_no_mask_of_it(tmp_path, kind, nodata):
+    data = np.ones((4, 4, 4), kind)
+    data[0, 3, 3], data[3, :2] = 7, 0
+    path = put(tmp_path / "alpha.tif", data, nodata=nodata, photometric="RGB", ALPHA="YES")
+    hidden = np.broadcast_to(np.arange(4)[:, None] < 2, (3, 4, 4)).copy()
+    hidden[0, 3, 3] = nodata is not None
+    np.testing.assert_array_equal(np.isnan(read_whole(path)), hidden)
+    with RasterReader(path) as reader:
+        assert np.isnan(reader.thumbnail(2)).sum() >= 4
+        assert not np.isnan(reader.read(Window(0, 0, 4, 2), [1, 4])).any()  # asked for, alpha is data
+
+
+@pytest.mark.parametrize("scale", [0.0, float("nan")])
+def test_a_scale_that_leaves_no_value_is_refused(tmp_path, scale):
+    path = put(tmp_path / "scaled.tif", np.ones((2, 4, 4), "uint8"))
+    with rasterio.open(path, "r+") as out:
+        out.scales, out.offsets = (1.0, scale), (0.0, 0.0)
+    with pytest.raises(ZooError, match=r"scaled\.tif: band 2 has the scale (0|nan) and the offset 0.*gdal_edit"):
+        read_info(path)
 
 
 def test_variables_of_a_file_are_listed_and_addressed(tmp_path):

@@ -120,6 +120,7 @@ DATE = Port("date", "B", dtype="int64")
         ({"date": np.full(3, 0.5)}, "date holds whole numbers"),
         ({"date": np.full(3, np.nan)}, "date holds whole numbers"),
         ({"image": np.full((3, 2, 4, 4), "a")}, "image holds <U1, not numbers"),
+        ({"image": np.ones((3, 2, 0, 4))}, "image is empty, (3, 2, 0, 4)"),
     ],
 )
 def test_predict_refuses_arrays_that_do_not_fit(change, words):
@@ -133,6 +134,14 @@ def test_predict_refuses_arrays_that_do_not_fit(change, words):
 def test_arrays_get_the_types_of_their_ports():
     found = check_arrays({"image": np.zeros((3, 2, 4, 4)), "date": np.arange(3.0)}, [IMAGE, DATE])
     assert (found["image"].dtype, found["date"].dtype) == (np.float32, np.int64)
+
+
+def test_what_a_masked_array_hides_is_missing():
+    for kind, hidden in (("int16", -9999), ("float32", 0.5)):
+        image = np.ones((3, 2, 4, 4), kind)
+        image[0, 1, 2, 3] = hidden
+        found = check_arrays({"image": np.ma.masked_equal(image, hidden), "date": np.arange(3.0)}, [IMAGE, DATE])
+        assert np.argwhere(np.isnan(found["image"])).tolist() == [[0, 1, 2, 3]]
 
 
 def test_features_are_left_out_where_several_networks_predict():

@@ -44,6 +44,10 @@ def make_wrong_inputs(folder: Path, scene: Path, data: Path) -> None:
     put(folder / "without_b8a.tif", np.delete(filled, 8, axis=0), [b for b in DOCUMENTED_BANDS if b != "B8A"])
     put(folder / "complex.tif", filled.astype("complex64"), DOCUMENTED_BANDS)
     put(folder / "no_position.tif", filled, DOCUMENTED_BANDS, {"crs": "EPSG:32647"})
+    put(folder / "degrees.tif", filled, DOCUMENTED_BANDS, PLACE | {"crs": "EPSG:4326"})
+    put(folder / "nothing.tif", filled * np.float32("nan"), DOCUMENTED_BANDS)
+    with rasterio.open(put(folder / "scale_0.tif", filled, DOCUMENTED_BANDS), "r+") as out:
+        out.scales = (0.0,) * 14
     points = put(folder / "control_points.tif", filled, DOCUMENTED_BANDS, {})
     corners = [
         GroundControlPoint(0, 0, 99, 18),

@@ -19,7 +19,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"``, or ``" Known: a, b."`` where nothing in ``known`` is close to ``name``."""
     from difflib import get_close_matches
 
-    known = sorted(known)
+    known = sorted(set(known))
     close = get_close_matches(name, known, n=1)
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known) or 'none'}."
 

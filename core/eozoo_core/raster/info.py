@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from rasterio.enums import ColorInterp
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.bands import find_bands, named, preset
-from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.georeference import Grid, apply
 
 _LOOKED_AT = 512  # rows and columns in the middle of an alpha band that tell whether it is one
 _MASK_LIKE = 0.9  # share of 0 and of the largest value in a band that hides pixels
@@ -104,6 +105,12 @@ def info_of(path: str, dataset: rasterio.DatasetReader) -> RasterInfo:
         names = [name.replace('"', "") for name in dataset.subdatasets]
         choice = f"{len(names)} variables; name one: {', '.join(names[:6])}" if names else "no band"
         raise ZooError(f"{path}: holds {choice}{' ...' if len(names) > 6 else ''}")
+    for band, (scale, offset) in enumerate(zip(dataset.scales, dataset.offsets, strict=True), 1):
+        if not (scale and isfinite(scale) and isfinite(offset)):
+            raise ZooError(
+                f"{path}: band {band} has the scale {scale:g} and the offset {offset:g}, which leave no value; "
+                f"set them with gdal_edit.py -scale 1 -offset 0"
+            )
     if any("complex" in dtype for dtype in dataset.dtypes):
         raise ZooError(f"{path}: holds complex numbers; convert it to real bands (amplitude, intensity) first")
     hidden = [i for i, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.alpha]
@@ -131,7 +138,14 @@ def _grid_of(path: str, dataset: rasterio.DatasetReader) -> Grid:
     """Where the raster lies. Raises ZooError where its place is told in a way that pixels cannot be placed by."""
     crs, transform = dataset.crs, dataset.transform
     if not transform.is_identity:
-        return Grid(dataset.height, dataset.width, crs, transform)
+        grid = Grid(dataset.height, dataset.width, crs, transform)
+        if crs is not None and crs.is_geographic and _leaves_the_earth(grid):
+            x, y = transform.c, transform.f
+            raise ZooError(
+                f"{path}: has the CRS {crs} in degrees but its corner at {x:g}, {y:g}; "
+                f"set its CRS or its corners with gdal_edit.py"
+            )
+        return grid
     points, coefficients = dataset.gcps[0], dataset.rpcs
     if points or coefficients:
         what = f"{len(points)} ground control points" if points else "rational polynomial coefficients (RPCs)"
@@ -143,6 +157,14 @@ def _grid_of(path: str, dataset: rasterio.DatasetReader) -> Grid:
     if crs is not None:
         raise ZooError(f"{path}: has the CRS {crs} but no position (an identity transform); set it with gdal_edit.py")
     return Grid(dataset.height, dataset.width)
+
+
+def _leaves_the_earth(grid: Grid) -> bool:
+    """Whether a corner of a grid in degrees lies beyond the poles by a degree and a pixel, or beyond 540 E or W."""
+    t = grid.transform
+    pixel = abs(t.d) + abs(t.e)
+    corners = [apply(t, x, y) for x in (0, grid.width) for y in (0, grid.height)]
+    return any(abs(lat) > 91 + pixel or abs(lon) > 541 for lon, lat in corners)
 
 
 def _looks_like_mask(dataset: rasterio.DatasetReader, band: int) -> bool:

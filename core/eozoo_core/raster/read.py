@@ -158,6 +158,9 @@ class RasterReader(Reader):
         found = [_equal(raw, value) for value in (*declared, *self._missing)]
         if whole64 or self._has_mask(band, bands):
             found.append(self._dataset.read_masks(band, **part) == 0)
+        if MaskFlags.alpha not in self._flags[band - 1] and not (self._alpha & set(bands) or self.info.doubt):
+            # GDAL masks by no alpha of floats, and by none where a nodata value is declared too
+            found += [self._dataset.read(alpha, **part) == 0 for alpha in self._alpha]
         return np.logical_or.reduce(found) if found else None
 
     def _has_mask(self, band: int, bands: tuple[int, ...]) -> bool:

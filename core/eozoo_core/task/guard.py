@@ -163,6 +163,8 @@ class SceneGuard:
             output = replace(output, text=said, remedy="look at the inputs")
         for verdict in (inputs, output):
             allow(verdict, self._who, "infer.on_unlike", self._on_unlike)
+        if self._role and not self._output.count.any():
+            print_message(f"warning: {self._who}: its map holds no value; every pixel misses a band or is masked")
         told = {"inputs": inputs, "output": output}
         self._found = {name: verdict.numbers() for name, verdict in told.items() if verdict.bands}
         if any(one.count and not one.quantiles for one in self.watch.observed.known):

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from eozoo_core.errors import NoSplit, ZooError
-from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.georeference import Grid, misfit
 from eozoo_core.raster.info import RasterInfo
 from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.score.statistics import ChannelStatistics
@@ -79,16 +79,18 @@ class ImageData(Data):
         return self.example(cut(image), None if label is None else cut(label), random)
 
     def arrays(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Read image (C, H, W) and label (1, H, W) or None; float32, NaN = missing."""
+        """Read image (C, H, W) and label (1, H, W) or None; float32, NaN = missing.
+
+        Raises ZooError where the label lies on another grid than its image.
+        """
         with open_reader(self.images[index], self._how.nodata) as reader:
-            image = reader.read(reader.info.grid.whole, self._chosen(reader.info))
+            grid, image = reader.info.grid, reader.read(reader.info.grid.whole, self._chosen(reader.info))
         if not self.labels:
             return image, None
         with open_reader(self.labels[index], self._how.label_nodata) as reader:
-            label = reader.read(reader.info.grid.whole, (reader.info.bands[0],))
-        if label.shape[1:] != image.shape[1:]:
-            raise ZooError(f"{self.labels[index]}: is {label.shape[1:]} pixels, its image {image.shape[1:]}")
-        return image, label
+            if problem := misfit(reader.info.grid, grid, f"its image {self.images[index]}"):
+                raise ZooError(f"{self.labels[index]}: {problem}")
+            return image, reader.read(reader.info.grid.whole, (reader.info.bands[0],))
 
     def grid(self, index: int) -> Grid:
         """Where the image lies."""

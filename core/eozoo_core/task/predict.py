@@ -111,7 +111,7 @@ class Predictor:
         """Predict for arrays that share their first axis, or for one sample without it; see ``Task.predict``."""
         given = [port for port in self.inputs if port.role in batch or not port.optional]
         single = all(np.ndim(batch.get(port.role)) == len(port.axes.split()) - 1 for port in given)
-        arrays = check_arrays({n: np.asarray(v)[None] for n, v in batch.items()} if single else batch, self.inputs)
+        arrays = check_arrays({n: np.asanyarray(v)[None] for n, v in batch.items()} if single else batch, self.inputs)
         asked = self._in_parts(self._check(arrays))
         parts = [to_arrays(present(self.quantities(part), self.declared)) for part in asked]
         found = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
@@ -159,13 +159,15 @@ def check_arrays(batch: Arrays, ports: Sequence[Port], who: str = "predict") -> 
         if port.role not in batch:
             needed = ", ".join(p.role for p in ports if not p.optional)
             raise ZooError(f"{who}: the array {port} is missing; give all of {needed}")
-        values, axes = np.asarray(batch[port.role]), port.axes.split()
+        values, axes = _unmasked(batch[port.role]), port.axes.split()
         if values.dtype.kind not in "fiub":
             raise ZooError(f"{who}: {port.role} holds {values.dtype}, not numbers")
         if port.dtype.startswith("int") and values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
             raise ZooError(f"{who}: {port.role} holds whole numbers, got {values.dtype} with fractions or NaN")
         if values.ndim != len(axes):
             raise ZooError(f"{who}: {port.role} has {values.ndim} axes {values.shape}, not {len(axes)}: {port.axes}")
+        if 0 in [size for axis, size in zip(axes, values.shape, strict=True) if axis != "B"]:
+            raise ZooError(f"{who}: {port.role} is empty, {values.shape}")
         for axis, size in zip(axes, values.shape, strict=True):
             known = (int(axis), "the network") if axis.isdigit() else sizes.setdefault(axis, (size, port.role))
             if size != known[0]:
@@ -179,6 +181,13 @@ def check_arrays(batch: Arrays, ports: Sequence[Port], who: str = "predict") -> 
             shape = [int(axis) if axis.isdigit() else sizes[axis][0] for axis in port.axes.split()]
             found[port.role] = np.full(shape, np.nan, port.dtype)
     return found
+
+
+def _unmasked(values: Any) -> np.ndarray:
+    """Return an array; NaN where a masked array hides values, as ``rasterio.read(masked=True)`` gives them."""
+    if not isinstance(values, np.ma.MaskedArray) or not np.ma.is_masked(values):
+        return np.asarray(values)
+    return values.astype(np.result_type(values.dtype, np.float32)).filled(np.nan)
 
 
 def to_arrays(found: Tensors) -> Arrays:

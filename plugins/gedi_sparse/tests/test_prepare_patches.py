@@ -89,6 +89,13 @@ def test_db_and_linear_power_are_told_apart(tmp_path, scale, most, rest, unit, m
             scale_of(file, scale=scale)
 
 
+def test_one_band_in_db_among_bands_of_power_is_named(tmp_path):
+    power, db = np.full((2, 4), 0.1), np.full((2, 4), -12.0)
+    file = write(tmp_path / "s1.tif", np.float32([power, power, db]), ["HH", "HV", "VV"])
+    with pytest.raises(ZooError, match=r"s1\.tif: band VV: values -12 to -12 are no linear power"):
+        scale_of(file, scale="s1_linear")
+
+
 def layers(tmp_path):
     """Two Sentinel-2 tiles that overlap in column 3, of different baselines, and Sentinel-1 over all 6 columns."""
     west = np.arange(1, 9, dtype=np.uint16).reshape(1, 2, 4) * 100

@@ -154,6 +154,7 @@ def test_points_of_geojson(tmp_path, crs):
         ("lon,lat,height\n1,2,3\n", r"has no column agbd or rh95; set prepare.shots.quantity"),
         ("a,b,agbd\n1,2,3\n", r"has no columns lon and lat \(degrees\), nor a geometry of points; it has a, b, agbd"),
         ("lon,lat,agbd\n500000,2000000,3\n", r"lon and lat must be degrees, found 2e\+06"),
+        ("lat,lon,agbd\n98.8,18.8,3\n", r"lon and lat must be degrees, found 98.8; are they swapped\? rename"),
         ("lon,lat,agbd,agbd\n1,2,3,4\n", r"two columns are called 'agbd'"),
         ("lon,lat,agbd\n", r"holds no shots; give a table with rows"),
         ("", r"is empty; give a table with a line of names"),

@@ -55,12 +55,17 @@ def require_backscatter(reader: Reader, bands: tuple[int, ...], linear: bool) ->
     """
     info = reader.info
     units = {info.units[band - 1].strip().lower() for band in bands}
-    values = reader.thumbnail(_LOOKED_AT, bands)
-    values = values[np.isfinite(values) & (values != 0)]
+    for band, values in zip(bands, reader.thumbnail(_LOOKED_AT, bands), strict=True):
+        name = info.path if len(bands) == 1 else f"{info.path}: band {info.descriptions[band - 1] or band}"
+        _require_band(name, values[np.isfinite(values) & (values != 0)], linear, units)
+
+
+def _require_band(name: str, values: np.ndarray, linear: bool, units: set[str]) -> None:
+    """Judge the values (n,) of one band; a layer of several may hold one that is none."""
     if not values.size:
         return
     low, middle, high = np.percentile(values, [1, 50, 99])
-    told = f"{info.path}: values {low:.3g} to {high:.3g}"
+    told = f"{name}: values {low:.3g} to {high:.3g}"
     if linear and (middle < 0 or "db" in units):
         raise ZooError(f"{told}{' in dB' if 'db' in units else ''} are no linear power; set scale: s1_db for its layer")
     if not linear and middle > 0:

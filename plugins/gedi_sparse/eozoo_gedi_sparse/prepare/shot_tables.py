@@ -125,7 +125,9 @@ def _places(table: _Table) -> tuple[np.ndarray, np.ndarray]:
     lon, lat = found
     if (np.abs(lat) > 90).any() or (np.abs(lon) > 360).any():
         worst = np.nanmax(np.abs(lat)) if (np.abs(lat) > 90).any() else np.nanmax(np.abs(lon))
-        raise ZooError(f"{table.path}: lon and lat must be degrees, found {worst:g}; transform them to WGS 84")
+        swapped = (np.abs(lon) <= 90).all() and (np.abs(lat) <= 360).all()
+        remedy = "are they swapped? rename the two columns" if swapped else "transform them to WGS 84"
+        raise ZooError(f"{table.path}: lon and lat must be degrees, found {worst:g}; {remedy}")
     return np.where(lon > 180, lon - 360, lon), lat
 
 
