@@ -36,7 +36,7 @@ def make_wrong_inputs(folder: Path, scene: Path, data: Path) -> None:
     undeclared[3, :5] = -9999
     put(folder / "undeclared.tif", undeclared, DOCUMENTED_BANDS)
     collar = filled.copy()
-    collar[:, :, :8] = 0
+    collar[:12, :, :8] = 0  # the optical bands
     put(folder / "collar.tif", collar, DOCUMENTED_BANDS)
     put(folder / "reversed.tif", good[::-1])
     put(folder / "landsat.tif", filled[:7], [f"SR_B{i}" for i in range(1, 8)])

@@ -265,7 +265,8 @@ def read_whole(path: str | Path) -> np.ndarray:
 def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Counter[float]:
     """Count stored values (C, h, w) that people write for "nothing here", value -> how often.
 
-    They are -9999, -32768, 65535 (uint16), huge floats, and 0 where all of at least three bands are 0 (counted once).
+    They are -9999, -32768, 65535 (uint16), huge floats, and 0 where three quarters of at least three bands are 0, counted
+    once: of a stack of two sensors one may have a collar.
     ``hidden``: per band the pixels that are known to be missing; None = none.
     """
     if stored.dtype.kind == "f":
@@ -279,9 +280,9 @@ def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Cou
     for values, mark, missing in zip(stored, odd, known, strict=True):
         if mark.any():
             found.update(values[mark & ~missing].astype(float).tolist())
-    if len(stored) > 2 and (zero := stored[0] == 0).any():
-        zero = zero & (stored == 0).all(axis=0) & ~np.logical_or.reduce(np.broadcast_arrays(*known))
-        found[0.0] += int(zero.sum())
+    if len(stored) > 2:
+        zeros = sum(((band == 0) & ~gone).astype(np.int16) for band, gone in zip(stored, known, strict=True))
+        found[0.0] += int((4 * zeros >= 3 * len(stored)).sum())
     return +found
 
 

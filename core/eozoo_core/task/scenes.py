@@ -139,7 +139,7 @@ def require_no_fillers(reader: Reader, survey: Survey) -> None:
         if value == 0 and (all(low <= 0 for low, _ in bands)):
             continue
         if value == 0 or not low <= value <= high:
-            where = f"0 in all bands in {count:,} pixels" if value == 0 else f"{value:g} {count:,} times"
+            where = f"0 in most bands in {count:,} pixels" if value == 0 else f"{value:g} {count:,} times"
             raise ZooError(
                 f"{reader.info.path}: holds {where} and does not declare it as nodata; if it means missing, add "
                 f"--set infer.nodata=[{value:g}], if it is a value, --set infer.nodata=[]"
