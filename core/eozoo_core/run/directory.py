@@ -17,6 +17,7 @@ from eozoo_core.run import checkpoint, continuity, log
 from eozoo_core.run.continuity import now
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.rank import is_first_process
+from eozoo_core.run.writing import leftovers, make_folder
 from eozoo_core.run.written import write_text
 from eozoo_core.settings import TaskSettings
 from eozoo_core.settings.config import build_settings, to_dict, to_yaml
@@ -100,16 +101,13 @@ class Run:
 
     def _is_empty(self) -> bool:
         try:
-            return not any(file not in checkpoint.leftovers(self.path) for file in self.path.iterdir())
+            return not any(file not in leftovers(self.path) for file in self.path.iterdir())
         except OSError as error:
             raise ZooError(f"{self.path}: cannot be read ({error.strerror}); choose another --run directory") from None
 
     def _write_start(self, plugin: str) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ZooError(f"{self.path}: cannot be made ({error.strerror}); choose another --run directory") from None
-        for file in checkpoint.leftovers(self.path):  # of a process killed while it wrote
+        make_folder(self.path)
+        for file in leftovers(self.path):  # of a process killed while it wrote
             file.unlink(missing_ok=True)
         info = self.info() if self._has_begun() else {}
         if not info:

@@ -20,6 +20,7 @@ from eozoo_core.raster.masks import RowMask
 from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.progress import progress_bar, tell_once
+from eozoo_core.run.written import write_text
 from eozoo_core.score.plots import Panel, quicklook
 from eozoo_core.task.ensemble import member_runs
 from eozoo_core.task.guard import SceneGuard
@@ -63,9 +64,7 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
         with skipping(task, problems):
             written += [] if scene.whole else map_scene(task, run, predictor, scene, dest)
     if problems:
-        dest.mkdir(parents=True, exist_ok=True)
-        (dest / "skipped.txt").write_text("\n".join(problems) + "\n")
-        written.append(dest / "skipped.txt")
+        written.append(write_text(dest / "skipped.txt", "\n".join(problems) + "\n"))
     if not written or len(problems) == len(found):
         raise ZooError(f"{source}: nothing could be read; first: {problems[0]}")
     return written
