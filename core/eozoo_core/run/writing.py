@@ -157,11 +157,17 @@ def require_space(path: Path, size: int) -> None:
 
 
 def append(path: Path, text: str) -> None:
-    """Append text to a file and sync it. Raises ZooError on a full disk; a part of the last line may be there then."""
-    with refused(path), path.open("a", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    """Append text to a file and sync it, whole or not at all. Raises ZooError on a full disk."""
+    with refused(path), path.open("ab") as file:
+        before = os.fstat(file.fileno()).st_size
+        try:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                os.truncate(file.fileno(), before)
+            raise
 
 
 def make_folder(path: Path) -> Path:
