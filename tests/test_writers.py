@@ -9,11 +9,13 @@ ROOT = Path(__file__).parent.parent
 WRITER = {"core/eozoo_core/run/writing.py", "core/eozoo_core/run/written.py"}
 OPENS = {"open", "File", "ZipFile", "fdopen", "memmap", "load"}  # writes where its mode says so
 ALWAYS = set(
-    """write_text write_bytes save savez savez_compressed savetxt tofile open_memmap savefig imsave save_file dump
-    copy copy2 copyfile copyfileobj copytree move rename renames symlink symlink_to link hardlink_to touch mkdir makedirs
-    mkstemp mkdtemp NamedTemporaryFile TemporaryFile TemporaryDirectory SpooledTemporaryFile SummaryWriter
-    export_chrome_trace to_csv to_parquet to_netcdf urlretrieve extractall truncate write_image connect
-    RotatingFileHandler FileHandler""".split()
+    """
+    write_text write_bytes save savez savez_compressed savetxt tofile open_memmap savefig imsave save_file
+    dump copy copy2 copyfile copyfileobj copytree move rename renames symlink symlink_to link hardlink_to
+    touch mkdir makedirs mkstemp mkdtemp NamedTemporaryFile TemporaryFile TemporaryDirectory
+    SpooledTemporaryFile SummaryWriter export_chrome_trace to_csv to_parquet to_netcdf urlretrieve extractall
+    truncate write_image connect RotatingFileHandler FileHandler
+    """.split()  # noqa: SIM905
 )
 OURS = {"write_text", "write_bytes"}  # as functions; as methods they are Path's
 # (file, call): why it may
@@ -87,19 +89,26 @@ def test_nothing_writes_past_the_writer():
     assert set(EXCEPTIONS) - found == set()  # no exception outlives its reason
 
 
-PAST = """open(f, 'w') | path.open('ab') | path.open(mode='x') | os.fdopen(h, 'wb') | path.write_text(t) | p.write_bytes(b)
-np.save(f, a) | np.savez(f, a=a) | np.savez_compressed(f) | np.lib.format.open_memmap(f, 'w+') | np.memmap(f, mode='w+')
-np.load(f, mmap_mode='r+') | a.tofile(f) | rasterio.open(f, 'w', driver='GTiff') | rasterio.open(f, 'r+')
-h5py.File(f, 'w') | h5py.File(f, 'a') | torch.save(x, f) | save_file(t, f) | figure.savefig(f) | imsave(f, a)
-image.save(f) | shutil.copy2(a, b) | shutil.copyfile(a, b) | shutil.move(a, b) | shutil.copytree(a, b) | a.replace(b)
-os.replace(a, b) | a.rename(b) | json.dump(a, f) | zipfile.ZipFile(f, 'w') | sqlite3.connect(f) | path.mkdir(parents=True)
-tempfile.mkdtemp() | table.to_csv(f) | SummaryWriter(f) | path.touch() | prof.export_chrome_trace(f)"""
-FINE = """open(f) | open(f, 'rb') | path.open() | np.load(f, mmap_mode='r') | rasterio.open(f) | h5py.File(f, 'r') | a.copy()
-write_text(p, t) | written.write_array(p, a) | text.replace('a', 'b') | replace(port, role='w') | copy(x) | json.dumps(a)"""
+PAST = """
+open(f, 'w') | path.open('ab') | path.open(mode='x') | os.fdopen(h, 'wb') | path.write_text(t)
+p.write_bytes(b) | np.save(f, a) | np.savez(f, a=a) | np.savez_compressed(f)
+np.lib.format.open_memmap(f, 'w+') | np.memmap(f, mode='w+') | np.load(f, mmap_mode='r+') | a.tofile(f)
+rasterio.open(f, 'w', driver='GTiff') | rasterio.open(f, 'r+') | h5py.File(f, 'w') | h5py.File(f, 'a')
+torch.save(x, f) | save_file(t, f) | figure.savefig(f) | imsave(f, a) | image.save(f)
+shutil.copy2(a, b) | shutil.copyfile(a, b) | shutil.move(a, b) | shutil.copytree(a, b) | a.replace(b)
+os.replace(a, b) | a.rename(b) | json.dump(a, f) | zipfile.ZipFile(f, 'w') | sqlite3.connect(f)
+path.mkdir(parents=True) | tempfile.mkdtemp() | table.to_csv(f) | SummaryWriter(f) | path.touch()
+prof.export_chrome_trace(f)
+"""
+FINE = """
+open(f) | open(f, 'rb') | path.open() | np.load(f, mmap_mode='r') | rasterio.open(f)
+h5py.File(f, 'r') | a.copy() | write_text(p, t) | written.write_array(p, a) | text.replace('a', 'b')
+replace(port, role='w') | copy(x) | json.dumps(a)
+"""
 
 
 def planted(text):
-    return [call.strip() for line in text.splitlines() for call in line.split(" | ")]
+    return [call.strip() for line in text.strip().splitlines() for call in line.split(" | ")]
 
 
 @pytest.mark.parametrize("call", planted(PAST))

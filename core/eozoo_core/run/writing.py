@@ -194,7 +194,8 @@ def refused(path: Path, what: str = "written") -> Iterator[None]:
         cause = _cause(error)
         if cause is None or cause.errno is None or not _is_about(cause, Path(path)):
             raise
-        raise ZooError(f"{path}: cannot be {what} ({cause.strerror}); {_REMEDIES.get(cause.errno, _FREE)}") from error
+        remedy = _REMEDIES.get(cause.errno, _FREE)
+        raise ZooError(f"{_shown(Path(path))}: cannot be {what} ({cause.strerror}); {remedy}") from error
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -254,6 +255,12 @@ def _is_about(cause: OSError, path: Path) -> bool:
     named = Path(os.fsdecode(cause.filename)) if not isinstance(cause.filename, int) else path
     hidden = any(part.startswith(".") and part.endswith(".part") for part in named.parts)
     return hidden or named == path or named in path.parents
+
+
+def _shown(path: Path) -> Path:
+    """The place that a file in a hidden folder is meant for."""
+    parts = [part for part in path.parts if not _MARKED.search(part)]
+    return Path(*parts)
 
 
 def _bytes(size: int) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
@@ -24,6 +25,7 @@ class Loggers:
     def __init__(self, run: Run, first_step: int):
         runtime = run.settings.runtime
         self._curves = run.path / "tensorboard"
+        self._hook = threading.excepthook
         self._board = self._open_board(first_step) if runtime.tensorboard else None
         self._wandb = _wandb(run) if runtime.wandb != "off" else None
 
@@ -45,6 +47,7 @@ class Loggers:
     def close(self) -> None:
         """Flush and close."""
         self._to_board("close")
+        threading.excepthook = self._hook
         if self._wandb is not None:
             self._wandb.finish()
 
@@ -55,17 +58,24 @@ class Loggers:
         try:
             getattr(self._board, call)(*arguments)
         except OSError as error:
-            self._board = None
-            print_message(f"{self._curves}: cannot be written ({error.strerror}); training goes on without TensorBoard")
+            self._board = self._without(error)
 
     def _open_board(self, first_step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
 
+        threading.excepthook = self._quiet
         try:
             return SummaryWriter(str(self._curves), purge_step=first_step)
         except OSError as error:
-            print_message(f"{self._curves}: cannot be written ({error.strerror}); training goes on without TensorBoard")
-            return None
+            return self._without(error)
+
+    def _without(self, error: OSError) -> None:
+        print_message(f"{self._curves}: cannot be written ({error.strerror}); training goes on without TensorBoard")
+
+    def _quiet(self, failed: threading.ExceptHookArgs) -> None:
+        """TensorBoard's own thread would print a traceback for what its next call raises."""
+        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__module__.startswith("tensorboard")):
+            self._hook(failed)
 
 
 def _wandb(run: Run) -> Any:

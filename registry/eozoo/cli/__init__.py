@@ -94,7 +94,7 @@ def _printed() -> Iterator[None]:
     """Say in one line that standard output cannot be written (a file on a full disk, say); exit code 1 then."""
     before = sys.stdout
     if isinstance(getattr(before, "buffer", None), io.RawIOBase):  # PYTHONUNBUFFERED: what does not fit is dropped
-        sys.stdout = open(before.fileno(), "w", 1, before.encoding, before.errors, closefd=False)  # noqa: PTH123, SIM115
+        sys.stdout = open(before.fileno(), "w", 1, before.encoding, before.errors, closefd=False)  # noqa: SIM115
     try:
         try:
             yield
