@@ -241,7 +241,7 @@ def _load() -> None:
 
 
 def _source(base: Path, task: str) -> Path:
-    settings = {"barlow_twins": "data/*/*", "clay_ta": "data/map", "gedi_sparse": "data/scene.tif"}
+    settings = {"barlow_twins": "data/**/processed", "clay_ta": "data/map", "gedi_sparse": "data/scene.tif"}
     return sorted((base / task).glob(settings.get(task, "data/*.tif")))[0]
 
 
