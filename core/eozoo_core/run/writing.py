@@ -221,8 +221,6 @@ def _temporary(path: Path) -> Path:
     """A hidden name beside ``path`` that nobody has, when what dead processes left in that folder is gone."""
     _clear_once(path.parent.absolute(), os.getpid())
     short = path.name.encode()[:_LONGEST].decode(errors="ignore")
-    if len(path.name.encode()) > 255:
-        raise ZooError(f"{path}: cannot be written (File name too long); {_REMEDIES[errno.ENAMETOOLONG]}")
     return path.with_name(f".{short}.{mark()}.{secrets.token_hex(4)}.part")
 
 

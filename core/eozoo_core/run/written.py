@@ -55,7 +55,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], compress: bool = False) 
 
     make_folder_of(path)
     save = np.savez_compressed if compress else np.savez
-    write_atomic(path, lambda file: save(file, allow_pickle=False, **arrays))
+    write_atomic(path, lambda file: save(file, **arrays))
     return path
 
 
