@@ -49,8 +49,9 @@ def cases() -> list[Case]:
             Case(f"check {task}", f"check {task} --config {run}/config.yaml --out {{d}}/checked"),
             Case(f"config {task}", f"config {task} > {{d}}/full.yaml"),
         ]
-        for kind in ("torch-export", "onnx", "safetensors"):
-            found.append(Case(f"export {task} {kind}", f"export {task} --run {run} --format {kind} --output {{d}}/x"))
+        for kind, end in (("torch-export", "pt2"), ("onnx", "onnx"), ("safetensors", "safetensors")):
+            how = f"--run {run} --format {kind} --output {{d}}/net.{end}"
+            found.append(Case(f"export {task} {kind}", f"export {task} {how}"))
     steps = {
         "clay_ta simulate": "--config {b}/clay_ta/run/config.yaml --set prepare.simulate.out={d}/raw",
         "gedi_sparse example": "--set prepare.example.dest={d}/example",
