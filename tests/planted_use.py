@@ -290,6 +290,14 @@ class LeavesPart(Toy):
         return files
 
 
+@caught(infer_on_a_full_disk="synced no file to disk")
+class WritesPastTheWriter(Toy):
+    def infer(self, run, source, dest):
+        dest.mkdir(parents=True, exist_ok=True)
+        np.save(dest / "y.npy", self.predict(run, {"x": np.load(source)})["y"])
+        return [dest / "y.npy"]
+
+
 @caught(infer_leaves_nothing_else="in the temporary folder")
 class LeavesScratch(Toy):
     def infer(self, run, source, dest):

@@ -13,14 +13,13 @@ import pytest
 import torch
 from eozoo_core import ZooError
 from eozoo_core.run.checkpoint import (
-    leftovers,
     load_checkpoint,
     load_module,
     load_weights,
     save_checkpoint,
     sha256,
-    write_atomic,
 )
+from eozoo_core.run.writing import leftovers, write_atomic
 from safetensors.torch import save_file
 
 

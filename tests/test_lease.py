@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from eozoo_core import Run, ZooError
 from eozoo_core.run import lease, owner
-from eozoo_core.run.checkpoint import leftovers, write_atomic
 from eozoo_core.run.lease import take
 from eozoo_core.run.owner import Owner, start_of
+from eozoo_core.run.writing import leftovers, write_atomic
 from test_checkpoint import message
 from test_run import CONTENT, settings
 

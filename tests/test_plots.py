@@ -75,7 +75,7 @@ def test_scatter_of_any_number_of_samples(tmp_path, count, recwarn):
 
 def test_unwritable_picture_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ZooError, match=r"a\.png: the picture cannot be written"):
+    with pytest.raises(ZooError, match=r"a\.png: cannot be written"):
         quicklook([Panel(np.zeros((2, 2)), "a")], tmp_path / "file" / "a.png")
 
 

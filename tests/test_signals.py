@@ -36,7 +36,7 @@ def eozoo_tasks():
 TASK = """
 from zz_waits import at
 at("import")
-from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.writing import write_atomic
 from eozoo_core.run.workers import worker_processes
 from toy import Toy
 

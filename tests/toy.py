@@ -17,6 +17,7 @@ from eozoo_core import (
     TrainSettings,
     ZooError,
 )
+from eozoo_core.run.written import write_array
 from pydantic import Field
 
 CARD = Card(
@@ -160,9 +161,7 @@ class Toy(Task):
             x = np.load(source, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise ZooError(f"{source}: cannot be read ({error})") from None
-        dest.mkdir(parents=True, exist_ok=True)
-        np.save(dest / "y.npy", self.predict(run, {"x": x})["y"])
-        return [dest / "y.npy"]
+        return [write_array(dest / "y.npy", self.predict(run, {"x": x})["y"])]
 
     @classmethod
     def sample(cls, root):

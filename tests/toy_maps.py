@@ -35,17 +35,18 @@ class ToyMaps(Toy):
         import rasterio
         from eozoo_core.raster.read import RasterReader
         from eozoo_core.raster.tiles import Window
+        from eozoo_core.run.written import write_bytes
 
         with RasterReader(source) as reader:
             grid = reader.info.grid
             image = reader.read(Window(0, 0, grid.height, grid.width))
         y = self.predict(run, {"image": image[None]})["y"][0]
-        dest.mkdir(parents=True, exist_ok=True)
         shape = {"count": 1, "height": grid.height, "width": grid.width}
-        with rasterio.open(dest / "y.tif", "w", **{"transform": grid.transform, **self.profile, **shape}) as data:
-            data.write(np.where(np.isfinite(y), y, NODATA).astype("float32"))
-            data.units = (self.unit,)
-        return [dest / "y.tif"]
+        with rasterio.MemoryFile() as memory:
+            with memory.open(**{"transform": grid.transform, **self.profile, **shape}) as data:
+                data.write(np.where(np.isfinite(y), y, NODATA).astype("float32"))
+                data.units = (self.unit,)
+            return [write_bytes(dest / "y.tif", bytes(memory.getbuffer()))]
 
     @classmethod
     def sample(cls, root):

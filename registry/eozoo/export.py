@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import umask
+from eozoo_core.run.writing import hidden_folder, publish
 
 from eozoo.export_formats import Reloaded, UntraceableError, called, describe, writer
 
@@ -49,34 +45,12 @@ def export(task: Task, run: Run, kind: str, file: Path) -> list[str]:
     graph = task.graph(run)
     graph = replace(graph, note="; ".join(filter(None, (graph.note, note))))
     _check_declared(graph, run)
-    with _writable(file):
-        folder = Path(tempfile.mkdtemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part"))
-    part = folder / file.name
-
-    def write_part(free: Graph) -> Reloaded:
-        about = describe(free, task, run)
-        with _writable(file):
-            return write(free, about, part)
-
-    try:
+    with hidden_folder(file) as folder:
+        part = folder / file.name
+        write_part = lambda free: write(free, describe(free, task, run), part)  # noqa: E731
         lines = _first_that_fits(task, run, graph, write_part)
-        with _writable(file), part.open("rb+") as written:
-            os.fsync(written.fileno())
-            part.chmod(0o666 & ~umask())  # safetensors gives its files to their owner alone
-            part.replace(file)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        publish(part, file)
     return lines
-
-
-@contextmanager
-def _writable(file: Path) -> Iterator[None]:
-    """Turn a full disk or a folder that cannot be written into a ZooError."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or "disk full or not writable"
-        raise ZooError(f"{file}: cannot be written ({reason}); free space or choose another folder") from error
 
 
 def check_graph(task: Task, run: Run) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import logging
 import warnings
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.writing import refused, require_space
+from eozoo_core.run.written import write_bytes
 
 if TYPE_CHECKING:
     from eozoo_core import Run, Task
@@ -64,8 +67,9 @@ def torch_export(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
     import torch
 
     program = _traced(graph)
-    with file.open("wb") as opened:
-        torch.export.save(program, opened, extra_files={ABOUT: json.dumps(about)})
+    memory = io.BytesIO()  # torch ends the process where the disk is full
+    torch.export.save(program, memory, extra_files={ABOUT: json.dumps(about)})
+    write_bytes(file, memory.getvalue())
     with file.open("rb") as opened, _quiet():
         module = torch.export.load(opened).module()
     return called(graph, module)
@@ -76,7 +80,10 @@ def safetensors(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
     from safetensors.torch import load_file, save_file
 
     module = graph.module.eval()
-    save_file({name: t.contiguous().clone() for name, t in _tensors(module).items()}, file, _texts(about))
+    tensors = {name: t.contiguous().clone() for name, t in _tensors(module).items()}
+    with refused(file):
+        require_space(file, sum(t.nbytes for t in tensors.values()))
+        save_file(tensors, file, _texts(about))
     for name, tensor in load_file(file).items():
         _tensors(module)[name].copy_(tensor)
     return called(graph, module)
@@ -105,7 +112,7 @@ def onnx(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
     _name_axes(model, graph)
     for name, text in _texts(about).items():
         model.metadata_props.add(key=name, value=text)
-    file.write_bytes(model.SerializeToString())
+    write_bytes(file, model.SerializeToString())
     library.checker.check_model(str(file))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # a failure is raised, and said once

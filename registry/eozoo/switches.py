@@ -30,12 +30,7 @@ def disabled() -> frozenset[str]:
 
 def switch(name: str, on: bool) -> None:
     """Record that the plugin ``name`` (its entry point) is on or off. Raises ZooError where that cannot be written."""
-    from eozoo_core.run.checkpoint import write_atomic
+    from eozoo_core.run.written import write_text
 
     names = disabled() - {name} if on else disabled() | {name}
-    text = json.dumps({"disabled": sorted(names)}, indent=2) + "\n"
-    try:
-        file().parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZooError(f"{file().parent}: cannot be made ({error.strerror})") from None
-    write_atomic(file(), lambda handle: handle.write(text.encode()))
+    write_text(file(), json.dumps({"disabled": sorted(names)}, indent=2) + "\n")

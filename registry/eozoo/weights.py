@@ -8,12 +8,13 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.run.checkpoint import sha256, write_atomic
+from eozoo_core.run.checkpoint import sha256
+from eozoo_core.run.writing import make_folder_of, require_space, write_atomic
 from eozoo_core.run.written import write_text
 from eozoo_core.spec import Source
 
@@ -76,7 +77,7 @@ def fetch(name: str, source: Source, progress: Callable[[int, int | None], None]
     if os.environ.get("EOZOO_OFFLINE", "") not in ("", "0"):
         raise ZooError(f"{path}: is not in the cache and EOZOO_OFFLINE is set; copy {source.file} there, or go online")
     pinned = (receipt(name, source) or {}).get("sha256")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(path)
     seen: dict[str, Any] = {}
     write_atomic(path, lambda file: seen.update(_download(source, file, source.sha256 or pinned, progress)))
     _keep(name, source, seen)
@@ -106,25 +107,34 @@ def verify(name: str, source: Source, file: Path | None = None) -> dict[str, Any
 
 def _download(source: Source, file: Any, expected: str | None, progress: Callable | None) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
+    for chunk, length in _chunks(source):
+        total = length or source.bytes
+        if not size and total is not None:
+            require_space(Path(file.name), total)
+        file.write(chunk)
+        digest.update(chunk)
+        size += len(chunk)
+        if progress is not None:
+            progress(size, total)
+    seen = {"sha256": digest.hexdigest(), "bytes": size}
+    _check(source, seen, expected, source.url)
+    return seen
+
+
+def _chunks(source: Source) -> Iterator[tuple[bytes, int | None]]:
+    """Yield what comes from the network, and how many bytes it says that it will be."""
     try:
         with urllib.request.urlopen(source.url, timeout=_TIMEOUT) as answer:
-            length = answer.headers.get("Content-Length")
-            total = int(length) if length else source.bytes
+            length, size = int(answer.headers.get("Content-Length") or 0) or None, 0
             while chunk := answer.read(_CHUNK):
-                file.write(chunk)
-                digest.update(chunk)
                 size += len(chunk)
-                if progress is not None:
-                    progress(size, total)
+                yield chunk, length
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise ZooError(
             f"{source.url}: cannot be fetched ({getattr(error, 'reason', error)}); try again later"
         ) from None
-    if length and size != int(length):
-        raise ZooError(f"{source.url}: ended after {size:,} of {int(length):,} bytes; try again")
-    seen = {"sha256": digest.hexdigest(), "bytes": size}
-    _check(source, seen, expected, source.url)
-    return seen
+    if length and size != length:
+        raise ZooError(f"{source.url}: ended after {size:,} of {length:,} bytes; try again")
 
 
 def _check(source: Source, seen: dict[str, Any], expected: str | None, where: str) -> None:

@@ -1,8 +1,11 @@
 """What is seen of a training: curves, traces, signals, a quiet terminal."""
 
+import errno
 import json
+import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 from eozoo_core.signals import Interrupt
@@ -68,6 +71,26 @@ def test_profile_writes_a_trace(train):
     steps = [e["name"] for e in trace["traceEvents"] if e.get("name", "").startswith("ProfilerStep")]
     assert set(steps) == {f"ProfilerStep#{i}" for i in range(2, 7)}
     assert "addmm" in (run.path / "profile" / "summary.txt").read_text()
+
+
+def test_a_full_disk_ends_curves_and_trace_but_not_the_training(train, monkeypatch, capfd):
+    from tensorboard.summary.writer.record_writer import RecordWriter
+    from torch.profiler import profile
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RecordWriter, "write", full)
+    monkeypatch.setattr(profile, "export_chrome_trace", lambda _, path: Path(path).write_text('{"cut": ['))
+    run = train("run", "runtime.profile=true", "runtime.tensorboard=true", "train.epochs=1")
+    assert len(run.read_log()) == 1
+    assert not list((run.path / "profile").iterdir())
+    said = [line for line in capfd.readouterr().err.splitlines() if "cannot be" in line or "Traceback" in line]
+    place = f"{run.path}/{{}}: cannot be written (No space left on device); {{}}training goes on without {{}}"
+    space = "free space or choose another folder; "
+    assert place.format("profile/trace.json", space, "a profile") in said
+    assert place.format("tensorboard", "", "TensorBoard") in said
+    assert len(said) == 2
 
 
 def test_a_second_ctrl_c_acts_at_once():

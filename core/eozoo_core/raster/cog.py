@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +15,7 @@ import rasterio.shutil
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import gdal
-from eozoo_core.run.checkpoint import sync
-from eozoo_core.run.owner import is_left_behind, mark
+from eozoo_core.run.writing import hidden_folder, publish, refused, require_space
 
 _FAILED = "cannot be written; is the disk full?"
 BLOCK = 512  # pixels; the tile of the temporary file and of the result
@@ -74,23 +70,16 @@ class CogWriter:
         self._categorical = bool(classes)
 
     def __enter__(self) -> CogWriter:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            prefix = f".{self.path.name}."
-            for folder in self.path.parent.glob(f"{escape(prefix)}*"):
-                if folder.is_dir() and is_left_behind(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
-            prefix += f"{mark()}."
-            self._folder = tempfile.TemporaryDirectory(dir=self.path.parent, prefix=prefix, ignore_cleanup_errors=True)
-        except OSError as error:
-            raise ZooError(f"{self.path}: cannot be written ({error.strerror})") from error
+        self._row_bytes = len(self.bands) * self.grid.width * self._dtype.itemsize
+        self._stack = ExitStack()
+        self._folder = self._stack.enter_context(hidden_folder(self.path, self._row_bytes * self.grid.height))
         self._rows = np.empty((len(self.bands), min(BLOCK, self.grid.height), self.grid.width), self._dtype)
         self._filled = self._written = 0
         try:
             with gdal(self.path, _FAILED):
                 self._dataset = self._create()
         except BaseException:
-            self._folder.cleanup()
+            self._stack.close()
             raise
         return self
 
@@ -129,7 +118,7 @@ class CogWriter:
         finally:
             with suppress(ZooError), gdal(self.path, _FAILED):  # the first failure is the one to report
                 self._dataset.close()
-            self._folder.cleanup()
+            self._stack.close()
 
     def _create(self) -> rasterio.io.DatasetWriter:
         dataset = rasterio.open(
@@ -162,7 +151,7 @@ class CogWriter:
         return dataset
 
     def _temporary(self, name: str) -> str:
-        return str(Path(self._folder.name) / name)
+        return str(self._folder / name)
 
     def _encode(self, values: np.ndarray) -> np.ndarray:
         """Values as they are stored: NaN -> nodata, floats rounded for integer files."""
@@ -183,7 +172,8 @@ class CogWriter:
     def _flush(self) -> None:
         if self._filled:
             window = rasterio.windows.Window(0, self._written, self.grid.width, self._filled)
-            with gdal(self.path, _FAILED):
+            with gdal(self.path, _FAILED), refused(self.path):
+                require_space(self.path, self._row_bytes * self._filled)
                 self._dataset.write(self._rows[:, : self._filled], window=window)
             self._written, self._filled = self._written + self._filled, 0
 
@@ -202,9 +192,7 @@ class CogWriter:
                 overview_resampling="NEAREST" if self._categorical else "AVERAGE",
             )
             _check(finished, self.grid)
-            sync(finished)
-            Path(finished).replace(self.path)
-            sync(self.path.parent)
+        publish(Path(finished), self.path)
 
 
 def _check(path: str, grid: Grid) -> None:

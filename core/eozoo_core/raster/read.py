@@ -265,8 +265,8 @@ def read_whole(path: str | Path) -> np.ndarray:
 def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Counter[float]:
     """Count stored values (C, h, w) that people write for "nothing here", value -> how often.
 
-    They are -9999, -32768, 65535 (uint16), huge floats, and 0 where three quarters of three or more bands are 0, counted
-    once: of a stack of two sensors one may have a collar.
+    They are -9999, -32768, 65535 (uint16), huge floats, and 0 where most of three or more bands are 0 (three quarters),
+    counted once: of a stack of two sensors one may have a collar.
     ``hidden``: per band the pixels that are known to be missing; None = none.
     """
     if stored.dtype.kind == "f":

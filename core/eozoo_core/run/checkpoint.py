@@ -14,19 +14,16 @@ Nobody else calls ``torch.save`` or ``torch.load``. One schema for every task::
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
-import tempfile
 import zipfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from eozoo_core.errors import ZooError, link_of
-from eozoo_core.run.owner import is_left_behind, mark
 from eozoo_core.run.parsed import reason_of
+from eozoo_core.run.writing import write_atomic
 
 FORMAT = 1
 _OURS = "give a .pt file that torch or eozoo wrote, for example RUN/best.pt"
@@ -45,41 +42,6 @@ class Receipt:
     def __str__(self) -> str:
         matched = f"all {self.tensors} tensors ({self.parameters:,} values) matched"
         return f"{self.file}: sha256 {self.sha256[:16]}..., {matched}"
-
-
-def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Call ``write(file)`` on a temporary file beside ``path``, sync it to disk and rename it onto ``path``.
-
-    A reader sees the old file or the new one, never a part. Raises ZooError where the disk is full or not writable;
-    the old file is then still there and the temporary one is gone.
-    """
-    path = Path(path)
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{mark()}.", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~umask())
-        Path(temporary).replace(path)
-        with suppress(OSError):  # the rename itself; not every system can open a folder
-            sync(path.parent)
-    except (OSError, RuntimeError) as error:
-        # torch reports a failed write as RuntimeError, with the OSError as its context.
-        cause = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(cause, OSError):
-            raise
-        reason = cause.strerror or "disk full or not writable"
-        raise ZooError(f"{path}: cannot be written ({reason}); free space or choose another folder") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """Return temporary files in ``folder`` of processes that were killed while they wrote."""
-    return [file for file in Path(folder).glob(".*.part") if file.is_file() and is_left_behind(file)]
 
 
 class _Hashed:
@@ -254,19 +216,3 @@ def _check_plain(value: Any, where: str) -> None:
 
 def _examples(kind: str, names: list[str]) -> str:
     return f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-
-
-def umask() -> int:
-    """The process's file mode mask; reading it means setting it for a moment."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def sync(path: str | Path) -> None:
-    """Force a file, or the names in a folder, onto the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from eozoo_core.errors import ZooError, link_of
 from eozoo_core.run import checkpoint, manifest
 from eozoo_core.run.rank import is_first_process
+from eozoo_core.run.writing import append
 from eozoo_core.settings import TaskSettings, config
 from eozoo_core.settings.fixed import by_content, fixed_key, fixed_part
 
@@ -135,8 +136,7 @@ def note_changes(path: Path, settings: TaskSettings) -> None:
         changed = list(config.differences(config.to_dict(written), config.to_dict(settings)))
         if changed and is_first_process():
             record = {"when": now(), "argv": sys.argv, "changes": [list(change) for change in changed]}
-            with suppress(OSError), (Path(path) / CHANGES).open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(record) + "\n")
+            append(Path(path) / CHANGES, json.dumps(record) + "\n")
 
 
 def _build(cls: type[S], values: dict, source: str, info: dict) -> S:

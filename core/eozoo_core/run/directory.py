@@ -19,6 +19,7 @@ from eozoo_core.run.continuity import now
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.lease import Lease, take
 from eozoo_core.run.rank import is_first_process
+from eozoo_core.run.writing import leftovers, make_folder
 from eozoo_core.run.written import write_text
 from eozoo_core.settings import TaskSettings
 from eozoo_core.settings.config import build_settings, to_dict, to_yaml
@@ -151,7 +152,8 @@ class Run:
             raise ZooError(f"{self.path}: cannot be read ({error.strerror}); choose another --run directory") from None
 
     def _write_start(self, plugin: str) -> None:
-        for file in checkpoint.leftovers(self.path):  # of a process killed while it wrote
+        make_folder(self.path)
+        for file in leftovers(self.path):  # of a process killed while it wrote
             file.unlink(missing_ok=True)
         info = self.info() if self._has_begun() else {}
         if not info:

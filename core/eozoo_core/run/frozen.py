@@ -6,23 +6,20 @@ Checkpoints then hold what was trained, megabytes instead of gigabytes, and the 
 from __future__ import annotations
 
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError, link_of
 from eozoo_core.run.checkpoint import load_checkpoint, load_weights, sha256
 from eozoo_core.run.manifest import quick_sha256
-from eozoo_core.run.owner import mark
 from eozoo_core.run.rank import is_first_process
+from eozoo_core.run.writing import hidden_folder, publish
+from eozoo_core.run.written import copy_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from eozoo_core.run.directory import Run
-
-_FAILED = "the frozen base cannot be written"
 
 
 class Base:
@@ -57,16 +54,11 @@ def keep_base(run: Run, tensors: dict[str, Tensor]) -> str:
     """
     from safetensors.torch import save_file
 
-    handle, temporary = tempfile.mkstemp(dir=run.path, prefix=f".base.{mark()}.", suffix=".part")
-    os.close(handle)
-    try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
-        digest = sha256(Path(temporary))
-        _place(Path(temporary), base_file(run.path, digest))
-    except OSError as error:
-        raise ZooError(f"{run.path}: {_FAILED} ({error.strerror}); free space or choose another --run") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with hidden_folder(run.path / "base", sum(tensor.nbytes for tensor in kept.values())) as work:
+        save_file(kept, work / "base")
+        digest = sha256(work / "base")
+        _place(work / "base", base_file(run.path, digest))
     run.note("base", digest)
     return digest
 
@@ -120,8 +112,7 @@ def _place(temporary: Path, file: Path) -> None:
         if twin != file and twin.stat().st_size == temporary.stat().st_size and not file.exists():
             _link(twin, file)
     if not file.exists():
-        temporary.chmod(0o644)
-        temporary.replace(file)
+        publish(temporary, file)
 
 
 def _link(source: Path, file: Path) -> None:
@@ -131,7 +122,4 @@ def _link(source: Path, file: Path) -> None:
     try:
         os.link(source, file)
     except OSError:
-        import shutil
-
-        with suppress(FileExistsError):
-            shutil.copyfile(source, file)
+        copy_file(source, file)

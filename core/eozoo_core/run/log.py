@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run import writing
 from eozoo_core.run.parsed import read_text
 from eozoo_core.run.written import write_text
 
 
 def append(file: Path, record: dict[str, Any]) -> None:
     """Append one line and sync it to disk. Raises ZooError where the disk is full, ValueError for NaN."""
-    line = json.dumps(record, allow_nan=False) + "\n"
-    try:
-        with file.open("a", encoding="utf-8") as lines:
-            lines.write(line)
-            lines.flush()
-            os.fsync(lines.fileno())
-    except OSError as error:
-        raise ZooError(f"{file}: cannot be written ({error.strerror}); free space, then train again") from error
+    writing.append(file, json.dumps(record, allow_nan=False) + "\n")
 
 
 def read(file: Path) -> list[dict[str, Any]]:

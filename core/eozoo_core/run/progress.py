@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from eozoo_core.run.rank import is_first_process
@@ -61,7 +61,7 @@ def tell_once(lines: Sequence[str], quiet: bool = False) -> None:
         files.setdefault(what, []).append(file)
     for what, named in files.items():
         others = f" and {len(named) - 1:,} more" if len(named) > 1 else ""
-        print(f"{named[0]}{others}: {what}", file=sys.stderr, flush=True)
+        _say(f"{named[0]}{others}: {what}")
 
 
 def _RateColumn(unit: str) -> Any:  # noqa: N802 - a class in disguise: rich is imported late
@@ -79,4 +79,10 @@ def _RateColumn(unit: str) -> Any:  # noqa: N802 - a class in disguise: rich is 
 def print_message(text: str) -> None:
     """Print a line beside the results (to stderr), from the first process only."""
     if is_first_process():
-        print(text, file=sys.stderr)
+        _say(text)
+
+
+def _say(text: str) -> None:
+    """A terminal that is gone, or a log on a full disk, is no reason to end a training."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

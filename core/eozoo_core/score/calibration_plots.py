@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eozoo_core.score.plots import INK, canvas, save_figure
+from eozoo_core.run.written import write_figure
+from eozoo_core.score.plots import INK, canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,4 +66,4 @@ def draw_residuals(x: np.ndarray, y: np.ndarray, error: np.ndarray, unit: str, p
 def _save(figure: Figure, path: Path) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
+    write_figure(path, figure)

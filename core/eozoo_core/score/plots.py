@@ -1,15 +1,12 @@
 """Pictures of results: a density scatter of predictions against targets, and quick-looks of maps.
 
 Drawn with matplotlib's Figure objects on the Agg canvas: no pyplot, no global state, no display. Colour maps (viridis,
-cividis, magma) are even in lightness and readable by the colour-blind. Pictures are written under a temporary name and
-renamed when complete.
+cividis, magma) are even in lightness and readable by the colour-blind.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.written import write_figure
 from eozoo_core.score.metrics import RegressionMetrics
 
 if TYPE_CHECKING:  # matplotlib takes most of a second to import: only who draws waits for it
@@ -84,7 +82,7 @@ def density_scatter(
     axes.set(xlabel=_label("target", unit), ylabel=_label("prediction", unit))
     axes.grid(color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
-    save_figure(figure, path)
+    write_figure(path, figure)
 
 
 def quicklook(panels: Sequence[Panel], path: str | Path, title: str = "", columns: int = 3) -> None:
@@ -108,7 +106,7 @@ def quicklook(panels: Sequence[Panel], path: str | Path, title: str = "", column
         figure.suptitle(title, fontsize=12, color=INK)
     for number, panel in enumerate(panels):
         _draw_map(figure, figure.add_subplot(places[number]), panel)
-    save_figure(figure, path)
+    write_figure(path, figure)
 
 
 def _draw_map(figure: Figure, axes: Axes, panel: Panel) -> None:
@@ -202,18 +200,3 @@ def _limits(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
 
 def _label(what: str, unit: str) -> str:
     return f"{what} ({unit})" if unit else what
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a PNG, complete or not at all. Raises ZooError where it cannot be written."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, dpi=150, format="png", bbox_inches="tight", pad_inches=0.12)
-        temporary.replace(path)
-    except OSError as error:
-        raise ZooError(f"{path}: the picture cannot be written ({error.strerror})") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

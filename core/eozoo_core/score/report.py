@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.written import write_text
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
@@ -76,5 +76,5 @@ def write_report(path: Path, title: str, sections: dict[str, Sequence[Text | Tab
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
         f"<h1>{escape(title)}</h1>{''.join(parts)}</html>\n"
     )
-    write_atomic(path, lambda file: file.write(page.encode()))
+    write_text(path, page)
     return Path(path)

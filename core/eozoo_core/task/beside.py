@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eozoo_core.run.checkpoint import sha256, write_atomic
+from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.continuity import run_info
 from eozoo_core.run.manifest import require_beside
 from eozoo_core.run.rank import is_first_process
+from eozoo_core.run.written import copy_file
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -36,8 +37,7 @@ def keep_beside(run: Run, files: Sequence[Path]) -> dict[str, Beside]:
     named = {file.name: sha256(file) for file in files}
     if is_first_process():
         for file in files:
-            content = file.read_bytes()
-            write_atomic(run.path / file.name, lambda target, content=content: target.write(content))
+            copy_file(file, run.path / file.name)
         run.note("beside", named)
     return {"beside": Beside(named)}
 

@@ -19,9 +19,9 @@ import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.arrays import map_array
-from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.written import write_array
 from eozoo_core.task.data import Arrays, Data, tensors
 from eozoo_core.task.splits import root_of
 from eozoo_core.task.system import KEPT, System, Tensors
@@ -109,7 +109,7 @@ class Cache:
         """Keep arrays under ``key``."""
         for name, values in arrays.items():
             file = self.folder / (f"{key}.npy" if list(arrays) == [_ONLY] else f"{key}_{len(arrays)}_{name}.npy")
-            write_atomic(file, lambda target, values=values: np.save(target, values))
+            write_array(file, values)
 
 
 def can_keep(system: System, data: Data) -> bool:
@@ -126,7 +126,6 @@ def with_features(run: Run, system: System, data: Data, fabric: Fabric) -> Data:
     if not can_keep(system, data):
         return data
     cache, parts = Cache.of(run, system, data, str(fabric.strategy.precision.precision)), data.parts()
-    cache.folder.mkdir(parents=True, exist_ok=True)
     keys = [cache.name(files) for files, _ in parts]
     todo = [i for i, (_, rows) in enumerate(parts) if cache.read(keys[i], len(rows)) is None]
     fabric.barrier()  # all have looked before any writes: they share one list

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from rasterio import Affine
+from rasterio.crs import CRS
 
 from eozoo_core.raster.cog import Band
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.small import write_small
 from eozoo_core.task.data import Arrays
 
 SPLITS = ("train",) * 12 + ("val",) * 4 + ("test",) * 4
@@ -45,10 +47,5 @@ def write_world(
 
 def _write(file: Path, values: np.ndarray, bands: Sequence[Band], row: int, column: int) -> None:
     """Write a small GeoTIFF; a map's tiles (`CogWriter`) would be a hundred times as slow to read."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     corner = Affine(PIXEL, 0.0, X + column * PIXEL, 0.0, -PIXEL, Y - row * PIXEL)
-    shape = {"count": len(values), "height": values.shape[1], "width": values.shape[2]}
-    profile = {"driver": "GTiff", "dtype": "float32", "nodata": np.nan, "crs": "EPSG:32647", "transform": corner}
-    with rasterio.open(file, "w", **profile, **shape) as out:
-        out.write(values.astype("float32"))
-        out.descriptions, out.units = [band.name for band in bands], [band.unit for band in bands]
+    write_small(file, values.astype("float32"), Grid(*values.shape[1:], CRS.from_epsg(32647), corner), bands)

@@ -24,7 +24,6 @@ def write_label_report(
     ``what``: the word for samples. ``limits``: of the scatter's axes, in ``unit``; None = by the data.
     """
     folder, labels, judged = run.path / f"eval_{split}", found.labels, found.judged
-    folder.mkdir(parents=True, exist_ok=True)
     run.write_json(f"eval_{split}/strata.json", found.strata)
     run.write_json(f"eval_{split}/uncertainty.json", judged)
     draws, count = len(labels.means), len(np.unique(labels.sample))

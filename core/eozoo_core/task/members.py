@@ -14,6 +14,7 @@ from eozoo_core.errors import Interrupted, ZooError
 from eozoo_core.run.directory import Run
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.run.rank import is_first_process
+from eozoo_core.run.writing import refused
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.ensemble import best_hash, member_count, member_settings
 from eozoo_core.task.train import train
@@ -111,7 +112,7 @@ def _start(number: int, child: Run) -> subprocess.Popen:
     if child.settings.runtime.device in ("auto", "cuda") and torch.cuda.is_available():
         command += ["--device", f"cuda:{number % torch.cuda.device_count()}"]
     child.release()  # its own process writes it
-    with (child.path / "train.txt").open("ab") as log:
+    with refused(child.path / "train.txt"), (child.path / "train.txt").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
 

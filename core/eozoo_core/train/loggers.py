@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.progress import print_message
 from eozoo_core.settings.config import to_dict
 
 if TYPE_CHECKING:
@@ -22,21 +24,21 @@ class Loggers:
 
     def __init__(self, run: Run, first_step: int):
         runtime = run.settings.runtime
-        self._board = _tensorboard(run, first_step) if runtime.tensorboard else None
+        self._curves = run.path / "tensorboard"
+        self._hook = threading.excepthook
+        self._board = self._open_board(first_step) if runtime.tensorboard else None
         self._wandb = _wandb(run) if runtime.wandb != "off" else None
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Log numbers; a name like "val/rmse" puts it into the group "val"."""
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+        for name, value in values.items():
+            self._to_board("add_scalar", name, value, step)
         if self._wandb is not None:
             self._wandb.log(values, step=step)
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
         """Log a picture, (H, W, 3) uint8."""
-        if self._board is not None:
-            self._board.add_image(name, image, step, dataformats="HWC")
+        self._to_board("add_image", name, image, step, None, "HWC")
         if self._wandb is not None:
             import wandb
 
@@ -44,16 +46,36 @@ class Loggers:
 
     def close(self) -> None:
         """Flush and close."""
-        if self._board is not None:
-            self._board.close()
+        self._to_board("close")
+        threading.excepthook = self._hook
         if self._wandb is not None:
             self._wandb.finish()
 
+    def _to_board(self, call: str, *arguments: Any) -> None:
+        """Call TensorBoard's writer. Where its disk is full it is left out: training_log.jsonl has every number."""
+        if self._board is None:
+            return
+        try:
+            getattr(self._board, call)(*arguments)
+        except OSError as error:
+            self._board = self._without(error)
 
-def _tensorboard(run: Run, first_step: int) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
+    def _open_board(self, first_step: int) -> Any:
+        from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(run.path / "tensorboard"), purge_step=first_step)
+        threading.excepthook = self._quiet
+        try:
+            return SummaryWriter(str(self._curves), purge_step=first_step)
+        except OSError as error:
+            return self._without(error)
+
+    def _without(self, error: OSError) -> None:
+        print_message(f"{self._curves}: cannot be written ({error.strerror}); training goes on without TensorBoard")
+
+    def _quiet(self, failed: threading.ExceptHookArgs) -> None:
+        """TensorBoard's own thread would print a traceback for what its next call raises."""
+        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__module__.startswith("tensorboard")):
+            self._hook(failed)
 
 
 def _wandb(run: Run) -> Any:

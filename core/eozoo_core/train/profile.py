@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from eozoo_core.errors import ZooError
+from eozoo_core.run.progress import print_message
+from eozoo_core.run.writing import hidden_folder, publish
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -19,6 +26,12 @@ class _Off:
         """Do nothing."""
 
 
+def require_whole(file: Path) -> None:
+    """Raise OSError where the end of a JSON object is missing: torch does not say that the disk is full."""
+    if not file.exists() or not file.read_bytes().rstrip().endswith(b"}"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @contextmanager
 def profiler(run: Run, fabric: Fabric) -> Iterator[Any]:
     """Record steps 3 to 7 of this call into RUN/profile/trace.json where ``runtime.profile`` asks for it.
@@ -30,12 +43,18 @@ def profiler(run: Run, fabric: Fabric) -> Iterator[Any]:
         return
     import torch.profiler as torch_profiler
 
-    folder = run.path / "profile"
-    folder.mkdir(exist_ok=True)
-
     def write(result: Any) -> None:
-        result.export_chrome_trace(str(folder / "trace.json"))
-        run.write_text("profile/summary.txt", result.key_averages().table(sort_by="self_cpu_time_total", row_limit=30))
+        """A full disk ends the profile, not the training."""
+        trace = run.path / "profile" / "trace.json"
+        try:
+            with hidden_folder(trace) as work:
+                result.export_chrome_trace(str(work / trace.name))
+                require_whole(work / trace.name)
+                publish(work / trace.name, trace)
+            table = result.key_averages().table(sort_by="self_cpu_time_total", row_limit=30)
+            run.write_text("profile/summary.txt", table)
+        except ZooError as error:
+            print_message(f"{error}; training goes on without a profile")
 
     activities = [torch_profiler.ProfilerActivity.CPU]
     if fabric.device.type == "cuda":

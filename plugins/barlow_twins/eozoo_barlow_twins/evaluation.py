@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from eozoo_core import ZooError
 from eozoo_core.run.progress import print_message
+from eozoo_core.run.written import write_text
 from eozoo_core.score.report import Picture, Table, Text, write_report
 from eozoo_core.task import Scores
 from eozoo_core.task.data import in_groups, tensors
@@ -176,9 +177,8 @@ class Comparison:
 
     def write(self, folder: Path, title: str) -> Path:
         """Write report.json, report.html and the pictures in it; return the page."""
-        folder.mkdir(parents=True, exist_ok=True)
         content = {"classes": self.names, "pixels": self.counts, "predictors": self.results}
-        (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False))
+        write_text(folder / "report.json", json.dumps(content, indent=1, allow_nan=False))
         metrics = ("accuracy", "macro_f1", "weighted_f1")
         rows = [[n, *(_with_interval(r, m) for m in metrics)] for n, r in self.results.items()]
         curves = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.raster.tiles import Window
+from eozoo_core.run.written import write_array
 
-from eozoo_barlow_twins.files import save_array
 from eozoo_barlow_twins.settings import WORLDCOVER, Labels
 from eozoo_barlow_twins.tiles import Tile
 
@@ -78,7 +78,7 @@ def prepare_labels(tile: Tile, rasters: tuple[str, ...]) -> Path:
     if not labels.any():
         raise ZooError(f"{tile.path}: none of prepare.labels.rasters covers this tile")
     small = labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
-    return save_array(tile.path / "labels.npy", small)
+    return write_array(tile.path / "labels.npy", small)
 
 
 def class_values(data: Labels) -> tuple[int, ...]:

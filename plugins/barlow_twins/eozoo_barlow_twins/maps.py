@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.run.writing import make_folder, map_array
 from eozoo_core.run.written import write_text
 from eozoo_core.task.scenes import Block, Scene
 
@@ -166,12 +167,10 @@ def _open_part(work: Path, shape: tuple[int, ...], stamp: str) -> tuple[np.ndarr
     except (OSError, ValueError, KeyError):
         pass  # none there, or cut short by a crash: begin again
     shutil.rmtree(work, ignore_errors=True)
+    make_folder(work)
     try:
-        work.mkdir(parents=True)
-        free, needed = shutil.disk_usage(work).free, 4 * int(np.prod(shape, dtype=np.int64))
-        if needed > free:
-            raise ZooError(f"{work.parent}: needs {needed / 1e9:.1f} GB and has {free / 1e9:.1f} GB free")
-        values = np.lib.format.open_memmap(file, "w+", np.float32, shape)
-    except OSError as error:
-        raise ZooError(f"{work.parent}: cannot be written ({error.strerror}); choose another --output") from error
+        values = map_array(file, shape, np.float32)
+    except ZooError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
     return values, _Progress(note, stamp, set())

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.score.plots import MISSING, Panel, canvas, quicklook, save_figure
+from eozoo_core.run.written import write_figure
+from eozoo_core.score.plots import MISSING, Panel, canvas, quicklook
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -135,5 +136,5 @@ def _map() -> tuple[Figure, Any]:
 
 
 def _saved(figure: Figure, file: Path) -> Path:
-    save_figure(figure, file)
+    write_figure(file, figure)
     return file

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from eozoo_core import ZooError
 from eozoo_core.run.progress import print_message
+from eozoo_core.run.writing import append
 from eozoo_core.task.data import tensors
 from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.step import Sums, optimizer_step
@@ -144,8 +145,7 @@ class TwinStep:
         now = time.monotonic()
         if self._fabric.is_global_zero and self._examples:
             line = {"step": step, "examples_per_s": round(self._examples / max(1e-9, now - self._since), 1)}
-            with (self._trainer.run.path / "speed.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            append(self._trainer.run.path / "speed.jsonl", json.dumps(line) + "\n")
         self._examples, self._since = 0, now
 
 

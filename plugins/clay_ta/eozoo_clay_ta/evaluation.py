@@ -140,7 +140,6 @@ def _write(
     land: np.ndarray,
 ) -> None:
     folder, label = run.path / f"eval_{split}", encoder_label(run, task.settings)
-    folder.mkdir(parents=True, exist_ok=True)
     ta_std = scores["model"]["rmse_K"] / max(scores["model"]["rmse_norm"], 1e-12)
     base = task.settings.data.landcover_base
     tables = {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
-from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.written import write_figure
 from eozoo_core.score.plots import MISSING
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -40,7 +39,7 @@ def map_picture(ta: np.ndarray, lsmask: np.ndarray, path: Path, unit: str, title
     bar.set_label(f"near-surface air temperature ({unit})", color=_INK)
     axes.set_title(title, fontsize=10, color=_INK)
     axes.set_xlabel(f"{np.isfinite(ta).mean():.1%} of {ta.shape[1]} x {ta.shape[0]} pixels predicted", fontsize=8)
-    return _save(figure, path)
+    return write_figure(path, figure, tight=False)
 
 
 def station_picture(
@@ -54,7 +53,7 @@ def station_picture(
     dots = axes.scatter(cols, rows, c=values, s=46, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors=_INK, lw=0.6)
     figure.colorbar(dots, ax=axes, shrink=0.85).set_label("bias, prediction - station (K)", color=_INK)
     axes.set_title(title, fontsize=10, color=_INK)
-    return _save(figure, path)
+    return write_figure(path, figure, tight=False)
 
 
 def sample_picture(x: np.ndarray, path: Path, title: str) -> Path:
@@ -71,7 +70,7 @@ def sample_picture(x: np.ndarray, path: Path, title: str) -> Path:
     shown = axes.imshow(mosaic, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     figure.colorbar(shown, ax=axes, shrink=0.85, extend="both").set_label("z-score (lsmask: 0 or 1)", color=_INK)
     axes.set_title(title, fontsize=10, color=_INK)
-    return _save(figure, path)
+    return write_figure(path, figure, tight=False)
 
 
 def _axes() -> tuple[Figure, object]:
@@ -94,11 +93,3 @@ def _range(values: np.ndarray) -> dict[str, float]:
         return {"vmin": 0.0, "vmax": 1.0}
     low, high = np.percentile(known, [1, 99])
     return {"vmin": float(low), "vmax": float(max(high, low + 0.1))}
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=150, format="png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, lambda file: file.write(buffer.getvalue()))
-    return path

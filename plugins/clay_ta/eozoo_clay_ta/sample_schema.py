@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run import parsed
-from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.written import write_text
 
 from eozoo_clay_ta.channels import BT, RF
 from eozoo_clay_ta.grid import HALF, WINDOW
@@ -131,16 +131,13 @@ def write_statistics(norm: Normalisation, inputs: Path, ta: Path, pixels: int, r
     content |= {"channels": list(NAMES), "split": "train", "pixels": pixels}
     of_ta = {"ta": {"mean": norm.ta_mean, "std": norm.ta_std, "unit": "degC", "n": rows, "split": "train"}}
     for path, value in ((inputs, content), (ta, of_ta)):
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, value)
     return [inputs, ta]
 
 
 def write_json(path: Path, value: Any) -> Path:
     """Write JSON atomically; NaN is refused."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_atomic(path, lambda file: file.write(text.encode()))
-    return path
+    return write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

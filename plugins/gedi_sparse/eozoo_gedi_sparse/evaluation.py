@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from eozoo_core.run.checkpoint import write_atomic
+from eozoo_core.run.written import write_array
 from eozoo_core.task.label_report import write_label_report
 from eozoo_core.task.labels import evaluate_labels
 from eozoo_core.task.scores import RegressionScores
@@ -78,7 +78,7 @@ def _write_arrays(folder: Path, labels: Labels) -> None:
             arrays |= {"aleatoric_std": labels.aleatoric**0.5, "predictive_std": labels.total**0.5}
     arrays = {name: values.astype(np.float32) for name, values in arrays.items() if values is not None}
     for name, values in {**arrays, "patch": labels.sample, "x": labels.x, "y": labels.y}.items():
-        write_atomic(folder / f"{name}.npy", lambda file, values=values: np.save(file, values))
+        write_array(folder / f"{name}.npy", values)
 
 
 def _results_text(results: Scores, unit: str) -> str:

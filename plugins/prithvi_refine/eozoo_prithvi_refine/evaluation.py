@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from eozoo_core.run.written import write_picture
 from eozoo_core.score.report import Picture, Table, Text, write_report
 from eozoo_core.task.contract import Target
 from eozoo_core.task.ensemble import member_runs
 from eozoo_core.task.evaluate import Evaluation, combined
 from eozoo_core.task.predict import open_draws
 
-from eozoo_prithvi_refine.pictures import grid, save_png
+from eozoo_prithvi_refine.pictures import grid
 from eozoo_prithvi_refine.scoring import RefineScores
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ def grouped(evaluation: Evaluation, groups: dict[str, list[int]]) -> Groups:
 
 def _write(task: Contract, run: Run, split: str, found: tuple[Scores, Groups], rows: list[Any]) -> None:
     folder, (results, groups) = run.path / f"eval_{split}", found
-    folder.mkdir(parents=True, exist_ok=True)
     run.write_json(f"eval_{split}/groups.json", groups)
     sections: dict[str, list] = {
         "Scores": [_scores_table(results)],
@@ -74,7 +74,7 @@ def _write(task: Contract, run: Run, split: str, found: tuple[Scores, Groups], r
     if member_runs(run, task.settings)[0].info().get("weights", "").startswith("random"):
         sections["Scores"].insert(0, Text("The encoder began with random weights, not with published ones.", note=True))
     if rows:
-        picture = save_png(grid(rows), folder / "panels.png")
+        picture = write_picture(folder / "panels.png", grid(rows))
         caption = "Input, output, target, and output minus target (red: too bright, blue: too dark, full at 0.1)"
         sections["Tiles"] = [Picture(picture, caption)]
     write_report(folder / "report.html", f"prithvi_refine: {run.path.name}, {split} split", sections)

@@ -15,6 +15,7 @@ from eozoo_core.raster.files import Layer
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import Reader, open_reader
 from eozoo_core.raster.sentinel2 import SPECIAL, Scaling
+from eozoo_core.run.written import write_picture
 from eozoo_core.task.data import tensors
 from eozoo_core.task.made_from import STAMP
 from eozoo_core.task.maps import bands_of
@@ -22,7 +23,7 @@ from eozoo_core.task.scenes import Scene
 from eozoo_core.task.spread import present
 
 from eozoo_prithvi_refine import coordinates
-from eozoo_prithvi_refine.pictures import save_png, true_colour
+from eozoo_prithvi_refine.pictures import true_colour
 from eozoo_prithvi_refine.prepare.products import band_numbers, date_in, month_in
 from eozoo_prithvi_refine.scaling import decide
 from eozoo_prithvi_refine.settings import BANDS
@@ -138,7 +139,7 @@ def draw(files: Mapping[str, Path], scene: Scene, dest: Path) -> list[Path]:
     low, high = np.percentile(visible, [1, 99]) if visible.size else (0.0, 1.0)
     space = np.full((images[0].shape[1], 4, 3), 255, np.uint8)
     parts = [true_colour(image, float(low), float(high)) for image in images]
-    return [save_png(np.concatenate([parts[0], space, parts[1]], axis=1), dest / f"{scene.name}.png")]
+    return [write_picture(dest / f"{scene.name}.png", np.concatenate([parts[0], space, parts[1]], axis=1))]
 
 
 def _pairs(settings: PrithviSettings, when: coordinates.Pair, where: coordinates.Pair) -> dict[str, np.ndarray]:

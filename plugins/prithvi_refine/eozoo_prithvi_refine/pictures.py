@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from eozoo_core.run.checkpoint import write_atomic
 
 if TYPE_CHECKING:
     from eozoo_core.task.train import Trainer
@@ -64,12 +62,3 @@ def validation_picture(trainer: Trainer, runtime: PrithviRuntimeSettings) -> dic
             refined = trainer.system.predict(tensors(batch, trainer.fabric.device))["refined"]
         rows.append((batch["opt_v1"][0], refined[0].cpu().numpy(), batch["target"][0]))
     return {"input_output_target_difference": grid(rows)} if rows else {}
-
-
-def save_png(picture: np.ndarray, path: Path) -> Path:
-    """Write ``(H, W, 3)`` uint8 as PNG, complete or not at all."""
-    from matplotlib.image import imsave
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, lambda file: imsave(file, picture, format="png"))
-    return path

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.arrays import read_arrays
-from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.parsed import read_object
+from eozoo_core.run.written import write_arrays, write_text
 
 from eozoo_prithvi_refine.settings import BIOMES
 
@@ -103,12 +103,9 @@ def read_stage1(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def write_npz(path: Path, arrays: dict[str, Any], meta: dict[str, Any] | None = None) -> Path:
     """Write a compressed NPZ and, where given, its JSON sidecar, each complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if meta is not None:
-        text = json.dumps(meta, indent=1, allow_nan=False) + "\n"
-        write_atomic(path.with_suffix(".json"), lambda file: file.write(text.encode()))
-    write_atomic(path, lambda file: np.savez_compressed(file, **arrays))
-    return path
+        write_text(path.with_suffix(".json"), json.dumps(meta, indent=1, allow_nan=False) + "\n")
+    return write_arrays(path, arrays, compress=True)
 
 
 def tile_arrays(image: np.ndarray, month: int, biome: int) -> dict[str, np.ndarray]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from signal import SIGINT
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 from eozoo_core.errors import Interrupted, ZooError, did_you_mean
@@ -43,6 +46,11 @@ class Verbs(click.Group):
 
     Any other exception is a bug and keeps its traceback.
     """
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line; see ``click.Group.main``."""
+        with _printed():
+            return super().main(*args, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs in the order in which people meet them."""
@@ -79,6 +87,38 @@ class Verbs(click.Group):
         except KeyboardInterrupt as stop:
             number = getattr(stop, "number", SIGINT)
             _end(f"stopped by {name_of(number)}: nothing half-written is left; the same command begins again", number)
+
+
+@contextmanager
+def _printed() -> Iterator[None]:
+    """Say in one line that standard output cannot be written (a file on a full disk, say); exit code 1 then."""
+    before = sys.stdout
+    if isinstance(getattr(before, "buffer", None), io.RawIOBase):  # PYTHONUNBUFFERED: what does not fit is dropped
+        sys.stdout = open(before.fileno(), "w", 1, before.encoding, before.errors, closefd=False)  # noqa: SIM115
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None or not _is_full(sys.stdout):
+            raise
+        with Path(os.devnull).open("w") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())  # Python writes what is left once more at its end
+        said = f"standard output: cannot be written ({error.strerror}); free space or choose another file"
+        click.secho(f"Error: {said}", fg="red", err=True)
+        sys.exit(1)
+    finally:
+        sys.stdout = before
+
+
+def _is_full(stream: TextIO) -> bool:
+    """Whether nothing can be written to a stream: an empty line is tried."""
+    try:
+        os.write(stream.fileno(), b"\n")
+    except OSError as error:
+        return error.errno != errno.EPIPE  # click ends quietly where nobody reads on
+    return False
 
 
 def _quiet_libraries() -> None:

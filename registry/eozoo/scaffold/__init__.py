@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import keyword
 import re
-import shutil
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.writing import new_folder
+from eozoo_core.run.written import write_text
 
 if TYPE_CHECKING:
     from eozoo.registry import Registry
@@ -57,13 +57,8 @@ def write_plugin(name: str, kind: str, folder: Path, registry: Registry) -> Path
     path = folder / name
     if path.exists():
         raise ZooError(f"{path}: exists already; choose another name or --in")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as temporary:
-            _write(Path(temporary) / name, name, kind)
-            shutil.move(Path(temporary) / name, path)
-    except OSError as error:
-        raise ZooError(f"{path}: cannot be written ({error.strerror}); choose another --in") from None
+    with new_folder(path) as temporary:
+        _write(temporary, name, kind)
     return path
 
 
@@ -74,9 +69,8 @@ def _write(path: Path, name: str, kind: str) -> None:
             if file.is_dir() or "__pycache__" in place or place.startswith("."):
                 continue
             target = path / _renamed(_PLACES.get(place, place), name)
-            target.parent.mkdir(parents=True, exist_ok=True)
             text = file.read_text(encoding="utf-8")
-            target.write_text(text if file.name == "LICENSE" else _filled(text, name, kind), encoding="utf-8")
+            write_text(target, text if file.name == "LICENSE" else _filled(text, name, kind))
 
 
 def _filled(text: str, name: str, kind: str) -> str:

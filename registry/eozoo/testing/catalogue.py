@@ -64,6 +64,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     graph.graph_is_predict,
     infer.maps_are_real_maps,
     infer.infer_leaves_nothing_else,
+    infer.infer_on_a_full_disk,
     guard.absurd_inputs_are_refused,
     ownership.a_scene_has_one_writer,
 )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+
+from eozoo_core.errors import ZooError
 
 from eozoo.testing.equality import tree
 from eozoo.testing.forks import at_once
@@ -14,6 +18,7 @@ from eozoo.testing.shared_runs import Bench
 if TYPE_CHECKING:
     from rasterio import DatasetReader
 
+_WRITER = "write with eozoo_core.run.written or raster.cog"
 _RASTERS = (".tif", ".tiff")
 
 
@@ -55,6 +60,27 @@ def infer_leaves_nothing_else(bench: Bench, folder: Path) -> None:
     assert not more, f"infer() left {', '.join(more)} beside the files it returned: rename or remove temporary files"
     assert not mapped.scratch, f"infer() left {sorted(mapped.scratch)} in the temporary folder: remove it"
     assert not mapped.touched, f"infer() changed {sorted(mapped.touched)} in its source or run: write to dest only"
+
+
+def infer_on_a_full_disk(bench: Bench, folder: Path) -> None:
+    """On a full disk ``infer`` ends with a ZooError of one line and leaves no file: it writes with core's writer."""
+    source, (task, run) = bench.source(folder / "source"), bench.open(bench.copy(bench.finished.path, folder))
+    asked = []
+
+    def full(handle: int) -> None:
+        asked.append(handle)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with patch("os.fsync", full):
+        try:
+            task.infer(run, source, folder / "out")
+        except ZooError as error:
+            assert "\n" not in str(error), f"infer() on a full disk says more than one line: {error}"
+        except Exception as error:
+            raise AssertionError(f"infer() on a full disk raised {type(error).__name__}: {error}; {_WRITER}") from error
+    assert asked, f"infer() synced no file to disk, so a full one leaves half a file: {_WRITER}"
+    left = [file.name for file in (folder / "out").rglob("*") if file.is_file()]
+    assert not left, f"infer() on a full disk left {', '.join(sorted(left))}: {_WRITER}"
 
 
 def mapped_sample(bench: Bench) -> Mapped:

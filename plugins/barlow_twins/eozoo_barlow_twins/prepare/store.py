@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+from eozoo_core.run.writing import mapped_array
 from eozoo_core.run.written import write_text
 
-from eozoo_barlow_twins.files import scratch_array
 from eozoo_barlow_twins.pixel_store import source_of
 from eozoo_barlow_twins.tiles import Tile
 
@@ -20,7 +20,7 @@ def write_store(tile: Tile) -> Path:
     t, h, w, c = tile.shape
     tile.counts  # noqa: B018 - checks the masks
     file = tile.path / "pixels.npy"
-    with scratch_array(file, (h * w, t, c + 1), np.uint16) as out:
+    with mapped_array(file, (h * w, t, c + 1), np.uint16) as out:
         step = max(1, STRIP_BYTES // (t * w * (c + 1) * 2))
         for row in range(0, h, step):
             stop = min(row + step, h)

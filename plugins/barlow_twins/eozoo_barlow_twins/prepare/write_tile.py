@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.run.written import write_text
+from eozoo_core.run.writing import map_array, new_folder
+from eozoo_core.run.written import write_array, write_text
 from eozoo_core.score.statistics import ChannelStatistics
 
-from eozoo_barlow_twins.files import save_array, scratch_folder
 from eozoo_barlow_twins.tiles import Tile
 
 STRIP_BYTES = 64 * 2**20
@@ -43,8 +43,8 @@ class TileWriter:
 
     def __init__(self, folder: Path, plan: TilePlan):
         t, h, w, c = len(plan.dates), plan.height, plan.width, len(plan.bands)
-        self._bands = np.lib.format.open_memmap(folder / "bands.npy", "w+", np.uint16, (t, h, w, c))
-        self._masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (t, h, w))
+        self._bands = map_array(folder / "bands.npy", (t, h, w, c), np.uint16)
+        self._masks = map_array(folder / "masks.npy", (t, h, w), np.uint8)
 
     def put(self, number: int, row: int, values: np.ndarray, clear: np.ndarray) -> None:
         """Write rows from ``row`` on of one date: values (n, W, C) digital numbers, clear (n, W) bool.
@@ -67,14 +67,15 @@ def new_tile(path: Path, plan: TilePlan) -> Iterator[TileWriter]:
     """Make the tile folder ``path``; it appears when the block ends well. Raises ZooError where it exists already."""
     if not plan.dates:
         raise ZooError(f"{path.name}: no date was found in the raw files; check their names and the bands asked for")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(path) as folder:
+    if path.exists():
+        raise ZooError(f"{path}: exists already; delete it or choose another tile name")
+    with new_folder(path) as folder:
         writer = TileWriter(folder, plan)
         yield writer
         writer.close()
-        save_array(folder / "doys.npy", np.array([d.timetuple().tm_yday for d in plan.dates], np.int16))
+        write_array(folder / "doys.npy", np.array([d.timetuple().tm_yday for d in plan.dates], np.int16))
         for name, layer in plan.layers.items():
-            save_array(folder / name, layer)
+            write_array(folder / name, layer)
         info: dict[str, Any] = {"bands": list(plan.bands), "dates": [d.isoformat() for d in plan.dates]}
         info |= {"crs": plan.crs, "transform": plan.transform and list(plan.transform), "source": plan.source}
         info |= {"scaling": list(plan.scaling)} if plan.scaling else {}
@@ -97,8 +98,8 @@ def write_statistics(tile: Tile) -> list[Path]:
     if not statistics.count.all():
         raise ZooError(f"{tile.path.name}: no pixel is clear on any date; check the scene classes in 'clear'")
     return [
-        save_array(tile.path / "band_mean.npy", statistics.mean),
-        save_array(tile.path / "band_std.npy", statistics.std),
+        write_array(tile.path / "band_mean.npy", statistics.mean),
+        write_array(tile.path / "band_std.npy", statistics.std),
     ]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.written import hdf5_bytes, write_array, write_bytes, write_text
 
 from eozoo_clay_ta.channels import BT, QUALITY_SHIFT, RF, Channel
 from eozoo_clay_ta.demo.atmosphere import World, radiances
@@ -16,6 +17,9 @@ from eozoo_clay_ta.grid import HALF, PROJECTION, KoGrid
 from eozoo_clay_ta.level1b import VARIABLE, l1b_name
 from eozoo_clay_ta.scenes import stamp_time
 from eozoo_clay_ta.settings import SimulateSettings
+
+if TYPE_CHECKING:
+    import h5py
 
 NOTE = "SYNTHETIC: written by eozoo-clay-ta from a simulated atmosphere"
 _STATION_NOISE = 0.4  # degC
@@ -46,7 +50,6 @@ def simulate(root: Path, settings: SimulateSettings, grid: KoGrid, quiet: bool =
 
 def write_scene(folder: Path, when: datetime, world: World, ground: object, grid: KoGrid) -> None:
     """Write the sixteen files of one time stamp, with a few bad pixels and, now and then, a lost line."""
-    folder.mkdir(parents=True, exist_ok=True)
     stamp = when.strftime("%Y%m%d%H%M")
     random = np.random.default_rng(int(stamp))
     seen = radiances(world.weather(when, ground), ground, random)
@@ -62,9 +65,8 @@ def write_scene(folder: Path, when: datetime, world: World, ground: object, grid
 
 def write_l1b(path: Path, channel: Channel, raw: np.ndarray, grid: KoGrid) -> None:
     """Write one level-1B file: counts and quality bits ``raw`` (H, W) uint16, and KMA's attributes."""
-    import h5py
 
-    with h5py.File(path, "w", libver=("v110", "v110")) as h5:
+    def fill(h5: h5py.File) -> None:
         data = h5.create_dataset(VARIABLE, data=raw, compression="gzip", compression_opts=1, track_times=False)
         data.attrs["channel_name"] = np.bytes_(channel.name.upper())
         data.attrs["number_of_valid_bits_per_pixel"] = np.int32(channel.valid_bits)
@@ -79,6 +81,8 @@ def write_l1b(path: Path, channel: Channel, raw: np.ndarray, grid: KoGrid) -> No
             h5.attrs[key] = np.float64(value)
         h5.attrs["projection"] = np.bytes_(PROJECTION)
         h5.attrs["title"] = np.bytes_(NOTE)
+
+    write_bytes(path, hdf5_bytes(fill, ("v110", "v110")))
 
 
 def _times(settings: SimulateSettings) -> Iterator[datetime]:
@@ -113,13 +117,11 @@ def _stations(world: World, grid: KoGrid, count: int) -> list[dict]:
 def _write_stations(path: Path, places: list[dict]) -> Path:
     lines = ["지점,시작일,종료일,지점명,위도,경도"]
     lines += [f"{p['stn']},{p['start']},{p['end']},모의{p['stn']},{p['lat']},{p['lon']}" for p in places]
-    write_atomic(path, lambda file: file.write(("\n".join(lines) + "\n").encode("cp949")))
-    return path
+    return write_text(path, "\n".join(lines) + "\n", "cp949")
 
 
 def _write_labels(folder: Path, times: list[datetime], world: World, places: list[dict]) -> list[Path]:
     """The first half of the year as the text interface gives it, the second as the portal's CSV; some are missing."""
-    folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(12)
     columns = (np.array([p[k] for p in places]) for k in ("x", "y", "plat", "plon"))
     ground = world.points(*columns)
@@ -143,17 +145,16 @@ def _write_labels(folder: Path, times: list[datetime], world: World, places: lis
             else:
                 table.append(f"{place['stn']},모의{place['stn']},{kst:%Y-%m-%d %H:%M},{'' if gone else f'{value:.1f}'}")
     files = {"asos_2022_1.txt": [*text, "#7777END"], "asos_2022_2.csv": table}
-    for name, lines in files.items():
-        content = ("\n".join(lines) + "\n").encode("cp949")
-        write_atomic(folder / name, lambda file, content=content: file.write(content))
-    return [folder / name for name in files]
+    return [write_text(folder / name, "\n".join(lines) + "\n", "cp949") for name, lines in files.items()]
 
 
 def _write_static(folder: Path, world: World, ground: object, grid: KoGrid) -> list[Path]:
     """Elevation and land cover as rasters in degrees, finer than the grid, and the mask on the grid."""
-    import rasterio
+    from eozoo_core.raster.georeference import Grid
+    from eozoo_core.raster.small import write_small
+    from rasterio import Affine
+    from rasterio.crs import CRS
 
-    folder.mkdir(parents=True, exist_ok=True)
     lat, lon = grid.places
     step = 0.01 if grid.width * grid.height < 200_000 else 0.02
     west, north = lon.min() - 0.1, lat.max() + 0.1
@@ -166,10 +167,6 @@ def _write_static(folder: Path, world: World, ground: object, grid: KoGrid) -> l
     files = []
     for name, dtype, add in (("dem", "float32", 0), ("landcover", "uint8", 1)):
         values = np.concatenate([getattr(p, name) for p in parts]).reshape(lats.shape) + add
-        files.append(folder / f"{name}.tif")
-        profile = {"driver": "GTiff", "count": 1, "dtype": dtype, "crs": "EPSG:4326", "compress": "deflate"}
-        transform = rasterio.Affine(step, 0, west, 0, -step, north)
-        with rasterio.open(files[-1], "w", width=width, height=height, transform=transform, **profile) as target:
-            target.write(values.astype(dtype), 1)
-    write_atomic(folder / "lsmask.npy", lambda file: np.save(file, ground.land.astype(np.float32)))
-    return [*files, folder / "lsmask.npy"]
+        degrees = Grid(height, width, CRS.from_epsg(4326), Affine(step, 0, west, 0, -step, north))
+        files.append(write_small(folder / f"{name}.tif", values.astype(dtype)[None], degrees, tiles=256))
+    return [*files, write_array(folder / "lsmask.npy", ground.land.astype(np.float32))]

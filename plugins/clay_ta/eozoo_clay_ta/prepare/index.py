@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 from collections import Counter
@@ -14,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.parsed import reason_of
+from eozoo_core.run.written import write_table, write_text
 
 from eozoo_clay_ta.grid import WINDOW, KoGrid
 from eozoo_clay_ta.scenes import ScenePaths, find_scenes
@@ -63,14 +62,12 @@ def build_index(settings: IndexSettings, folder: Path, grid: KoGrid) -> tuple[li
         if not split[name]:
             raise ZooError(f"{folder}: split {name!r} would be empty; {_hint(settings)} ({_said(counts)})")
     check_leakage(split, settings)
-    folder.mkdir(parents=True, exist_ok=True)
     files = [_write_rows(folder / f"index_{name}.csv", split[name]) for name in SPLITS]
     files.append(_write_observations(folder / OBSERVATIONS, labels))
     summary = {**{name: len(split[name]) for name in SPLITS}, **dict(sorted(counts.items()))}
     how = settings.model_dump(mode="json", exclude={"scenes_dir", "labels", "stations"})
     text = json.dumps({"counts": summary, "settings": how}, indent=2, ensure_ascii=False)
-    write_atomic(folder / "index_summary.json", lambda file: file.write(text.encode()))
-    return [*files, folder / "index_summary.json"], summary
+    return [*files, write_text(folder / "index_summary.json", text)], summary
 
 
 def read_rows(path: Path, chunk: int) -> Iterator[list[Row]]:
@@ -205,27 +202,21 @@ def _by_block(text: str, first: str, settings: IndexSettings) -> str:
 
 
 def _write_rows(path: Path, rows: list[Row]) -> Path:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([f.name for f in fields(Row)])
     folder = path.parent.resolve()
     shown = {
         p: os.path.relpath(Path(p).resolve(), folder) if p else ""
         for r in rows
         for p in (r.path_bt, r.path_rf, r.path_sza)
     }
-    for row in rows:
-        writer.writerow([shown[value] if name in _PATHS else value for name, value in vars(row).items()])
-    write_atomic(path, lambda file: file.write(buffer.getvalue().encode()))
-    return path
+    cells = [[shown[value] if name in _PATHS else value for name, value in vars(row).items()] for row in rows]
+    return write_table(path, [f.name for f in fields(Row)], cells)
 
 
 def _write_observations(path: Path, labels: Labels) -> Path:
     """All temperatures, also without a scene: persistence needs those of the day before."""
     known = ~np.isnan(labels.ta)
     lines = [f"{t},{s},{v:.2f}\n" for t, s, v in zip(labels.time[known], labels.stn[known], labels.ta[known])]
-    write_atomic(path, lambda file: file.write(("timestamp_utc,stn,ta\n" + "".join(lines)).encode()))
-    return path
+    return write_text(path, "timestamp_utc,stn,ta\n" + "".join(lines))
 
 
 def _absolute(given: str, index: Path) -> str:

@@ -17,6 +17,7 @@ from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.parsed import read_object
 from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.run.workers import worker_processes
+from eozoo_core.run.writing import make_folder
 from eozoo_core.score.statistics import ChannelStatistics
 
 from eozoo_clay_ta import chunks
@@ -63,7 +64,7 @@ class PatchBuilder:
 
     def build(self) -> tuple[list[Path], dict[str, dict[str, int]]]:
         """Return the files written and, per split, how many samples were kept and dropped by each check."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         index = {split: self.index_dir / f"index_{split}.csv" for split in SPLITS}
         surveys = {split: self._survey(path) for split, path in index.items()}
         years = sorted({year for survey in surveys.values() for year in survey.years})

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from eozoo_core.run.written import write_array
 
 from eozoo_gedi_sparse.demo.random_fields import cells, flow_distance, noise, smoothstep, unit
 from eozoo_gedi_sparse.demo.spectra import World, bands_of
@@ -21,6 +22,7 @@ from eozoo_gedi_sparse.settings import DOCUMENTED_BANDS
 CRS = "EPSG:32647"  # UTM zone 47 N, Thailand, as in the document
 ORIGIN = (480_000.0, 2_080_000.0)  # easting and northing of the world's upper left corner, m
 NODATA = -9999.0
+SYNTHETIC = {"synthetic": "yes: made by eozoo, not observed"}
 GAP = 16  # px between the splits, so that no shot's surroundings reach across
 
 
@@ -63,12 +65,12 @@ def write_landscape(
         for i in range(count):
             row, col = top + (i // columns) * size, (i % columns) * size
             place = np.s_[:, row : row + size, col : col + size]
-            _save(root / "input" / split / f"place_{i:03d}.npy", image[place])
-            _save(root / "label" / split / f"place_{i:03d}.npy", label[None][place])
+            write_array(root / "input" / split / f"place_{i:03d}.npy", image[place].astype(np.float32))
+            write_array(root / "label" / split / f"place_{i:03d}.npy", label[None][place].astype(np.float32))
         top += height * size + GAP
     _write_scene(root / "scene.tif", image[:, : scene[0], : scene[1]], pixel)
     truth = world.height[: scene[0], : scene[1]].copy()
-    _save(root / "truth.npy", truth)
+    write_array(root / "truth.npy", truth.astype(np.float32))
     return Landscape(root / "input", root / "label", root / "scene.tif", truth)
 
 
@@ -179,22 +181,16 @@ def _villages(rng: np.random.Generator, shape: tuple[int, int], scale: float, al
     return built
 
 
-def _save(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, np.ascontiguousarray(array, dtype=np.float32))
-
-
 def _write_scene(path: Path, image: np.ndarray, pixel: float) -> None:
     """14 bands, float32, nodata -9999, band descriptions; the corner outside the satellite's swath holds no data."""
-    import rasterio
+    from eozoo_core.raster.cog import Band
+    from eozoo_core.raster.georeference import Grid
+    from eozoo_core.raster.small import write_small
+    from rasterio import crs
     from rasterio.transform import from_origin
 
     _, rows, cols = image.shape
     y, x = np.mgrid[:rows, :cols]
     image = np.where(np.isnan(image) | ((y / rows + x / cols) > 1.86), NODATA, image).astype(np.float32)
-    profile = {"driver": "GTiff", "count": len(image), "height": rows, "width": cols, "dtype": "float32"}
-    profile |= {"crs": CRS, "transform": from_origin(*ORIGIN, pixel, pixel), "nodata": NODATA, "compress": "deflate"}
-    with rasterio.open(path, "w", **profile, tiled=True, blockxsize=256, blockysize=256) as out:
-        out.write(image)
-        out.descriptions = DOCUMENTED_BANDS
-        out.update_tags(synthetic="yes: made by eozoo, not observed")
+    grid = Grid(rows, cols, crs.CRS.from_user_input(CRS), from_origin(*ORIGIN, pixel, pixel))
+    write_small(path, image, grid, [Band(name) for name in DOCUMENTED_BANDS], NODATA, 256, SYNTHETIC)

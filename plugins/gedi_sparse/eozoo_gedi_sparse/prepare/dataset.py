@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.run.writing import new_folder
+from eozoo_core.run.written import write_array
 
 if TYPE_CHECKING:
     from eozoo_core.task import Registry
@@ -33,14 +33,8 @@ def make_from_dataset(settings: DatasetSettings, registry: Registry, quiet: bool
     dataset = registry.create("dataset", name, settings.source.options)
     if not len(dataset):
         raise ZooError(f"dataset {name!r}: holds no sample; check prepare.dataset.source.options")
-    parts = [folder.with_name(f".{folder.name}.part") for folder in folders]
-    try:
-        _write(dataset, name, parts, quiet)
-        for part, folder in zip(parts, folders, strict=True):
-            part.replace(folder)
-    finally:  # half a dataset would look like a whole one to training
-        for part in parts:
-            shutil.rmtree(part, ignore_errors=True)
+    with new_folder(folders[0]) as images, new_folder(folders[1]) as targets:  # half a dataset would look like a whole
+        _write(dataset, name, [images, targets], quiet)
     return folders
 
 
@@ -48,8 +42,7 @@ def _write(dataset: Any, name: str, folders: list[Path], quiet: bool) -> None:
     with progress_bar(name, len(dataset), "samples", quiet) as bar:
         for i in range(len(dataset)):
             for folder, array in zip(folders, _arrays(dataset[i], name, i), strict=True):
-                folder.mkdir(parents=True, exist_ok=True)
-                write_atomic(folder / f"{name}_{i:06d}.npy", lambda file, array=array: np.save(file, array))
+                write_array(folder / f"{name}_{i:06d}.npy", array)
             bar.update(i + 1)
 
 

@@ -9,13 +9,16 @@ import json
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import yaml
+from eozoo_core.raster.cog import Band
+from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.small import write_small
 from eozoo_core.run.written import write_text
+from rasterio import crs
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
-from eozoo_gedi_sparse.demo.landscape import CRS, ORIGIN, clouds, make_world, shots
+from eozoo_gedi_sparse.demo.landscape import CRS, ORIGIN, SYNTHETIC, clouds, make_world, shots
 from eozoo_gedi_sparse.demo.spectra import World, bands_of
 from eozoo_gedi_sparse.prepare.settings import ExampleSettings
 from eozoo_gedi_sparse.prepare.synthetic_granule import BEAMS, Beam, write_granule
@@ -30,7 +33,6 @@ def make_example(settings: ExampleSettings) -> list[Path]:
     gedi.yaml holds the settings of every later step. The same seed writes the same values.
     """
     dest, shape = settings.dest, (settings.rows, settings.columns)
-    dest.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(settings.seed)
     world = make_world(rng, shape, PIXEL)
     image = bands_of(world, rng, PIXEL)
@@ -145,12 +147,6 @@ def _config(dest: Path) -> str:
 
 def _write(path: Path, values: np.ndarray, names: tuple[str, ...], col: int = 0, nodata: float | None = None) -> None:
     """Write bands (C, H, W) that begin at column ``col`` of the landscape; floats have NaN for nodata."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     place = from_origin(ORIGIN[0] + col * PIXEL, ORIGIN[1], PIXEL, PIXEL)
-    profile = {"driver": "GTiff", "count": len(values), "height": values.shape[1], "width": values.shape[2]}
-    profile |= {"dtype": values.dtype.name, "crs": CRS, "transform": place, "compress": "deflate", "tiled": True}
-    profile["nodata"] = np.nan if values.dtype.kind == "f" else nodata
-    with rasterio.open(path, "w", **profile, blockxsize=256, blockysize=256) as out:
-        out.write(values)
-        out.descriptions = names
-        out.update_tags(synthetic="yes: made by eozoo, not observed")
+    grid = Grid(*values.shape[1:], crs.CRS.from_user_input(CRS), place)
+    write_small(path, values, grid, [Band(name) for name in names], nodata, 256, SYNTHETIC)

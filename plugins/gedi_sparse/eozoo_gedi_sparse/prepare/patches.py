@@ -14,10 +14,9 @@ from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid, apply, part_of
 from eozoo_core.raster.read import Reader, open_reader
 from eozoo_core.raster.tiles import Window
-from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.parsed import read_json
 from eozoo_core.run.progress import progress_bar
-from eozoo_core.run.written import stamp_of, write_table, write_text
+from eozoo_core.run.written import stamp_of, write_array, write_table, write_text
 
 from eozoo_gedi_sparse.prepare.grids import require_same_grid
 from eozoo_gedi_sparse.prepare.settings import PatchesSettings
@@ -164,9 +163,8 @@ def _write_all(
 
 
 def _write(file: Path, values: np.ndarray, source: Reader, window: Window) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".npy":
-        write_atomic(file, lambda out: np.save(out, np.ascontiguousarray(values, np.float32)))
+        write_array(file, np.ascontiguousarray(values, np.float32))
         return
     bands = [Band(source.info.descriptions[b - 1], source.info.units[b - 1]) for b in source.info.bands[: len(values)]]
     with CogWriter(file, part_of(source.info.grid, window), bands) as writer:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.arrays import read_arrays
-from eozoo_core.run.checkpoint import write_atomic
 from eozoo_core.run.parsed import unreadable
+from eozoo_core.run.written import write_arrays
 
 # Columns that filters read; each is float64 and NaN where missing. A product has some of them.
 OPTIONAL = ("quality", "degrade", "standard_error", "sensitivity", "tree_cover", "solar_elevation", "days", "power")
@@ -112,10 +112,9 @@ def once(shots: Shots) -> tuple[np.ndarray, int]:
 def save(path: Path, shots: Shots, facts: dict) -> None:
     """Write lon, lat, value and ids as one .npz with ``facts`` (plain JSON types) beside them, atomically."""
     head = json.dumps({"quantity": shots.quantity, "unit": shots.unit, **facts})
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"lon": shots.lon, "lat": shots.lat, "value": shots.value.astype(np.float32), "id": shots.ids}
     text = np.frombuffer(head.encode(), np.uint8)
-    write_atomic(path, lambda file: np.savez(file, facts=text, **arrays))
+    write_arrays(path, {"facts": text, **arrays})
 
 
 def load(path: Path) -> tuple[Shots, dict]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from eozoo_core.run.written import hdf5_bytes, write_bytes
 
 BEAMS = (
     "BEAM0000",
@@ -53,8 +54,8 @@ def write_granule(path: Path, beams: dict[str, Beam], product: str, version: int
     Version 1 has its attributes as arrays and heights as float64, version 2 plain strings and float32, as in the real
     products. ``day`` counts from 2018-01-01.
     """
-    memory = BytesIO()
-    with h5py.File(memory, "w") as file:
+
+    def fill(file: h5py.File) -> None:
         dress = (lambda text: np.array([text], dtype=object)) if version == 1 else (lambda text: text)
         file.attrs["short_name"] = dress(product)
         about = file.create_group("METADATA/DatasetIdentification")
@@ -62,14 +63,14 @@ def write_granule(path: Path, beams: dict[str, Beam], product: str, version: int
         about.attrs["abstract"] = dress("synthetic: made by eozoo, not observed")
         for number, (name, beam) in enumerate(sorted(beams.items())):
             _write_beam(file.create_group(name), beam, product, version, day + number / 1440)
-    content = memory.getvalue()
-    path.parent.mkdir(parents=True, exist_ok=True)
+
+    content = hdf5_bytes(fill)
     if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        memory = BytesIO()
+        with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(f"{path.stem}.h5", content)
-    else:
-        path.write_bytes(content)
-    return path
+        content = memory.getvalue()
+    return write_bytes(path, content)
 
 
 def _write_beam(group: h5py.Group, beam: Beam, product: str, version: int, day: float) -> None:

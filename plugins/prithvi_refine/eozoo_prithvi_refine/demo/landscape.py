@@ -88,6 +88,10 @@ def _smooth(random: np.random.Generator, height: int, width: int, sigma: float) 
 def _write_scene(path: Path) -> Path:
     """A degraded scene of 150 x 170 px with a hole, as a stage-1 generator would give it."""
     import rasterio
+    from eozoo_core.raster.cog import Band
+    from eozoo_core.raster.georeference import Grid
+    from eozoo_core.raster.small import write_small
+    from rasterio.crs import CRS
 
     from eozoo_prithvi_refine.degradation import degrade
     from eozoo_prithvi_refine.settings import DegradationSettings
@@ -95,9 +99,6 @@ def _write_scene(path: Path) -> Path:
     image = landscape(3000, 150, 170, 6, 4)
     image[:, 20:40, 100:130] = np.nan
     image = degrade(image, DegradationSettings(), np.random.default_rng(1))
-    profile = {"driver": "GTiff", "dtype": "float32", "count": 4, "height": 150, "width": 170, "nodata": np.nan}
-    place = {"crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 600000, 0, -10, 5600000)}
-    with rasterio.open(path, "w", **profile, **place) as file:
-        file.write(image)
-        file.descriptions = BANDS
-    return path
+    place = rasterio.Affine(10, 0, 600000, 0, -10, 5600000)
+    grid = Grid(150, 170, CRS.from_epsg(32631), place)
+    return write_small(path, image, grid, [Band(name) for name in BANDS])

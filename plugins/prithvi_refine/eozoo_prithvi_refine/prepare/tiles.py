@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.tiles import Window, windows
 from eozoo_core.run.progress import tell_once
 from eozoo_core.run.workers import worker_processes
+from eozoo_core.run.writing import hidden_folder, make_folder, publish
 from rasterio import Affine
 
 from eozoo_prithvi_refine.coordinates import known, location_of
@@ -57,11 +57,8 @@ def prepare_tiles(settings: PrithviSettings) -> list[Path]:
     check_resolution(found.products)
     planned = plan_products(found.products, how)
     tell_once([f"{one.product.name}: {one.scaling}" for one in planned], settings.runtime.quiet)
-    staging = data_dir / ".staging"
-    try:
+    with hidden_folder(data_dir / "tiles") as staging:
         return _cut_all(planned, found.skipped, how, staging)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _cut_all(
@@ -208,7 +205,7 @@ def _where(grid: Grid, window: Window, place: str, spot: str) -> dict[str, Any]:
 
 def _move(file: Path, folder: Path) -> Path:
     """Move a tile and its sidecar."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for each in (file.with_suffix(".json"), file):
-        each.replace(folder / each.name)
+        publish(each, folder / each.name)
     return folder / file.name
