@@ -75,7 +75,7 @@ class Run:
         path = Path(path)
         found = cls.task_of(path)
         if task is not None and found != task:
-            raise ZooError(f"{path}: is a run of {found!r}, not of {task!r}")
+            raise ZooError(f"{path}: is a run of {found[:40]!r}, not of {task!r}")
         settings = continuity.read_settings(path, settings_class, overrides)
         continuity.require_written(path, settings)
         return cls(path, found, settings)
@@ -133,7 +133,9 @@ class Run:
     def _check_continues(self) -> None:
         found = self.task_of(self.path)
         if found != self.task:
-            raise ZooError(f"{self.path}: is a run of {found!r}, not of {self.task!r}; choose another --run directory")
+            raise ZooError(
+                f"{self.path}: is a run of {found[:40]!r}, not of {self.task!r}; choose another --run directory"
+            )
         if self._has_begun():  # else killed, or refused for its data or settings, before anything was learned
             continuity.check_continues(self.path, self.settings)
 

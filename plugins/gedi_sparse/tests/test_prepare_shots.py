@@ -326,3 +326,17 @@ def test_bad_grids_are_one_line(tmp_path, grid, message):
     with pytest.raises(ZooError, match=message):
         make_labels(LabelsSettings(source=tmp_path / "shots", dest=tmp_path / "label.tif", grid=grid))
     assert not (tmp_path / "label.tif").exists()
+
+
+def test_a_variable_without_an_axis_costs_its_beam(tmp_path):
+    beams = {
+        name: make_beam(np.linspace(-58, -57, 5), np.linspace(-5, -4, 5), np.full(5, 90.0))
+        for name in ("BEAM0101", "BEAM0110")
+    }
+    path = write_granule(tmp_path / "GEDI04_A_x.h5", beams, "GEDI_L4A")
+    with h5py.File(path, "a") as file:
+        del file["BEAM0101/sensitivity"]
+        file["BEAM0101/sensitivity"] = 0.9
+    found = read_granule(path)
+    assert len(found) == 5
+    assert any("BEAM0101 is left out: it has variables that are no lists of shots" in note for note in found.notes)

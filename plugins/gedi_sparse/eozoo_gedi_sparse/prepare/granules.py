@@ -101,7 +101,10 @@ def _read_beam(group: h5py.Group, product: str, quantity: str) -> Shots:
         columns["days"] = EPOCH_DAYS + columns["days"] / 86400
     columns["power"] = np.full(len(lat), float(group.name.strip("/") in _POWER_BEAMS))
     number = stored(group["shot_number"]).astype(np.int64) if "shot_number" in group else None
-    lengths = {len(c) for c in (lon, value, lat, *columns.values(), *([] if number is None else [number]))}
+    arrays = (lon, value, lat, *columns.values(), *([] if number is None else [number]))
+    if any(array.ndim != 1 for array in arrays):
+        raise _NoBeam("has variables that are no lists of shots")
+    lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
         raise _NoBeam(f"has variables of different lengths {sorted(lengths)}")
     if lengths == {0}:
