@@ -264,7 +264,10 @@ def test_every_verb_ends_with_one_line(name, eozoo, disk, tmp_path):
         errors = [line for line in result.output.splitlines() if line.startswith(("Error", "error  "))]
         assert len(errors) == result.exit_code <= 1, result.output
         assert all(os.strerror(reason) in line for line in errors)
-        assert {p.relative_to(place) for p in place.rglob("*")} <= names
+        left = {
+            p.relative_to(place) for p in place.rglob("*") if p.name != ".writer.json"
+        }  # held until this process ends
+        assert left <= names
         assert all(whole(p) for p in place.rglob("*") if p.is_file())
 
 
