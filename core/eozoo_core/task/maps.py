@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,19 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     """Map every scene of ``source`` into ``dest``; see ``Task.infer``.
 
     All headers are checked before the first map is begun. A file that turns out damaged in the middle ends the work
-    with its name, or is left out and reported where ``infer.on_unreadable`` says so; maps already written stay.
+    with its name, or is left out and reported where ``infer.on_unreadable`` says so; maps already written stay. A new
+    ``dest`` in which nothing was written is gone afterwards.
     """
+    was_there = dest.exists()
+    try:
+        return _infer(task, run, source, dest)
+    finally:
+        if not was_there:
+            with suppress(OSError):  # it holds something, or was never made
+                dest.rmdir()
+
+
+def _infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     predictor, problems = steadily(run, lambda: Predictor(task, run)), []
     found, scenes, written = task.find_scenes(source), [], []
     for one in found:
