@@ -107,7 +107,7 @@ class RunsCode(LoadsItself):
 
 
 @caught(wrong_checkpoint_is_refused=r"infer\(\) wrote \['README'\]", bad_source_is_refused=r"wrote \['README'\]",
-        infer_leaves_nothing_else="README")  # fmt: skip
+        infer_leaves_nothing_else="README", infer_on_a_full_disk="left README")  # fmt: skip
 class WritesFirst(Toy):
     def infer(self, run, source, dest):
         dest.mkdir(parents=True, exist_ok=True)
@@ -290,7 +290,7 @@ class LeavesPart(Toy):
         return files
 
 
-@caught(infer_on_a_full_disk="synced no file to disk")
+@caught(infer_on_a_full_disk="synced no file to disk", bad_source_is_refused="FileNotFoundError")
 class WritesPastTheWriter(Toy):
     def infer(self, run, source, dest):
         dest.mkdir(parents=True, exist_ok=True)
