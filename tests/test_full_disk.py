@@ -88,7 +88,7 @@ def mapped(path):
 def folder(path):
     with writing.new_folder(path) as made:
         written.write_text(made / "a.txt", "a\n")
-        writing.map_array(made / "b.npy", (9,), np.int64)[:] = 1
+        writing.make_mapped_array(made / "b.npy", (9,), np.int64)[:] = 1
 
 
 VALUES = np.random.default_rng(0).random((60, 60), np.float32)
@@ -175,7 +175,7 @@ def test_what_else_is_wrong_is_named_with_its_remedy(tmp_path):
     assert said(tmp_path / ("x" * 256)).endswith("(File name too long); choose a shorter name")
     written.write_text(tmp_path / ("ä" * 127), "a")  # 254 bytes: the temporary name is a shorter one
     with pytest.raises(ZooError, match=r"a\.npy: cannot be written \(needs .* are free\); free space"):
-        writing.map_array(tmp_path / "a.npy", (10**9, 10**9), np.float64)
+        writing.make_mapped_array(tmp_path / "a.npy", (10**9, 10**9), np.float64)
     with pytest.raises(FileNotFoundError):  # of another file: not the writer's to explain
         written.copy_file(tmp_path / "none", tmp_path / "b")
 
@@ -198,7 +198,7 @@ def test_a_mapped_array_has_all_its_blocks(there, tmp_path, monkeypatch):
     if not there:
         monkeypatch.setattr(writing, "_PIECE", 1000)
         monkeypatch.setattr(os, "posix_fallocate", none)
-    array = writing.map_array(tmp_path / "a.npy", (30_000, 7), np.int64)
+    array = writing.make_mapped_array(tmp_path / "a.npy", (30_000, 7), np.int64)
     array[1:3] = 5
     array.flush()
     again = np.load(tmp_path / "a.npy")

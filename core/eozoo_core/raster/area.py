@@ -31,7 +31,7 @@ def pixel_area(grid: Grid, window: Window | None = None) -> np.ndarray:
     50 km wide. The array may be read-only. Raises ZooError for a grid without CRS, or a CRS that is not of the Earth.
     """
     crs, t = _placed(grid)
-    window = window or Window(0, 0, grid.height, grid.width)
+    window = window or grid.whole
     if crs.is_geographic and t.b == 0 and t.d == 0 and crs.units_factor[0].startswith("degree"):
         edges = t.f + t.e * (window.row + np.arange(window.height + 1))
         edges = np.where(np.abs(edges) > 90 + abs(t.e), np.nan, edges).clip(-90, 90)  # half pixels beyond poles are cut

@@ -111,13 +111,13 @@ def mapped_array(path: Path, shape: tuple[int, ...], dtype: Any) -> Iterator[np.
     """A memory-mapped .npy of zeros to fill; it takes its name when the block ends well. ZooError on a full disk."""
     with hidden_folder(path) as work:
         part = work / path.name
-        array = map_array(part, shape, dtype)
+        array = make_mapped_array(part, shape, dtype)
         yield array
         array.flush()
         publish(part, path)
 
 
-def map_array(file: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def make_mapped_array(file: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Make ``file``, a .npy of zeros in a hidden folder, and map it into memory, with all its blocks on the disk.
 
     Without them the first value for which there is no space would end the process (SIGBUS), and no handler can help.

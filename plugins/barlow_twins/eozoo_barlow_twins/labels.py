@@ -74,7 +74,7 @@ def prepare_labels(tile: Tile, rasters: tuple[str, ...]) -> Path:
     mosaic = Mosaic(grid, "nearest", (0.0,))  # an earlier raster counts, a later one fills its gaps
     for file in rasters:
         mosaic.add(Path(file), (1,), lambda values: values)
-    labels = np.nan_to_num(mosaic.read(Window(0, 0, grid.height, grid.width), 1)[0]).astype(np.int32)
+    labels = np.nan_to_num(mosaic.read(grid.whole, 1)[0]).astype(np.int32)
     if not labels.any():
         raise ZooError(f"{tile.path}: none of prepare.labels.rasters covers this tile")
     small = labels.astype(np.uint8 if labels.max() < 256 else np.uint16)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.run.writing import make_folder, map_array
+from eozoo_core.run.writing import make_folder, make_mapped_array
 from eozoo_core.run.written import write_text
 from eozoo_core.task.scenes import Block, Scene
 
@@ -169,7 +169,7 @@ def _open_part(work: Path, shape: tuple[int, ...], stamp: str) -> tuple[np.ndarr
     shutil.rmtree(work, ignore_errors=True)
     make_folder(work)
     try:
-        values = map_array(file, shape, np.float32)
+        values = make_mapped_array(file, shape, np.float32)
     except ZooError:
         shutil.rmtree(work, ignore_errors=True)
         raise

@@ -51,11 +51,10 @@ def compare_maps(settings: ClaySettings, split: str) -> dict[str, float]:
 def _values(file: Path, rows: list) -> np.ndarray:
     """Return degC at the rows' pixels, whatever the unit of the map."""
     from eozoo_core.raster.read import RasterReader
-    from eozoo_core.raster.tiles import Window
 
     with RasterReader(file) as reader:
         grid = reader.info.grid
-        values = reader.read(Window(0, 0, grid.height, grid.width))[0].astype(np.float64)
+        values = reader.read(grid.whole)[0].astype(np.float64)
         if reader.info.units[0] == "K":
             values = values - KELVIN
     if max(r.pixel_y for r in rows) >= grid.height or max(r.pixel_x for r in rows) >= grid.width:

@@ -224,7 +224,7 @@ class Patches(Data):
 
 
 def _whole(pair: Pair) -> Window:
-    return Window(0, 0, pair.grid.height, pair.grid.width)
+    return pair.grid.whole
 
 
 def _start(length: int, size: int, label: int | None, rng: np.random.Generator) -> int:

@@ -68,7 +68,7 @@ def location_of(grid: Grid, window: Window | None = None) -> Pair:
         return UNKNOWN
     from rasterio.warp import transform
 
-    window = window or Window(0, 0, grid.height, grid.width)
+    window = window or grid.whole
     x, y = at(grid.transform, window.col + window.width / 2, window.row + window.height / 2)
     (lon,), (lat,) = transform(grid.crs, "EPSG:4326", [x], [y])
     return (lat, lon) if np.isfinite([lat, lon]).all() else UNKNOWN

@@ -64,5 +64,5 @@ def _of_labels(layer: tuple[str, np.ndarray]) -> str:
     if name == BLOCKS:
         return f"{name} has {int(np.max(codes)):,} fields"
     values, counts = np.unique(codes, return_counts=True)
-    named = ", ".join(f"{v} ({n:,} px)" for v, n in zip(values[:_LISTED], counts, strict=False))
+    named = ", ".join(f"{v} ({n:,} px)" for v, n in zip(values[:_LISTED], counts[:_LISTED], strict=True))
     return f"{name} has the codes {named}{' ...' if len(values) > _LISTED else ''}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from eozoo_core import ZooError
-from eozoo_core.run.writing import map_array, new_folder
+from eozoo_core.run.writing import make_mapped_array, new_folder
 from eozoo_core.run.written import write_array, write_text
 from eozoo_core.score.statistics import ChannelStatistics
 
@@ -43,8 +43,8 @@ class TileWriter:
 
     def __init__(self, folder: Path, plan: TilePlan):
         t, h, w, c = len(plan.dates), plan.height, plan.width, len(plan.bands)
-        self._bands = map_array(folder / "bands.npy", (t, h, w, c), np.uint16)
-        self._masks = map_array(folder / "masks.npy", (t, h, w), np.uint8)
+        self._bands = make_mapped_array(folder / "bands.npy", (t, h, w, c), np.uint16)
+        self._masks = make_mapped_array(folder / "masks.npy", (t, h, w), np.uint8)
 
     def put(self, number: int, row: int, values: np.ndarray, clear: np.ndarray) -> None:
         """Write rows from ``row`` on of one date: values (n, W, C) digital numbers, clear (n, W) bool.

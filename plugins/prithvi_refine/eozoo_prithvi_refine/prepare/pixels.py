@@ -11,7 +11,6 @@ from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.overlay import Overlay
 from eozoo_core.raster.read import RasterReader, read_info
 from eozoo_core.raster.sentinel2 import SPECIAL, Scaling
-from eozoo_core.raster.tiles import Window
 
 from eozoo_prithvi_refine.prepare.products import Product
 
@@ -34,7 +33,7 @@ def read_product(
     ``scalings``: one per band. The grid is that of the band with the smallest pixels.
     """
     grid = grid_of(product)
-    everything = Window(0, 0, grid.height, grid.width)
+    everything = grid.whole
     stored = np.stack([
         Overlay(grid, file, number, missing=SPECIAL if scaling.missing else ()).read(everything)
         for (file, number), scaling in zip(product.bands, scalings, strict=True)
@@ -78,10 +77,10 @@ def _codes(product: Product, grid: Grid) -> np.ndarray:
     assert product.quality is not None
     file, number, _ = product.quality
     if grid.transform is not None:
-        return Overlay(grid, file, number, classes=True).read(Window(0, 0, grid.height, grid.width))
+        return Overlay(grid, file, number, classes=True).read(grid.whole)
     with RasterReader(file) as reader:
         size = reader.info.grid
-        codes = reader.read(Window(0, 0, size.height, size.width), [number])[0]
+        codes = reader.read(size.whole, [number])[0]
     if (grid.height % size.height, grid.width % size.width) != (0, 0):
         raise ZooError(f"{file}: {size.height} x {size.width} px do not divide those of the bands")
     return np.kron(codes, np.ones((grid.height // size.height, grid.width // size.width), np.float32))
