@@ -175,3 +175,9 @@ def test_a_damaged_first_file_hides_no_other(tmp_path):
     assert [level for level, _ in found] == ["error", "ok"]
     assert found[0][1].startswith(f"1 of 3 samples read cannot be used: {folder / 'a.npy'}: ")
     assert found[1][1].startswith("3 samples, all 3 read")
+
+
+def test_a_missing_setting_is_said_once_not_for_every_split():
+    result = CliRunner().invoke(main, ["check", "gedi_sparse"])
+    assert result.exit_code == 1
+    assert result.output.count("runtime.data_dir is not set") == 1
