@@ -72,7 +72,7 @@ def find_bands(have: Sequence[str], wanted: Sequence[str]) -> list[int]:
 def told(have: Sequence[str], wanted: Sequence[str], found: Sequence[int]) -> str:
     """Say which bands were found under another name: "B1 = B01, B8 = nir"; "" where none was.
 
-    ``found``: indices (from 0) in ``have``. A band that had no name, "band 7", has no other one either.
+    ``found``: indices (from 0) in ``have``. Bands without a name ("band 7") are left out.
     """
     pairs = [(w, have[i]) for w, i in zip(wanted, found, strict=True) if have[i] and not w.startswith("band ")]
     return ", ".join(f"{w} = {other}" for w, other in pairs if other != w)
@@ -105,7 +105,7 @@ def _find(
     if not alike:
         alike = [i for i, meanings in enumerate(offered) if meant & meanings]
         if alike and not same_sensor:
-            raise ZooError(f"band {have[alike[0]]} is of another sensor than {name}")
+            raise ZooError(f"band {have[alike[0]]} is of another sensor than {name}; give one of the same")
     if len(alike) > 1:
         which = ", ".join(have[i] for i in alike) if len({have[i] for i in alike}) > 1 else repr(have[alike[0]])
         raise ZooError(f"several bands are called {which}; choose by number, 1 is the first")

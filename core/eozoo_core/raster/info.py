@@ -25,8 +25,8 @@ class RasterInfo:
 
     Per band of the file: ``dtypes``, ``nodata`` (None = not declared), ``descriptions`` and ``units`` (both "" where
     the file says nothing), ``scales`` and ``offsets`` (value = stored * scale + offset; readers have applied them).
-    ``data`` are the 1-based numbers of the bands that hold data, that is all but alpha. ``doubt``: why nobody can tell
-    whether one of the others is alpha; "" = it is. ``tags`` are those of the file.
+    ``data`` are the 1-based numbers of the bands that hold data, that is all but alpha. ``doubt``: why it is not clear
+    whether one of the others is alpha; "" = it is clear. ``tags`` are those of the file.
     """
 
     path: str

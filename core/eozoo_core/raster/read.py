@@ -265,8 +265,8 @@ def read_whole(path: str | Path) -> np.ndarray:
 def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Counter[float]:
     """Count stored values (C, h, w) that people write for "nothing here", value -> how often.
 
-    They are -9999, -32768, 65535 (uint16), huge floats, and 0 in pixels where at least three quarters of the bands are 0
-    (of three bands or more; such a pixel counts once). Not all bands, because a stack may hold two sensors.
+    They are -9999, -32768, 65535 (uint16), huge floats, and 0 where three quarters of the bands or more are 0 (of three
+    bands at least; such a pixel counts once). Not all bands, because a stack may hold two sensors.
     ``hidden``: per band the pixels that are known to be missing; None = none.
     """
     if stored.dtype.kind == "f":
