@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 import types
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import toy
 from click.testing import CliRunner
-from eozoo import Registry
+from eozoo import Registry, cli
 from eozoo.cli import VERBS, main
 from eozoo_core import Spec, hookimpl
 
@@ -173,10 +174,15 @@ def test_a_refused_resume_leaves_no_trace_and_names_the_file_given(eozoo, traine
 def test_a_refused_training_does_not_stand_in_the_way_of_the_corrected_one(eozoo, sample, tmp_path):
     bad = ("--set", "runtime.data_dir=nowhere", "--set", "model.width=3")
     eozoo("train", "toy", "--run", tmp_path / "r", *bad, *FAST, code=1)
+    assert not (tmp_path / "r").exists()
     good = ("--set", f"runtime.data_dir={tmp_path / 'data'}", "--set", "model.width=5")
     eozoo("train", "toy", "--run", tmp_path / "r", *good, *FAST)
     changed = eozoo("train", "toy", "--run", tmp_path / "r", "--set", "model.width=6", code=1)
     assert "model.width=5, now 6" in changed.output
+    gone = ("--set", "runtime.data_dir=nowhere", "--set", "train.epochs=3")
+    before = (tmp_path / "r" / "best.pt").read_bytes()
+    eozoo("train", "toy", "--run", tmp_path / "r", *gone, code=1)
+    assert (tmp_path / "r" / "best.pt").read_bytes() == before  # a run that has learned stays
 
 
 def test_demo_into_a_file_and_comparison_over_a_file_are_refused(eozoo, trained, tmp_path):
@@ -186,6 +192,26 @@ def test_demo_into_a_file_and_comparison_over_a_file_are_refused(eozoo, trained,
     output = eozoo("compare", trained, tmp_path, "--html", file, code=1).output
     assert "give a name that ends in .html" in output
     assert file.read_text() == "mine"
+
+
+def test_a_bug_exits_with_70_and_its_traceback_a_mistake_with_1(monkeypatch, capsys):
+    for raised, code in ((RuntimeError("odd"), 70), (SystemExit(1), 1)):
+        monkeypatch.setattr("eozoo.cli.main", Mock(side_effect=raised))
+        with pytest.raises(SystemExit) as end:
+            cli.run()
+        assert end.value.code == code
+    assert "RuntimeError: odd" in capsys.readouterr().err
+
+
+def test_a_run_whose_plugin_is_not_there_says_which(eozoo, trained, tmp_path):
+    text = (trained / "run.json").read_text()
+    for plugin, said in (
+        ("toy-plugin 1.0", "was trained with toy-plugin 1.0, which is not installed; pip install toy-plugin"),
+        ("eozoo-gedi-sparse 9.0", "and eozoo-gedi-sparse 0.1.0 gives no task 'gone'; see 'eozoo doctor'"),
+    ):
+        changed = text.replace("toy-plugin 1.0", plugin).replace('"toy"', '"gone"')
+        (trained / "run.json").write_text(changed)
+        assert said in eozoo("eval", "gone", "--run", trained, code=1).output
 
 
 def test_a_typo_in_a_verb_gets_a_suggestion(eozoo):
@@ -198,6 +224,7 @@ def test_a_typo_in_a_verb_gets_a_suggestion(eozoo):
         ("export toy --run r --output f", "Missing option '--format'. Choose from: torch-export, onnx"),
         ("export toy --format pt", "Invalid value for '--format': 'pt' is not one of 'torch-export', 'onnx'"),
         ("train", "Missing argument 'TASK'. See '"),
+        ("eval toy --run a --run=b", "--run is given twice. See '"),
         ("plugins disabel x", "No such command 'disabel'."),
     ],
 )

@@ -44,6 +44,24 @@ def test_two_runs(eozoo, tmp_path):
     assert "model.width" in page.read_text()
 
 
+def test_scores_of_other_data_or_units_and_counts_are_not_subtracted(eozoo, tmp_path):
+    a, b = make(tmp_path / "a", 2.0), make(tmp_path / "b", 1.5)
+    here = {"units": {"y": "m"}, "samples": 10, "fingerprint": "1"}
+    found = json.loads(eozoo(a, b, "--json"))
+    assert set(found["paired"][str(b)]) == {"rmse"}  # n is no score
+    for there, said in (
+        (here, ""),
+        ({**here, "fingerprint": "2"}, "scored on other data; nothing is subtracted"),
+        ({**here, "units": {"y": "Mg/ha"}}, "scored in other units; nothing is subtracted"),
+    ):
+        for path, rmse, on in ((a, 2.0, here), (b, 1.5, there)):
+            Run.open(path, Toy.Settings).write_scores("test", {"model": {"rmse": rmse}}, on)
+        found = json.loads(eozoo(a, b, "--json"))
+        assert found["unlike"].get(str(b), "") == said
+        assert bool(found["paired"][str(b)]) == (not said)
+        assert said in eozoo(a, b)
+
+
 def test_folders_of_runs_are_paired_by_name(eozoo, tmp_path):
     gaps = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     for i, gap in enumerate(gaps):

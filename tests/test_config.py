@@ -125,6 +125,7 @@ def test_nan_survives(tmp_path):
         ("data.text=a=b", "text", "a=b"),
         ("data.text=''", "text", ""),
         ("data.text='8'", "text", "8"),
+        ("data.text=007", "text", "007"),  # only text is wanted
         ("data.bands=[B4, 7]", "bands", ("B4", 7)),
         ("data.options.lr=1e-7", "options", {"lr": 1e-7}),
         ("data.options={lr: 1e-7, on: off}", "options", {"lr": 1e-7, "on": "off"}),
@@ -222,6 +223,8 @@ def test_bad_values_name_the_field():
     assert "'off' or 'on', got False" in message(load_settings, Zoo, None, ["data.choice=false"])
     text = message(load_settings, Zoo, None, ["train.epochs=null"])
     assert text.endswith("train: give 'epochs' or 'steps': training must end")
+    assert message(load_settings, Zoo, None, ["data.bands=B4"]).endswith("data.bands is a list: write it as [B4]")
+    assert "data.text is text: write it in quotes, '8'" in message(load_settings, Zoo, None, (), {"data": {"text": 8}})
     assert "write it as key=value" in message(load_settings, Zoo, None, ["train.seed"])
     assert "'seed' is a value, not a group" in message(load_settings, Zoo, None, ["train.seed=1", "train.seed.x=1"])
 

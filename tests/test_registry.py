@@ -4,6 +4,7 @@ import re
 import sys
 import textwrap
 from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 from eozoo import Problem, Registry, api
@@ -171,8 +172,14 @@ def test_optional_module_is_asked_for_when_it_is_used(registry):
     )
 
 
-def test_a_bug_in_a_target_keeps_its_traceback_and_names_the_plugin(registry):
-    with pytest.raises(AttributeError) as error:
+def test_a_misspelt_target_is_one_line_a_bug_in_one_keeps_its_traceback(registry, tmp_path, monkeypatch):
+    with pytest.raises(ZooError, match="'broken' cannot be used: its module 'test_registry' has no 'nothing_of_this_"):
+        registry.get("model", "broken")
+    (tmp_path / "zz_bug.py").write_text("import zz_not_there\nnet = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = registry.find("model", "broken")
+    monkeypatch.setattr(registry, "find", lambda *_: replace(entry, spec=replace(entry.spec, target="zz_bug:net")))
+    with pytest.raises(ModuleNotFoundError) as error:
         registry.get("model", "broken")
     assert "while importing model 'broken' from plugin 1.0" in error.value.__notes__[0]
 

@@ -5,7 +5,7 @@ can prevent that. The installed command ``eozoo`` and ``python -P -m eozoo`` do 
 never taken from there: ``__init__`` sees to that.
 """
 
-from eozoo.cli import main
+from eozoo.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

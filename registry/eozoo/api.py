@@ -55,7 +55,7 @@ def load_run(path: str | Path, *overrides: str) -> LoadedRun:
 
     registry = Registry.discover()
     path = Path(path)
-    task = registry.get("task", Run.task_of(path))
+    task = registry.of_run(Run.task_of(path), path)
     run = Run.open(path, task.Settings, overrides=overrides)
     return LoadedRun(run, task(run.settings, registry))
 

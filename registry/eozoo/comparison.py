@@ -11,6 +11,7 @@ from typing import Any
 
 from eozoo_core.errors import ZooError
 
+Read = dict[str, tuple[dict[str, float], dict[str, Any]]]  # member -> scores, and what they were computed on
 RESAMPLES = 10_000
 MOST_EXACT = 16  # pairs; 2**16 sign patterns are enumerated, beyond that they are drawn
 
@@ -20,7 +21,8 @@ def compare(paths: list[Path], split: str) -> dict[str, Any]:
 
     A folder that is itself no run but holds runs (one per seed or fold) counts as one side with many members, paired by
     folder name. Two sides with common members get the mean paired difference of each metric with a bootstrap interval
-    over members and the p-value of a sign-flip test. Raises ZooError for a folder without run or scores.
+    over members and the p-value of a sign-flip test. Members scored on other data, or in other units, are not
+    subtracted: "unlike" says which. Raises ZooError for a folder without run or scores.
     """
     from eozoo_core import Run
 
@@ -29,13 +31,16 @@ def compare(paths: list[Path], split: str) -> dict[str, Any]:
     tasks = {Run.task_of(run) for runs in sides.values() for run in runs.values()}
     if len(tasks) > 1:
         raise ZooError(f"the runs are of different tasks ({', '.join(sorted(tasks))}): their scores mean other things")
-    scores = {name: {m: _scores(run, split) for m, run in runs.items()} for name, runs in sides.items()}
+    read = {name: {m: _scores(run, split) for m, run in runs.items()} for name, runs in sides.items()}
+    scores = {name: {m: values for m, (values, _) in runs.items()} for name, runs in read.items()}
+    unlike = {name: _unlike(read[first], read[name]) for name in list(sides)[1:]}
     return {
         "task": tasks.pop(),
         "split": split,
         "runs": {name: {"members": sorted(runs), "metrics": _summary(scores[name])} for name, runs in sides.items()},
         "settings": _differences(sides),
-        "paired": {name: _paired(scores[first], scores[name]) for name in list(sides)[1:]},
+        "paired": {name: {} if unlike[name] else _paired(scores[first], scores[name]) for name in unlike},
+        "unlike": {name: reason for name, reason in unlike.items() if reason},
     }
 
 
@@ -76,13 +81,24 @@ def _members(path: Path) -> dict[str, Path]:
     return found
 
 
-def _scores(run: Path, split: str) -> dict[str, float]:
+def _scores(run: Path, split: str) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the model's scores, and what they were computed on ({} in files of older versions)."""
     file = run / f"eval_{split}.json"
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))["scores"]["model"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {name: float(value) for name, value in found["scores"]["model"].items()}, found.get("scored_on", {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ZooError(f"{file}: no scores; write them with 'eozoo eval TASK --run {run} --split {split}'") from None
-    return {name: float(value) for name, value in values.items()}
+
+
+def _unlike(a: Read, b: Read) -> str:
+    """Say what keeps the scores of two sides from being subtracted, "" where nothing is known to."""
+    for member in (name for name in a if name in b):
+        one, two = a[member][1], b[member][1]
+        for what, said in (("units", "in other units"), ("fingerprint", "on other data")):
+            if what in one and what in two and one[what] != two[what]:
+                return f"{f'{member}: ' if member else ''}scored {said}; nothing is subtracted"
+    return ""
 
 
 def _common(scores: list[dict[str, float]]) -> list[str]:
@@ -103,6 +119,8 @@ def _paired(a: dict[str, dict[str, float]], b: dict[str, dict[str, float]]) -> d
         return {}
     found = {}
     for metric in _common([*(a[m] for m in members), *(b[m] for m in members)]):
+        if metric == "n" or metric.startswith("n_"):  # a count of labels is no score
+            continue
         gaps = [b[m][metric] - a[m][metric] for m in members]
         found[metric] = {
             "pairs": len(gaps),

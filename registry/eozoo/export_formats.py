@@ -6,6 +6,7 @@ import inspect
 import io
 import json
 import logging
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -173,7 +174,21 @@ def _traced(graph: Graph) -> Any:
                 reason = reason or error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    raise UntraceableError(f"torch cannot export this network ({_line(reason)}); try --format safetensors") from reason
+    where = _where(reason)
+    raise UntraceableError(
+        f"torch cannot export this network{where} ({_line(reason)}); try --format safetensors"
+    ) from reason
+
+
+def _where(error: BaseException | None) -> str:
+    """Name the last line of a traceback that is not torch's own: ", network.py line 12, 'x = x.item()'"."""
+    import torch
+
+    own, frames = Path(torch.__file__).parent, traceback.extract_tb(error.__traceback__ if error else None)
+    theirs = [f for f in frames if not Path(f.filename).is_relative_to(own) and f.filename != __file__]
+    if not theirs:
+        return ""
+    return f", {Path(theirs[-1].filename).name} line {theirs[-1].lineno}, {theirs[-1].line!r}"
 
 
 def called(graph: Graph, module: Any) -> Reloaded:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -19,6 +20,8 @@ from eozoo import compat, switches
 
 GROUP = "eozoo"
 HOOKS = {"task": "eozoo_tasks", "model": "eozoo_models", "dataset": "eozoo_datasets", "loss": "eozoo_losses"}
+
+SHIPPED = ("barlow_twins", "clay_ta", "gedi_sparse", "prithvi_refine")  # tasks of eozoo's own packages
 
 # What a value may be where an option's default is of a plain type; any other default says nothing about it.
 _CHECKED = {bool: bool, int: int, float: (int, float), str: str}
@@ -116,11 +119,34 @@ class Registry:
         """Return the entry of a name. Raises ZooError if nobody or more than one plugin has it."""
         found = self._entries[kind].get(name, [])
         if not found:
+            package = f"eozoo-{name.replace('_', '-')}"
+            if kind == "task" and name in SHIPPED and not any(label(p).startswith(f"{package} ") for p in installed()):
+                raise ZooError(f"no task {name!r}: it is a package of its own; pip install {package}")
             broken = f" ({len(self.problems)} broken plugin(s): see 'eozoo doctor')" if self.problems else ""
             raise ZooError(f"no {kind} {name!r}.{did_you_mean(name, self._entries[kind])}{broken}")
         if len(found) > 1:
             raise ZooError(_claimed(kind, name, found))
         return found[0]
+
+    def of_run(self, name: str, path: Path) -> Any:
+        """Return the class of task ``name``, for the run at ``path``.
+
+        Raises ZooError where it is not there, by the plugin that the run was trained with.
+        """
+        from eozoo_core.run.continuity import run_info
+
+        plugin = str(run_info(path).get("plugin", ""))
+        if not plugin or name in self._entries["task"]:
+            return self.get("task", name)
+        package = plugin.partition(" ")[0]
+        points = [point for point in installed() if label(point).partition(" ")[0] == package]
+        if not points:
+            why = f"which is not installed; pip install {package}"
+        elif points[0].name in self.disabled:
+            why = f"which is switched off; 'eozoo plugins enable {points[0].name}'"
+        else:
+            why = f"and {label(points[0])} gives no task {name!r}; see 'eozoo doctor', or install that version"
+        raise ZooError(f"{path}: was trained with {plugin}, {why}")
 
     def check_slots(self, task: Any, settings: Any, scope: str = "") -> None:
         """Check that what ``settings`` name fits into the slots of the class ``task``, without importing any of it.
@@ -152,6 +178,10 @@ class Registry:
         except ZooError:
             raise
         except Exception as error:
+            from eozoo.probe import wrong_target
+
+            if isinstance(error, (ImportError, AttributeError)) and (reason := wrong_target(entry.spec)):
+                raise ZooError(f"{kind} {name!r} cannot be used: {reason}; report it to {entry.plugin}") from error
             error.add_note(f"while importing {kind} {name!r} from {entry.plugin}; report it to that plugin")
             raise
 

@@ -29,6 +29,8 @@ def test_tensorboard_has_every_curve_once(train, after_step, monkeypatch):
 
 
 class FakeWandb:
+    Error = type("Error", (Exception,), {})
+
     def __init__(self):
         self.inits, self.logged, self.finished = [], [], 0
 
@@ -57,6 +59,11 @@ def test_wandb_when_asked_for(train, monkeypatch):
     assert fake.finished == 1
     train("run", "runtime.wandb=offline", "runtime.wandb_project=forest", "train.epochs=2")
     assert fake.inits[1]["id"] == options["id"]  # the same curves go on
+    fake.login = lambda: False
+    assert "runtime.wandb=online: no key; log in with" in message(lambda: train("online", "runtime.wandb=online"))
+    fake.login = lambda: (_ for _ in ()).throw(fake.Error("No API key. Use `wandb login`."))
+    assert "runtime.wandb=online: No API key; log in" in message(lambda: train("online", "runtime.wandb=online"))
+    assert len(fake.inits) == 2  # said before any work
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert "wandb is not installed: pip install wandb" in message(lambda: train("none", "runtime.wandb=offline"))
 

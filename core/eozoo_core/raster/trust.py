@@ -28,6 +28,7 @@ FORMATS = [
 _LARGEST = 64 * 2**20  # bytes of a VRT; one of 100,000 tiles has about 40 million
 _DEEPEST = 8  # VRTs within VRTs
 _BESIDE = (".aux.xml", ".msk", ".ovr", ".xml", ".json", ".hdr", ".prj", ".tfw", ".wld")  # read with a raster
+_NAMED = 12  # of what is there, in a message
 _DEEP = 50  # groups within each other
 _MOST = 10_000  # groups and variables of an HDF5 file: a granule has 2,000; these take 3 s to look at
 _HDF5 = (".h5", ".hdf5", ".nc", ".nc4", ".he5")
@@ -122,7 +123,8 @@ def require_own_variable(file: h5py.File, name: str) -> h5py.Dataset:
             raise ZooError(f"{file.filename}: {name} is a link into {link.filename}; give that file itself")
         found = None if link is None else place.get(part)
         if found is None:
-            raise ZooError(f"{file.filename}: has no variable {name}")
+            there = ", ".join(list(place)[:_NAMED]) if isinstance(place, h5py.Group) else "values"
+            raise ZooError(f"{file.filename}: has no variable {name}; {place.name} holds {there or 'nothing'}")
         place = found
     if not isinstance(place, h5py.Dataset):
         raise ZooError(f"{file.filename}: {name} is no variable")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import platform
+import shutil
 import sys
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +42,7 @@ class Run:
     def __init__(self, path: Path, task: str, settings: TaskSettings):
         self.path, self.task, self.settings = Path(path), task, settings
         self._lease: Lease | None = None
+        self._new = False  # whether `create` made it
         self._best = ""  # hash of the best.pt that this object wrote
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -59,6 +61,7 @@ class Run:
             run._take()
             try:
                 run._require_ours()  # what it is by now
+                run._new = not (run.path / "run.json").exists()
                 run._write_start(plugin)
             except BaseException:
                 run.release()
@@ -221,10 +224,17 @@ class Run:
         """Write a JSON file into the run, atomically. NaN is refused: JSON has none, use None."""
         return self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
-    def write_scores(self, split: str, scores: dict[str, dict[str, float]]) -> Path:
-        """Write eval_SPLIT.json: scores, the eval settings used, and when. Returns its path."""
+    def write_scores(
+        self, split: str, scores: dict[str, dict[str, float]], scored_on: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write eval_SPLIT.json: scores, the eval settings used, and when. Returns its path.
+
+        ``scored_on``: data and units of the scores, by which ``eozoo compare`` knows whether it may subtract them.
+        """
         settings = to_dict(self.settings.eval)
-        content = {"task": self.task, "split": split, "when": now(), "settings": settings, "scores": scores}
+        content = {"task": self.task, "split": split, "when": now(), "settings": settings}
+        content |= {"scored_on": dict(scored_on)} if scored_on else {}
+        content["scores"] = scores
         return self.write_json(f"eval_{split}.json", content)
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
@@ -313,6 +323,21 @@ class Run:
             if begun is not None and current.exists() and current.stat().st_mtime_ns == begun:
                 current.unlink()
                 raise ZooError(str(error).replace(str(current), str(file))) from error
+            raise
+
+    @contextmanager
+    def gone_if_refused(self) -> Iterator[None]:
+        """Take a run away that ``create`` made and that is refused before it has learned or computed anything.
+
+        Its settings, which the refusal may be about, would be those of the corrected command.
+        """
+        try:
+            yield
+        except ZooError:
+            names = {file.name for file in self.path.iterdir()} if self._new and self.path.is_dir() else set()
+            if names and names <= {"run.json", manifest.CONFIG, WRITER, "tensorboard"}:
+                self.release()
+                shutil.rmtree(self.path)
             raise
 
     def take_weights_from(self, file: Path) -> None:

@@ -56,7 +56,7 @@ def parse_overrides(cls: type[Settings], overrides: Iterable[str]) -> list[tuple
         key, equals, text = item.partition("=")
         if not equals or not key:
             raise ZooError(f"--set {item!r}: write it as key=value, for example train.epochs=10")
-        items.append((key, _parse(text)))
+        items.append((key, _parse(text, _takes_numbers(cls, key))))
     return present_overrides(cls, items)
 
 
@@ -135,11 +135,31 @@ def _position(error: Exception) -> str:
     return f", line {mark.line + 1}: is not YAML ({problem})"
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str, numbers: bool) -> Any:
     try:
-        return yamlio.parse(text)
+        return yamlio.parse(text, numbers)
     except yaml.YAMLError:
         return text
+
+
+def _takes_numbers(cls: type[BaseModel], key: str) -> bool:
+    """Whether a number may stand under ``key``: not where its field is of texts alone."""
+    *groups, last = key.split(".")
+    owner = _owner(cls, tuple(groups))
+    field = owner.model_fields.get(last) if owner is not None else None
+    kinds = set(_plain_types(field.annotation)) if field is not None else set()
+    return str not in kinds or not kinds <= {str, type(None), Ellipsis}
+
+
+def _plain_types(annotation: Any) -> Iterator[Any]:
+    """What an annotation is made of: of ``tuple[str, ...] | None`` str, ... and None."""
+    if typing.get_origin(annotation) is typing.Literal:
+        yield from map(type, typing.get_args(annotation))
+    elif inner := typing.get_args(annotation):
+        for part in inner:
+            yield from _plain_types(part)
+    else:
+        yield annotation
 
 
 def _merge(cls: type[BaseModel] | None, into: dict, new: dict) -> None:
@@ -176,6 +196,10 @@ def _first_problem(cls: type[BaseModel], error: ValidationError) -> str:
     if first["type"] in ("model_type", "model_attributes_type", "dict_type") and group is not None:
         example = f"{where}.{next(iter(group.model_fields), 'key')}"
         return f"{where} is a group of settings, got {first['input']!r}; give one of them, for example {example}"
+    if first["type"] in ("tuple_type", "list_type") and isinstance(first["input"], (str, int, float)):
+        return f"{where} is a list: write it as [{first['input']}]"
+    if first["type"] == "string_type" and isinstance(first["input"], (int, float)):
+        return f"{where} is text: write it in quotes, '{first['input']}'"
     message = " ".join(first["msg"].removeprefix("Value error, ").split())
     got = "" if isinstance(first["input"], (dict, BaseModel)) else f", got {_short(first['input'])}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -55,6 +55,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _TextLoader(_Loader):
+    """Leaves numbers as they are typed."""
+
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012
+
+
 class _Dumper(yaml.SafeDumper):
     """Quotes whatever either version of YAML would read as something other than text."""
 
@@ -79,18 +85,19 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Dumper.add_representer(str, _represent_text)
 for _tag, (_pattern, _first) in _SCALARS.items():
-    for _class in (_Loader, _Dumper):
+    for _class in (_Loader, _Dumper, *([_TextLoader] if _tag in ("null", "bool") else [])):
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
 
 
-def parse(text: str) -> Any:
+def parse(text: str, numbers: bool = True) -> Any:
     """Return the value that ``text`` describes, of plain types. Raises yaml.YAMLError.
 
+    ``numbers``: False = what looks like a number is text as well, where only text is wanted: a unit "1", a tile "007".
     Aliases are not taken, nor what is nested, long or large beyond any settings.
     """
     if len(text) > _LARGEST:
         raise yaml.YAMLError(f"{len(text):,} characters are no settings")
-    return yaml.load(text, _Loader)  # a SafeLoader: it builds no objects
+    return yaml.load(text, _Loader if numbers else _TextLoader)  # SafeLoaders: they build no objects
 
 
 def dump(value: Any) -> str:

@@ -9,13 +9,16 @@ import numpy as np
 import torch
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
 from eozoo_core.task.data import Data, in_groups, tensors
+from eozoo_core.task.describe import describe
 from eozoo_core.task.ensemble import member_runs
 from eozoo_core.task.features import read_features
 from eozoo_core.task.guard import judge_split
 from eozoo_core.task.load import read_trained
 from eozoo_core.task.predict import Draws, load_survey, open_draws, to_arrays
+from eozoo_core.task.splits import root_of
 from eozoo_core.task.spread import combine, present
 from eozoo_core.task.system import System, Tensors
 from eozoo_core.train.precision import precision_in_use
@@ -144,6 +147,13 @@ def score(task: Contract, run: Run, split: str, on_unlike: str) -> Scores:
     """Judge ``split`` against what training saw, then ``Task.evaluate`` it; see `eozoo_core.task.guard.allow`."""
     judge_split(task, survey_of(task, run), task.data(split), split, on_unlike)
     return task.evaluate(run, split)
+
+
+def scored_on(task: Contract, split: str) -> dict[str, Any]:
+    """Return what scores of ``split`` belong to: units by output, number of samples, fingerprint of the files."""
+    data, units = task.data(split), {port.role: port.unit for port in describe(task, None).outputs}
+    files = {"fingerprint": fingerprint(data.files, root_of(data))} if data.files else {}
+    return {"units": units, "samples": len(data), **files}
 
 
 def survey_of(task: Contract, run: Run) -> Survey:

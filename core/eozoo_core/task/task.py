@@ -103,6 +103,17 @@ class Task(Contract):
 
         return score(self, run, split, on_unlike or self.settings.eval.on_unlike)
 
+    def scored_on(self, split: str) -> dict[str, Any]:
+        """Return what scores of ``split`` belong to, kept beside them: "units", "samples", "fingerprint" of the files.
+
+        {} for a task that does not write ``data``.
+        """
+        if not self._writes("data"):
+            return {}
+        from eozoo_core.task.evaluate import scored_on
+
+        return scored_on(self, split)
+
     def predictor(self, run: Run) -> Predictor:
         """Load best.pt strictly and return a callable: dict of arrays in, dict of arrays out (see ``outputs``).
 

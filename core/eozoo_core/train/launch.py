@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+from eozoo_core.train.loggers import require_loggers
 from eozoo_core.train.precision import is_fast, step_plugin, training_precision
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ def launch(run: Run) -> Fabric:
         # As an object: by its name Fabric would print a line about it at every start.
         plugins=[plugin] if plugin else [],
     )
+    if fabric.is_global_zero:
+        require_loggers(runtime)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # a banner of seven lines
     fabric.launch()
     atexit.register(_end_others, getattr(fabric.strategy.launcher, "procs", []))
     fabric.barrier()  # what the first process prepared in the run is there for the others

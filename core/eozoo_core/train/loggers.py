@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from eozoo_core.run.directory import Run
+    from eozoo_core.settings import RuntimeSettings
 
 
 class Loggers:
@@ -78,22 +79,49 @@ class Loggers:
             self._hook(failed)
 
 
-def _wandb(run: Run) -> Any:
+def require_loggers(runtime: RuntimeSettings) -> None:
+    """Log in to Weights & Biases where it is asked for, before any work: what is missing is said at once.
+
+    Raises ZooError where it is not installed, and where "online" has no key.
+    """
+    if runtime.wandb == "off":
+        return
     try:
         import wandb
     except ImportError:
         raise ZooError(
             "runtime.wandb is on and wandb is not installed: pip install wandb, or runtime.wandb=off"
         ) from None
+    if runtime.wandb != "online":
+        return
+    try:
+        known = wandb.login()
+    except wandb.Error as error:
+        raise ZooError(_not_online(error)) from None
+    if not known:
+        raise ZooError(_not_online("no key"))
+
+
+def _not_online(reason: object) -> str:
+    said = " ".join(str(reason).split()).partition(". ")[0].rstrip(".")
+    return f"runtime.wandb=online: {said}; log in with 'wandb login', or use runtime.wandb=offline"
+
+
+def _wandb(run: Run) -> Any:
+    import wandb
+
     runtime = run.settings.runtime
     if "wandb_id" not in run.info():
         run.note("wandb_id", secrets.token_hex(4))
-    return wandb.init(
-        id=run.info()["wandb_id"],  # the same curves go on when the run does
-        resume="allow" if runtime.wandb == "online" else None,
-        project=runtime.wandb_project,
-        name=run.path.name,
-        dir=str(run.path),
-        mode=runtime.wandb,
-        config=to_dict(run.settings),
-    )
+    try:
+        return wandb.init(
+            id=run.info()["wandb_id"],  # the same curves go on when the run does
+            resume="allow" if runtime.wandb == "online" else None,
+            project=runtime.wandb_project,
+            name=run.path.name,
+            dir=str(run.path),
+            mode=runtime.wandb,
+            config=to_dict(run.settings),
+        )
+    except wandb.Error as error:
+        raise ZooError(_not_online(error)) from None

@@ -95,7 +95,7 @@ def _raw(path: Path, grid: KoGrid, channel: Channel) -> tuple[np.ndarray, dict]:
     """Counts with their quality bits as stored, uint16, and the attributes of the file and the variable."""
     with open_hdf5(path, what=NETCDF) as file:
         if VARIABLE not in file:
-            raise ZooError(f"{path}: has no variable {VARIABLE!r}; is it a level-1B file?")
+            raise ZooError(f"{path}: has no variable {VARIABLE!r}, only {', '.join(file)}; is it level 1B?")
         variable = require_own_variable(file, VARIABLE)
         attributes = {**variable.attrs, **file.attrs}
         raw = stored(variable)

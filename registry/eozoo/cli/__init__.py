@@ -38,6 +38,7 @@ VERBS = (
     "plugins",
     "doctor",
 )
+_BUG = 70  # EX_SOFTWARE of sysexits.h
 _BEFORE_PLUGINS = ("plugins", "doctor")  # they must work when importing a plugin hangs
 
 
@@ -64,7 +65,9 @@ class Verbs(click.Group):
         """Suggest a verb for one that does not exist."""
         if args[0] not in VERBS and not args[0].startswith("-"):
             raise click.UsageError(f"no verb {args[0]!r}.{did_you_mean(args[0], VERBS)}", ctx)
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        _require_once(click.Context(command, ctx, name), rest)
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; turn the user's mistakes, and signals, into one line."""
@@ -87,6 +90,16 @@ class Verbs(click.Group):
         except KeyboardInterrupt as stop:
             number = getattr(stop, "number", SIGINT)
             _end(f"stopped by {name_of(number)}: nothing half-written is left; the same command begins again", number)
+
+
+def _require_once(ctx: click.Context, words: list[str]) -> None:
+    """Refuse an option that takes one value and is given twice: click would take the last without a word."""
+    words = words[: words.index("--")] if "--" in words else words
+    for option in ctx.command.params:
+        if not isinstance(option, click.Option) or option.multiple or option.is_flag:
+            continue
+        if sum(word.partition("=")[0] in option.opts for word in words) > 1:
+            raise click.UsageError(f"{option.opts[0]} is given twice", ctx)
 
 
 @contextmanager
@@ -145,6 +158,15 @@ def main(ctx: click.Context) -> None:
     ctx.with_resource(_safe_path())
     if ctx.obj is None and ctx.invoked_subcommand not in _BEFORE_PLUGINS:
         ctx.obj = Registry.discover()
+
+
+def run() -> None:
+    """Do what the installed command does: ``main``. A bug shows its traceback and exits with 70, a mistake with 1."""
+    try:
+        main()
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        sys.exit(_BUG)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def command(registry: Registry, name: str, stac: bool, run_dir: Path | None, out
     if run_dir is not None:
         from eozoo_core import Run
 
-        run = Run.open(run_dir, registry.get("task", name).Settings, name)
+        run = Run.open(run_dir, registry.of_run(name, run_dir).Settings, name)
     cards = describe(registry, name, run)
     if stac:
         from eozoo.stac import make_item

@@ -55,6 +55,9 @@ def _tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         (f"Scores on {found['split']}: mean [95 % interval over members]", ["metric", *names], scores),
     ]
     for name, pairs in found["paired"].items():
+        if name in found["unlike"]:
+            made.append((f"{name} minus {names[0]}: {found['unlike'][name]}", [], []))
+            continue
         rows = [
             [metric, str(p["pairs"]), f"{p['difference']:+.5g}", _range(p["interval"]), _p(p["p"])]
             for metric, p in pairs.items()

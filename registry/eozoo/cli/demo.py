@@ -40,9 +40,9 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
         built = cls(settings, registry)
         echo(f"2. training into {run.path}")
         built.train(run)
-        echo("3. scores on held-out synthetic places, simple baselines beside the model")
+        echo("3. scores on the test split of the synthetic data, simple baselines beside the model")
         scores = built.evaluate(run, "test")
-        echo(f"{format_scores(scores, built.targets())}\n{run.write_scores('test', scores)}")
+        echo(f"{format_scores(scores, built.targets())}\n{run.write_scores('test', scores, built.scored_on('test'))}")
         echo(f"4. maps of {sample.source}")
         for path in built.infer(run, sample.source, out / "maps"):
             echo(path)

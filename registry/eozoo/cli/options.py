@@ -48,7 +48,7 @@ def open_task(registry: Registry, name: str, run_dir: Path, overrides: list[str]
     """Open a run and build its task with the run's settings."""
     from eozoo_core import Run
 
-    cls = registry.get("task", name)
+    cls = registry.of_run(name, run_dir)
     run = Run.open(run_dir, cls.Settings, name, overrides)
     return cls(run.settings, registry), run
 

@@ -61,10 +61,11 @@ def command(
             options.echo(json.dumps(asdict(plan), indent=2) if as_json else _describe(plan))
         return
     run = Run.create(run_dir, task, settings, registry.find("task", task).plugin)
-    if init_from is not None:
-        run.take_weights_from(init_from)
-    with options.blame(registry, task), options.places(run), run.starting_from(resume):
-        built.train(run)
+    with options.blame(registry, task), run.gone_if_refused(), options.places(run):
+        if init_from is not None:
+            run.take_weights_from(init_from)
+        with run.starting_from(resume):
+            built.train(run)
     options.echo(_summary(run, built.monitor))
 
 
@@ -89,10 +90,13 @@ def _settings(
 
 def _describe(plan: Plan) -> str:
     share = plan.trainable / plan.parameters if plan.parameters else 0.0
-    parts = [f"{name} {size / 1e9:.2f}" for name, size in plan.memory_parts.items()]
+    unit, scale = ("GB", 1e9) if (plan.memory_bytes or 0) >= 1e8 else ("MB", 1e6)
+    parts = [f"{name} {size / scale:.2f}" for name, size in plan.memory_parts.items()]
     made_of = ", ".join(parts) or "for weights, optimiser, gradients and activations"
     memory = (
-        "not known" if plan.memory_bytes is None else f"about {plan.memory_bytes / 1e9:.2f} GB in a step: {made_of}"
+        "not known"
+        if plan.memory_bytes is None
+        else f"about {plan.memory_bytes / scale:.2f} {unit} in a step: {made_of}"
     )
     rows = {
         **plan.data,
