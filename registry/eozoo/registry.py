@@ -135,8 +135,9 @@ class Registry:
         """
         from eozoo_core.run.continuity import run_info
 
-        plugin = str(run_info(path).get("plugin", ""))
-        if not plugin or name in self._entries["task"]:
+        info = run_info(path)
+        plugin = str(info.get("plugin", ""))
+        if not plugin or info.get("task") != name or name in self._entries["task"]:
             return self.get("task", name)
         package = plugin.partition(" ")[0]
         points = [point for point in installed() if label(point).partition(" ")[0] == package]
