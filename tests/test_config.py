@@ -1,6 +1,8 @@
 """Settings: what is written reads back, mistakes are one line that names file and field."""
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -8,6 +10,7 @@ import yaml
 from eozoo_core import EvalSettings, InferSettings, RuntimeSettings, Settings, TaskSettings, TrainSettings, ZooError
 from eozoo_core.settings import FREE, Named, PrepareSettings, ScheduleSettings, like
 from eozoo_core.settings.config import build_settings, differences, load_settings, read_yaml, to_dict, to_yaml
+from eozoo_core.settings.presets import given_settings, preset_about
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
@@ -289,3 +292,16 @@ def test_differences():
         ("data.new", None, 3),
     ]
     assert list(differences(old, old)) == []
+
+
+def test_presets(tmp_path):
+    task = SimpleNamespace(Settings=Zoo, presets={"fast": tmp_path / "quick.yaml"})
+    (tmp_path / "quick.yaml").write_text("# For a first look\ndata: {count: 5, text: a}\n")
+    (tmp_path / "own.yaml").write_text("data: {text: b}\n")
+    assert preset_about(task.presets["fast"]) == "For a first look"
+    found = given_settings(task, "fast", tmp_path / "own.yaml", ["data.rate=2"])
+    assert (found.data.count, found.data.text, found.data.rate) == (5, "b", 2.0)
+    assert "no preset 'fats'. Did you mean 'fast'?" in message(given_settings, task, "fats", None)
+    for name in ("quick.yaml", "fast"):
+        assert "no such file; the plugin's own is --preset fast" in message(given_settings, task, None, Path(name))
+    assert "cannot be read" in message(given_settings, task, None, Path("other.yaml"))

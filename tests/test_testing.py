@@ -14,10 +14,10 @@ import planted_training
 import planted_use
 import pytest
 from eozoo.registry import Registry
-from eozoo.testing import CHECKS, parametrize_with_checks, task_checks
+from eozoo.testing import CHECKS, declaration, parametrize_with_checks, task_checks
 from eozoo.testing.description import _differs
 from eozoo_core import Card, Port, Spec, ZooError, hookimpl
-from toy import CARD
+from toy import CARD, Toy
 
 DEFECTS = [
     cls
@@ -263,3 +263,19 @@ def test_importing_the_kit_imports_nothing_heavy(tmp_path):
 
     code = "import sys, eozoo.testing; print([m for m in ('pytest', 'torch', 'numpy', 'pydantic') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=tmp_path, text=True).strip() == "[]"
+
+
+def test_presets_must_be_settings_that_say_what_they_are_for(tmp_path):
+    file = tmp_path / "quick.yaml"
+    bench = types.SimpleNamespace(task_class=type("Quick", (Toy,), {"presets": {"quick": file}}))
+    for text, words in (
+        (None, "is it part of"),
+        ("train:\n  epochs: 1\n", "say in its first line"),
+        ("# a b\nx: 1", "'x'"),
+    ):
+        if text:
+            file.write_text(text)
+        with pytest.raises((AssertionError, ZooError), match=words):
+            declaration.settings_are_documented(bench, tmp_path)
+    file.write_text("# For a first look\ntrain: {epochs: 1}\n")
+    declaration.settings_are_documented(bench, tmp_path)

@@ -67,6 +67,8 @@ def _port(port: Port) -> dict[str, Any]:
 
 
 def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
+    from eozoo_core.settings.presets import preset_about
+
     settings = cls.Settings() if run is None else run.settings
     slots = {}
     for path, slot in cls.slots.items():
@@ -85,6 +87,7 @@ def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
         "slots": slots,
         "tolerates_gaps": list(cls.tolerates_gaps),
         "prepare_steps": dict(cls.prepare_steps),
+        "presets": {name: preset_about(file) for name, file in cls.presets.items()},
         **_network(task.network, run),
     }
 
@@ -151,6 +154,7 @@ def _more(card: Card) -> Rows:
         text = f"{slot['now'] or 'chosen by the task'}; any {slot['kind']} that fits: {', '.join(slot['fits'])}"
         found.append((path, text + "".join(f" (with --set {setting})" for setting in slot["also"])))
     found += [("prepare", f"{step}: {text}") for step, text in card.get("prepare_steps", {}).items()]
+    found += [("preset", f"{name}: {text}") for name, text in card.get("presets", {}).items()]
     if card["kind"] != "task" and "options" in card:
         options = [name if default is None else f"{name}={default}" for name, default in card["options"].items()]
         found.append(("options", ", ".join(options) or "none"))

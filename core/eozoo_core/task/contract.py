@@ -106,6 +106,7 @@ class Contract(ABC):
     tolerates_gaps: ClassVar[tuple[str, ...]] = ()  # arrays of ``predict`` in which single values may be missing
     processes_differ: ClassVar[str] = ""  # why two processes score as one within float32 only; "" = within 1e-12
     prepare_steps: ClassVar[dict[str, str]] = {}  # step -> one line; `steps` says what runs it
+    presets: ClassVar[Mapping[str, Path]] = {}  # name -> YAML file of settings; its first line says what it is for
     slots: ClassVar[dict[str, Slot]] = {}  # settings path of a Named part ("model", "model.loss") -> what fits there
 
     def __init__(self, settings: TaskSettings, registry: Registry | None = None):

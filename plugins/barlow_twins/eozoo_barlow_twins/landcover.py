@@ -37,6 +37,7 @@ class LandCoverTask(PixelTask):
     Settings: ClassVar = LandCoverSettings
     Survey: ClassVar = ClassSurvey
     slots: ClassVar = LANDCOVER_SLOTS
+    presets: ClassVar = {"documented": Path(__file__).with_name("landcover_documented.yaml")}
     settings: LandCoverSettings
 
     @property

@@ -39,6 +39,7 @@ class BarlowTwinsTask(PixelTask):
     Survey: ClassVar = PixelSurvey
     Fitted: ClassVar = Colours
     slots: ClassVar = TWINS_SLOTS
+    presets: ClassVar = {"documented": Path(__file__).with_name("documented.yaml")}
     processes_differ: ClassVar = "the correlation of a whole batch is added up over processes in single precision"
     settings: BarlowSettings
     colours = Colours()  # of the maps being made

@@ -1,6 +1,4 @@
-"""Every setting of the task ``gedi_sparse``. The defaults are the recommended ones; those of the document are in
-``documented.yaml`` beside this file, and ``few_shots.yaml`` serves where there are only some hundred labels.
-"""
+"""Every setting of the task ``gedi_sparse``. The defaults are the recommended ones, presets lie beside this file."""
 
 from __future__ import annotations
 
@@ -26,6 +24,7 @@ from eozoo_gedi_sparse.prepare.settings import GediPrepareSettings
 
 DOCUMENTED = Path(__file__).with_name("documented.yaml")
 FEW_SHOTS = Path(__file__).with_name("few_shots.yaml")
+PRESETS = {"documented": DOCUMENTED, "few_shots": FEW_SHOTS}
 
 # Channel order of the document: Sentinel-2 surface reflectance, then Sentinel-1 ascending as (dB + 30) / 30.
 DOCUMENTED_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12", "VV", "VH")

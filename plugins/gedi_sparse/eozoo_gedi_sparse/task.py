@@ -11,6 +11,7 @@ from eozoo_core.task import Ports
 
 from eozoo_gedi_sparse.plugin import SLOTS
 from eozoo_gedi_sparse.settings import (
+    PRESETS,
     DataSettings,
     GediInferSettings,
     GediRuntimeSettings,
@@ -39,6 +40,7 @@ class GediSparse(Task):
     Settings: ClassVar = GediSettings
     Survey: ClassVar = GediSurvey
     slots: ClassVar = SLOTS
+    presets: ClassVar = PRESETS
     settings: GediSettings
     prepare_steps: ClassVar = {
         "shots": "GEDI L4A or L2A granules, or tables of shots -> filtered shots, and what each filter removed",

@@ -1,5 +1,5 @@
-"""Every setting of the task ``prithvi_refine``. The defaults are those of the document; ``hardware.lowvr.yaml`` beside
-this file is its configuration for cards of 8 to 12 GB.
+"""Every setting of the task ``prithvi_refine``. The defaults are those of the document, ``lowvr.yaml`` beside
+this file its configuration for GPUs of 8 to 12 GB.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from eozoo_core.settings.ensemble import EnsembleEval, EnsembleRuntime, Ensemble
 from eozoo_core.settings.maps import MapInfer
 from pydantic import Field, model_validator
 
-LOWVR = Path(__file__).with_name("hardware.lowvr.yaml")
+LOWVR = Path(__file__).with_name("lowvr.yaml")
 BANDS = ("B02", "B03", "B04", "B08")  # blue, green, red, near infrared: order of every image in this plugin
 UNIT = "reflectance 0..1"
 BIOMES = 17

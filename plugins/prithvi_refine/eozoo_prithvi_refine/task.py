@@ -13,6 +13,7 @@ from eozoo_prithvi_refine.plugin import PAIR, SLOTS
 from eozoo_prithvi_refine.settings import (
     BANDS,
     BIOMES,
+    LOWVR,
     UNIT,
     DataSettings,
     ModelSettings,
@@ -48,6 +49,7 @@ class PrithviRefine(Task):
     Settings: ClassVar = PrithviSettings
     Survey: ClassVar = RefineSurvey
     slots: ClassVar = SLOTS
+    presets: ClassVar = {"lowvr": LOWVR}
     settings: PrithviSettings
     prepare_steps: ClassVar = {
         "tiles": "Sentinel-2 or HLS GeoTIFFs under prepare.source -> NPZ tiles in runtime.data_dir, split by place",

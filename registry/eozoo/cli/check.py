@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eozoo.cli.options import PATH, blame, config_option, json_option, set_option, table, task_argument
+from eozoo.cli.options import PATH, blame, json_option, settings_options, table, task_argument
 from eozoo.registry import Registry
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ _MARGIN = " " * 9
 
 @click.command("check")
 @task_argument
-@config_option
-@set_option
+@settings_options
 @click.option("--out", type=PATH, metavar="DIR", help="Write TASK_check.png and .json there.")
 @click.option("--samples", default=200, show_default=True, help="Samples read of each split, evenly drawn; 0 = all.")
 @click.option("--strict", is_flag=True, help="Warnings too give exit code 1.")
@@ -32,6 +31,7 @@ _MARGIN = " " * 9
 def command(
     registry: Registry,
     task: str,
+    preset: str | None,
     config_file: Path | None,
     overrides: tuple[str, ...],
     out: Path | None,
@@ -46,14 +46,14 @@ def command(
     from eozoo_core.checking import Findings
     from eozoo_core.errors import ZooError
     from eozoo_core.run.written import write_text
-    from eozoo_core.settings.config import load_settings
+    from eozoo_core.settings.presets import given_settings
 
     if out is not None and out.exists() and not out.is_dir():
         raise ZooError(f"--out {out}: is a file; give a folder")
     if samples < 0:
         raise ZooError(f"--samples {samples}: give 0 (all) or more")
     cls = registry.get("task", task)
-    settings = load_settings(cls.Settings, config_file, overrides)
+    settings = given_settings(cls, preset, config_file, overrides)
     findings = Findings(samples, settings.runtime.quiet)
     with findings.guard("settings"):
         registry.check_slots(cls, settings)

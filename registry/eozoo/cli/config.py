@@ -7,21 +7,28 @@ from pathlib import Path
 
 import click
 
-from eozoo.cli.options import config_option, json_option, set_option, task_argument
+from eozoo.cli.options import json_option, settings_options, task_argument
 from eozoo.registry import Registry
 
 
 @click.command("config")
 @task_argument
-@config_option
-@set_option
+@settings_options
 @json_option
 @click.pass_obj
-def command(registry: Registry, task: str, config_file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print all settings of TASK as commented YAML; with --config or --set, as changed by them."""
-    from eozoo_core.settings.config import load_settings, to_dict, to_yaml
+def command(
+    registry: Registry,
+    task: str,
+    preset: str | None,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Print all settings of TASK as commented YAML; with --preset, --config or --set, as changed by them."""
+    from eozoo_core.settings.config import to_dict, to_yaml
+    from eozoo_core.settings.presets import given_settings
 
-    settings = load_settings(registry.get("task", task).Settings, config_file, overrides)
+    settings = given_settings(registry.get("task", task), preset, config_file, overrides)
     if as_json:
         click.echo(json.dumps(to_dict(settings), indent=2))
     else:

@@ -22,8 +22,14 @@ run_option = click.option("--run", "run_dir", type=PATH, required=True, metavar=
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable."
 )
-config_option = click.option("--config", "config_file", type=PATH, metavar="FILE", help="YAML file of settings.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def settings_options(command: Callable) -> Callable:
+    """Add --preset, --config and --set; see ``given_settings``."""
+    config = click.option("--config", "config_file", type=PATH, metavar="FILE", help="YAML file of settings.")
+    preset = click.option("--preset", metavar="NAME", help="Settings that the plugin ships: see 'eozoo show TASK'.")
+    return preset(config(set_option(command)))
 
 
 def runtime_options(command: Callable) -> Callable:

@@ -9,27 +9,27 @@ from pathlib import Path
 
 import click
 
-from eozoo.cli.options import blame, config_option, echo, json_option, set_option, task_argument
+from eozoo.cli.options import blame, echo, json_option, settings_options, task_argument
 from eozoo.registry import Registry
 
 
 @click.command("prepare")
 @task_argument
 @click.argument("step", required=False)
-@config_option
-@set_option
+@settings_options
 @json_option
 @click.pass_obj
 def command(
     registry: Registry,
     task: str,
     step: str | None,
+    preset: str | None,
     config_file: Path | None,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Run preparation STEP of TASK; without STEP, list the steps. Settings: --set prepare..."""
-    from eozoo_core.settings.config import load_settings
+    from eozoo_core.settings.presets import given_settings
 
     cls = registry.get("task", task)
     if step is None and as_json:
@@ -41,7 +41,7 @@ def command(
         if not cls.prepare_steps:
             click.echo(f"{task} has no preparation steps: its README says what data it reads")
         return
-    settings = load_settings(cls.Settings, config_file, overrides)
+    settings = given_settings(cls, preset, config_file, overrides)
     registry.check_slots(cls, settings, "prepare.")
     # What a step tells is for people: with --json it must not stand before the JSON.
     with blame(registry, task), redirect_stdout(sys.stderr) if as_json else nullcontext():

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 @click.command("train")
 @options.task_argument
 @options.run_option
-@options.config_option
-@options.set_option
+@options.settings_options
 @click.option("--resume", type=PATH, metavar="CKPT", help="Start a new run from this checkpoint, everything restored.")
 @click.option("--init-from", type=PATH, metavar="CKPT", help="Start from the weights in this file, nothing else.")
 @click.option("--dry-run", is_flag=True, help="Print data, parameters, steps and memory, and stop.")
@@ -34,6 +33,7 @@ def command(
     registry: Registry,
     task: str,
     run_dir: Path,
+    preset: str | None,
     config_file: Path | None,
     overrides: tuple[str, ...],
     resume: Path | None,
@@ -45,6 +45,7 @@ def command(
 ) -> None:
     """Train TASK into a run directory. The same command again goes on after an interruption."""
     from eozoo_core import Run
+    from eozoo_core.settings.presets import given_settings
 
     if resume is not None and init_from is not None:
         raise click.UsageError("--resume takes all of a checkpoint, --init-from its weights alone: give one of them")
@@ -52,7 +53,8 @@ def command(
         raise click.UsageError("--json goes with --dry-run; what training did stands in RUN/training_log.jsonl")
     cls = registry.get("task", task)
     extra = [*options.runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
-    settings = _settings(cls, task, run_dir, config_file, [*overrides, *extra], resume)
+    kept = None if preset or config_file else _kept(cls, task, run_dir, resume)
+    settings = given_settings(cls, preset, config_file, [*overrides, *extra], kept)
     registry.check_slots(cls, settings)
     built = cls(settings, registry)
     if dry_run:
@@ -69,23 +71,20 @@ def command(
     options.echo(_summary(run, built.monitor))
 
 
-def _settings(
-    cls: Any, task: str, run_dir: Path, config_file: Path | None, overrides: list[str], resume: Path | None
-) -> Any:
-    """Settings from the file; without one, those of the run that is there already, or of the checkpoint to resume."""
+def _kept(cls: Any, task: str, run_dir: Path, resume: Path | None) -> dict[str, Any] | None:
+    """Settings of the run that is there already, or of the checkpoint to resume; None where there is neither."""
     from eozoo_core import Run
     from eozoo_core.run.checkpoint import load_checkpoint
     from eozoo_core.run.continuity import checkpoint_settings, written_settings
-    from eozoo_core.settings.config import load_settings, to_dict
+    from eozoo_core.settings.config import to_dict
 
-    kept, base = run_dir / "config.yaml", None
-    if config_file is None and kept.exists():
+    if (run_dir / "config.yaml").exists():
         if (run_dir / "run.json").exists() and (found := Run.task_of(run_dir)) != task:
             raise ZooError(f"{run_dir}: is a run of {found!r}, not of {task!r}; choose another --run directory")
-        base = to_dict(written_settings(run_dir, cls.Settings))
-    elif config_file is None and resume is not None:
-        base = to_dict(checkpoint_settings(resume, load_checkpoint(resume), cls.Settings))
-    return load_settings(cls.Settings, config_file, overrides, base)
+        return to_dict(written_settings(run_dir, cls.Settings))
+    if resume is not None:
+        return to_dict(checkpoint_settings(resume, load_checkpoint(resume), cls.Settings))
+    return None
 
 
 def _describe(plan: Plan) -> str:

@@ -19,13 +19,21 @@ MOST_PARAMETERS = 8
 
 
 def settings_are_documented(bench: Bench, folder: Path) -> None:
-    """Every setting, at every depth, has a description for ``eozoo config`` to print."""
+    """Every setting, at every depth, has a description for ``eozoo config`` to print; every preset says what it is for.
+
+    And a preset is settings of this task.
+    """
     from eozoo_core.settings import TaskSettings
+    from eozoo_core.settings.presets import given_settings, preset_about
 
     top = bench.task_class.Settings
     assert issubclass(top, TaskSettings), f"{top.__name__}: derive the task's Settings from eozoo_core.TaskSettings"
     bare = [name for name, field in _fields(top) if not (field.description or "").strip()]
     assert not bare, f"settings without description: {', '.join(bare)}; write Field(..., description='what, unit')"
+    for name, file in bench.task_class.presets.items():
+        assert Path(file).is_file(), f"preset {name!r}: {file} is not there; is it part of the package?"
+        given_settings(bench.task_class, name, None)
+        assert " " in preset_about(Path(file)), f"{file}: say in its first line, a comment, what preset {name!r} is for"
 
 
 def settings_round_trip(bench: Bench, folder: Path) -> None:
