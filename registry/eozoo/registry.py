@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points, version
 from operator import attrgetter
 from typing import Any
 
@@ -16,8 +15,8 @@ from eozoo_core.slots import misfit
 from eozoo_core.spec import KINDS, Spec
 
 from eozoo import compat, switches
+from eozoo.installed import GROUP, installed, version_of
 
-GROUP = "eozoo"
 HOOKS = {"task": "eozoo_tasks", "model": "eozoo_models", "dataset": "eozoo_datasets", "loss": "eozoo_losses"}
 
 # What a value may be where an option's default is of a plain type; any other default says nothing about it.
@@ -63,15 +62,15 @@ class Registry:
 
         Left out are those that the user has switched off, those in ``skip``, and those built for another core.
         """
-        registry, off = cls(), switches.disabled()
+        registry, off, core = cls(), switches.disabled(), version_of("eozoo")
         for point in installed():
             if point.name in off:
                 registry.disabled.append(point.name)
-            elif unmet := compat.built_for_another((point.dist and point.dist.requires) or (), version("eozoo")):
-                reason = f"it was built for {unmet}, installed is {version('eozoo')}; update the plugin or eozoo"
-                registry.problems.append(Problem(label(point), ZooError(reason)))
+            elif unmet := compat.built_for_another(point.requires, core):
+                reason = f"it was built for {unmet}, installed is {core}; update the plugin or eozoo"
+                registry.problems.append(Problem(point.label, ZooError(reason)))
             elif point.name not in skip:
-                registry.add(point.load, label(point))
+                registry.add(point.load, point.label)
         return registry
 
     def add(self, load: Callable[[], Any], plugin: str) -> None:
@@ -175,17 +174,6 @@ class Registry:
             if expected in _CHECKED and not isinstance(value, _CHECKED[expected]):
                 raise ZooError(f"{kind} {name!r}: option {option!r} is a {expected.__name__}, got {value!r}")
         return target(**options)
-
-
-def installed() -> list[EntryPoint]:
-    """Return the entry points of all plugins, in the order of distribution names, importing none."""
-    points = {((point.dist and point.dist.name) or "", point.name): point for point in entry_points(group=GROUP)}
-    return [point for _, point in sorted(points.items())]
-
-
-def label(point: EntryPoint) -> str:
-    """Return "distribution version" of an entry point."""
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.name
 
 
 def _claimed(kind: str, name: str, entries: list[Entry]) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eozoo.cli.options import PATH, blame, config_option, json_option, set_option, table, task_argument
+from eozoo.cli.options import PATH, blame, config_option, set_option, task_argument
+from eozoo.cli.table import json_option, table
 from eozoo.registry import Registry
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from eozoo.cli.options import config_option, json_option, set_option, task_argument
+from eozoo.cli.options import config_option, set_option, task_argument
+from eozoo.cli.table import json_option
 from eozoo.registry import Registry
 
 

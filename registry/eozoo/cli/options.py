@@ -23,7 +23,6 @@ set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable."
 )
 config_option = click.option("--config", "config_file", type=PATH, metavar="FILE", help="YAML file of settings.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def runtime_options(command: Callable) -> Callable:
@@ -83,10 +82,3 @@ def echo(text: Any = "") -> None:
 
     if is_first_process():
         click.echo(text)
-
-
-def table(columns: list[str], rows: list[list[str]]) -> str:
-    """Format rows of text as aligned columns, without colour: safe in pipes and files."""
-    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [columns, *rows]]
-    return "\n".join(line.rstrip() for line in lines)

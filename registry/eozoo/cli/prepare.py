@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from eozoo.cli.options import blame, config_option, echo, json_option, set_option, task_argument
+from eozoo.cli.options import blame, config_option, echo, set_option, task_argument
+from eozoo.cli.table import json_option
 from eozoo.registry import Registry
 
 
