@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -133,11 +134,11 @@ def test_switching_one_off_settles_a_claimed_name(zoo):
 def test_mistakes_with_plugins_are_one_line(zoo, tmp_path):
     zoo("good")
     assert "no plugin 'godo' is installed. Did you mean 'good'?" in eozoo("plugins", "disable", "godo", code=1).output
-    switches.file().parent.mkdir(parents=True)
+    Path(switches.file()).parent.mkdir(parents=True)
     for text in ("{", '{"disabled": "good"}', "[]", '{"disabled": [1]}'):
-        switches.file().write_text(text)
+        Path(switches.file()).write_text(text)
         assert "plugins.json: cannot be read" in eozoo("list", code=1).output
-    switches.file().write_text('{"disabled": ["gone"]}')
+    Path(switches.file()).write_text('{"disabled": ["gone"]}')
     assert "though not installed" in eozoo("plugins", "enable", "gone").output
     assert switches.disabled() == frozenset()
 

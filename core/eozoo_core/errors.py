@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class ZooError(Exception):
@@ -26,6 +28,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def link_of(path: str | Path) -> str:
     """Return " (a link to X, which is not there)" where ``path``, or a folder above it, is a dangling link; else ""."""
+    from pathlib import Path
+
     for place in (Path(path), *Path(path).parents):
         if place.is_symlink() and not place.exists():
             return f" ({place} is a link to {place.readlink()}, which is not there)"
@@ -40,9 +44,9 @@ def no_split(split: str, where: object, found: Iterable[str]) -> NoSplit:
 class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
     """Training stopped on a signal, after saving. The message is one line that says how to go on.
 
-    ``number``: the signal, see ``eozoo_core.signals``.
+    ``number``: the signal, see ``eozoo_core.signals``; 2 is Ctrl-C.
     """
 
-    def __init__(self, message: str, number: int = signal.SIGINT):
+    def __init__(self, message: str, number: int = 2):
         super().__init__(message)
         self.number = number

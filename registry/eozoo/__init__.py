@@ -8,24 +8,27 @@
 Importing it imports neither torch nor numpy.
 """
 
+import importlib
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 # Under ``python -m eozoo`` the current folder stands first on the path: data lie there, not what eozoo imports.
 if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109 - light
     del sys.path[0]
 
-from eozoo.api import (
-    LoadedRun,
-    create_loss,
-    create_model,
-    list_datasets,
-    list_losses,
-    list_models,
-    list_tasks,
-    load_run,
-)
-from eozoo.registry import Problem, Registry
+if TYPE_CHECKING:
+    from eozoo.api import (
+        LoadedRun,
+        create_loss,
+        create_model,
+        list_datasets,
+        list_losses,
+        list_models,
+        list_tasks,
+        load_run,
+    )
+    from eozoo.registry import Problem, Registry
 
 __all__ = [
     "LoadedRun",
@@ -39,3 +42,10 @@ __all__ = [
     "list_tasks",
     "load_run",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'eozoo' has no attribute {name!r}")
+    home = "registry" if name in ("Problem", "Registry") else "api"
+    return getattr(importlib.import_module(f"eozoo.{home}"), name)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from importlib.metadata import version
+
+from eozoo.installed import version_of
 
 _CLAUSE = re.compile(r"(>=|<)\s*(\d+(?:\.\d+)*)")
 _EOZOO = re.compile(r"eozoo(?![\w.-])\s*(?:\[[^]]*\])?\s*\(?([^();]*)\)?\s*(?:;(.*))?", re.IGNORECASE)
@@ -18,7 +19,7 @@ def core_range() -> tuple[str, str]:
 
     Below 1.0 a minor version may break, from then on a major one.
     """
-    major, minor = _release(version("eozoo"))[:2]
+    major, minor = _release(version_of("eozoo"))[:2]
     return (f"{major}.{minor}", f"0.{minor + 1}") if major == 0 else (f"{major}.{minor}", f"{major + 1}")
 
 

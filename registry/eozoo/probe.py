@@ -11,11 +11,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
-from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 
 from eozoo_core.spec import Spec
+
+from eozoo.installed import Plugin
 
 PATIENCE = 60.0  # seconds that an import may take before it counts as hanging
 SLOW = 0.3  # CPU seconds; a light module takes a hundredth
@@ -49,7 +50,7 @@ class Import:
         return self.seconds is not None and self.seconds > SLOW
 
 
-def time_import(point: EntryPoint) -> Import:
+def time_import(point: Plugin) -> Import:
     """Import the module of an entry point in a fresh interpreter. An exception there is no failure here."""
     command = [sys.executable, "-P", "-c", _SCRIPT, point.module, *_COSTLY]
     try:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points, version
 from operator import attrgetter
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 from eozoo_core import hookspecs
@@ -17,10 +15,12 @@ from eozoo_core.slots import misfit
 from eozoo_core.spec import KINDS, Spec
 
 from eozoo import compat, switches
+from eozoo.installed import GROUP, installed, version_of
 
-GROUP = "eozoo"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 HOOKS = {"task": "eozoo_tasks", "model": "eozoo_models", "dataset": "eozoo_datasets", "loss": "eozoo_losses"}
-
 SHIPPED = ("barlow_twins", "clay_ta", "gedi_sparse", "prithvi_refine")  # tasks of eozoo's own packages
 
 # What a value may be where an option's default is of a plain type; any other default says nothing about it.
@@ -66,15 +66,15 @@ class Registry:
 
         Left out are those that the user has switched off, those in ``skip``, and those built for another core.
         """
-        registry, off = cls(), switches.disabled()
+        registry, off, core = cls(), switches.disabled(), version_of("eozoo")
         for point in installed():
             if point.name in off:
                 registry.disabled.append(point.name)
-            elif unmet := compat.built_for_another((point.dist and point.dist.requires) or (), version("eozoo")):
-                reason = f"it was built for {unmet}, installed is {version('eozoo')}; update the plugin or eozoo"
-                registry.problems.append(Problem(label(point), ZooError(reason)))
+            elif unmet := compat.built_for_another(point.requires, core):
+                reason = f"it was built for {unmet}, installed is {core}; update the plugin or eozoo"
+                registry.problems.append(Problem(point.label, ZooError(reason)))
             elif point.name not in skip:
-                registry.add(point.load, label(point))
+                registry.add(point.load, point.label)
         return registry
 
     def add(self, load: Callable[[], Any], plugin: str) -> None:
@@ -120,7 +120,7 @@ class Registry:
         found = self._entries[kind].get(name, [])
         if not found:
             package = f"eozoo-{name.replace('_', '-')}"
-            if kind == "task" and name in SHIPPED and not any(label(p).startswith(f"{package} ") for p in installed()):
+            if kind == "task" and name in SHIPPED and not any(p.distribution == package for p in installed()):
                 raise ZooError(f"no task {name!r}: it is a package of its own; pip install {package}")
             broken = f" ({len(self.problems)} broken plugin(s): see 'eozoo doctor')" if self.problems else ""
             raise ZooError(f"no {kind} {name!r}.{did_you_mean(name, self._entries[kind])}{broken}")
@@ -140,13 +140,13 @@ class Registry:
         if not plugin or info.get("task") != name or name in self._entries["task"]:
             return self.get("task", name)
         package = plugin.partition(" ")[0]
-        points = [point for point in installed() if label(point).partition(" ")[0] == package]
+        points = [point for point in installed() if point.distribution == package]
         if not points:
             why = f"which is not installed; pip install {package}"
         elif points[0].name in self.disabled:
             why = f"which is switched off; 'eozoo plugins enable {points[0].name}'"
         else:
-            why = f"and {label(points[0])} gives no task {name!r}; see 'eozoo doctor', or install that version"
+            why = f"and {points[0].label} gives no task {name!r}; see 'eozoo doctor', or install that version"
         raise ZooError(f"{path}: was trained with {plugin}, {why}")
 
     def check_slots(self, task: Any, settings: Any, scope: str = "") -> None:
@@ -206,17 +206,6 @@ class Registry:
             if expected in _CHECKED and not isinstance(value, _CHECKED[expected]):
                 raise ZooError(f"{kind} {name!r}: option {option!r} is a {expected.__name__}, got {value!r}")
         return target(**options)
-
-
-def installed() -> list[EntryPoint]:
-    """Return the entry points of all plugins, in the order of distribution names, importing none."""
-    points = {((point.dist and point.dist.name) or "", point.name): point for point in entry_points(group=GROUP)}
-    return [point for _, point in sorted(points.items())]
-
-
-def label(point: EntryPoint) -> str:
-    """Return "distribution version" of an entry point."""
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.name
 
 
 def _claimed(kind: str, name: str, entries: list[Entry]) -> str:

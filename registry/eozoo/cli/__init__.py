@@ -9,8 +9,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from signal import SIGINT
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -18,26 +16,25 @@ from eozoo_core.errors import Interrupted, ZooError, did_you_mean
 from eozoo_core.run.rank import is_first_process
 from eozoo_core.signals import exit_code, name_of, raising_stopped
 
-from eozoo.registry import Registry
-
-VERBS = (
-    "list",
-    "show",
-    "config",
-    "prepare",
-    "check",
-    "train",
-    "eval",
-    "infer",
-    "demo",
-    "export",
-    "compare",
-    "card",
-    "weights",
-    "new",
-    "plugins",
-    "doctor",
-)
+# In the order in which people meet them, with their lines in ``eozoo --help``, which so imports none of them.
+VERBS = {
+    "list": "List tasks, models, datasets and losses by name.",
+    "show": "Describe NAME: inputs, outputs, what fits, size, licences, limits.",
+    "config": "Print all settings of TASK as commented YAML.",
+    "prepare": "Run preparation STEP of TASK; without STEP, list the steps.",
+    "check": "Look at the data of TASK before training.",
+    "train": "Train TASK into a run directory.",
+    "eval": "Score a run of TASK on a split, beside simple baselines.",
+    "infer": "Predict for SRC, a file or a folder, with a trained run of TASK.",
+    "demo": "Show TASK at work on small synthetic data.",
+    "export": "Write the network of a run for use without eozoo.",
+    "compare": "Compare RUNS with the first of them.",
+    "card": "Write a model card of NAME, or a STAC item.",
+    "weights": "Show, fetch and verify published weights.",
+    "new": "Write the folder NAME: a package of your own.",
+    "plugins": "List the installed plugins, switch one off or on.",
+    "doctor": "Explain what is installed and what cannot be used.",
+}
 _BUG = 70  # EX_SOFTWARE of sysexits.h
 _BEFORE_PLUGINS = ("plugins", "doctor")  # they must work when importing a plugin hangs
 
@@ -57,6 +54,11 @@ class Verbs(click.Group):
         """Return the verbs in the order in which people meet them."""
         return [*VERBS]  # not list(): once the verb's module is imported, that name is the module here
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line for each verb."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*VERBS.items()])
+
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import the verb's module."""
         return importlib.import_module(f"eozoo.cli.{name}").command if name in VERBS else None
@@ -71,7 +73,6 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; turn the user's mistakes, and signals, into one line."""
-        _quiet_libraries()
         try:
             with raising_stopped():
                 return super().invoke(ctx)
@@ -88,7 +89,7 @@ class Verbs(click.Group):
         except Interrupted as stop:
             _end(str(stop), stop.number)
         except KeyboardInterrupt as stop:
-            number = getattr(stop, "number", SIGINT)
+            number = getattr(stop, "number", 2)  # a plain one is Ctrl-C
             _end(f"stopped by {name_of(number)}: nothing half-written is left; the same command begins again", number)
 
 
@@ -116,8 +117,7 @@ def _printed() -> Iterator[None]:
     except OSError as error:
         if error.filename is not None or not _is_full(sys.stdout):
             raise
-        with Path(os.devnull).open("w") as nothing:
-            os.dup2(nothing.fileno(), sys.stdout.fileno())  # Python writes what is left once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left again at its end
         said = f"standard output: cannot be written ({error.strerror}); free space or choose another file"
         click.secho(f"Error: {said}", fg="red", err=True)
         sys.exit(1)
@@ -156,7 +156,11 @@ def _end(message: str, number: int) -> NoReturn:
 def main(ctx: click.Context) -> None:
     """Train, score and run Earth-observation models by name. Every model is a plugin."""
     ctx.with_resource(_safe_path())
+    if ctx.invoked_subcommand != "list":  # which opens no raster
+        _quiet_libraries()
     if ctx.obj is None and ctx.invoked_subcommand not in _BEFORE_PLUGINS:
+        from eozoo.registry import Registry
+
         ctx.obj = Registry.discover()
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eozoo.cli.options import PATH, blame, json_option, settings_options, table, task_argument
+from eozoo.cli.options import PATH, blame, settings_options, task_argument
+from eozoo.cli.table import json_option, table
 from eozoo.registry import Registry
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from eozoo.cli.options import PATH, json_option, table
+from eozoo.cli.options import PATH
+from eozoo.cli.table import json_option, table
 
 _NOTE = (
     "No interval and no test below 6 members: too few say nothing about chance. Compare folders of runs, one per seed."

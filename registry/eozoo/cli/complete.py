@@ -7,7 +7,8 @@ from collections.abc import Callable
 import click
 from eozoo_core.spec import KINDS
 
-from eozoo.registry import Registry, installed
+from eozoo.installed import installed
+from eozoo.registry import Registry
 
 
 def _named(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from eozoo.cli.options import json_option, settings_options, task_argument
+from eozoo.cli.options import settings_options, task_argument
+from eozoo.cli.table import json_option
 from eozoo.registry import Registry
 
 

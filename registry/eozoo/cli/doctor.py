@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 import traceback
-from importlib.metadata import EntryPoint, PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
@@ -14,8 +14,9 @@ from eozoo_core.errors import ZooError
 from eozoo_core.spec import KINDS
 
 from eozoo import probe, switches
-from eozoo.cli.options import json_option
-from eozoo.registry import Problem, Registry, installed, label
+from eozoo.cli.table import json_option
+from eozoo.installed import Plugin, installed
+from eozoo.registry import Problem, Registry
 
 _PACKAGES = ("eozoo", "torch", "lightning-fabric", "numpy", "rasterio", "timm", "peft", "bitsandbytes", "h5py")
 
@@ -31,7 +32,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     registry = ctx.obj or Registry.discover(skip=hanging)
     problems = [
         *registry.problems,
-        *(Problem(label(point), ZooError(failure)) for point, failure in hanging.values()),
+        *(Problem(point.label, ZooError(failure)) for point, failure in hanging.values()),
         *_wrong_targets(registry),
     ]
     plugins = [_plugin(registry, point, found) for point, found in imports.values()]
@@ -73,11 +74,11 @@ def _print(content: dict[str, Any], problems: list[Problem]) -> None:
         click.echo(f"off     {name}: eozoo plugins enable {name}")
 
 
-def _plugin(registry: Registry, point: EntryPoint, found: probe.Import) -> dict[str, Any]:
+def _plugin(registry: Registry, point: Plugin, found: probe.Import) -> dict[str, Any]:
     return {
-        "plugin": label(point),
+        "plugin": point.label,
         "name": point.name,
-        "offers": _offers(registry, label(point)),
+        "offers": _offers(registry, point.label),
         "import_seconds": found.seconds,
         "slow": found.slow,
         "costly": list(found.costly),
@@ -98,7 +99,7 @@ def _wrong_targets(registry: Registry) -> list[Problem]:
 
 def _remedy(problem: Problem) -> str:
     package = problem.plugin.split()[0]
-    points = [p.name for p in installed() if label(p) == problem.plugin]
+    points = [p.name for p in installed() if p.label == problem.plugin]
     off = f"eozoo plugins disable {points[0]}, or: " if points else ""
     text = problem.reason
     if isinstance(problem.error, ModuleNotFoundError) and problem.error.name:

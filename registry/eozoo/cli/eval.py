@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eozoo.cli import options
+from eozoo.cli.table import json_option, table
 from eozoo.registry import Registry
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @options.run_option
 @click.option("--split", default="test", show_default=True, help="Which split to score.")
 @options.set_option
-@options.json_option
+@json_option
 @options.runtime_options
 @click.pass_obj
 def command(
@@ -61,4 +62,4 @@ def format_scores(scores: Scores, targets: Mapping[str, Target]) -> str:
     if wanted := {name: target for name, target in targets.items() if name in model}:
         columns.append("target of the model")
         rows = [[*row, wanted[row[0]].verdict(model[row[0]]) if row[0] in wanted else ""] for row in rows]
-    return options.table(columns, rows)
+    return table(columns, rows)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 from eozoo_core.spec import KINDS
 
-from eozoo.cli.options import json_option, table
+from eozoo.cli.table import json_option, table
 from eozoo.registry import Registry
 
 _PLURAL = {"task": "tasks", "model": "models", "dataset": "datasets", "loss": "losses"}
@@ -21,6 +19,8 @@ def command(registry: Registry, kind: str | None, as_json: bool) -> None:
     """List tasks, models, datasets and losses by name."""
     entries = [e for k in KINDS if kind in (None, _PLURAL[k]) for e in registry.entries(k)]
     if as_json:
+        import json
+
         records = [
             {"kind": e.kind, "name": e.spec.name, "plugin": e.plugin, "summary": e.spec.summary} for e in entries
         ]

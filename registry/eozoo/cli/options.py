@@ -22,7 +22,6 @@ run_option = click.option("--run", "run_dir", type=PATH, required=True, metavar=
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def settings_options(command: Callable) -> Callable:
@@ -89,10 +88,3 @@ def echo(text: Any = "") -> None:
 
     if is_first_process():
         click.echo(text)
-
-
-def table(columns: list[str], rows: list[list[str]]) -> str:
-    """Format rows of text as aligned columns, without colour: safe in pipes and files."""
-    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [columns, *rows]]
-    return "\n".join(line.rstrip() for line in lines)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import EntryPoint
 
 import click
 from eozoo_core.errors import ZooError, did_you_mean
 
 from eozoo import switches
 from eozoo.cli.complete import plugin_name
-from eozoo.cli.options import json_option, table
-from eozoo.registry import installed, label
+from eozoo.cli.table import json_option, table
+from eozoo.installed import Plugin, installed
 
 
 @click.group("plugins", invoke_without_command=True)
@@ -22,7 +21,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand:
         return
     off = switches.disabled()
-    rows = [(point.name, label(point), "off" if point.name in off else "on") for point in installed()]
+    rows = [(point.name, point.label, "off" if point.name in off else "on") for point in installed()]
     if as_json:
         click.echo(json.dumps([{"name": n, "plugin": p, "enabled": s == "on"} for n, p, s in rows], indent=2))
     elif rows:
@@ -37,7 +36,7 @@ def disable(name: str) -> None:
     """Switch a plugin off: it is not imported any more, and its names are gone."""
     for point in _named(name):
         switches.switch(point.name, on=False)
-        click.echo(f"{point.name} ({label(point)}) is off; 'eozoo plugins enable {point.name}' brings it back")
+        click.echo(f"{point.name} ({point.label}) is off; 'eozoo plugins enable {point.name}' brings it back")
 
 
 @command.command("enable")
@@ -50,15 +49,15 @@ def enable(name: str) -> None:
         return
     for point in _named(name):
         switches.switch(point.name, on=True)
-        click.echo(f"{point.name} ({label(point)}) is on")
+        click.echo(f"{point.name} ({point.label}) is on")
 
 
-def _named(name: str) -> list[EntryPoint]:
+def _named(name: str) -> list[Plugin]:
     """The entry points of that name or of the distribution of that name."""
     wanted = name.lower().replace("_", "-")
     points = installed()
     found = [p for p in points if p.name == name] or [
-        p for p in points if p.dist and p.dist.name.lower().replace("_", "-") == wanted
+        p for p in points if p.distribution.lower().replace("_", "-") == wanted
     ]
     if not found:
         raise ZooError(f"no plugin {name!r} is installed.{did_you_mean(name, [point.name for point in points])}")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from eozoo.cli.options import blame, echo, json_option, settings_options, task_argument
+from eozoo.cli.options import blame, echo, settings_options, task_argument
+from eozoo.cli.table import json_option
 from eozoo.registry import Registry
 
 

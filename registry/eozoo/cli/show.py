@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from eozoo.cli.complete import any_name
-from eozoo.cli.options import json_option
+from eozoo.cli.table import json_option
 from eozoo.registry import Registry
 
 

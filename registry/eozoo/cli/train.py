@@ -12,6 +12,7 @@ from eozoo_core.errors import ZooError
 
 from eozoo.cli import options
 from eozoo.cli.options import PATH
+from eozoo.cli.table import json_option
 from eozoo.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--resume", type=PATH, metavar="CKPT", help="Start a new run from this checkpoint, everything restored.")
 @click.option("--init-from", type=PATH, metavar="CKPT", help="Start from the weights in this file, nothing else.")
 @click.option("--dry-run", is_flag=True, help="Print data, parameters, steps and memory, and stop.")
-@options.json_option
+@json_option
 @click.option("--profile", is_flag=True, help="Write a PyTorch profiler trace of a few steps into the run.")
 @options.runtime_options
 @click.pass_obj

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from eozoo.cli.complete import model_name
-from eozoo.cli.options import PATH, json_option, table
+from eozoo.cli.options import PATH
+from eozoo.cli.table import json_option, table
 from eozoo.registry import Registry
 
 
