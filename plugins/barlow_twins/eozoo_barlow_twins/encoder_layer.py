@@ -48,7 +48,7 @@ class EncoderLayer(nn.TransformerEncoderLayer):
 
 
 def kept(like: torch.Tensor, dropped: float) -> torch.Tensor:
-    """Draw factors in the shape of ``like``: 0 with probability ``dropped`` (to 1 / 65536), else what keeps the mean."""
+    """Draw factors shaped as ``like``: 0 with probability ``dropped`` (to 1 / 65536), else one that keeps the mean."""
     steps = min(round(dropped * _STEPS), _STEPS - 1)
     draws = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
     found = torch.empty(like.shape)
