@@ -78,17 +78,21 @@ class Trainer:
         return found
 
 
-def train(task: Contract, run: Run) -> None:
-    """Train one network into ``run``, going on from its last checkpoint; see `eozoo_core.train.fit.fit`."""
+def train(task: Contract, run: Run, survey: Survey | None = None) -> Survey:
+    """Train one network into ``run``, going on from its last checkpoint; see `eozoo_core.train.fit.fit`.
+
+    Returns what the training split holds. ``survey``: where another member of the ensemble, which returned it, has
+    looked at the same data already; its splits are not compared again either.
+    """
     settings = run.settings
     fabric = launch(run)
-    splits = open_splits(task)
+    splits = open_splits(task, compared=survey is not None)
     learned = {file: None for name, data in splits.items() if name != "test" for file in data.files}
     run.check_data(learned, root_of(splits["train"]))
     notes = reading_notes(splits["train"])
     tell_once(notes, settings.runtime.quiet)
     run.note("reading", sorted({note.partition(": ")[2] for note in notes}))
-    survey = task.survey(splits["train"])
+    survey = survey or task.survey(splits["train"])
     judge_training(task, survey)
     run.note("survey", survey.model_dump(mode="json"))
     if (area := splits["train"].area()) is not None:
@@ -112,6 +116,7 @@ def train(task: Contract, run: Run) -> None:
         task.monitor,
         lambda means: task.derive(means, survey),
     )
+    return survey
 
 
 def prepared(
