@@ -12,7 +12,7 @@ from eozoo_core.run.progress import tell_once
 from eozoo_core.task.beside import keep_beside
 from eozoo_core.task.build import begin
 from eozoo_core.task.contract import Contract, Loss
-from eozoo_core.task.data import Batched, Data, as_is, in_groups
+from eozoo_core.task.data import Arrays, Batched, Data, as_is, in_groups
 from eozoo_core.task.evaluate import Scorer
 from eozoo_core.task.features import with_features
 from eozoo_core.task.first import check_first
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from eozoo_core.run.directory import Run
-    from eozoo_core.task.system import System
+    from eozoo_core.task.system import System, Tensors
 
 
 @dataclass
@@ -159,8 +159,13 @@ def make_step(trainer: Trainer) -> Callable[[list[Any], int], Sums | None]:
     return lambda micro, number: pooled_step(trainer.fabric, model, optimizer, train, micro, loss_sum)
 
 
-def validate(task: Contract, trainer: Trainer) -> dict[str, float]:
-    """Score the validation split over all processes; the default of ``Task.validate``."""
+def validate(
+    task: Contract, trainer: Trainer, see: Callable[[Arrays, Tensors], None] = lambda batch, found: None
+) -> dict[str, float]:
+    """Score the validation split over all processes; the default of ``Task.validate``.
+
+    ``see`` gets every batch of this process with what is predicted for it: pictures need no predictions of their own.
+    """
 
     def scorer() -> Scorer:
         return Scorer(trainer.system, trainer.loss, task.metrics(trainer.survey), trainer.modules["model"])
@@ -168,7 +173,8 @@ def validate(task: Contract, trainer: Trainer) -> dict[str, float]:
     groups = list(in_groups(trainer.val, range(len(trainer.val))))  # the same for any number of processes
     mine, mine_found = share_of(len(groups), trainer.fabric), scorer()
     for number in mine:
-        mine_found.add(trainer.val.items(groups[number]), trainer.fabric.device)
+        batch = trainer.val.items(groups[number])
+        see(batch, mine_found.add(batch, trainer.fabric.device))
     if not mine:  # the first forward after training shares buffers between processes: nobody may miss it
         scorer().add(trainer.val.items(groups[0]), trainer.fabric.device)
     return mine_found.compute(all_reduce_sums(trainer.fabric, mine_found.sums()))
