@@ -60,9 +60,10 @@ def _train_members(task: Contract, run: Run) -> None:
         )
     children = _children(run, settings)
     if settings.runtime.member_processes == 1:
+        survey = None  # of the first member: they differ by their seed, and not in what they are trained on
         for child in children:
             with child.writing():
-                train(type(task)(child.settings, task.registry), child)
+                survey = train(type(task)(child.settings, task.registry), child, survey)
         return
     if settings.runtime.devices * settings.runtime.nodes > 1:
         raise ZooError("runtime.member_processes: is for one process per member; set runtime.devices and nodes to 1")

@@ -11,15 +11,16 @@ from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import Data
 
 
-def open_splits(task: Contract) -> dict[str, Data]:
+def open_splits(task: Contract, compared: bool = False) -> dict[str, Data]:
     """Open train, val (see ``Task.validates``) and, where there is one, test.
 
-    Raises ZooError where two share ground, files or pixels.
+    Raises ZooError where two share ground, files or pixels, unless they were ``compared`` before.
     """
     found = {name: task.data(name) for name in (("train", "val") if task.validates else ("train",))}
     if task.has_split("test"):
         found["test"] = task.data("test")
-    require_separate(*task.describe_splits(found), quiet=task.settings.runtime.quiet)
+    if not compared:
+        require_separate(*task.describe_splits(found), quiet=task.settings.runtime.quiet)
     return found
 
 

@@ -12,7 +12,7 @@ from eozoo_core.run.progress import tell_once
 from eozoo_core.task.beside import keep_beside
 from eozoo_core.task.build import begin
 from eozoo_core.task.contract import Contract, Loss
-from eozoo_core.task.data import Batched, Data, as_is, in_groups
+from eozoo_core.task.data import Arrays, Batched, Data, as_is, in_groups
 from eozoo_core.task.evaluate import Scorer
 from eozoo_core.task.features import with_features
 from eozoo_core.task.first import check_first
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from eozoo_core.run.directory import Run
-    from eozoo_core.task.system import System
+    from eozoo_core.task.system import System, Tensors
 
 
 @dataclass
@@ -78,17 +78,21 @@ class Trainer:
         return found
 
 
-def train(task: Contract, run: Run) -> None:
-    """Train one network into ``run``, going on from its last checkpoint; see `eozoo_core.train.fit.fit`."""
+def train(task: Contract, run: Run, survey: Survey | None = None) -> Survey:
+    """Train one network into ``run``, going on from its last checkpoint; see `eozoo_core.train.fit.fit`.
+
+    Returns what the training split holds. ``survey``: where another member of the ensemble, which returned it, has
+    looked at the same data already; its splits are not compared again either.
+    """
     settings = run.settings
     fabric = launch(run)
-    splits = open_splits(task)
+    splits = open_splits(task, compared=survey is not None)
     learned = {file: None for name, data in splits.items() if name != "test" for file in data.files}
     run.check_data(learned, root_of(splits["train"]))
     notes = reading_notes(splits["train"])
     tell_once(notes, settings.runtime.quiet)
     run.note("reading", sorted({note.partition(": ")[2] for note in notes}))
-    survey = task.survey(splits["train"])
+    survey = survey or task.survey(splits["train"])
     judge_training(task, survey)
     run.note("survey", survey.model_dump(mode="json"))
     if (area := splits["train"].area()) is not None:
@@ -112,6 +116,7 @@ def train(task: Contract, run: Run) -> None:
         task.monitor,
         lambda means: task.derive(means, survey),
     )
+    return survey
 
 
 def prepared(
@@ -154,8 +159,13 @@ def make_step(trainer: Trainer) -> Callable[[list[Any], int], Sums | None]:
     return lambda micro, number: pooled_step(trainer.fabric, model, optimizer, train, micro, loss_sum)
 
 
-def validate(task: Contract, trainer: Trainer) -> dict[str, float]:
-    """Score the validation split over all processes; the default of ``Task.validate``."""
+def validate(
+    task: Contract, trainer: Trainer, see: Callable[[Arrays, Tensors], None] = lambda batch, found: None
+) -> dict[str, float]:
+    """Score the validation split over all processes; the default of ``Task.validate``.
+
+    ``see`` gets every batch of this process with what is predicted for it: pictures need no predictions of their own.
+    """
 
     def scorer() -> Scorer:
         return Scorer(trainer.system, trainer.loss, task.metrics(trainer.survey), trainer.modules["model"])
@@ -163,7 +173,8 @@ def validate(task: Contract, trainer: Trainer) -> dict[str, float]:
     groups = list(in_groups(trainer.val, range(len(trainer.val))))  # the same for any number of processes
     mine, mine_found = share_of(len(groups), trainer.fabric), scorer()
     for number in mine:
-        mine_found.add(trainer.val.items(groups[number]), trainer.fabric.device)
+        batch = trainer.val.items(groups[number])
+        see(batch, mine_found.add(batch, trainer.fabric.device))
     if not mine:  # the first forward after training shares buffers between processes: nobody may miss it
         scorer().add(trainer.val.items(groups[0]), trainer.fabric.device)
     return mine_found.compute(all_reduce_sums(trainer.fabric, mine_found.sums()))

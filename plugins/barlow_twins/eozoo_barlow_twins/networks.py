@@ -15,6 +15,8 @@ import torch
 from eozoo_core import ZooError
 from torch import nn
 
+from eozoo_barlow_twins.encoder_layer import EncoderLayer
+
 YEAR = 365.25
 
 
@@ -41,7 +43,7 @@ class Transformer(nn.Module):
             raise ZooError(f"btfm_transformer: latent_dim {latent_dim} must be even and a multiple of heads {heads}")
         self.latent_dim, self.position = latent_dim, _position(position, "btfm_transformer")
         self.embed = nn.Linear(in_channels, latent_dim)
-        layer = nn.TransformerEncoderLayer(latent_dim, heads, feedforward, dropout, batch_first=True)
+        layer = EncoderLayer(latent_dim, heads, feedforward, dropout)
         self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.output = nn.Linear(latent_dim, latent_dim)
         table = day_encoding(latent_dim) if position == "doy" else index_encoding(sample_size, latent_dim)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST = 1500  # pixels a side
+_STOPS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+_PAINTS = ((45, 0, 75), (150, 140, 190), (247, 247, 247), (240, 160, 65), (127, 59, 8))
 
 
 def colour_picture(colours: np.ndarray, file: Path, title: str) -> Path:
@@ -46,18 +48,19 @@ def map_picture(file: Path, out: Path | None = None) -> Path:
     return out
 
 
-def correlation_picture(correlation: np.ndarray, file: Path) -> np.ndarray:
-    """Draw the cross-correlation ``(P, P)`` of two views: a bright diagonal on grey is what training aims at.
+def correlation_picture(correlation: np.ndarray) -> np.ndarray:
+    """Paint the cross-correlation ``(P, P)`` of two views: (H, W, 3) uint8, violet = -1, white = 0, orange = 1.
 
-    Returns the picture too, (H, W, 3) uint8.
+    An orange diagonal on white is what training aims at. The strip at the right shows the colours from 1 down to -1.
+    Painted, not drawn with axes: it comes with every validation, and training waits for it.
     """
-    figure, axes = _map()
-    image = axes.imshow(correlation, vmin=-1, vmax=1, cmap="PuOr_r", interpolation="nearest")
-    axes.set_title("cross-correlation of the projections of two views", fontsize=10)
-    figure.colorbar(image, ax=axes, shrink=0.8)
-    _saved(figure, file)
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+    side = len(correlation)
+    strip = np.repeat(np.linspace(1, -1, side)[:, None], max(2, side // 24), axis=1)
+    values = np.concatenate([correlation, np.full((side, max(1, side // 48)), np.nan), strip], axis=1)
+    shown = np.stack([np.interp(values, _STOPS, colour) for colour in zip(*_PAINTS, strict=True)], axis=2)
+    return np.kron(
+        np.nan_to_num(shown, nan=255).round().astype(np.uint8), np.ones((max(1, 512 // side),) * 2 + (1,), np.uint8)
+    )
 
 
 def training_curves(run: Run, file: Path) -> Path:

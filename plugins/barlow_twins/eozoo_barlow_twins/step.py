@@ -14,6 +14,7 @@ import torch
 from eozoo_core import ZooError
 from eozoo_core.run.progress import print_message
 from eozoo_core.run.writing import append
+from eozoo_core.run.written import copy_file, write_picture
 from eozoo_core.task.data import tensors
 from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.step import Sums, optimizer_step
@@ -101,9 +102,9 @@ class TwinStep:
             return values
         from eozoo_barlow_twins.pictures import correlation_picture
 
-        folder = trainer.run.path
-        picture = correlation_picture(correlation, folder / "cross_correlation" / f"step_{self._step:07d}.png")
-        correlation_picture(correlation, folder / "cross_correlation.png")
+        folder, picture = trainer.run.path, correlation_picture(correlation)
+        file = write_picture(folder / "cross_correlation" / f"step_{self._step:07d}.png", picture)
+        copy_file(file, folder / "cross_correlation.png")
         return values | {"cross_correlation": picture}
 
     def _watch(self, values: dict[str, float]) -> None:

@@ -1,7 +1,7 @@
 """The files of samples, ``{split}_chunk_00000.pt``: writing, checking, and reading them mapped into memory.
 
-Why mapped: reading whole chunks is what used to stall training. A mapped chunk opens in the time its list of meta data
-takes, and a batch touches only its own rows.
+Why mapped: reading whole chunks is what used to stall training. A mapped chunk opens in milliseconds, and a batch
+touches only its own rows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from eozoo_core import ZooError
 from eozoo_core.errors import no_split
 from eozoo_core.run.checkpoint import load_tensors, require_whole, save_tensors
+from eozoo_core.run.mapped import load_mapped
 
 from eozoo_clay_ta.grid import WINDOW
 from eozoo_clay_ta.sample_schema import CHANNELS
@@ -68,7 +69,9 @@ def open_chunk(path: Path, whole: bool = False) -> Chunk:
     """
     if whole:
         require_whole(path)
-    content = load_tensors(path, mmap=True)
+    content = load_mapped(path)
+    if content is None:  # written otherwise than `write_chunk` does, or damaged, which is said then
+        content = load_tensors(path, mmap=True)
     check_chunk(content, path)
     return Chunk(Path(path), {name: content[name] for name in SCHEMA}, content["meta"])
 

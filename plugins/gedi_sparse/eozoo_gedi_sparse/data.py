@@ -98,7 +98,7 @@ class Patches(Data):
         """See `Data.draw`."""
         rng = np.random.default_rng((self._seed, draw.epoch, draw.index))
         pair = self.pair(draw.index % len(self))
-        sample = self._read(pair, self._window(pair, rng))
+        sample = self._read(pair, *self._window(pair, rng))
         if self.crop is not None:
             sample = {name: _fill_up(array, self.crop) for name, array in sample.items()}
         if self.settings.flips:
@@ -181,8 +181,8 @@ class Patches(Data):
                 raise ZooError(f"{image}: {counts}; choose with data.bands")
         return left_out
 
-    def _read(self, pair: Pair, window: Window) -> Arrays:
-        """A window of a patch; only its rows and columns are read."""
+    def _read(self, pair: Pair, window: Window, label: np.ndarray | None = None) -> Arrays:
+        """A window of a patch; only its rows and columns are read. ``label``: that of the whole patch, where known."""
         bands = list(pair.bands) if pair.mask_band is None else [*pair.bands, pair.mask_band]
         with open_reader(pair.input) as reader:
             image = reader.read(window, bands)
@@ -190,7 +190,10 @@ class Patches(Data):
         if pair.mask_band is not None:
             image, mask = image[:-1], image[-1]
             image[:, (mask == 0) | np.isnan(mask)] = np.nan
-        target = self._read_label(pair, window)
+        if label is None:
+            target = self._read_label(pair, window)
+        else:
+            target = label[:, window.row : window.row + window.height, window.col : window.col + window.width].copy()
         # One cheap pass first: a sum is finite only if all of its terms are, and most patches miss nothing.
         with np.errstate(over="ignore", invalid="ignore"):
             suspect = not np.isfinite(image.sum(axis=0)).all()
@@ -207,20 +210,19 @@ class Patches(Data):
         target[np.isinf(target)] = np.nan
         return target
 
-    def _window(self, pair: Pair, rng: np.random.Generator) -> Window:
+    def _window(self, pair: Pair, rng: np.random.Generator) -> tuple[Window, np.ndarray | None]:
+        """A random window, and the label of the whole patch where it was read to find one that holds a label."""
         height, width, size = pair.grid.height, pair.grid.width, self.crop
         if size is None:
-            return _whole(pair)
-        label = self._label_position(pair, rng) if self.settings.crop_on_label else (None, None)
-        row, col = (_start(length, size, at, rng) for length, at in zip((height, width), label, strict=True))
-        return Window(row, col, min(size, height), min(size, width))
-
-    def _label_position(self, pair: Pair, rng: np.random.Generator) -> tuple[int | None, int | None]:
-        """Row and column of a random label, or None. Reads the label band alone; the bands are read by window."""
-        labelled = np.flatnonzero(np.isfinite(self._read_label(pair, _whole(pair))))
-        if labelled.size == 0:
-            return None, None
-        return divmod(int(labelled[rng.integers(labelled.size)]), pair.grid.width)
+            return _whole(pair), None
+        label, at = None, (None, None)
+        if self.settings.crop_on_label:
+            label = self._read_label(pair, _whole(pair))
+            labelled = np.flatnonzero(np.isfinite(label))
+            if labelled.size:
+                at = divmod(int(labelled[rng.integers(labelled.size)]), width)
+        row, col = (_start(length, size, place, rng) for length, place in zip((height, width), at, strict=True))
+        return Window(row, col, min(size, height), min(size, width)), label
 
 
 def _whole(pair: Pair) -> Window:

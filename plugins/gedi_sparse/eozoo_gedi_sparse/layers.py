@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from eozoo_core.winograd import Conv3x3
 from torch import nn
 
 
@@ -14,7 +15,7 @@ class DoubleConv(nn.Sequential):
         middle = middle or outputs
         layers: list[nn.Module] = []
         for a, b in ((inputs, middle), (middle, outputs)):
-            layers += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
+            layers += [Conv3x3(a, b, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
         super().__init__(*layers)
 
 

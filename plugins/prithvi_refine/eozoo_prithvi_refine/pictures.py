@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from eozoo_core.task.train import Trainer
-
-    from eozoo_prithvi_refine.settings import PrithviRuntimeSettings
+    from eozoo_core.task.data import Arrays
+    from eozoo_core.task.system import Tensors
 
 _GREY = 0.72
 
@@ -49,16 +48,17 @@ def grid(rows: Sequence[Sequence[np.ndarray]], gap: int = 4) -> np.ndarray:
     return np.concatenate(full)[:-gap]
 
 
-def validation_picture(trainer: Trainer, runtime: PrithviRuntimeSettings) -> dict[str, np.ndarray]:
-    """Draw the first ``runtime.pictures`` validation tiles, on the process that logs; {} where nobody looks."""
-    import torch
-    from eozoo_core.task.data import tensors
+class Seen:
+    """The first ``count`` validation tiles of this process, kept while they are scored, as a picture."""
 
-    count = min(runtime.pictures, len(trainer.val)) if runtime.tensorboard and trainer.fabric.is_global_zero else 0
-    rows = []
-    for i in range(count):
-        batch = trainer.val.items([i])
-        with torch.no_grad(), trainer.fabric.autocast():
-            refined = trainer.system.predict(tensors(batch, trainer.fabric.device))["refined"]
-        rows.append((batch["opt_v1"][0], refined[0].cpu().numpy(), batch["target"][0]))
-    return {"input_output_target_difference": grid(rows)} if rows else {}
+    def __init__(self, count: int):
+        self._count, self._rows = count, []
+
+    def __call__(self, batch: Arrays, found: Tensors) -> None:
+        """Take what is predicted for a batch."""
+        for i in range(min(self._count - len(self._rows), len(batch["target"]))):
+            self._rows.append((batch["opt_v1"][i], found["refined"][i].float().cpu().numpy(), batch["target"][i]))
+
+    def picture(self) -> dict[str, np.ndarray]:
+        """Return it by its name for the loggers; {} where nothing was kept."""
+        return {"input_output_target_difference": grid(self._rows)} if self._rows else {}

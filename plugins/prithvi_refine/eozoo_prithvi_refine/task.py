@@ -159,9 +159,13 @@ class PrithviRefine(Task):
 
     def validate(self, trainer: Trainer) -> dict[str, Any]:
         """Score the validation tiles, and draw a few of them for TensorBoard."""
-        from eozoo_prithvi_refine.pictures import validation_picture
+        from eozoo_core.task.train import validate
 
-        return super().validate(trainer) | validation_picture(trainer, self.settings.runtime)
+        from eozoo_prithvi_refine.pictures import Seen
+
+        runtime = self.settings.runtime
+        seen = Seen(runtime.pictures if runtime.tensorboard and trainer.fabric.is_global_zero else 0)
+        return validate(self, trainer, seen) | seen.picture()
 
     def plan_notes(self) -> list[str]:
         """What the base is made of, and where inputs come from."""
