@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+from eozoo_core.train.job import ends_with_first
 from eozoo_core.train.precision import is_fast, step_plugin, training_precision
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def launch(run: Run) -> Fabric:
         # As an object: by its name Fabric would print a line about it at every start.
         plugins=[plugin] if plugin else [],
     )
-    fabric.launch()
+    with ends_with_first():
+        fabric.launch()
     atexit.register(_end_others, getattr(fabric.strategy.launcher, "procs", []))
     fabric.barrier()  # what the first process prepared in the run is there for the others
     seed_everything(train.seed, verbose=False)
