@@ -3,7 +3,8 @@
 Attacks every task, and the one that ``eozoo new`` writes, with kills, a second writer, other verbs beside training,
 two processes, planted modules and pickles, full disks (Linux, root) and damaged files. Results are added to
 benchmarks/results/break_it.json; ``--table`` prints what is there as docs/reliability.md shows it. Words choose rows:
-``--only kills --only gedi_sparse`` runs those that hold both.
+``--only kills --only gedi_sparse`` runs those that hold both. Kills go on after those that are there: delete them
+from that file where the code has changed.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import forked
+from benchmarks import break_kills, forked
 from benchmarks.break_worlds import STRANGER, World, install_stranger, make
 
 RESULTS = Path(__file__).parent / "results" / "break_it.json"
 COLUMNS = ("tracebacks", "half files", "lost runs", "foreign code", "wrong results", "hangs")
+_KEPT_EVERY = 5
 TASKS = (*forked.SHIPPED, STRANGER)
 # name -> (what it says in the table, how often it is done by default; 0 = as often as there are cases)
 ATTACKS = {
@@ -42,7 +44,7 @@ ATTACKS = {
 
 def attack(name: str, task: str, home: Path, times: int, tell: list[str]) -> dict[str, Any]:
     """Run one attack on one task ("all" for what has none) and return its row: "attempts", counts, "note"."""
-    from benchmarks import break_foreign, break_kills, break_writers
+    from benchmarks import break_foreign, break_writers
 
     if name == "disk":
         return _disk(task, tell)
@@ -50,8 +52,7 @@ def attack(name: str, task: str, home: Path, times: int, tell: list[str]) -> dic
         return _readers(times, tell)
     world = _world(task, home)
     if name == "kills":
-        bad, hit = break_kills.kill_often(world, times, 0, tell)
-        return {"attempts": hit.total(), **bad, "hit": dict(hit)}
+        return _kills(world, times, tell)
     if name in ("modules", "pickles"):
         plant = break_foreign.planted_modules if name == "modules" else break_foreign.planted_pickles
         count, bad = plant(world, tell)
@@ -94,8 +95,6 @@ def main() -> None:
 
 def tables(results: dict[str, dict[str, Any]]) -> str:
     """Return what was measured as Markdown: the table, where kills hit, and the rows of disks and readers."""
-    from benchmarks.break_kills import told
-
     lines = [f"| attack | task | times | {' | '.join(COLUMNS)} |", "|---|---|" + "---:|" * (1 + len(COLUMNS))]
     total: Counter[str] = Counter()
     hit: Counter[str] = Counter()
@@ -106,7 +105,7 @@ def tables(results: dict[str, dict[str, Any]]) -> str:
             total.update({column: row.get(column, 0) for column in ("attempts", *COLUMNS)})
             hit.update(row.get("hit", {}))
     cells = [f"{total['attempts']:,}", *(str(total[column]) for column in COLUMNS)]
-    lines += [f"| **all** | | {' | '.join(cells)} |", "", f"Kills: {told(hit)}.", ""]
+    lines += [f"| **all** | | {' | '.join(cells)} |", "", f"Kills: {break_kills.told(hit)}.", ""]
     for name in ("disk", "readers"):
         lines += ["", *(line for row in results.get(name, {}).values() for line in row["rows"])]
     return "\n".join(lines)
@@ -117,6 +116,21 @@ def _world(task: str, home: Path, kept: dict[str, World] = {}) -> World:  # noqa
         shutil.rmtree(home / task, ignore_errors=True)
         kept[task] = make(task, home / task)
     return kept[task]
+
+
+def _kills(world: World, times: int, tell: list[str]) -> dict[str, Any]:
+    """Kill up to number ``times``: those that were done before are kept, and every few are."""
+    row = _kept().get("kills", {}).get(world.task, {})
+    done, hit = row.get("done", 0), Counter(row.get("hit", {}))
+    bad = Counter({column: row.get(column, 0) for column in COLUMNS})
+    for start in range(done, times, _KEPT_EVERY):
+        numbers = range(start, min(times, start + _KEPT_EVERY))
+        more, where = break_kills.kill_often(world, numbers, tell)
+        bad, hit = bad + more, hit + where
+        row = {"attempts": hit.total(), "done": numbers.stop, **bad, "hit": dict(hit)}
+        _keep("kills", world.task, row)
+        print("kills", world.task, json.dumps(row), flush=True)
+    return row
 
 
 def _disk(task: str, tell: list[str]) -> dict[str, Any]:
@@ -135,8 +149,12 @@ def _readers(times: int, tell: list[str]) -> dict[str, Any]:
     return {"attempts": total.total(), **bad, "rows": rows}
 
 
+def _kept() -> dict[str, dict[str, Any]]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
 def _keep(name: str, task: str, row: dict[str, Any]) -> None:
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results = _kept()
     results.setdefault(name, {})[task] = row
     RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
 

@@ -20,15 +20,15 @@ _VERBS = ("train", "train", "train", "eval", "infer")
 _TEMPORARY = re.compile(r"\.part\b|\.(writer|demo)\.json")
 
 
-def kill_often(world: World, times: int, seed: int, tell: list[str]) -> tuple[Counter[str], Counter[str]]:
-    """Kill ``times`` commands of a task; return what went wrong, and how many were hit in which phase.
+def kill_often(world: World, numbers: range, tell: list[str]) -> tuple[Counter[str], Counter[str]]:
+    """Kill a command of a task for each number; return what went wrong, and how many were hit in which phase.
 
     ``tell`` gets a line for everything that went wrong.
     """
     bad: Counter[str] = Counter()
     hit: Counter[str] = Counter()
-    for number in range(times):
-        draw = random.Random(f"{world.task} {seed} {number}")
+    for number in numbers:
+        draw = random.Random(f"{world.task} {number}")
         verb, sign = draw.choice(_VERBS), SIGNALS[number % 3]
         place = world.home / "killed"
         world.prepare(verb, place)
@@ -58,7 +58,8 @@ def _kill(world: World, verb: str, place: Path, sign: int, draw: random.Random, 
         number, length = marks.moment(seconds, draw)
         while len(Marks.read(file).phases) <= number and not running.ended():
             time.sleep(0.001)
-        time.sleep(draw.uniform(0, length))
+        pace = min(1.0, running.seconds / max(marks.phases[number][0], 0.1)) if number else 0.5  # faster than then?
+        time.sleep(draw.uniform(0, 0.8 * length * pace))
         running.send(sign)
     code, said = running.wait(SECONDS)
     _judge(code, said, place, faults)

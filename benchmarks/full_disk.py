@@ -17,12 +17,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import forked
+from benchmarks import forked, raw_products
 
 SHARES = (0.0, 0.3, 0.6, 0.97)  # of what a case writes
 TASKS = forked.SHIPPED
 HEAD = ("| command | writes | ended | half files | temporary files | tracebacks |", "| --- " * 6 + "|")
 HOME = Path("/tmp/eozoo_full_disk")
+_GIVEN = {"prithvi_refine season_pairs": "seasons"}  # what a step works on in place
 _SECONDS = 300
 _PAGE = 4096
 _MAY_BE_TORN = ("events.out.tfevents", "train.txt")  # what other libraries append to, and nobody reads back
@@ -68,7 +69,8 @@ def cases() -> list[Case]:
         "gedi_sparse stack": f"{gedi}.stack.dest={{d}}/stack.tif",
         "gedi_sparse patches": f"{gedi}.patches.dest={{d}}/patches",
     }
-    found += [Case(f"prepare {name}", f"prepare {name} {how}") for name, how in steps.items()]
+    steps |= raw_products.steps()
+    found += [Case(f"prepare {name}", f"prepare {name} {how}", _GIVEN.get(name, "")) for name, how in steps.items()]
     twins = "--config {b}/barlow_twins/run/config.yaml --set runtime.data_dir={d}/data"
     for step in ("statistics", "store"):
         found.append(Case(f"prepare barlow_twins {step}", f"prepare barlow_twins {step} {twins}", "barlow_twins/data"))
@@ -90,6 +92,10 @@ def prepare(base: Path) -> None:
         _must(f"prepare gedi_sparse example --set prepare.example.dest={dest}")
         for step in ("shots", "labels", "stack", "patches"):
             _must(f"prepare gedi_sparse {step} --config {dest}/gedi.yaml")
+    if not (base / "seasons").exists():
+        raw_products.write(base)
+        how = raw_products.steps()["prithvi_refine tiles"].replace("{d}/tiles", f"{base}/seasons")
+        _must(f"prepare prithvi_refine tiles {how.replace('{b}', str(base))}")
 
 
 def measure(task: str, tell: list[str]) -> tuple[list[str], Counter[str], int]:
