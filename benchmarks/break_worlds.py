@@ -27,7 +27,7 @@ _QUIET = (
     "runtime.device=cpu", "runtime.workers=0", "runtime.tensorboard=false", "runtime.threads=1",
     "train.epochs=3", "train.steps=null", "train.schedule.warmup_steps=0", "train.save_every_steps=2",
 )  # fmt: skip
-_SMALL = {
+SMALL: dict[str, tuple[str, ...]] = {  # overrides that make networks and samples small
     "barlow_twins": (
         "data.val_share=0.2", "data.val_samples=128", "train.batch_size=256", "eval.draws=1", "eval.trees=5",
         "eval.shares=[0.1]", "infer.passes=1",
@@ -63,11 +63,6 @@ class World:
         """The folder of what nobody disturbed."""
         return self.home / self.undisturbed
 
-    @property
-    def small(self) -> tuple[str, ...]:
-        """Overrides that make networks and samples small."""
-        return _SMALL.get(self.task, ())
-
     def words(self, verb: str, place: Path) -> list[str]:
         """Return the command line of a verb on ``place``/run, and for maps ``place``/maps."""
         more = {
@@ -102,7 +97,7 @@ def make(task: str, home: Path) -> World:
     cls = Registry.discover().get("task", task)
     home.mkdir(parents=True, exist_ok=True)
     sample = cls.sample(home / "data")
-    overrides = [*_QUIET, *_SMALL.get(task, ())]
+    overrides = [*_QUIET, *SMALL.get(task, ())]
     (home / "settings.yaml").write_text(to_yaml(load_settings(cls.Settings, None, overrides, to_dict(sample.settings))))
     world = World(task, home, Path(sample.source), {})
     shutil.rmtree(world.whole, ignore_errors=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import forked, raw_products
+from benchmarks.break_worlds import SMALL
 
 SHARES = (0.0, 0.3, 0.6, 0.97)  # of what a case writes
 TASKS = forked.SHIPPED
@@ -86,16 +87,17 @@ def prepare(base: Path) -> None:
     for task in TASKS:
         if not (base / task / "run" / "best.pt").exists():
             shutil.rmtree(base / task, ignore_errors=True)
-            _must(f"demo {task} --out {base / task} --set train.epochs=1")
+            sets = [word for one in ("train.epochs=1", *SMALL[task]) for word in ("--set", one)]
+            _must("demo", task, "--out", str(base / task), *sets)
     if not (base / "example").exists():
         dest = base / "example"
-        _must(f"prepare gedi_sparse example --set prepare.example.dest={dest}")
+        _must(*f"prepare gedi_sparse example --set prepare.example.dest={dest}".split())
         for step in ("shots", "labels", "stack", "patches"):
-            _must(f"prepare gedi_sparse {step} --config {dest}/gedi.yaml")
+            _must("prepare", "gedi_sparse", step, "--config", f"{dest}/gedi.yaml")
     if not (base / "seasons").exists():
         raw_products.write(base)
         how = raw_products.steps()["prithvi_refine tiles"].replace("{d}/tiles", f"{base}/seasons")
-        _must(f"prepare prithvi_refine tiles {how.replace('{b}', str(base))}")
+        _must("prepare", "prithvi_refine", "tiles", *how.replace("{b}", str(base)).split())
 
 
 def measure(task: str, tell: list[str]) -> tuple[list[str], Counter[str], int]:
@@ -243,8 +245,8 @@ class _mounted:  # noqa: N801 - a context
         subprocess.run(["umount", self.disk], check=True)
 
 
-def _must(command: str) -> None:
-    subprocess.run([Path(sys.executable).with_name("eozoo"), *command.split()], check=True, stdout=subprocess.DEVNULL)
+def _must(*words: str) -> None:
+    subprocess.run([Path(sys.executable).with_name("eozoo"), *words], check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
