@@ -36,6 +36,7 @@ from benchmarks.more_readers import KINDS
 from benchmarks.readers import Kind
 
 SECONDS, BYTES = 10, 2 * 2**30
+HEAD = ("| file | right | one line | not seen | wrong | traceback | hang | killed |", "|---" + "|---:" * 7 + "|")
 COLUMNS = ("right", "one line", "not seen", "wrong", "traceback", "hang", "killed")
 
 
@@ -146,15 +147,25 @@ def main() -> None:
     given = options.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     print(f"machine: {platform.machine()}, Python {platform.python_version()}; {time.strftime('%Y-%m-%d')}\n")
-    others = _files()
-    print("| file | " + " | ".join(COLUMNS) + " |\n|---" + "|---:" * len(COLUMNS) + "|")
+    tell: list[str] = []
+    print("\n".join(HEAD))
+    measure(given.n, given.only, tell, show=True)
+    if given.show:
+        print(*tell, sep="\n", file=sys.stderr, flush=True)
+
+
+def measure(number: int, only: str, tell: list[str], show: bool = False) -> tuple[list[str], Counter[str]]:
+    """Damage every kind of file ``number`` times; return a row of each, printed as soon as it is made, and the sums."""
+    others, total, rows = _files(), Counter(), []
     for kind in KINDS:
-        if given.only not in kind.name:
-            continue
-        counts, lines = break_kind(kind, given.n, others)
-        print(f"| {kind.name} | " + " | ".join(str(counts[column]) for column in COLUMNS) + " |", flush=True)
-        if given.show:
-            print(*lines, sep="\n", file=sys.stderr, flush=True)
+        if only in kind.name:
+            counts, lines = break_kind(kind, number, others)
+            total += counts
+            tell += lines
+            rows.append(f"| {kind.name} | " + " | ".join(str(counts[column]) for column in COLUMNS) + " |")
+            if show:
+                print(rows[-1], flush=True)
+    return rows, total
 
 
 def _files() -> dict[str, bytes]:

@@ -11,17 +11,20 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import forked, raw_products
+from benchmarks.break_worlds import SMALL
+
 SHARES = (0.0, 0.3, 0.6, 0.97)  # of what a case writes
-TASKS = ("barlow_twins", "clay_ta", "gedi_sparse", "prithvi_refine")
+TASKS = forked.SHIPPED
+HEAD = ("| command | writes | ended | half files | temporary files | tracebacks |", "| --- " * 6 + "|")
 HOME = Path("/tmp/eozoo_full_disk")
+_GIVEN = {"prithvi_refine season_pairs": "seasons"}  # what a step works on in place
 _SECONDS = 300
 _PAGE = 4096
 _MAY_BE_TORN = ("events.out.tfevents", "train.txt")  # what other libraries append to, and nobody reads back
@@ -34,6 +37,10 @@ class Case:
     name: str
     command: str
     given: str = ""
+
+    def of(self, task: str) -> bool:
+        """Whether it is one of ``task``, or holds that word; "all" = of no task."""
+        return task in self.name if task != "all" else not any(task in self.name for task in TASKS)
 
 
 def cases() -> list[Case]:
@@ -63,7 +70,8 @@ def cases() -> list[Case]:
         "gedi_sparse stack": f"{gedi}.stack.dest={{d}}/stack.tif",
         "gedi_sparse patches": f"{gedi}.patches.dest={{d}}/patches",
     }
-    found += [Case(f"prepare {name}", f"prepare {name} {how}") for name, how in steps.items()]
+    steps |= raw_products.steps()
+    found += [Case(f"prepare {name}", f"prepare {name} {how}", _GIVEN.get(name, "")) for name, how in steps.items()]
     twins = "--config {b}/barlow_twins/run/config.yaml --set runtime.data_dir={d}/data"
     for step in ("statistics", "store"):
         found.append(Case(f"prepare barlow_twins {step}", f"prepare barlow_twins {step} {twins}", "barlow_twins/data"))
@@ -79,36 +87,56 @@ def prepare(base: Path) -> None:
     for task in TASKS:
         if not (base / task / "run" / "best.pt").exists():
             shutil.rmtree(base / task, ignore_errors=True)
-            _must(f"demo {task} --out {base / task} --set train.epochs=1")
+            sets = [word for one in ("train.epochs=1", *SMALL[task]) for word in ("--set", one)]
+            _must("demo", task, "--out", str(base / task), *sets)
     if not (base / "example").exists():
         dest = base / "example"
-        _must(f"prepare gedi_sparse example --set prepare.example.dest={dest}")
+        _must(*f"prepare gedi_sparse example --set prepare.example.dest={dest}".split())
         for step in ("shots", "labels", "stack", "patches"):
-            _must(f"prepare gedi_sparse {step} --config {dest}/gedi.yaml")
+            _must("prepare", "gedi_sparse", step, "--config", f"{dest}/gedi.yaml")
+    if not (base / "seasons").exists():
+        raw_products.write(base)
+        how = raw_products.steps()["prithvi_refine tiles"].replace("{d}/tiles", f"{base}/seasons")
+        _must("prepare", "prithvi_refine", "tiles", *how.replace("{b}", str(base)).split())
+
+
+def measure(task: str, tell: list[str]) -> tuple[list[str], Counter[str], int]:
+    """Run the cases of a task ("all": those of none, "": every one); return rows, sums and the number of runs.
+
+    ``tell`` gets a line for everything that went wrong.
+    """
+    base, disk = HOME / "base", HOME / f"disk{os.getpid()}"
+    base.mkdir(parents=True, exist_ok=True)
+    disk.mkdir(exist_ok=True)
+    prepare(base)
+    total: Counter[str] = Counter()
+    rows = []
+    for case in cases():
+        if case.of(task):
+            row, counts = _row(case, base, disk, tell)
+            total += counts
+            rows.append(row)
+    return rows, total, len(SHARES) * len(rows)
 
 
 def main() -> None:
-    """Run the cases and print a line for each, and the sums."""
-    words, base, disk = sys.argv[1:], HOME / "base", HOME / f"disk{os.getpid()}"
-    base.mkdir(parents=True, exist_ok=True)
-    disk.mkdir()
-    _load()
-    prepare(base)
-    total: Counter[str] = Counter()
-    print("| command | writes | ended | half files | temporary files | tracebacks |\n" + "| --- " * 6 + "|")
-    for case in (case for word in words or [""] for case in cases() if word in case.name):
-        row, counts = _row(case, base, disk)
-        total += counts
-        print(row, flush=True)
-    print(json.dumps(total))
+    """Run the cases whose names hold a word, and print a line for each, and the sums."""
+    forked.load()
+    tell: list[str] = []
+    print("\n".join(HEAD))
+    for word in sys.argv[1:] or [""]:
+        rows, total, _ = measure(word, tell)
+        print(*rows, json.dumps(total), sep="\n", flush=True)
+    print(*tell, sep="\n", file=sys.stderr)
 
 
-def _row(case: Case, base: Path, disk: Path) -> tuple[str, Counter[str]]:
+def _row(case: Case, base: Path, disk: Path, tell: list[str]) -> tuple[str, Counter[str]]:
     with _mounted(disk, 2**30):
         given = _give(case, base, disk)
         code, said = _run(case.command, base, disk)
         if code:
-            return f"| {case.name} | | fails with space: {said[-200:]!r} | | | |", Counter(failed=1)
+            tell.append(f"{case.name} fails with space: {said[-1500:]}")
+            return f"| {case.name} | | fails with space | | | |", Counter(failed=1)
         need = _used(disk) - given
     counts: Counter[str] = Counter()
     ended: Counter[str] = Counter()
@@ -120,8 +148,7 @@ def _row(case: Case, base: Path, disk: Path) -> tuple[str, Counter[str]]:
             bad = _judge(code, said, disk)
         ended["well" if code == 0 else "one line" if code == 1 and not bad["tracebacks"] else f"code {code}"] += 1
         counts += bad
-        for what in bad:
-            print(f"{case.name} at {share:.0%}: {what}: {said[-1500:]}", file=sys.stderr)
+        tell += [f"{case.name} at {share:.0%}: {what}: {said[-1500:]}" for what in bad]
     how = ", ".join(f"{n} x {what}" for what, n in ended.items())
     row = [case.name, f"{need / 1e6:.2f} MB", how, *(str(counts[k]) for k in ("half", "temporary", "tracebacks"))]
     return f"| {' | '.join(row)} |", counts
@@ -179,66 +206,16 @@ def whole(file: Path) -> bool:
 
 
 def _run(command: str, base: Path, disk: Path) -> tuple[int, str]:
-    """Run in a forked process, which has all imports; return its exit code (negative: signal) and what it printed."""
+    """Run in a forked process; return its exit code (negative: signal) and what it printed."""
     command = command.replace("{b}", str(base)).replace("{d}", str(disk))
     command = re.sub(r"\{source:(\w+)\}", lambda found: str(_source(base, found.group(1))), command)
     command, _, into = command.partition(" > ")
-    log = base / f"{disk.name}.txt"
-    child = os.fork()
-    if not child:
-        with log.open("w") as said:
-            os.dup2(said.fileno(), 2)
-            os.dup2(os.open(into, os.O_CREAT | os.O_WRONLY) if into else said.fileno(), 1)
+
+    def settle() -> None:
         os.environ["EOZOO_CONFIG_DIR"] = os.environ["XDG_CONFIG_HOME"] = str(disk / "settings")
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", 1, closefd=False)  # noqa: SIM115
-        os._exit(_called(command))
-    end = time.monotonic() + _SECONDS
-    while not (done := os.waitpid(child, os.WNOHANG))[0]:
-        if time.monotonic() > end:
-            os.kill(child, signal.SIGKILL)
-        time.sleep(0.01)
-    return os.waitstatus_to_exitcode(done[1]), log.read_text(errors="replace")
 
-
-def _called(command: str) -> int:
-    import traceback
-
-    from eozoo.cli import main
-
-    try:
-        main(command.split())
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except BaseException:
-        traceback.print_exc()
-        return 70
-    return 0
-
-
-def _load() -> None:
-    """Import once what all cases need; one thread, for forked processes have no others."""
-    import importlib
-
-    import torch
-    from eozoo.cli import VERBS
-    from eozoo.registry import Registry
-
-    torch.set_num_threads(1)
-    for verb in VERBS:
-        importlib.import_module(f"eozoo.cli.{verb}")
-    registry = Registry.discover()
-    for task in TASKS:
-        registry.get("task", task)
-    for name in (
-        "h5py",
-        "lightning_fabric",
-        "matplotlib.figure",
-        "rasterio",
-        "torch.profiler",
-        "torch.utils.tensorboard",
-    ):
-        importlib.import_module(name)
+    code, said = forked.start(command.split(), base / f"{disk.name}.txt", into, settle).wait(_SECONDS)
+    return (-9 if code is None else code), said
 
 
 def _source(base: Path, task: str) -> Path:
@@ -268,8 +245,8 @@ class _mounted:  # noqa: N801 - a context
         subprocess.run(["umount", self.disk], check=True)
 
 
-def _must(command: str) -> None:
-    subprocess.run([Path(sys.executable).with_name("eozoo"), *command.split()], check=True, stdout=subprocess.DEVNULL)
+def _must(*words: str) -> None:
+    subprocess.run([Path(sys.executable).with_name("eozoo"), *words], check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

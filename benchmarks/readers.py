@@ -257,10 +257,12 @@ def barlow(name: str) -> Callable[[Path], Path]:
 
 
 def read_barlow(path: Path) -> Any:
-    """Read a tile as training does."""
+    """Read a tile as training does, the arrays that ``check`` alone reads whole as that does."""
     from eozoo_barlow_twins.tiles import Tile
 
     tile = Tile(path.parent)
+    if path.name in ("bands.npy", "masks.npy"):
+        tile.require_whole()
     return (
         *tile.series(np.arange(tile.shape[1] * tile.shape[2])),
         tile.doys,

@@ -323,6 +323,14 @@ class ReturnsWhatIsNot(Toy):
 # -- checked --------------------------------------------------------------------------------------------------------
 
 
+@caught(data_run_no_code="ran code from a file of data")
+class Unpickles(Toy):
+    def check(self, findings):
+        for file in Path(self.settings.runtime.data_dir).rglob("*.npy"):
+            np.load(file, allow_pickle=True)
+        super().check(findings)
+
+
 @caught(check_finds_what_is_wrong="finds errors in the sample, which trains: train: too few")
 class ChecksTooStrictly(Toy):
     def check(self, findings):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -11,7 +12,7 @@ from eozoo_core import Run, ZooError
 from eozoo_core.run import lease, owner
 from eozoo_core.run.lease import take
 from eozoo_core.run.owner import Owner, start_of
-from eozoo_core.run.writing import leftovers, write_atomic
+from eozoo_core.run.writing import leftovers, temporary_beside, write_atomic
 from test_checkpoint import message
 from test_run import CONTENT, settings
 
@@ -80,6 +81,21 @@ def test_a_killed_writers_lease_needs_no_hand(tmp_path):
     file = tmp_path / ".writer.json"
     pid, text = dead_by(lambda: take(file, "x"))
     assert json.loads(file.read_text())["owner"]["pid"] == pid, text
+    take(file, "x").release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_killed_while_it_took_or_buried_a_lease_is_cleared(tmp_path):
+    """Temporary files of a lease have the names of every writer's, which the next one clears away."""
+    file, name = tmp_path / ".a_maps.writer.json", r"\.\.a_maps\.writer\.json\..*\.part"
+    begun = lease._written(file, "x")
+
+    def half():
+        begun.__enter__()
+        temporary_beside(file).touch()
+
+    dead_by(half)
+    assert len([left for left in tmp_path.iterdir() if re.fullmatch(name, left.name)]) == 2
     take(file, "x").release()
     assert list(tmp_path.iterdir()) == []
 

@@ -102,7 +102,7 @@ def test_a_checkpoint_alone_with_its_base_is_a_run(run, tmp_path):
     assert module.state_dict().keys() == net(run.settings).state_dict().keys()
     assert read_trained(opened, opened.settings).base()["frozen"].tolist() == [0.0, 1.0, 2.0]
     (alone / "best.pt").write_bytes(b"no checkpoint")
-    assert "holds no run" in message(Run.open, alone, ToySettings)
+    assert "best.pt: cannot be read" in message(Run.open, alone, ToySettings)
 
 
 def test_what_was_fitted_with_other_weights_is_left_alone(run):

@@ -107,7 +107,14 @@ def test_refuses_another_task_and_foreign_folders(run, tmp_path):
     (run.path / "run.json").write_text('{"task": "toy", "format": 3}')
     assert "format 3" in message(Run.open, run.path, ToySettings)
     (run.path / "run.json").write_text("[]")
-    assert "holds no run" in message(Run.create, run.path, "toy", settings())
+    copy = "copy it back from where the run was made"
+    assert f"run.json: holds a list, expected an object; {copy}" in message(Run.create, run.path, "toy", settings())
+    (run.path / "run.json").write_text('{"task": "toy"}')
+    assert f"run.json: is damaged (it names no task, or no format); {copy}" in message(Run.open, run.path, ToySettings)
+    (run.path / "run.json").write_text('{"task": "to')
+    (run.path / "best.pt").touch()
+    alone = f"{copy}; to use best.pt alone (eval, infer), delete run.json"
+    assert alone in message(Run.open, run.path, ToySettings)
 
 
 def test_killed_while_it_began(tmp_path):

@@ -12,7 +12,7 @@ from eozoo_core.raster.trust import files_of
 from eozoo_core.run import lease
 from eozoo_core.run.lease import take
 from eozoo_core.run.owner import Owner, start_of
-from eozoo_core.run.writing import _temporary
+from eozoo_core.run.writing import temporary_beside
 from eozoo_core.task.made_from import MadeWith, steadily
 from eozoo_core.task.maps import infer
 from eozoo_core.task.scenes import Scene
@@ -116,7 +116,7 @@ def test_a_scene_of_a_worker_that_ends_meanwhile_is_looked_at_again(tmp_path):
 def test_a_killed_workers_scene_is_mapped(work):
     work.out.mkdir()
     dead_by(lambda: take(work.out / ".a_maps.writer.json", "a"))
-    dead_by(lambda: _temporary(work.out / "a_height.tif").mkdir())  # rows of a killed one
+    dead_by(lambda: temporary_beside(work.out / "a_height.tif").mkdir())  # rows of a killed one
     assert len(work()) == 6
     assert [file.name for file in work.out.iterdir() if file.name.startswith(".")] == []
 

@@ -48,14 +48,22 @@ def require_own_sources(path: str | Path, depth: int = 0) -> None:
         return
     if depth > _DEEPEST or file.stat().st_size > _LARGEST:
         raise ZooError(f"{path}: is a VRT that is too large, or refers to itself; give its sources one by one")
-    folders = [file.absolute().parent, file.resolve().parent]
     for source in _sources(file):
-        if not any(source.is_relative_to(folder) for folder in folders):
+        if not lies_below(source, file.parent):
             raise ZooError(
                 f"{path}: refers to {source}, which is outside its folder; give that file itself, or move the VRT "
                 "to a folder above its sources"
             )
         require_own_sources(source, depth + 1)
+
+
+def lies_below(path: str | Path, folder: Path) -> bool:
+    """Whether a path lies in a folder or below it, by its name: "..", absolute paths and addresses do not lead out.
+
+    A link counts as lying where the link lies: whoever made the folder made it.
+    """
+    place = Path(os.path.normpath(Path(path).absolute()))
+    return any(place.is_relative_to(each) for each in (folder.absolute(), folder.resolve()))
 
 
 def files_of(path: str | Path, depth: int = 0) -> list[Path]:

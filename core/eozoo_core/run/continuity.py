@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from eozoo_core.errors import ZooError, link_of
 from eozoo_core.run import checkpoint, manifest
+from eozoo_core.run.parsed import read_object
 from eozoo_core.run.rank import is_first_process
 from eozoo_core.run.writing import append
 from eozoo_core.settings import TaskSettings, config
@@ -36,8 +37,9 @@ def task_of(path: Path) -> str:
     try:
         task, found = str(info["task"]), info["format"]
     except (KeyError, TypeError):
+        _require_readable(Path(path))
         raise ZooError(
-            f"{path}: holds no run (no readable run.json){link_of(path)}; train one with 'eozoo train TASK --run'"
+            f"{path}: holds no run (no run.json){link_of(path)}; train one with 'eozoo train TASK --run'"
         ) from None
     if found not in READS:
         raise ZooError(f"{path}: is a run of format {found!r}, this eozoo reads {FORMAT}; update eozoo")
@@ -162,6 +164,19 @@ def run_info(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _require_readable(path: Path) -> None:
+    """Raise ZooError for a run.json, or a best.pt without one, that is there and cannot be read."""
+    file, best = path / "run.json", path / "best.pt"
+    if not file.exists():
+        if best.exists():
+            checkpoint.load_checkpoint(best)
+        return
+    alone = f"; to use {best.name} alone (eval, infer), delete {file.name}" if best.exists() else ""
+    remedy = f"copy it back from where the run was made{alone}"
+    read_object(file, remedy)
+    raise ZooError(f"{file}: is damaged (it names no task, or no format); {remedy}")
 
 
 def _told_by_best(file: Path) -> dict[str, Any]:

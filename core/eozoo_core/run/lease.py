@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -21,8 +20,9 @@ from pathlib import Path
 
 from eozoo_core.errors import ZooError
 from eozoo_core.run.continuity import now
-from eozoo_core.run.owner import Owner, mark
+from eozoo_core.run.owner import Owner
 from eozoo_core.run.progress import print_message
+from eozoo_core.run.writing import temporary_beside
 
 BEAT = 15.0  # seconds
 STALE = 90.0  # seconds
@@ -71,7 +71,7 @@ class Lease:
         """Raise ZooError where another process took over: this one stood still, or its disk was away, for too long."""
         found = _read(self.file)
         if found is None:  # somebody cleaned up
-            with suppress(OSError), _temporary(self.file, self.text) as temporary:
+            with suppress(OSError), _written(self.file, self.text) as temporary:
                 _link(temporary, self.file)
             found = _read(self.file)
         if found is not None and found.text != self.text:
@@ -113,7 +113,7 @@ def take(file: Path, what: str, instead: str = "another folder", wait: bool = Tr
         raise ZooError(f"{file.parent}: cannot be made ({error.strerror}); choose {instead}") from None
     note = {"owner": asdict(owner), "since": now(), "place": place, "id": secrets.token_hex(8)}
     try:
-        with _temporary(file, json.dumps(note) + "\n") as temporary:
+        with _written(file, json.dumps(note) + "\n") as temporary:
             for _ in range(_TRIES):
                 if _link(temporary, file):
                     return Lease(file, temporary.read_text(encoding="utf-8"))
@@ -183,15 +183,15 @@ def _read(file: Path) -> Found | None:
 
 
 @contextmanager
-def _temporary(file: Path, text: str) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.{mark()}.", suffix=".part")
+def _written(file: Path, text: str) -> Iterator[Path]:
+    """Yield a temporary file beside ``file`` that says ``text``; those of dead processes are cleared away."""
+    name = temporary_beside(file)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as content:
-            content.write(text)
-        Path(name).chmod(0o644)
-        yield Path(name)
+        name.write_text(text, encoding="utf-8")
+        name.chmod(0o644)
+        yield name
     finally:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
 
 
 def _link(temporary: Path, file: Path) -> bool:
@@ -211,7 +211,7 @@ def _link(temporary: Path, file: Path) -> bool:
 
 def _bury(file: Path, found: Found) -> None:
     """Remove a dead lease; where another process took it over meanwhile, put that one back."""
-    grave = file.with_name(f"{file.name}.{mark()}.{secrets.token_hex(4)}.part")
+    grave = temporary_beside(file)
     try:
         file.rename(grave)
     except FileNotFoundError:

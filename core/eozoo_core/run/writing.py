@@ -49,7 +49,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     the old file is then still there and the temporary one is gone.
     """
     path = Path(path)
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     with refused(path):
         try:
             with _open(temporary) as file:
@@ -72,7 +72,7 @@ def hidden_folder(path: Path, size: int = 0) -> Iterator[Path]:
     """
     path = Path(path)
     make_folder_of(path)
-    folder = _temporary(path)
+    folder = temporary_beside(path)
     with refused(path):
         try:
             require_space(path, size)
@@ -203,6 +203,13 @@ def leftovers(folder: Path) -> list[Path]:
     return [file for file in Path(folder).glob(".*.part") if file.is_file() and is_left_behind(file)]
 
 
+def temporary_beside(path: Path) -> Path:
+    """Return a hidden name beside ``path`` that nobody has, when what dead processes left in that folder is gone."""
+    _clear_once(path.parent.absolute(), os.getpid())
+    short = path.name.encode()[:_LONGEST].decode(errors="ignore")
+    return path.with_name(f".{short}.{mark()}.{secrets.token_hex(4)}.part")
+
+
 def sync(path: str | Path) -> None:
     """Force a file, or the names in a folder, onto the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -215,13 +222,6 @@ def sync(path: str | Path) -> None:
 def _open(temporary: Path) -> IO[bytes]:
     """Open for reading too: numpy and PIL then write through it, and say why they cannot."""
     return temporary.open("xb+")
-
-
-def _temporary(path: Path) -> Path:
-    """A hidden name beside ``path`` that nobody has, when what dead processes left in that folder is gone."""
-    _clear_once(path.parent.absolute(), os.getpid())
-    short = path.name.encode()[:_LONGEST].decode(errors="ignore")
-    return path.with_name(f".{short}.{mark()}.{secrets.token_hex(4)}.part")
 
 
 @lru_cache(maxsize=4096)

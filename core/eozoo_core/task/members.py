@@ -18,6 +18,7 @@ from eozoo_core.run.writing import refused
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.ensemble import best_hash, member_count, member_settings
 from eozoo_core.task.train import train
+from eozoo_core.train.job import losing_others
 from eozoo_core.train.launch import resolve_device
 from eozoo_core.train.precision import training_precision
 
@@ -31,7 +32,7 @@ def train_all(task: Contract, run: Run) -> None:
     Goes on where an earlier call stopped; one member trains in the run itself. Raises ZooError for a checkpoint of one
     network given to an ensemble, for what ends a member's training, and where another process trains the run.
     """
-    with run.writing():
+    with run.writing(), losing_others():
         _train_all(task, run)
 
 

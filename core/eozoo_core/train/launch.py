@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+from eozoo_core.train.job import ends_with_first
 from eozoo_core.train.loggers import require_loggers
 from eozoo_core.train.precision import is_fast, step_plugin, training_precision
 
@@ -67,7 +68,8 @@ def launch(run: Run) -> Fabric:
     if fabric.is_global_zero:
         require_loggers(runtime)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # a banner of seven lines
-    fabric.launch()
+    with ends_with_first():
+        fabric.launch()
     atexit.register(_end_others, getattr(fabric.strategy.launcher, "procs", []))
     fabric.barrier()  # what the first process prepared in the run is there for the others
     seed_everything(train.seed, verbose=False)

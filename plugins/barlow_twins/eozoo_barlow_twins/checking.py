@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from eozoo_barlow_twins.settings import Labels, PixelData
 
 _READ = 2**24  # values of a tile that are looked at
+_COMPARED = 2**31  # bytes of arrays that are held against their checksums
 _OFFSET = 950  # digital numbers that no dark surface in a whole tile reaches, unless 1000 was added to all
 _RANGE = channel("", "reflectance x 10000")
 
@@ -39,6 +40,7 @@ def check_tiles(
     tiles = _open(processed(base, data.dataset), data, findings)
     if not tiles:
         return 0
+    _compare_checksums(tiles, findings)
     names = bands or data.bands or tiles[0].band_names
     parts = []
     for tile in tiles[:: max(1, len(tiles) // findings.samples) if findings.samples else 1]:
@@ -171,6 +173,23 @@ def _open(folder: Path, data: PixelData, findings: Findings) -> list[Tile]:
         findings.warning("bands", f"{len(tiles) - named} of {len(tiles)} tiles do not name their bands: a wrong order "
                          "cannot be seen", 'write tile.json with {"bands": [...]} beside bands.npy')  # fmt: skip
     return tiles
+
+
+def _compare_checksums(tiles: Sequence[Tile], findings: Findings) -> None:
+    """Hold the arrays of tiles against the sha256 in their tile.json: of all with --samples 0, else of some GiB."""
+    read, same, without, left = 0, 0, 0, 0
+    for tile in tiles:
+        size = sum(file.stat().st_size for file in tile.files if file.exists())
+        if findings.samples and read and read + size > _COMPARED:
+            left += 1
+            continue
+        read += size
+        with findings.guard(tile.name):
+            same, without = (same + 1, without) if tile.require_whole() else (same, without + 1)
+    parts = [f"{same} of {len(tiles)} tiles are as they were written"]
+    parts += [f"{without} have none (older, or not made by 'eozoo prepare')"] if without else []
+    parts += [f"{left} were left out (--samples 0 reads all)"] if left else []
+    findings.ok("checksums", "; ".join(parts), {"same": same, "without": without, "left": left})
 
 
 def _split(name: str, parts: Sequence[_Part]) -> Split:

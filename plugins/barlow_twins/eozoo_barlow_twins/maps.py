@@ -11,14 +11,18 @@ import json
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.raster.arrays import map_array
+from eozoo_core.run.parsed import read_object
 from eozoo_core.run.writing import make_folder, make_mapped_array
 from eozoo_core.run.written import write_text
 from eozoo_core.task.scenes import Block, Scene
@@ -82,7 +86,7 @@ def map_tile(drawn: Drawn, scene: TileScene, settings: SelectDates, workers: int
     try:
         with ThreadPoolExecutor(workers) as pool:
             for row, _ in zip(todo, pool.map(block, todo), strict=True):
-                progress.add(row, values)
+                progress.add(row, min(row + step, h), values)
                 drawn.progress(min(row + step, h), h)
     finally:
         progress.keep(values)
@@ -138,34 +142,35 @@ def _split(rows: np.ndarray, widths: Mapping[str, int]) -> dict[str, np.ndarray]
 
 
 class _Progress:
-    """Which blocks of rows are done; on disk only after their values are."""
+    """Which blocks of rows are done: first row -> (the one after the last, checksum); on disk after their values."""
 
-    def __init__(self, file: Path, stamp: str, done: set[int]):
+    def __init__(self, file: Path, stamp: str, done: dict[int, tuple[int, int]]):
         self._file, self._stamp, self.done = file, stamp, done
         self._kept, self._lock = time.monotonic(), threading.Lock()
 
-    def add(self, row: int, values: Any) -> None:
-        self.done.add(row)
+    def add(self, row: int, stop: int, values: Any) -> None:
+        self.done[row] = stop, _crc(values[row:stop])
         if time.monotonic() - self._kept > _KEEP_EVERY:
             self.keep(values)
 
     def keep(self, values: Any) -> None:
         with self._lock:
             values.flush()
-            write_text(self._file, json.dumps({"stamp": self._stamp, "done": sorted(self.done)}))
+            done = [[row, *told] for row, told in sorted(self.done.items())]
+            write_text(self._file, json.dumps({"stamp": self._stamp, "done": done}))
             self._kept = time.monotonic()
 
 
 def _open_part(work: Path, shape: tuple[int, ...], stamp: str) -> tuple[np.ndarray, _Progress]:
     """The unfinished array of a tile: an earlier one of the same stamp, else a new one."""
     file, note = work / "values.npy", work / "done.json"
-    try:
-        kept = json.loads(note.read_text())
-        values = np.load(file, mmap_mode="r+", allow_pickle=False)
-        if kept["stamp"] == stamp and values.shape == shape:
-            return values, _Progress(note, stamp, set(kept["done"]))
-    except (OSError, ValueError, KeyError):
-        pass  # none there, or cut short by a crash: begin again
+    with suppress(ZooError, KeyError, TypeError, ValueError):  # none there, or damaged: begin again
+        kept, found = read_object(note), map_array(file)
+        if kept["stamp"] == stamp and found.shape == shape and found.dtype == np.float32 and found.flags.c_contiguous:
+            values = np.load(file, mmap_mode="r+", allow_pickle=False)
+            rows = {int(row): (int(stop), int(crc)) for row, stop, crc in kept["done"]}
+            whole = {row: (stop, crc) for row, (stop, crc) in rows.items() if _crc(values[row:stop]) == crc}
+            return values, _Progress(note, stamp, whole)
     shutil.rmtree(work, ignore_errors=True)
     make_folder(work)
     try:
@@ -173,4 +178,8 @@ def _open_part(work: Path, shape: tuple[int, ...], stamp: str) -> tuple[np.ndarr
     except ZooError:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    return values, _Progress(note, stamp, set())
+    return values, _Progress(note, stamp, {})
+
+
+def _crc(rows: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(rows))

@@ -9,7 +9,8 @@ optional
     labels.npy     (H, W) integer        class codes
     blocks.npy     (H, W) integer        spatial units (fields) that no split may cut; 0 = none
     pixels.npy     (H*W, T, C+1) uint16  the same data pixel by pixel, mask last: see ``pixel_store``
-    tile.json      {"bands": [...], "crs": WKT, "transform": [6 numbers], "dates": [...], "source": ...}
+    tile.json      {"bands": [...], "crs": WKT, "transform": [6 numbers], "dates": [...], "source": ...}; as
+                   'eozoo prepare' writes it with the sha256 of these numbers, and of each array under "files"
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from eozoo_core.errors import did_you_mean
 from eozoo_core.raster.arrays import map_array
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.run.parsed import read_object
+from eozoo_core.run.sealed import FILES, require_file, require_sealed
 
+TILE_JSON = "tile.json"
 _REMEDY = "see the layout in the README, or make the tile with 'eozoo prepare barlow_twins'"
 
 
@@ -56,6 +59,7 @@ class Tile:
         """Days of year ``(T,)`` int64, 1..366. Raises ZooError for anything else."""
         file = self.path / "doys.npy"
         doys = _array(file, 1, "(T,)")
+        self._require(file)
         if doys.shape[0] != self.shape[0] or doys.dtype.kind not in "iu":
             raise ZooError(f"{file}: is {doys.dtype} {doys.shape}, expected {self.shape[0]} integers as bands.npy says")
         doys = np.asarray(doys, np.int64)
@@ -71,11 +75,23 @@ class Tile:
 
     @cached_property
     def info(self) -> dict[str, Any]:
-        """The content of tile.json, {} where there is none."""
-        file = self.path / "tile.json"
+        """The content of tile.json, {} where there is none. Raises ZooError where it was changed since it was made."""
+        file = self.path / TILE_JSON
         if not file.exists():
             return {}
-        return read_object(file, _REMEDY)
+        return require_sealed(file, read_object(file, _REMEDY), _REMEDY)
+
+    def require_whole(self) -> bool:
+        """Compare every array with the sha256 that tile.json has of it: reads them whole, so ``check`` does it.
+
+        Returns False where tile.json has none. Raises ZooError for one that was changed since.
+        """
+        known = self.info.get(FILES)
+        return isinstance(known, dict) and all(self._require(self.path / name) for name in known)
+
+    def _require(self, file: Path) -> bool:
+        remedy = _STATISTICS if "band_" in file.name else "copy the tile again, or make it again"
+        return require_file(file, self.info, TILE_JSON, remedy)
 
     @property
     def grid(self) -> Grid:
@@ -142,6 +158,7 @@ class Tile:
         for name in ("band_mean.npy", "band_std.npy"):
             file = self.path / name
             array = np.asarray(_array(file, 1, "(C,)"), np.float64)
+            self._require(file)
             if array.shape != self.shape[3:] or not np.isfinite(array).all():
                 raise ZooError(
                     f"{file}: expected {self.shape[3]} finite numbers, found {array.tolist()}; {_STATISTICS}"

@@ -8,6 +8,7 @@ import pytest
 from eozoo.registry import Registry
 from eozoo_barlow_twins.demo.phenology import LEGEND, write_landscape
 from eozoo_barlow_twins.landcover import LandCoverTask
+from eozoo_barlow_twins.prepare.write_tile import write_statistics
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
 from eozoo_barlow_twins.settings import LabelledData, PretrainData
 from eozoo_barlow_twins.splits import split_map
@@ -32,7 +33,12 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def root(made, tmp_path):
-    return shutil.copytree(made, tmp_path / "base")
+    """Tiles without checksums, as by hand, so that a test may change them."""
+    base = shutil.copytree(made, tmp_path / "base")
+    for file in base.rglob("tile.json"):
+        kept = {name: value for name, value in json.loads(file.read_text()).items() if name not in ("files", "sha256")}
+        file.write_text(json.dumps(kept))
+    return base
 
 
 def check(root, *overrides, task=LandCoverTask):
@@ -179,3 +185,29 @@ def test_a_place_that_cannot_be_read_names_its_file_and_hides_no_other_tile(root
         found = check(root)
         assert [(level, subject) for level, subject, _ in told(found)] == [("error", "T1")]
         assert any(f.subject == "CRS" and f.measured.startswith("T1: ") for f in found.found)
+
+
+def test_arrays_are_held_against_the_checksums_of_prepare(made, tmp_path, root):
+    """What each reader sees by itself, and what only ``check`` does, which reads arrays whole."""
+    sums = {f.subject: f.measured for f in check(root).found}["checksums"]
+    assert sums == "0 of 2 tiles are as they were written; 2 have none (older, or not made by 'eozoo prepare')"
+    base = shutil.copytree(made, tmp_path / "sealed")
+    folder = base / "data/d/processed/T1"
+    names = {*Tile(folder).files, folder / "labels.npy"}
+    assert {folder / name for name in Tile(folder).info["files"]} == names
+    assert "2 of 2 tiles are as they were written" in {f.measured for f in check(base).found}
+    for file in [*sorted(names), folder / "tile.json"]:
+        whole = file.read_bytes()
+        at = whole.index(b'"dates": [\n  "20') + 14 if file.suffix == ".json" else len(whole) - 3
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(ZooError, match=f"{file}: was changed after it was written \\(its sha256"):
+            Tile(folder).require_whole()
+        file.write_bytes(whole)
+    change(base, "T1/masks.npy", lambda a: 1 - a)
+    assert [(level, s) for level, s, text in told(check(base)) if "masks.npy: was changed" in text] == [("error", "T1")]
+    change(base, "T1/masks.npy", lambda a: 1 - a)
+    change(base, "T1/band_mean.npy", lambda a: a + 1)
+    with pytest.raises(ZooError, match=r"band_mean.npy: was changed .*; make it with 'eozoo prepare barlow_twins stat"):
+        Tile(folder).statistics()
+    write_statistics(Tile(folder))
+    assert Tile(folder).require_whole()

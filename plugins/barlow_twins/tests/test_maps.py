@@ -9,7 +9,7 @@ import torch
 from eozoo_barlow_twins.colours import Colours, fit_colours
 from eozoo_barlow_twins.demo.phenology import LEGEND, write_landscape
 from eozoo_barlow_twins.landcover import LandCoverTask
-from eozoo_barlow_twins.maps import find_tiles
+from eozoo_barlow_twins.maps import _open_part, find_tiles
 from eozoo_barlow_twins.networks import Encoder
 from eozoo_barlow_twins.pictures import map_picture
 from eozoo_barlow_twins.prepare.settings import S2_BANDS
@@ -187,6 +187,34 @@ def test_interrupted_map_goes_on_and_finished_map_is_left_alone(tmp_path, tile):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["MGRS-T_embedding.json", "MGRS-T_embedding.tif"]
 
 
+def test_a_damaged_part_is_not_believed(tmp_path):
+    """What was encoded before a kill counts only where it is what was written; other rows are encoded again."""
+    spoils = {
+        "value": lambda array, note: (array[:136] + bytes([array[136] ^ 1]) + array[137:], note),
+        "dtype": lambda array, note: (array.replace(b"<f4", b"<i4"), note),
+        "order": lambda array, note: (array.replace(b"False", b"True "), note),
+        "longer": lambda array, note: (array + bytes(4), note),
+        "shorter": lambda array, note: (array[:-1], note),
+        "note": lambda array, note: (array, note.replace(b"[[0, ", b'[["a", ')),
+        "older": lambda array, note: (array, b'{"stamp": "s", "done": [0, 2]}'),
+        "nothing": lambda array, note: (array, note),
+    }
+    for name, spoil in spoils.items():
+        work = tmp_path / name
+        values, progress = _open_part(work, (6, 4, 3), "s")
+        values[:4] = np.arange(48).reshape(4, 4, 3)
+        for row in (0, 2):
+            progress.add(row, row + 2, values)
+        progress.keep(values)
+        files = [work / "values.npy", work / "done.json"]
+        for file, content in zip(files, spoil(*[file.read_bytes() for file in files]), strict=True):
+            file.write_bytes(content)
+        values, progress = _open_part(work, (6, 4, 3), "s")
+        assert sorted(progress.done) == {"nothing": [0, 2], "value": [2]}.get(name, []), name
+        assert values.dtype == np.float32
+        assert values.flags.c_contiguous
+
+
 def test_what_was_begun_with_other_blocks_is_begun_again(tmp_path, tile):
     """Blocks are remembered by their first row: with larger ones the rows between would stay empty."""
 
@@ -201,7 +229,7 @@ def test_what_was_begun_with_other_blocks_is_begun_again(tmp_path, tile):
     task, run = trained(tmp_path / "run", Twins, *ONE, function=breaking)
     with pytest.raises(KeyboardInterrupt):
         task.infer(run, tile.path, tmp_path / "out")
-    assert json.loads((tmp_path / "out" / ".MGRS-T.part" / "done.json").read_text())["done"] == [0]
+    assert json.loads((tmp_path / "out" / ".MGRS-T.part" / "done.json").read_text())["done"][0][:2] == [0, 2]
     larger = type(task)(load_settings(Twins.Settings, None, [*ONE, "infer.block_pixels=200", "runtime.quiet=true"]))
     with rasterio.open(larger.infer(run, tile.path, tmp_path / "out")[0]) as data:
         assert (np.isfinite(data.read(1)) == (tile.counts > 32)).all()
@@ -241,7 +269,7 @@ def test_wrong_bands_are_refused_before_anything_is_written(tmp_path, tile):
     for file in tile.path.iterdir():
         (folder / file.name).symlink_to(file)
     (folder / "tile.json").unlink()
-    (folder / "tile.json").write_text(json.dumps({**tile.info, "bands": [*S2_BANDS[:-1], "B01"]}))
+    (folder / "tile.json").write_text(json.dumps({"bands": [*S2_BANDS[:-1], "B01"]}))
     task, run = trained(tmp_path / "run", Twins, "infer.products=[embedding]")
     with pytest.raises(ZooError, match="has no band 'B12'"):
         task.infer(run, folder, tmp_path / "out")

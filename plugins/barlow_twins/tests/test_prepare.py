@@ -315,6 +315,7 @@ def test_registered_datasets_become_tiles_again(tmp_path, kind):
     cube(tmp_path / "raw")
     tile = Tile(prepare_cube(settings(tmp_path / "raw"), tmp_path / "in"))
     np.save(tile.path / "doys.npy", np.array([216, 360, 5]))
+    (tile.path / "tile.json").write_text(json.dumps({"bands": BANDS}))
     options = {"folder": str(tmp_path / "in")} | ({"min_valid": 1} if kind == "series" else {})
     named = Named(name=f"pixel_{kind}", options=options)
     (made,) = prepare_dataset(DatasetSettings(**{kind: named}), Registry.discover(), tmp_path / "out")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run import parsed
+from eozoo_core.run.sealed import SEAL, require_sealed, seal
 from eozoo_core.run.written import write_text
 
 from eozoo_clay_ta.channels import BT, RF
@@ -62,19 +62,17 @@ class Normalisation:
 
     def write(self, file: Path) -> Path:
         """Write it with a checksum, as ``read`` reads it."""
-        return write_json(file, {**self.state(), "sha256": _sum_of(self.state())})
+        return write_json(file, seal(self.state()))
 
     @classmethod
     def read(cls, file: Path) -> Normalisation:
         """Read what the samples beside ``file`` were made with. Raises ZooError where that cannot be."""
         content = read_json(file)
-        told = content.pop("sha256", None) if isinstance(content, dict) else None  # none in older folders
         try:
-            norm = cls.of(**content)
-        except (TypeError, ValueError, OverflowError):
+            norm = cls.of(**{key: value for key, value in content.items() if key != SEAL})
+        except (AttributeError, TypeError, ValueError, OverflowError):
             raise ZooError(f"{file}: does not hold mean, std, ta_mean and ta_std; run {BUILD}") from None
-        if told not in (None, _sum_of(content)):
-            raise ZooError(f"{file}: was changed after it was written (its sha256 says so); run {BUILD}")
+        require_sealed(file, content, f"run {BUILD}")
         if norm.mean.shape != (CHANNELS,) or not (norm.std > 0).all() or not norm.ta_std > 0:
             raise ZooError(f"{file}: needs {CHANNELS} means, and deviations above 0; run {BUILD}")
         return norm
@@ -147,10 +145,6 @@ def read_json(path: Path) -> Any:
 
 def _json(path: Path) -> Any:
     return parsed.read_json(Path(path), remedy=f"restore it, or run {BUILD}")
-
-
-def _sum_of(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _numbers(given: Any, path: Path, group: str, name: str, n: int) -> np.ndarray:

@@ -130,6 +130,27 @@ def test_checks_and_their_counts(prepared):
     assert cut_job(Job(bad, grid, static, Reading(), True)).dropped == {"scene unreadable": len(rows)}
 
 
+def test_an_index_reads_nothing_from_elsewhere(prepared, tmp_path):
+    """Scenes lie below the index or below prepare.build_index.scenes_dir, which the user typed."""
+    index = tmp_path / "index_train.csv"
+    whole = (Path(prepared.runtime.index_dir) / index.name).read_text()
+    scenes = Path(prepared.prepare.build_index.scenes_dir).resolve()
+    builder = PatchBuilder(prepared)
+    for secret in ("/etc/passwd", f"{scenes}/../secret/bt_*.nc", "../bt.npy", "/vsicurl/http://a.b/bt.npy"):
+        rows = [line.split(",") for line in whole.splitlines()[:2]]
+        rows[1][8] = secret
+        index.write_text("\n".join(map(",".join, rows)) + "\n")
+        with pytest.raises(
+            ZooError, match=r"index_train.csv: refers to .*, which is neither below .*scenes_dir"
+        ) as error:
+            list(builder.jobs(index))
+        assert "\n" not in str(error.value)
+    for inside in (f"{scenes}/bt.npy", "raw/../bt.npy"):
+        rows[1][8:10] = [inside, ""]
+        index.write_text("\n".join(map(",".join, rows)) + "\n")
+        assert len(list(builder.jobs(index))) == 1
+
+
 def test_interrupted_and_continued_equals_uninterrupted(prepared, tmp_path, monkeypatch):
     from eozoo_clay_ta.prepare import patches
 

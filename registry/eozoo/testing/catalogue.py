@@ -39,6 +39,7 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     declaration.sample_is_repeatable,
     description.cards_are_complete,
     check.check_finds_what_is_wrong,
+    check.data_run_no_code,
     train.same_seed_same_result,
     train.continues_after_an_epoch,
     train.continues_within_an_epoch,

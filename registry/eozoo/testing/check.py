@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from eozoo.testing.canary import spoil
 from eozoo.testing.equality import tree
 from eozoo.testing.shared_runs import Bench
 
@@ -34,6 +36,24 @@ def check_finds_what_is_wrong(bench: Bench, folder: Path) -> None:
     with bench.hidden():
         found = _look(bench, settings)
     assert found.count("error"), "check() finds no error although the data are gone: say which file is missing"
+
+
+def data_run_no_code(bench: Bench, folder: Path) -> None:
+    """Pickles in the place of the sample's files are not run by ``check``: arrays are read without them."""
+    canary, kept = folder / "canary", folder / "kept"
+    bench.sample  # noqa: B018 - written at the first use
+    shutil.copytree(bench.sample_root, kept)
+    try:
+        for file in (file for file in bench.sample_root.rglob("*") if file.is_file()):
+            spoil(file, canary)
+        _look(bench, bench.settings())
+    finally:
+        shutil.rmtree(bench.sample_root)
+        shutil.copytree(kept, bench.sample_root)
+    assert not canary.exists(), (
+        "check() ran code from a file of data: read .npy and .npz through eozoo_core.raster.arrays, tensors through "
+        "eozoo_core.run.checkpoint"
+    )
 
 
 def _look(bench: Bench, settings: TaskSettings) -> Findings:

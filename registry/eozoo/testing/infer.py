@@ -12,7 +12,7 @@ from unittest.mock import patch
 from eozoo_core.errors import ZooError
 
 from eozoo.testing.equality import tree
-from eozoo.testing.forks import at_once
+from eozoo.testing.forks import at_once, killed
 from eozoo.testing.shared_runs import Bench
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ _RASTERS = (".tif", ".tiff")
 class Mapped:
     """What one ``infer`` took, returned, and left: in the folder of its output, and in the temporary folder.
 
-    at_once: exit codes and words of two processes that did it before, both at once, into the same folder.
+    at_once: exit codes and words of two processes that did it before, both at once, into the same folder, in which a
+    third one had been killed.
     again: the maps of theirs that were made again.
     """
 
@@ -52,7 +53,8 @@ def maps_are_real_maps(bench: Bench, folder: Path) -> None:
 
 
 def infer_leaves_nothing_else(bench: Bench, folder: Path) -> None:
-    """``infer`` returns every file that it leaves: none temporary, none beside the source, none in the run."""
+    """``infer`` returns every file that it leaves: none temporary, also of one that was killed, none beside the source
+    or in the run."""
     mapped = mapped_sample(bench)
     missing = [str(f) for f in mapped.returned if not f.is_file() or not f.stat().st_size]
     assert mapped.returned and not missing, f"infer() returned {missing or 'nothing'}, expected files that are there"
@@ -84,7 +86,7 @@ def infer_on_a_full_disk(bench: Bench, folder: Path) -> None:
 
 
 def mapped_sample(bench: Bench) -> Mapped:
-    """Map the sample's source, once: two processes at the same time, and then this one what they left."""
+    """Map the sample's source, once: one process is killed at it, two do it at the same time, then this one again."""
     return bench.once("mapped", lambda: _infer(bench, bench.home / "mapped"))
 
 
@@ -101,6 +103,7 @@ def _infer(bench: Bench, folder: Path) -> Mapped:
     scratch.mkdir()
     out.mkdir()
     with patch("tempfile.tempdir", str(scratch)):
+        killed(lambda: bench.new_task(run).infer(run, source, out / "maps"))
         others = at_once(*[lambda: bench.new_task(run).infer(run, source, out / "maps")] * 2)
         there = {file: file.stat().st_mtime_ns for file in out.rglob("*.tif")}
         returned = task.infer(run, source, out / "maps")

@@ -10,6 +10,7 @@ from typing import Any
 
 from eozoo_core.errors import ZooError
 
+from eozoo.testing.canary import Canary
 from eozoo.testing.equality import array_difference, tree
 from eozoo.testing.read_only import read_only
 from eozoo.testing.shared_runs import Bench
@@ -86,22 +87,12 @@ def bad_source_is_refused(bench: Bench, folder: Path) -> None:
         assert not dest.exists() or not tree(dest), f"infer() wrote {list(tree(dest))} for a source that {what}"
 
 
-class _Canary:
-    """An object whose unpickling leaves a file behind."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (self._path,)
-
-
 def _wrong_files(canary: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
     """Yield (what is wrong, function that makes the file so)."""
     yield "is missing", Path.unlink
     yield "is cut in half", lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     yield "another task wrote", lambda file: _rewrite(file, lambda content: content.update(task="another_task"))
-    pickled = pickle.dumps(_Canary(canary), protocol=2)  # that of torch.save; the content is what must be refused
+    pickled = pickle.dumps(Canary(canary), protocol=2)  # that of torch.save; the content is what must be refused
     yield "is a pickled object", lambda file: file.write_bytes(pickled)
 
 

@@ -57,10 +57,13 @@ class Preparation:
     def prepare_labels(self) -> list[Path]:
         """See ``labels.prepare_labels``."""
         from eozoo_barlow_twins.labels import prepare_labels
+        from eozoo_barlow_twins.prepare.write_tile import note_files
 
         step = self.settings.prepare.labels
         (tile,) = open_tiles(self._folder(), (step.tile,))
-        return [prepare_labels(tile, step.rasters)]
+        file = prepare_labels(tile, step.rasters)
+        note_files(tile.path, [file.name])
+        return [file]
 
     def prepare_statistics(self) -> list[Path]:
         """See ``write_tile.write_statistics``."""

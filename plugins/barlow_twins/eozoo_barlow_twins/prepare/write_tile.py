@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.run.sealed import FILES, hashes_of, seal
 from eozoo_core.run.writing import make_mapped_array, new_folder
 from eozoo_core.run.written import write_array, write_text
 from eozoo_core.score.statistics import ChannelStatistics
 
-from eozoo_barlow_twins.tiles import Tile
+from eozoo_barlow_twins.tiles import TILE_JSON, Tile
 
 STRIP_BYTES = 64 * 2**20
 
@@ -79,8 +80,9 @@ def new_tile(path: Path, plan: TilePlan) -> Iterator[TileWriter]:
         info: dict[str, Any] = {"bands": list(plan.bands), "dates": [d.isoformat() for d in plan.dates]}
         info |= {"crs": plan.crs, "transform": plan.transform and list(plan.transform), "source": plan.source}
         info |= {"scaling": list(plan.scaling)} if plan.scaling else {}
-        write_text(folder / "tile.json", (json.dumps(info, indent=1) + "\n"))
+        _write_info(folder, {**info, FILES: {}})
         write_statistics(Tile(folder))
+        note_files(folder, ["bands.npy", "masks.npy", "doys.npy", *plan.layers])
 
 
 def write_statistics(tile: Tile) -> list[Path]:
@@ -97,10 +99,23 @@ def write_statistics(tile: Tile) -> list[Path]:
             statistics.update(np.asarray(tile.bands[number, row : row + step])[clear].T)
     if not statistics.count.all():
         raise ZooError(f"{tile.path.name}: no pixel is clear on any date; check the scene classes in 'clear'")
-    return [
+    files = [
         write_array(tile.path / "band_mean.npy", statistics.mean),
         write_array(tile.path / "band_std.npy", statistics.std),
     ]
+    note_files(tile.path, [file.name for file in files])
+    return files
+
+
+def note_files(folder: Path, names: Sequence[str]) -> None:
+    """Write the sha256 of arrays of a tile into its tile.json; one that was written by hand stays as it is."""
+    info = Tile(folder).info
+    if FILES in info:
+        _write_info(folder, {**info, FILES: {**info[FILES], **hashes_of(folder, names)}})
+
+
+def _write_info(folder: Path, info: dict[str, Any]) -> None:
+    write_text(folder / TILE_JSON, json.dumps(seal(info), indent=1) + "\n")
 
 
 def connected_fields(layers: Iterable[np.ndarray]) -> np.ndarray:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import ZooError
+from eozoo_core.raster.trust import lies_below
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.parsed import read_object
 from eozoo_core.run.progress import progress_bar, tell_once
@@ -88,9 +90,21 @@ class PatchBuilder:
         for part in self._parts(index):
             part.sort(key=_key)
             for key, rows in groupby(part, key=_key):
+                self._require_own(index, key[:3])
                 static = static_file(self.folder, key[3])
                 skip = self.options.on_unreadable == "skip"
                 yield Job(list(rows), self.grid, static, reading, skip)
+
+    def _require_own(self, index: Path, paths: Iterable[str]) -> None:
+        """Raise ZooError where an index refers to files elsewhere than beside it, or where the settings say."""
+        scenes = Path(self.settings.prepare.build_index.scenes_dir)
+        for path in filter(None, paths):
+            if not any(lies_below(path, folder) for folder in (index.parent, scenes)):
+                raise ZooError(
+                    f"{index}: refers to {os.path.normpath(path)}, which is neither below its folder nor below "
+                    f"prepare.build_index.scenes_dir, {scenes}; set that to the folder of the scenes, and where they "
+                    "were moved run build_index again"
+                )
 
     def _parts(self, index: Path) -> Iterator[list[Row]]:
         return read_rows(index, self.options.index_chunk_rows)
