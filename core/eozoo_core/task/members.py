@@ -18,6 +18,7 @@ from eozoo_core.run.writing import refused
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.ensemble import best_hash, member_count, member_settings
 from eozoo_core.task.train import train
+from eozoo_core.train.execution import KEY as EXECUTION
 from eozoo_core.train.launch import resolve_device
 from eozoo_core.train.precision import training_precision
 
@@ -62,7 +63,10 @@ def _train_members(task: Contract, run: Run) -> None:
     if settings.runtime.member_processes == 1:
         for child in children:
             with child.writing():
+                if EXECUTION in run.info():
+                    child.note(EXECUTION, run.info()[EXECUTION])  # of the first member: all compute alike
                 train(type(task)(child.settings, task.registry), child)
+                run.note(EXECUTION, child.info()[EXECUTION])
         return
     if settings.runtime.devices * settings.runtime.nodes > 1:
         raise ZooError("runtime.member_processes: is for one process per member; set runtime.devices and nodes to 1")

@@ -13,12 +13,14 @@ from eozoo_core.task.build import sketch
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import member_count
+from eozoo_core.task.execution import foreseen
 from eozoo_core.task.features import feature_shapes
 from eozoo_core.task.first import check_shapes, plain_step
 from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.results import Plan
 from eozoo_core.task.splits import open_splits
 from eozoo_core.task.train import Trainer
+from eozoo_core.train.execution import widest
 from eozoo_core.train.launch import loader_workers, resolve_device
 from eozoo_core.train.loading import Draw
 from eozoo_core.train.memory import step_memory
@@ -105,6 +107,8 @@ def make_plan(task: Contract, run: Run) -> Plan:
     notes += [f"left out: {line}" for split in splits.values() for line in split.skipped]
     parameters += sum(p.numel() for network in networks[1:] for p in network.parameters())
     data = described(task, splits, survey) | {"machine": machine(run, device)}
+    if widest(system):
+        data["layout"] = str(foreseen(task, run, system, train, one))
     return replace(Plan.of(data, networks, times, memory, notes), parameters=parameters)
 
 

@@ -17,6 +17,7 @@ from eozoo_core.task.load import Trained, load_trained
 from eozoo_core.task.spread import combine, output_ports, present
 from eozoo_core.task.survey import Fitted, Survey
 from eozoo_core.task.system import System, Tensors
+from eozoo_core.train.execution import pixels_of, samples_at_once
 from eozoo_core.train.launch import resolve_device
 
 if TYPE_CHECKING:
@@ -117,10 +118,13 @@ class Predictor:
         found = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         return {name: values[0] for name, values in found.items()} if single else found
 
+    def at_once(self, pixels: int) -> int:
+        """Return how many samples of ``pixels`` to predict at a time: ``infer.batch_size``, or what is fast here."""
+        return self._most or samples_at_once(self._draws.device, pixels)
+
     def _in_parts(self, arrays: Arrays) -> Iterator[Arrays]:
-        """Yield at most ``infer.batch_size`` samples at a time: memory does not grow with what is asked for."""
-        count = len(next(iter(arrays.values())))
-        size = self._most or count or 1
+        """Yield some samples at a time, see `at_once`: memory does not grow with what is asked for."""
+        count, size = len(next(iter(arrays.values()))), self.at_once(pixels_of(arrays))
         for start in range(0, max(count, 1), size):
             yield {name: values[start : start + size] for name, values in arrays.items()}
 
