@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -118,18 +119,29 @@ def resolve_device(name: str) -> str:
 
 
 def set_threads(runtime: RuntimeSettings) -> None:
-    """Limit torch's CPU threads to ``runtime.threads``, where it is given."""
+    """Limit torch's CPU threads to ``runtime.threads``, or else to the cores that this process may use."""
     import torch
 
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
+    elif "OMP_NUM_THREADS" not in os.environ and usable_cores() < torch.get_num_threads():
+        torch.set_num_threads(usable_cores())  # torch counts those of the machine, and more threads wait for each other
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: by its affinity, and by the quota of its container."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        found = min(found, max(1, int(quota) // int(period)))  # "max": no quota
+    return found
 
 
 def loader_workers(runtime: RuntimeSettings, device: str) -> int:
     """How many loader processes: as set, else none on a CPU (it has better work), up to 8 beside each GPU."""
     if runtime.workers is not None:
         return runtime.workers
-    return min(8, max(1, (os.cpu_count() or 1) // runtime.devices)) if device.startswith("cuda") else 0
+    return min(8, max(1, usable_cores() // runtime.devices)) if device.startswith("cuda") else 0
 
 
 def all_reduce_sums(fabric: Fabric, sums: np.ndarray) -> np.ndarray:
