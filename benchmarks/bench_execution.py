@@ -10,11 +10,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from eozoo import Registry
 from eozoo_core.settings import TrainSettings
-from eozoo_core.train.execution import LAST, PLAIN, by_rule, lay_out, samples_at_once
+from eozoo_core.train.execution import LAST, PLAIN, by_rule, laid_out, lay_out, samples_at_once
 from eozoo_core.train.optimizer import make_optimizer
 
 ROUNDS, ENOUGH = 5, 4.0  # passes of each choice, and seconds after which no more are made
@@ -40,7 +41,7 @@ def layouts() -> None:
         image = torch.randn(samples, 14, side, side)
         for name, work in (("training", _both), ("forward", _forward)):
             ours = by_rule(nets[PLAIN], "cpu", "fp32", training=name == "training").layout
-            found = seconds({layout: lambda net=net: work(net, image) for layout, net in nets.items()})
+            found = seconds({layout: partial(work, net, laid_out(image, layout)) for layout, net in nets.items()})
             row(f"gedi_unet width {width}, {samples} x {side} px, {name}", found, ours)
 
 
@@ -49,7 +50,7 @@ def windows() -> None:
     net = _unet(16, LAST)
     for side, counts in WINDOWS.items():
         images = {n: torch.randn(n, 14, side, side) for n in counts}
-        found = seconds({n: lambda image=image: _forward(net, image) for n, image in images.items()})
+        found = seconds({n: partial(_forward, net, laid_out(image, LAST)) for n, image in images.items()})
         row(f"windows of {side} px at once", {n: s / n for n, s in found.items()}, samples_at_once("cpu", side**2))
 
 
@@ -76,7 +77,7 @@ def compilation() -> None:
     for name, (make, given) in cases.items():
         plain, compiled = make().train(), make().train()
         compiled.compile()
-        work = {"as it is": lambda n=plain: _both(n, given), "compiled": lambda n=compiled: _both(n, given)}
+        work = {"as it is": partial(_both, plain, given), "compiled": partial(_both, compiled, given)}
         row(f"{name}, training", seconds(work), "as it is")
 
 

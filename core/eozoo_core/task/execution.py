@@ -76,7 +76,7 @@ def _some(task: Contract, system: System, train: Data, fabric: Fabric) -> dict[s
         return None
     most = settings.train.batch_size
     if fabric.device.type == "cpu":
-        most = min(most, samples_at_once("cpu", pixels_of(one)))
+        most = min(most, samples_at_once("cpu", pixels_of(one, system.inputs)))
     return fabric.to_device(tensors(train.batch([Draw(int(i), 0) for i in order[:most]])))
 
 

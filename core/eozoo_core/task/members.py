@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from eozoo_core.task.contract import Contract
 from eozoo_core.task.ensemble import best_hash, member_count, member_settings
 from eozoo_core.task.train import train
 from eozoo_core.train.execution import KEY as EXECUTION
-from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.launch import resolve_device, usable_cores
 from eozoo_core.train.precision import training_precision
 
 if TYPE_CHECKING:
@@ -116,8 +117,10 @@ def _start(number: int, child: Run) -> subprocess.Popen:
     if child.settings.runtime.device in ("auto", "cuda") and torch.cuda.is_available():
         command += ["--device", f"cuda:{number % torch.cuda.device_count()}"]
     child.release()  # its own process writes it
+    threads = max(1, usable_cores() // child.settings.runtime.member_processes)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     with refused(child.path / "train.txt"), (child.path / "train.txt").open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
 
 
 def check_ended(child: Run, code: int) -> None:

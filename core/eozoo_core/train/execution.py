@@ -8,8 +8,7 @@ stays when the run goes on: rounding depends on it. ``python -m benchmarks execu
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +19,19 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from eozoo_core.run.directory import Run
-    from eozoo_core.settings import RuntimeSettings
+    from eozoo_core.settings import InferSettings, RuntimeSettings
+    from eozoo_core.spec import Port
 
 PLAIN, LAST = "plain", "channels-last"
 KEY = "execution"  # in run.json
 # Forward and backward channels-last over plain, on a CPU without AVX-512: 0.7 to 0.9 where the widest convolution has
-# 64 channels, 0.9 to 1.0 at 128, 1.1 to 1.3 at 256, 1.0 to 1.5 at 512. Forward alone: 0.6 to 0.95, at every width.
+# 64 channels, 0.9 to 1.0 at 128, 1.1 to 1.3 at 256, 1.0 to 1.5 at 512, and 1.2 where all are 1 x 1. Forward alone: 0.6
+# to 0.95 at every width, 0.45 where all are 1 x 1.
 _NARROW = 128
 _PIXELS = {"cpu": 2**15}  # of a forward pass: on a CPU more gives no speed, and takes memory
 _PIXELS_GPU = 2**18
+_TOO_MANY = 4  # times as many are worth a line
+_SERIES = 64  # a series of dates is so many pixels: 256 to 1,024 at once are 1.5 times as fast as 2,048 on a CPU
 _CLEAR = 0.9  # less of the time of the other layout is clearly faster; anything nearer may be noise
 LEAST = 5_000  # samples that a training must see; measuring costs what about 30 samples do
 
@@ -82,7 +85,7 @@ def plan_use(run: Run, runtime: RuntimeSettings, scope: str, system: torch.nn.Mo
 
 def known(run: Run, runtime: RuntimeSettings, system: torch.nn.Module) -> Execution | None:
     """Return what settings say, or what the run was begun with; None where neither says it."""
-    if not widest(system):
+    if not convolves(system):
         return Execution()
     if runtime.layout != "auto":
         return Execution(runtime.layout, "set")
@@ -95,7 +98,7 @@ def by_rule(system: torch.nn.Module, device: str, precision: str, training: bool
     import torch
 
     width, kind = widest(system), device.partition(":")[0]
-    if not width:
+    if not convolves(system):
         return Execution()
     if kind == "cuda":  # its matrix units read channels-last, and are used in mixed precision alone
         return Execution(LAST if precision != "fp32" else PLAIN, f"rule: {precision} on a GPU")
@@ -104,30 +107,40 @@ def by_rule(system: torch.nn.Module, device: str, precision: str, training: bool
     if not training:
         return Execution(LAST, "rule: forward alone")
     instructions = torch.backends.cpu.get_cpu_capability()
-    fits = width <= _NARROW or "AVX512" in instructions
-    return Execution(LAST if fits else PLAIN, f"rule: convolutions of {width} channels, {instructions}")
+    fits = 0 < width <= _NARROW or "AVX512" in instructions
+    told = f"convolutions of {width} channels" if width else "convolutions of single pixels"
+    return Execution(LAST if fits else PLAIN, f"rule: {told}, {instructions}")
+
+
+def convolves(module: torch.nn.Module) -> bool:
+    """Whether there are 2-D convolutions in ``module`` but those that cut patches: else the layout is no matter."""
+    return any(max(m.stride) == 1 or max(m.kernel_size) > min(m.stride) for m in _convolutions(module))
 
 
 def widest(module: torch.nn.Module) -> int:
-    """Return the channels of the widest 2-D convolution, in a group, 0 without any: then the layout does not matter.
-
-    One whose windows do not overlap (1 x 1, or the patches of a transformer) is a matrix product, and does not count.
-    """
-    import torch
-
-    kinds = (torch.nn.Conv2d, torch.nn.ConvTranspose2d)
-    found = (m for m in module.modules() if isinstance(m, kinds) and max(m.kernel_size) > min(m.stride))
+    """Return the channels of the widest 2-D convolution, in a group; 0 where none sees more than a pixel at once."""
+    found = (m for m in _convolutions(module) if max(m.kernel_size) > min(m.stride))
     return max((m.out_channels // m.groups for m in found), default=0)
 
 
 def lay_out(module: torch.nn.Module, layout: str) -> None:
     """Lay the weights of all 2-D convolutions out in memory, in place; no value changes."""
+    for part in _convolutions(module):
+        part.weight.data = laid_out(part.weight.data, layout)
+    module.layout = layout  # a system lays its images out too: `System.staged`
+
+
+def laid_out(values: torch.Tensor, layout: str) -> torch.Tensor:
+    """Return a tensor (B, C, H, W) with the same values, laid out so."""
     import torch
 
-    memory = torch.channels_last if layout == LAST else torch.contiguous_format
-    for part in module.modules():
-        if isinstance(part, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
-            part.weight.data = part.weight.data.contiguous(memory_format=memory)
+    return values.contiguous(memory_format=torch.channels_last if layout == LAST else torch.contiguous_format)
+
+
+def _convolutions(module: torch.nn.Module) -> list[Any]:
+    import torch
+
+    return [m for m in module.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))]
 
 
 def samples_at_once(device: Any, pixels: int) -> int:
@@ -136,15 +149,27 @@ def samples_at_once(device: Any, pixels: int) -> int:
     return max(1, most // max(1, pixels))
 
 
-def pixels_of(arrays: Mapping[str, Any]) -> int:
-    """Return the pixels of one sample, those of its largest image; 64 where none of ``arrays`` (B, C, H, W) is one."""
-    return max((math.prod(values.shape[-2:]) for values in arrays.values() if values.ndim == 4), default=64)
+def pixels_of(arrays: Mapping[str, Any], ports: Iterable[Port]) -> int:
+    """Return the pixels of one sample: those of its largest image, 64 for each series of a sample that has none."""
+    known = [(port.axes.split(), arrays[port.role].shape) for port in ports if port.role in arrays]
+    sizes = [dict(zip(axes, shape, strict=True)) for axes, shape in known if len(axes) == len(shape)]
+    return max((size["H"] * size["W"] for size in sizes if {"H", "W"} <= set(size)), default=_SERIES)
+
+
+def crowded(infer: InferSettings, device: Any) -> str | None:
+    """Say it where ``infer.batch_size`` is so large that it only takes memory; None for maps without windows."""
+    window, given = getattr(infer, "window", 0), getattr(infer, "batch_size", None) or 1
+    enough = samples_at_once(device, window**2)
+    if not window or str(device) != "cpu" or given <= _TOO_MANY * enough:
+        return None
+    times = f"{given / enough:.0f} times the memory of {enough}"
+    return f"infer.batch_size={given} takes {times} and is no faster here: leave it at null"
 
 
 def slow_layout(runtime: RuntimeSettings, system: torch.nn.Module, device: str, precision: str) -> str | None:
     """Say it where ``runtime.layout`` is slower in training here than what the rule would choose."""
     best = by_rule(system, device, precision, training=True)
-    if runtime.layout in ("auto", best.layout) or not widest(system):
+    if runtime.layout in ("auto", best.layout) or not convolves(system):
         return None
     return f"runtime.layout={runtime.layout} is slow in training here; {best.layout} is faster ({best.why})"
 

@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
-from eozoo_core.train.precision import is_fast, step_plugin, training_precision
+from eozoo_core.run.progress import print_message
+from eozoo_core.train.precision import slow_precision, step_plugin, training_precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,8 +71,8 @@ def launch(run: Run) -> Fabric:
     run.note("device", f"{fabric.device} x {world}" if world > 1 else str(fabric.device))
     _agree_on(precision, fabric)
     run.note("precision", precision)
-    if not is_fast(precision, device) and fabric.is_global_zero and not runtime.quiet:
-        print(f"{precision} is slow on this device, which has no units for it; fp32 is faster", file=sys.stderr)
+    if not runtime.quiet and (line := slow_precision(precision, device)):
+        print_message(line)
     return fabric
 
 
