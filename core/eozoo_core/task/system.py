@@ -120,7 +120,7 @@ class System(nn.Module):
         staged = self.stage(batch) | kept
         if self.layout == PLAIN:
             return staged
-        return {name: laid_out(v, self.layout) if v.ndim == 4 else v for name, v in staged.items()}
+        return {name: laid_out(v, self.layout) if getattr(v, "ndim", 0) == 4 else v for name, v in staged.items()}
 
     def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
         """Return what checkpoints hold: all but `frozen`."""

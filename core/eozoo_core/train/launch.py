@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.settings import RuntimeSettings
 
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of CPU in a period, and the period
+
 
 def launch(run: Run) -> Fabric:
     """Start ``runtime.devices`` x ``runtime.nodes`` processes, seed them alike, and return this process's Fabric.
@@ -133,7 +135,7 @@ def usable_cores() -> int:
     """Return how many cores this process may use: by its affinity, and by the quota of its container."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        quota, period = _QUOTA.read_text(encoding="utf-8").split()
         found = min(found, max(1, int(quota) // int(period)))  # "max": no quota
     return found
 
