@@ -174,7 +174,7 @@ class TrainSettings(Settings):
 
 
 class RuntimeSettings(Settings):
-    """Where and how the work runs. Tasks add their paths here. Nothing in it changes what is learned, but by rounding."""
+    """Where and how the work runs. Tasks add their paths here. It changes what is learned by rounding alone."""
 
     device: str = Field("auto", description="auto (CUDA, then MPS, then CPU), cpu, mps, cuda or cuda:N.")
     devices: int = Field(1, ge=1, description="Processes on this machine, one per device (data parallel).")

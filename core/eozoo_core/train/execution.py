@@ -28,8 +28,7 @@ KEY = "execution"  # in run.json
 # 64 channels, 0.9 to 1.0 at 128, 1.1 to 1.3 at 256, 1.0 to 1.5 at 512, and 1.2 where all are 1 x 1. Forward alone: 0.6
 # to 0.95 at every width, 0.45 where all are 1 x 1.
 _NARROW = 128
-_PIXELS = {"cpu": 2**15}  # of a forward pass: on a CPU more gives no speed, and takes memory
-_PIXELS_GPU = 2**18
+_PIXELS_CPU, _PIXELS_GPU = 2**15, 2**18  # of a forward pass: on a CPU more gives no speed, and takes memory
 _TOO_MANY = 4  # times as many are worth a line
 _SERIES = 64  # a series of dates is so many pixels: 256 to 1,024 at once are 1.5 times as fast as 2,048 on a CPU
 _CLEAR = 0.9  # less of the time of the other layout is clearly faster; anything nearer may be noise
@@ -68,7 +67,8 @@ def plan_training(
         ratio = measured() if fabric.is_global_zero else None
         chosen = _of_the_first(fabric, chosen if ratio is None else settled(chosen, ratio))
     chosen.lay_out(system)
-    run.note(KEY, asdict(chosen))
+    if run.info().get(KEY, {}).get("layout") != chosen.layout:
+        run.note(KEY, asdict(chosen))
     return chosen
 
 
@@ -127,7 +127,7 @@ def lay_out(module: torch.nn.Module, layout: str) -> None:
     """Lay the weights of all 2-D convolutions out in memory, in place; no value changes."""
     for part in _convolutions(module):
         part.weight.data = laid_out(part.weight.data, layout)
-    module.layout = layout  # a system lays its images out too: `System.staged`
+    module.memory_layout = layout  # a system lays its images out too: `System.staged`
 
 
 def laid_out(values: torch.Tensor, layout: str) -> torch.Tensor:
@@ -145,8 +145,7 @@ def _convolutions(module: torch.nn.Module) -> list[Any]:
 
 def samples_at_once(device: Any, pixels: int) -> int:
     """Return how many samples of ``pixels`` go through a network at once where nothing is learned."""
-    most = _PIXELS.get(str(device).partition(":")[0], _PIXELS_GPU)
-    return max(1, most // max(1, pixels))
+    return max(1, (_PIXELS_CPU if str(device) == "cpu" else _PIXELS_GPU) // max(1, pixels))
 
 
 def pixels_of(arrays: Mapping[str, Any], ports: Iterable[Port]) -> int:

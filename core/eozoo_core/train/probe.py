@@ -102,7 +102,7 @@ def _seconds(system: torch.nn.Module, layout: str, step: Callable[[], Any], devi
 
 @contextmanager
 def _kept(system: torch.nn.Module) -> Iterator[None]:
-    """Put buffers, layout, gradients and modes back as they were."""
+    """Put buffers and modes back as they were; there were no gradients."""
     import torch
 
     modes = {module: module.training for module in system.modules()}
