@@ -14,6 +14,7 @@ from typing import Any
 
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.run.checkpoint import sha256
+from eozoo_core.run.user_cache import user_cache
 from eozoo_core.run.writing import make_folder_of, require_space, write_atomic
 from eozoo_core.run.written import write_text
 from eozoo_core.spec import Source
@@ -25,10 +26,8 @@ _TIMEOUT = 30.0  # seconds without a byte
 
 
 def cache() -> Path:
-    """Return the cache: $EOZOO_CACHE, or $XDG_CACHE_HOME (or ~/.cache) /eozoo; weights lie in weights/NAME/FILE."""
-    if own := os.environ.get("EOZOO_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eozoo"
+    """Return the user's cache; weights lie in weights/NAME/FILE."""
+    return user_cache()
 
 
 def listed(registry: Registry) -> list[tuple[Entry, Source]]:

@@ -56,7 +56,7 @@ class MapInfer(SceneInfer):
     )
     window: int = Field(64, ge=16, description="Side of the square that the network sees at once, px.")
     stride: int = Field(48, ge=1, description="Distance between windows, px; where they overlap they are blended.")
-    batch_size: int = Field(4, ge=1, description="Windows per forward pass.")
+    batch_size: int | None = Field(None, ge=1, description="Windows per forward pass; null = as many as are fast.")
 
     @model_validator(mode="after")
     def _covers(self) -> MapInfer:

@@ -174,12 +174,17 @@ class TrainSettings(Settings):
 
 
 class RuntimeSettings(Settings):
-    """Where and how the work runs. Tasks add their paths here. Nothing in it changes what is learned."""
+    """Where and how the work runs. Tasks add their paths here. It changes what is learned by rounding alone."""
 
     device: str = Field("auto", description="auto (CUDA, then MPS, then CPU), cpu, mps, cuda or cuda:N.")
     devices: int = Field(1, ge=1, description="Processes on this machine, one per device (data parallel).")
     nodes: int = Field(1, ge=1, description="Machines; start the same command on each (or under torchrun or SLURM).")
-    threads: int | None = Field(None, ge=1, description="CPU threads per process; null = OMP_NUM_THREADS or all cores.")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads per process; null = OMP_NUM_THREADS or all cores that it may use."
+    )
+    layout: Literal["auto", "plain", "channels-last"] = Field(
+        "auto", description="How images lie in memory; auto = what is faster, and as the run was begun."
+    )
     workers: int | None = Field(None, ge=0, description="Processes that load data; null = 0 on CPU, up to 8 per GPU.")
     tensorboard: bool = Field(True, description="Write curves and pictures to RUN/tensorboard.")
     wandb: Literal["off", "offline", "online"] = Field("off", description="Weights & Biases; offline needs no account.")

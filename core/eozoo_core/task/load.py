@@ -76,7 +76,7 @@ def load_trained(
 
     build:  makes the module for what best.pt holds, with its frozen tensors in it (``Trained.base``); the values of
             all others are loaded over it, so that nothing published need be fetched.
-    scope:  "eval" or "infer", whose precision the module computes in; None = fp32.
+    scope:  "eval" or "infer", whose precision and layout the module computes in; None = fp32, plain.
     device: None = ``runtime.device``.
 
     Raises ZooError as ``read_trained``, and with counts and examples where a tensor is missing, too many, or of another
@@ -85,6 +85,7 @@ def load_trained(
     import torch
 
     from eozoo_core.run.checkpoint import load_module
+    from eozoo_core.train.execution import plan_use
     from eozoo_core.train.launch import resolve_device, set_threads
     from eozoo_core.train.precision import compute_in, precision_in_use
 
@@ -94,4 +95,8 @@ def load_trained(
     load_module(module, trained.state, trained.file)
     target = torch.device(device or resolve_device(settings.runtime.device))
     module = module.eval().to(target)
-    return module if scope is None else compute_in(precision_in_use(run, scope, target), module, target), target
+    if scope is None:
+        return module, target
+    precision = precision_in_use(run, scope, target)
+    plan_use(run, settings.runtime, scope, module, (target, precision)).lay_out(module)
+    return compute_in(precision, module, target), target

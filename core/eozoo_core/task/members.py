@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -18,8 +19,9 @@ from eozoo_core.run.writing import refused
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.ensemble import best_hash, member_count, member_settings
 from eozoo_core.task.train import train
+from eozoo_core.train.execution import KEY as EXECUTION
 from eozoo_core.train.job import losing_others
-from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.launch import resolve_device, usable_cores
 from eozoo_core.train.precision import training_precision
 
 if TYPE_CHECKING:
@@ -64,7 +66,10 @@ def _train_members(task: Contract, run: Run) -> None:
         survey = None  # of the first member: they differ by their seed, and not in what they are trained on
         for child in children:
             with child.writing():
+                if EXECUTION in run.info():
+                    child.note(EXECUTION, run.info()[EXECUTION])  # of the first member: all compute alike
                 survey = train(type(task)(child.settings, task.registry), child, survey)
+                run.note(EXECUTION, child.info()[EXECUTION])
         return
     if settings.runtime.devices * settings.runtime.nodes > 1:
         raise ZooError("runtime.member_processes: is for one process per member; set runtime.devices and nodes to 1")
@@ -114,8 +119,10 @@ def _start(number: int, child: Run) -> subprocess.Popen:
     if child.settings.runtime.device in ("auto", "cuda") and torch.cuda.is_available():
         command += ["--device", f"cuda:{number % torch.cuda.device_count()}"]
     child.release()  # its own process writes it
+    threads = max(1, usable_cores() // child.settings.runtime.member_processes)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     with refused(child.path / "train.txt"), (child.path / "train.txt").open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
 
 
 def check_ended(child: Run, code: int) -> None:

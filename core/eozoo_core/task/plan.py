@@ -13,15 +13,17 @@ from eozoo_core.task.build import sketch
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.data import tensors
 from eozoo_core.task.ensemble import member_count
+from eozoo_core.task.execution import foreseen
 from eozoo_core.task.features import feature_shapes
 from eozoo_core.task.first import check_shapes, plain_step
 from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.results import Plan
 from eozoo_core.task.splits import open_splits
 from eozoo_core.task.train import Trainer
-from eozoo_core.train.launch import loader_workers, resolve_device
+from eozoo_core.train.execution import convolves
+from eozoo_core.train.launch import loader_workers, resolve_device, set_threads
 from eozoo_core.train.loading import Draw
-from eozoo_core.train.memory import step_memory
+from eozoo_core.train.memory import memory_of, step_memory
 from eozoo_core.train.precision import training_precision
 from eozoo_core.train.schedule import plan_steps
 
@@ -74,6 +76,7 @@ class Still:
 def make_plan(task: Contract, run: Run) -> Plan:
     """Look at data and system without training; see ``Task.plan``."""
     splits, settings = open_splits(task), task.settings
+    set_threads(settings.runtime)
     train, device = splits["train"], resolve_device(settings.runtime.device)
     survey = task.survey(train)
     system, parameters = sketch(task, survey)
@@ -102,18 +105,24 @@ def make_plan(task: Contract, run: Run) -> Plan:
             loss(twins[0](twins[0].staged(batch)), batch)["loss"][0].backward()
 
     memory = step_memory(networks, work, settings.train, device)
+    if memory and memory.total > (there := memory_of(device)):
+        told = f"a step needs about {memory.total / 1e9:.1f} GB and {device} has {there / 1e9:.1f} GB"
+        notes.append(f"{told}: lower train.batch_size, and raise train.accumulate by the same factor")
     notes += [f"left out: {line}" for split in splits.values() for line in split.skipped]
     parameters += sum(p.numel() for network in networks[1:] for p in network.parameters())
     data = described(task, splits, survey) | {"machine": machine(run, device)}
+    if convolves(system):
+        data["layout"] = str(foreseen(task, run, system, train, one))
     return replace(Plan.of(data, networks, times, memory, notes), parameters=parameters)
 
 
 def machine(run: Run, device: str) -> str:
-    """Say what training runs on: devices, precision and loading processes, with what "auto" and null became."""
+    """Say what training runs on: devices, precision, threads and loading processes, as "auto" and null became."""
     runtime = run.settings.runtime
     count, workers = runtime.devices * runtime.nodes, loader_workers(runtime, device)
     told = f"{count} x {device}" if count > 1 else device
-    return f"{told}, {training_precision(run, device)}, {workers or 'no'} processes that load data"
+    threads = f"{torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
+    return f"{told}, {training_precision(run, device)}, {threads}, {workers or 'no'} processes that load data"
 
 
 def described(task: Contract, splits: Mapping[str, Data], survey: Survey) -> dict[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.run.progress import print_message
 from eozoo_core.task.build import rebuild
 from eozoo_core.task.contract import Arrays, Contract
 from eozoo_core.task.data import tensors
@@ -17,7 +18,9 @@ from eozoo_core.task.load import Trained, load_trained
 from eozoo_core.task.spread import combine, output_ports, present
 from eozoo_core.task.survey import Fitted, Survey
 from eozoo_core.task.system import System, Tensors
+from eozoo_core.train.execution import crowded, pixels_of, samples_at_once
 from eozoo_core.train.launch import resolve_device
+from eozoo_core.train.precision import precision_in_use, slow_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,7 +79,11 @@ def open_draws(task: Contract, run: Run, scope: str, every: bool = False) -> Dra
         system, survey = load_system(member, runs[i], scope)
         first = first or survey
         systems |= with_dropout(system, i, which.mc_passes if which else 0)
-    return Draws(systems, first, torch.device(resolve_device(settings.runtime.device)), runs[members[0]].path)
+    device = torch.device(resolve_device(settings.runtime.device))
+    line = slow_precision(precision_in_use(runs[members[0]], scope, device), device)
+    if line and not settings.runtime.quiet:
+        print_message(line)
+    return Draws(systems, first, device, runs[members[0]].path)
 
 
 def variance_factor(run: Run, task: Contract) -> tuple[float, str]:
@@ -101,6 +108,8 @@ class Predictor:
     def __init__(self, task: Contract, run: Run):
         self._draws, self._check = open_draws(task, run, "infer"), task.check_inputs
         self._most = getattr(task.settings.infer, "batch_size", None)
+        if (line := crowded(task.settings.infer, self._draws.device)) and not task.settings.runtime.quiet:
+            print_message(line)
         self.factor, self.factor_source = variance_factor(run, task)
         first = next(iter(self._draws.systems.values()))
         self.inputs, self.declared = first.inputs, first.outputs
@@ -117,10 +126,13 @@ class Predictor:
         found = parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
         return {name: values[0] for name, values in found.items()} if single else found
 
+    def at_once(self, pixels: int) -> int:
+        """Return how many samples of ``pixels`` to predict at a time: ``infer.batch_size``, or what is fast here."""
+        return self._most or samples_at_once(self._draws.device, pixels)
+
     def _in_parts(self, arrays: Arrays) -> Iterator[Arrays]:
-        """Yield at most ``infer.batch_size`` samples at a time: memory does not grow with what is asked for."""
-        count = len(next(iter(arrays.values())))
-        size = self._most or count or 1
+        """Yield some samples at a time, see `at_once`: memory does not grow with what is asked for."""
+        count, size = len(next(iter(arrays.values()))), self.at_once(pixels_of(arrays, self.inputs))
         for start in range(0, max(count, 1), size):
             yield {name: values[start : start + size] for name, values in arrays.items()}
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from eozoo_core.train.execution import PLAIN, laid_out
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,12 +30,14 @@ class System(nn.Module):
     inputs, outputs: Ports of ``predict``, set by core from ``Task.ports`` before any call.
     tolerant:        roles of inputs in which single values may be missing (a time series with cloudy dates); where too
                      many are, ``finish`` gives NaN. In all others NaN hides the pixel or sample in every output.
+    memory_layout:   of images, set by core; see `eozoo_core.train.execution`.
     """
 
     receipt: str = ""
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
     tolerant: tuple[str, ...] = ()
+    memory_layout: str = PLAIN
 
     def stage(self, arrays: Tensors) -> Tensors:
         """Turn physical arrays (NaN = missing) into what the network takes, finite everywhere. The default: as is."""
@@ -113,7 +117,12 @@ class System(nn.Module):
     def staged(self, batch: Tensors) -> Tensors:
         """Return what ``raw`` takes: ``stage(batch)``, and the kept features where the batch brings them."""
         kept = {name.removeprefix(KEPT): values for name, values in batch.items() if name.startswith(KEPT)}
-        return self.stage(batch) | kept
+        staged = self.stage(batch) | kept
+        if self.memory_layout == PLAIN:
+            return staged
+        return {
+            name: laid_out(v, self.memory_layout) if getattr(v, "ndim", 0) == 4 else v for name, v in staged.items()
+        }
 
     def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
         """Return what checkpoints hold: all but `frozen`."""

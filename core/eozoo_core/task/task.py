@@ -229,7 +229,7 @@ class Task(Contract):
         from eozoo_core.task.windows import map_raster
 
         infer = self.settings.infer
-        return map_raster(drawn, scene, Tiling(infer.window, infer.stride, infer.batch_size))
+        return map_raster(drawn, scene, Tiling(infer.window, infer.stride, drawn.at_once(infer.window**2)))
 
     def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
         """Write every output that has rows and columns into a file of its own."""

@@ -14,6 +14,7 @@ from eozoo_core.task.build import begin
 from eozoo_core.task.contract import Contract, Loss
 from eozoo_core.task.data import Arrays, Batched, Data, as_is, in_groups
 from eozoo_core.task.evaluate import Scorer
+from eozoo_core.task.execution import planned
 from eozoo_core.task.features import with_features
 from eozoo_core.task.first import check_first
 from eozoo_core.task.guard import judge_training
@@ -22,6 +23,7 @@ from eozoo_core.task.reading import reading_notes
 from eozoo_core.task.splits import open_splits, root_of
 from eozoo_core.task.survey import Carried, Survey
 from eozoo_core.train.batch_norm import pool_batch_norm
+from eozoo_core.train.execution import Execution
 from eozoo_core.train.fit import fit
 from eozoo_core.train.launch import all_reduce_sums, launch
 from eozoo_core.train.loading import Loader, share_of
@@ -46,6 +48,7 @@ class Trainer:
     modules:    name -> module that ``add`` set up, called for forward passes; "model" is the system.
     optimizers: by the same names.
     steps:      optimiser steps of an epoch, known when ``Task.step`` is called.
+    execution:  how the networks are computed.
     """
 
     run: Run
@@ -57,6 +60,7 @@ class Trainer:
     modules: dict[str, Any] = field(default_factory=dict)
     optimizers: dict[str, Any] = field(default_factory=dict)
     steps: int = 0
+    execution: Execution = field(default_factory=Execution)
 
     def add(self, name: str, module: Any, optimizer: Any) -> None:
         """Train ``module`` with ``optimizer``; both go into checkpoints under ``name``.
@@ -67,6 +71,7 @@ class Trainer:
             raise ValueError(f"optimizers() adds {name!r} first: add the system, called 'model', before it")
         if self.fabric.world_size > 1:
             pool_batch_norm(module)
+        self.execution.lay_out(module)
         self.modules[name], self.optimizers[name] = self.fabric.setup(module, optimizer)
 
     def state(self) -> dict[str, Any]:
@@ -100,8 +105,11 @@ def train(task: Contract, run: Run, survey: Survey | None = None) -> Survey:
     beside = keep_beside(run, task.beside())
     system, base = begin(task, run, survey, fabric)
     loss = checked_loss(task, survey)
-    data = prepared(run, fabric, system, splits, lambda: check_first(task, system, loss, splits["train"], fabric))
-    trainer = Trainer(run, fabric, system, loss, survey, data.get("val"))
+    fabric.to_device(system)
+    check_first(task, system, loss, splits["train"], fabric)
+    execution = planned(task, run, system, splits["train"], fabric)
+    data = prepared(run, fabric, system, splits)
+    trainer = Trainer(run, fabric, system, loss, survey, data.get("val"), execution=execution)
     task.optimizers(trainer)
     batches = Loader(Batched(data["train"]), settings.train, settings.runtime, fabric, as_is)
     scheduler = make_scheduler(trainer.optimizers.values(), settings.train, len(batches))
@@ -119,12 +127,8 @@ def train(task: Contract, run: Run, survey: Survey | None = None) -> Survey:
     return survey
 
 
-def prepared(
-    run: Run, fabric: Fabric, system: System, splits: dict[str, Data], check: Callable[[], None]
-) -> dict[str, Data]:
-    """``check`` the system, return train and val with features of its frozen part, and solve it where it does so."""
-    fabric.to_device(system)
-    check()
+def prepared(run: Run, fabric: Fabric, system: System, splits: dict[str, Data]) -> dict[str, Data]:
+    """Return train and val with features of the system's frozen part, and solve it where it does so."""
     data = {"train": with_features(run, system, splits["train"], fabric)}
     if system.solves:
         system.solve(data["train"])

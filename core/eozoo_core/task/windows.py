@@ -52,6 +52,10 @@ class Drawn:
             self._watch(arrays)
         return self.unwatched(arrays)
 
+    def at_once(self, pixels: int) -> int:
+        """Return how many samples of ``pixels`` to predict at a time: ``infer.batch_size``, or what is fast here."""
+        return self._predictor.at_once(pixels)
+
     def look(self, arrays: Arrays) -> None:
         """Judge some arrays of a scene, evenly drawn, before it is mapped. Raises ZooError where they are refused.
 

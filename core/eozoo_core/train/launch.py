@@ -8,15 +8,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.progress import print_message
 from eozoo_core.train.job import ends_with_first
 from eozoo_core.train.loggers import require_loggers
-from eozoo_core.train.precision import is_fast, step_plugin, training_precision
+from eozoo_core.train.precision import slow_precision, step_plugin, training_precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from eozoo_core.run.directory import Run
     from eozoo_core.settings import RuntimeSettings
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of CPU in a period, and the period
 
 
 def launch(run: Run) -> Fabric:
@@ -76,8 +80,8 @@ def launch(run: Run) -> Fabric:
     run.note("device", f"{fabric.device} x {world}" if world > 1 else str(fabric.device))
     _agree_on(precision, fabric)
     run.note("precision", precision)
-    if not is_fast(precision, device) and fabric.is_global_zero and not runtime.quiet:
-        print(f"{precision} is slow on this device, which has no units for it; fp32 is faster", file=sys.stderr)
+    if not runtime.quiet and (line := slow_precision(precision, device)):
+        print_message(line)
     return fabric
 
 
@@ -125,18 +129,29 @@ def resolve_device(name: str) -> str:
 
 
 def set_threads(runtime: RuntimeSettings) -> None:
-    """Limit torch's CPU threads to ``runtime.threads``, where it is given."""
+    """Limit torch's CPU threads to ``runtime.threads``, or else to the cores that this process may use."""
     import torch
 
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
+    elif "OMP_NUM_THREADS" not in os.environ and usable_cores() < torch.get_num_threads():
+        torch.set_num_threads(usable_cores())  # torch counts those of the machine, and more threads wait for each other
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: by its affinity, and by the quota of its container."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        quota, period = _QUOTA.read_text(encoding="utf-8").split()
+        found = min(found, max(1, int(quota) // int(period)))  # "max": no quota
+    return found
 
 
 def loader_workers(runtime: RuntimeSettings, device: str) -> int:
     """How many loader processes: as set, else none on a CPU (it has better work), up to 8 beside each GPU."""
     if runtime.workers is not None:
         return runtime.workers
-    return min(8, max(1, (os.cpu_count() or 1) // runtime.devices)) if device.startswith("cuda") else 0
+    return min(8, max(1, usable_cores() // runtime.devices)) if device.startswith("cuda") else 0
 
 
 def all_reduce_sums(fabric: Fabric, sums: np.ndarray) -> np.ndarray:

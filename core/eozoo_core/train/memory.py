@@ -7,10 +7,12 @@ runs, mixed precision and recomputation included, and what is alive at any momen
 from __future__ import annotations
 
 import copy
+import os
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.train.precision import is_fast, resolve_precision
@@ -85,6 +87,18 @@ def step_memory(
     libraries = _CPU_LIBRARIES_BF16 if precision != "fp32" and is_fast("bf16-mixed", "cpu") else _CPU_LIBRARIES
     heap = round(libraries + _CPU_HEAP * step) if device == "cpu" else 0
     return StepMemory(weights, states * gradients, step, heap)
+
+
+def memory_of(device: str) -> int:
+    """Return the bytes of a GPU, or those that this process may have on a CPU, by the machine and by its container."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_properties(device).total_memory
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # "max": no limit
+        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
+    return found
 
 
 def needs_values() -> tuple[type[Exception], ...]:

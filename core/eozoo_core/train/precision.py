@@ -58,6 +58,13 @@ def is_fast(precision: str, device: str | torch.device) -> bool:
     return False
 
 
+def slow_precision(precision: str, device: str | torch.device) -> str | None:
+    """Return a line about a resolved ``precision`` that is slow on ``device``, None where it is not."""
+    if is_fast(precision, device):
+        return None
+    return f"{precision} is slow on this device, which has no units for it; fp32 is faster"
+
+
 def training_precision(run: Run, device: str | torch.device) -> str:
     """Return what ``run`` trains in: ``train.precision``, and for "auto" what it became when the run began.
 

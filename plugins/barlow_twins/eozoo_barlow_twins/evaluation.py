@@ -19,6 +19,7 @@ from eozoo_core.task.data import in_groups, tensors
 from eozoo_core.task.evaluate import Evaluation, combined
 from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.predict import Draws, open_draws, to_arrays
+from eozoo_core.train.execution import samples_at_once
 from eozoo_core.train.precision import compute_in, precision_in_use
 
 from eozoo_barlow_twins.labels import class_layer, class_names
@@ -52,8 +53,9 @@ def encode(
 ) -> np.ndarray:
     """Return the embeddings ``(n, D)`` float32 of the pixels ``numbers`` of an index."""
     dates, found = Dates(survey.sample_size, select), []
-    for start in range(0, len(numbers), select.batch_size):
-        part = chosen(index, numbers[start : start + select.batch_size], survey.names, dates)
+    size = select.batch_size or samples_at_once(device, 64 * select.passes)
+    for start in range(0, len(numbers), size):
+        part = chosen(index, numbers[start : start + size], survey.names, dates)
         with torch.inference_mode():
             found.append(to_arrays(system.predict(tensors(part, device)))["embedding"])
     return np.concatenate(found)

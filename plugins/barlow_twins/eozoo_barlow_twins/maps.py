@@ -108,7 +108,7 @@ class _Series:
 
     def __init__(self, drawn: Drawn, tile: Tile, settings: SelectDates):
         survey: PixelSurvey = drawn.survey
-        self._drawn, self._tile, self._batch, self._survey = drawn, tile, settings.batch_size, survey
+        self._drawn, self._tile, self._batch, self._survey = drawn, tile, drawn.at_once(64 * settings.passes), survey
         self._dates, self._channels = Dates(survey.sample_size, settings), tile.select(survey.names)
         shape = (1, settings.passes, survey.sample_size)
         any_series = np.broadcast_to(np.array(survey.mean, np.float32), (*shape, len(survey.bands)))

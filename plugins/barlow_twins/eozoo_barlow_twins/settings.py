@@ -172,7 +172,9 @@ class SelectDates(InferSettings):
     passes: int = Field(4, ge=1, description="Selections per pixel whose embeddings (or probabilities) are averaged.")
     seed: int = Field(0, ge=0, description="Seed of selection 'random'.")
     block_pixels: int = Field(16384, ge=1, description="Pixels read and encoded at a time (whole rows, at least one).")
-    batch_size: int = Field(2048, ge=1, description="Series per forward pass.")
+    batch_size: int | None = Field(
+        None, ge=1, description="Pixels per forward pass, each with its passes; null = as many as are fast."
+    )
     workers: int = Field(2, ge=1, description="Blocks worked on at the same time.")
 
 

@@ -229,8 +229,8 @@ class PrithviRefine(Task):
         from eozoo_core.task.windows import map_raster
 
         how = self.settings.infer
-        tiling, without = Tiling(how.window, how.stride, how.batch_size), () if how.features else ("features",)
-        return map_raster(drawn, scene, tiling, without)
+        tiling = Tiling(how.window, how.stride, drawn.at_once(how.window**2))
+        return map_raster(drawn, scene, tiling, () if how.features else ("features",))
 
     def write(self, drawn: Drawn, scene: Scene, dest: Path) -> list[Path]:
         """Write a refined tile, DEST/NAME.npz with opt_v2."""
