@@ -28,12 +28,17 @@ LONGEST = (
 
 
 def pytest_sessionstart(session):
-    """Import Fabric as training does: a test that came first would bring torchvision and transformers."""
+    """Import Fabric as training does: a test that came first would bring torchvision and transformers.
+
+    At every start Fabric looks in all installed packages for callbacks of others, which no test has.
+    """
     if session.config.getoption("dist") == "no":  # not the process that only hands out the tests
         from eozoo_core.train.launch import without_torchmetrics
 
         with without_torchmetrics():
-            import lightning_fabric  # noqa: F401
+            import lightning_fabric.fabric
+        if hasattr(lightning_fabric.fabric, "_load_external_callbacks"):
+            lightning_fabric.fabric._load_external_callbacks = lambda group: []
 
 
 def pytest_collection_modifyitems(items):
