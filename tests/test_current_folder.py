@@ -58,7 +58,8 @@ def world(tmp_path):
     return here, marker
 
 
-def test_no_verb_runs_a_file_of_the_current_folder(world, tmp_path):
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])  # of an ensemble's members
+def test_no_verb_runs_a_file_of_the_current_folder(world, tmp_path, processes):
     here, marker = world
     sets = ["runtime.input_dir=data/input", "runtime.label_dir=data/label", "runtime.tensorboard=false",
             "runtime.device=cpu", "model.options.width=4", "train.members=1", "data.crop=32", "train.epochs=1",
@@ -67,7 +68,7 @@ def test_no_verb_runs_a_file_of_the_current_folder(world, tmp_path):
     def task(verb, *words, more=()):
         return [verb, "gedi_sparse", *words, *[word for item in more for word in ("--set", item)]]
 
-    members = ["train.members=2", "runtime.member_processes=2"]
+    members = ["train.members=2", f"runtime.member_processes={processes}"]
     example = ["prepare.example.dest=raw", "prepare.example.rows=128", "prepare.example.columns=128"]
     extract = ["prepare.shots.source=raw/granules", "prepare.shots.dest=shots", "prepare.shots.workers=2"]
     chain = [
@@ -81,7 +82,6 @@ def test_no_verb_runs_a_file_of_the_current_folder(world, tmp_path):
         task("prepare", "example", more=example),
         task("prepare", "shots", more=extract),
         task("check", "--out", "checked", more=sets),
-        task("train", "--run", "dry", "--dry-run", more=sets),
         task("train", "--run", "one", more=[*sets, "runtime.workers=1"]),
         task("eval", "--run", "one"),
         task("infer", "--run", "one", "--input", "data/scene.tif", "--output", "maps"),
@@ -98,6 +98,20 @@ def test_no_verb_runs_a_file_of_the_current_folder(world, tmp_path):
     assert not marker.exists(), marker.read_text()
     assert json.loads((here / "two" / "run.json").read_text())["device"] == "cpu x 2"
     assert (here / "members" / "member_1" / "best.pt").exists()
+
+
+def test_the_process_of_a_member_runs_no_file_of_the_current_folder(tmp_path, monkeypatch):
+    from eozoo_core.task import members
+
+    here, marker, started = tmp_path / "here", tmp_path / "marker", []
+    plant(here, marker)
+    monkeypatch.setattr(members.subprocess, "Popen", lambda command, **how: started.append((command, how)))
+    settings = SimpleNamespace(runtime=SimpleNamespace(device="cpu"))
+    members._start(0, SimpleNamespace(task="gedi_sparse", path=tmp_path, settings=settings, release=lambda: None))
+    ((command, how),) = started
+    assert "gedi_sparse" in run([*command[: command.index("train")], "list", "tasks"], here)
+    assert how.keys() == {"stdout", "stderr", "stdin"}  # in this folder, with this environment
+    assert not marker.exists(), marker.read_text()
 
 
 def test_the_installed_command_runs_no_file_of_the_current_folder(world):

@@ -203,7 +203,7 @@ def test_settings_by_hand_that_end_within_a_key(tmp_path):
         ("a: &a [1, 1]\nb: *a\n", r"line 2: is not YAML \(alias \*a: write the value out\)"),
         ("a: &a [*a]\n", r"alias \*a"),
         ("a: " + "9" * 10_000, "a number of 10,000 digits"),
-        ("a: " + "[" * 100_000, "more than 30 groups"),
+        ("a: " + "[" * 100_000, "more than 30 groups|maximum nesting depth"),
         ("a: " + "{b: " * 31 + "1" + "}" * 31, "more than 30 groups"),
         ("a: 1\na: 2\n", "key 'a' stands twice"),
         ("a: " + "x" * 5_000_000, "5,000,003 characters are no settings"),

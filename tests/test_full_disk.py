@@ -33,6 +33,11 @@ from benchmarks.full_disk import whole
 REASONS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def each_kind_of_picture_once():
+    """All of them: writes are counted."""
+
+
 class Disk:
     """Counts what the writer asks of the disk; the operation number ``at`` fails with ``reason``, once or for good."""
 

@@ -11,6 +11,11 @@ from eozoo_core.score.plots import Panel, density_scatter, quicklook
 GREY = np.array([0xB8] * 3) / 255
 
 
+@pytest.fixture(scope="module", autouse=True)
+def each_kind_of_picture_once():
+    """All of them, here."""
+
+
 def imread(path):
     from matplotlib.image import imread
 

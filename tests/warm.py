@@ -13,7 +13,9 @@ import tempfile
 from pathlib import Path
 
 HEAVY = ("check", "train", "eval", "infer", "demo", "export", "card", "show", "pytest", "python")  # import torch anyway
-IMPORTED = ("eozoo.cli", "torch.utils.data", "rasterio", "matplotlib.figure", "matplotlib.backends.backend_agg")
+# What commands import before they begin: torch brings its compiler with the first optimiser, in 1.6 s.
+IMPORTED = ("eozoo.cli", "torch.utils.data", "torch._dynamo", "torch.utils.tensorboard", "rasterio",
+            "matplotlib.figure", "matplotlib.backends.backend_agg")  # fmt: skip
 
 
 def can_run(command):

@@ -11,6 +11,8 @@ from eozoo.registry import Registry
 from eozoo_core import Run
 from eozoo_core.settings.config import load_settings, to_yaml
 
+# The kit compares gradients and scores of two processes in the quick tier, and tests/test_ddp.py who writes.
+pytestmark = pytest.mark.slow
 TASKS = ("barlow_twins", "barlow_landcover")
 # Without momentum, and not adam: it makes steps of full length out of rounding where the gradient is zero.
 SETS = [
@@ -47,7 +49,6 @@ def runs(tmp_path_factory):
     return {t: [Run.open(root / f"{t}_{n}", registry.get("task", t).Settings) for n in (1, 2)] for t in TASKS}
 
 
-@pytest.mark.slow  # the kit compares gradients and scores of two processes in the quick tier
 @pytest.mark.parametrize("task", TASKS)
 def test_weights_statistics_and_log_are_those_of_one_process(runs, task):
     one, two = runs[task]

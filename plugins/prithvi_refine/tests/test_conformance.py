@@ -2,8 +2,14 @@
 
 import pytest
 from eozoo.testing import parametrize_with_checks
+from eozoo_prithvi_refine.demo.landscape import write_world
 
-SMALL = ("data.max_samples=8", "train.batch_size=2", "model.num_convnext_blocks=1", "train.validate_every=1")
+SMALL = ("data.max_samples=4", "train.batch_size=2", "model.num_convnext_blocks=1", "train.validate_every=1")
+
+
+@pytest.fixture(autouse=True)
+def _small_sample(monkeypatch):
+    monkeypatch.setattr(write_world, "__defaults__", (64, 8, 3))
 
 
 @parametrize_with_checks("prithvi_refine", overrides=SMALL)

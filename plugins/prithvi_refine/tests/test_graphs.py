@@ -72,9 +72,8 @@ def trained(world, path, encoder, *more):
 
 def test_time_and_place_are_inputs_of_the_graph(world, tmp_path):
     task, run = trained(world, tmp_path / "run", "prithvi_eo_nano_tl", "train.precision=fp32")
-    lines = export(task, run, "torch-export", tmp_path / "refine.pt2")
-    assert lines[0].startswith("opt_v1 float32 (batch, 4, 36, 36), month float32 (batch), biome float32 (batch), time ")
     graph = task.graph(run)
+    assert list(graph.inputs)[:4] == ["opt_v1", "month", "biome", "time"]
     arrays = {name: torch.from_numpy(values) for name, values in graph.inputs.items()}
     with torch.no_grad():
         refined = [
