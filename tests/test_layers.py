@@ -128,7 +128,8 @@ def test_wheels_hold_our_packages_only():
 
 def test_one_module_reads_and_writes_checkpoints():
     """Everybody else goes through it, and no data are unpickled anywhere."""
-    ours = {"core/eozoo_core/run/checkpoint.py", "registry/eozoo/testing/loading.py"}  # the kit writes a hostile file
+    hostile = {"registry/eozoo/testing/loading.py", "registry/eozoo/testing/canary.py"}  # files that the kit writes
+    ours = {"core/eozoo_core/run/checkpoint.py", *hostile}
     for package in PACKAGES.values():
         for file in sorted(package.rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text())):
@@ -136,6 +137,8 @@ def test_one_module_reads_and_writes_checkpoints():
                 if mentioned and str(file.relative_to(ROOT)) not in ours:
                     assert ast.unparse(node) not in ("torch.save", "torch.load", "pickle.load", "pickle.loads"), file
                 if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "weights_only"):
+                    if str(file.relative_to(ROOT)) in hostile:
+                        continue
                     assert ast.unparse(node.value) == str(node.arg == "weights_only"), f"{file}:{node.value.lineno}"
 
 

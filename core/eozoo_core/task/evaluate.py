@@ -12,7 +12,6 @@ from eozoo_core.errors import ZooError
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
 from eozoo_core.task.data import Data, in_groups, tensors
-from eozoo_core.task.describe import describe
 from eozoo_core.task.ensemble import member_runs
 from eozoo_core.task.features import read_features
 from eozoo_core.task.guard import judge_split
@@ -149,9 +148,10 @@ def score(task: Contract, run: Run, split: str, on_unlike: str) -> Scores:
     return task.evaluate(run, split)
 
 
-def scored_on(task: Contract, split: str) -> dict[str, Any]:
+def scored_on(task: Contract, run: Run, split: str) -> dict[str, Any]:
     """Return what scores of ``split`` belong to: units by output, number of samples, fingerprint of the files."""
-    data, units = task.data(split), {port.role: port.unit for port in describe(task, None).outputs}
+    data, ports = task.data(split), task.ports(survey_of(task, run))
+    units = {port.role: port.unit for port in ports.outputs}
     files = {"fingerprint": fingerprint(data.files, root_of(data))} if data.files else {}
     return {"units": units, "samples": len(data), **files}
 

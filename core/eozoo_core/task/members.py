@@ -51,7 +51,7 @@ def _train_all(task: Contract, run: Run) -> None:
         best = best_hash(run, settings)
         run.note("fitted", fitted.model_copy(update={"best": best}).model_dump(mode="json"))
     if task.has_split("test"):
-        run.write_scores("test", task.score(run, "test", on_unlike="warn"), task.scored_on("test"))
+        run.write_scores("test", task.score(run, "test", on_unlike="warn"), task.scored_on(run, "test"))
 
 
 def _train_members(task: Contract, run: Run) -> None:

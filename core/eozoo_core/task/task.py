@@ -103,7 +103,7 @@ class Task(Contract):
 
         return score(self, run, split, on_unlike or self.settings.eval.on_unlike)
 
-    def scored_on(self, split: str) -> dict[str, Any]:
+    def scored_on(self, run: Run, split: str) -> dict[str, Any]:
         """Return what scores of ``split`` belong to, kept beside them: "units", "samples", "fingerprint" of the files.
 
         {} for a task that does not write ``data``.
@@ -112,7 +112,7 @@ class Task(Contract):
             return {}
         from eozoo_core.task.evaluate import scored_on
 
-        return scored_on(self, split)
+        return scored_on(self, run, split)
 
     def predictor(self, run: Run) -> Predictor:
         """Load best.pt strictly and return a callable: dict of arrays in, dict of arrays out (see ``outputs``).

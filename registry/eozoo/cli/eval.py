@@ -43,7 +43,7 @@ def command(
     run.note_changes()
     with options.blame(registry, task), options.places(run), writable(run) as (place, reason):
         scores = built.score(place, split)
-    file = None if reason else str(run.write_scores(split, scores, built.scored_on(split)))
+    file = None if reason else str(run.write_scores(split, scores, built.scored_on(run, split)))
     if as_json:
         options.echo(json.dumps({"split": split, "run": str(run.path), "file": file, "scores": scores}, indent=2))
     else:
