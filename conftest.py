@@ -16,14 +16,14 @@ from hypothesis import settings
 LONGEST = (
     "tests/test_docs.py",
     "plugins/prithvi_refine/tests/test_conformance.py",
+    "plugins/barlow_twins/tests/test_conformance.py",
+    "tests/test_testing.py",
+    "tests/test_current_folder.py",
+    "plugins/clay_ta/tests/test_conformance.py",
     "plugins/gedi_sparse/tests/test_conformance.py",
     "plugins/gedi_sparse/tests/test_ensemble.py",
     "plugins/gedi_sparse/tests/test_verbs.py",
-    "plugins/clay_ta/tests/test_conformance.py",
-    "tests/test_testing.py",
-    "plugins/barlow_twins/tests/test_conformance.py",
     "plugins/prithvi_refine/tests/test_task.py",
-    "plugins/prithvi_refine/tests/test_memory.py",
 )
 
 

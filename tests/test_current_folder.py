@@ -105,7 +105,8 @@ def test_the_process_of_a_member_runs_no_file_of_the_current_folder(tmp_path, mo
 
     here, marker, started = tmp_path / "here", tmp_path / "marker", []
     plant(here, marker)
-    monkeypatch.setattr(members.subprocess, "Popen", lambda command, **how: started.append((command, how)))
+    stand_in = SimpleNamespace(Popen=lambda command, **how: started.append((command, how)), DEVNULL=-3)
+    monkeypatch.setattr(members, "subprocess", stand_in)
     settings = SimpleNamespace(runtime=SimpleNamespace(device="cpu"))
     members._start(0, SimpleNamespace(task="gedi_sparse", path=tmp_path, settings=settings, release=lambda: None))
     ((command, how),) = started

@@ -1,10 +1,11 @@
 """Killed, interrupted, extended and continued equals uninterrupted."""
 
 import json
-import os
 import random
 import signal
-from contextlib import suppress
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,11 +56,9 @@ def test_killed_and_continued_equals_uninterrupted(train, data, tmp_path):
     whole = train("whole", *quiet)
     job = {"run": str(tmp_path / "parts"), "set": [f"runtime.data_dir={data}", *quiet], "kill": [5, "SIGKILL", 0]}
     (tmp_path / "jobs.json").write_text(json.dumps([job]))
-    if not (child := os.fork()):  # in it torch is imported already
-        with suppress(BaseException):
-            __import__("train_toy").main(tmp_path / "jobs.json", tmp_path)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    script = Path(__file__).parent.with_name("train_toy.py")
+    done = subprocess.run([sys.executable, script, tmp_path / "jobs.json", tmp_path], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     run = Run.open(tmp_path / "parts", ToySettings)
     assert run.load("current")["step"] == 4  # killed before it could save the fifth
     same_runs(whole, train("parts", *quiet))

@@ -14,11 +14,12 @@ def generator_states() -> dict[str, Any]:
     import torch
 
     kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - third-party code may draw from it
+    version, words, own_gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         "numpy": [kind, torch.from_numpy(keys.astype("int64")), position, has_gauss, gauss],
-        "python": list(random.getstate()),
+        "python": [version, torch.tensor(words), own_gauss],  # 625 numbers one by one are a third of a small load
     }
 
 
@@ -33,6 +34,7 @@ def set_generator_states(states: dict[str, Any]) -> None:
     kind, keys, *rest = states["numpy"]
     np.random.set_state((kind, keys.numpy().astype("uint32"), *rest))  # noqa: NPY002
     version, words, gauss = states["python"]
+    words = words.tolist() if isinstance(words, torch.Tensor) else words  # older runs
     random.setstate((version, tuple(words), gauss))
 
 
