@@ -42,7 +42,8 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
         built.train(run)
         echo("3. scores on the test split of the synthetic data, simple baselines beside the model")
         scores = built.evaluate(run, "test")
-        echo(f"{format_scores(scores, built.targets())}\n{run.write_scores('test', scores, built.scored_on(run, 'test'))}")
+        file = run.write_scores("test", scores, built.scored_on(run, "test"))
+        echo(f"{format_scores(scores, built.targets())}\n{file}")
         echo(f"4. maps of {sample.source}")
         for path in built.infer(run, sample.source, out / "maps"):
             echo(path)
