@@ -163,8 +163,8 @@ def test_a_long_training_is_measured_once_and_its_run_keeps_the_choice(tmp_path,
     same(first.load("best")["model"], second.load("best")["model"])
     (file,) = cache.iterdir()
     file.write_text(json.dumps({"channels_last_over_plain": 0.1}))
-    goes_on = trained(tmp_path / "first", "train.steps=4")
-    assert goes_on.info()["execution"] == first.info()["execution"]
+    before = first.info()["execution"]
+    assert trained(tmp_path / "first", "train.steps=4").info()["execution"] == before
     assert trained(tmp_path / "third").info()["execution"]["layout"] == LAST  # a new one follows the cache
     chosen = trained(tmp_path / "fourth", "runtime.layout=plain")
     assert chosen.info()["execution"] == {"layout": PLAIN, "why": "set"}
