@@ -185,11 +185,12 @@ directions. It changes rounding and which values dropout drops, so it is chosen 
 prints it. `eval` computes as the training did, `infer` and `predict` in what is fastest for them.
 
 `auto` is a rule: on a CPU without AVX-512 channels-last where the widest convolution has at most 128 channels, and
-always where nothing is learned; on a GPU channels-last in mixed precision. A training that sees at least 5,000 samples
-is measured instead, for at most 20 seconds or so, forward and backward of both layouts on some of its samples: the
-other one is taken where it is more than 10 % faster. The result lies in `~/.cache/eozoo/execution` (or below
-`EOZOO_CACHE` or `XDG_CACHE_HOME`), by processor, version of torch, threads, precision, network and shape of samples.
-So two runs of one seed on one machine are equal to the bit. Where no file can be kept nothing is measured.
+always where nothing is learned; on a GPU channels-last in mixed precision. A training that sees at least 10^8 pixels
+(1,700 samples of 244 px) is measured instead, for at most 20 seconds or so, forward and backward of both layouts on
+some of its samples: the other one is taken where it is more than 10 % faster. The result lies in
+`~/.cache/eozoo/execution` (or below `EOZOO_CACHE` or `XDG_CACHE_HOME`), by processor, version of torch, threads,
+precision, network and shape of samples. So two runs of one seed on one machine are equal to the bit. Where no file can
+be kept nothing is measured.
 
 `infer.batch_size: null` gives the network as many windows at once as are fast: 2^15 pixels on a CPU, 2^18 on a GPU,
 one window at least. `runtime.threads: null` is OMP_NUM_THREADS, or the cores that the process may use by its affinity

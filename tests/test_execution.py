@@ -163,8 +163,8 @@ def test_a_long_training_is_measured_once_and_its_run_keeps_the_choice(tmp_path,
     same(first.load("best")["model"], second.load("best")["model"])
     (file,) = cache.iterdir()
     file.write_text(json.dumps({"channels_last_over_plain": 0.1}))
-    goes_on = trained(tmp_path / "first", "train.steps=4")
-    assert goes_on.info()["execution"] == first.info()["execution"]
+    before = first.info()["execution"]
+    assert trained(tmp_path / "first", "train.steps=4").info()["execution"] == before
     assert trained(tmp_path / "third").info()["execution"]["layout"] == LAST  # a new one follows the cache
     chosen = trained(tmp_path / "fourth", "runtime.layout=plain")
     assert chosen.info()["execution"] == {"layout": PLAIN, "why": "set"}
@@ -314,3 +314,18 @@ def test_a_layout_that_loses_is_told_once(tmp_path, capsys, monkeypatch):
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "runtime.layout" in line]
     told, why = "runtime.layout=plain is slow in training here; channels-last is faster", "convolutions of 8 channels"
     assert line == f"{told} (rule: {why}, AVX2)"
+
+
+def test_a_plan_says_what_is_unwise(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    monkeypatch.setattr("eozoo_core.task.plan.memory_of", lambda device: 2_000_000)
+    wanted = ["train.precision=bf16-mixed", "runtime.layout=plain", "runtime.device=cpu", "train.steps=2"]
+    settings = load_settings(TaskSettings, overrides=wanted)
+    plan = Task8(settings).plan(Run(tmp_path / "run", "task8", settings))
+    assert plan.data["layout"] == "plain (set)"
+    slow, layout, memory = plan.notes
+    assert slow.startswith("bf16-mixed is slow on this device")
+    assert layout.startswith("runtime.layout=plain is slow in training here")
+    assert memory == "a step needs about 0.0 GB and cpu has 0.0 GB: lower train.batch_size, and raise " \
+        "train.accumulate by the same factor"  # fmt: skip

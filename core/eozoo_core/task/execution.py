@@ -83,6 +83,6 @@ def _some(task: Contract, system: System, train: Data, fabric: Fabric) -> dict[s
 def _is_worth_it(task: Contract, system: System, train: Data, one: dict[str, Any]) -> bool:
     """Whether training is long enough to measure for, and ``system`` can be called with its batches."""
     how = task.settings.train
-    seen = plan_steps(how, train.draws).total * how.accumulate * min(how.batch_size, train.draws)
+    samples = plan_steps(how, train.draws).total * how.accumulate * min(how.batch_size, train.draws)
     fits = plain_step(task) or all(port.role in one for port in system.inputs)
-    return seen >= LEAST and fits and not system.solves
+    return samples * pixels_of(one, system.inputs) >= LEAST and fits and not system.solves

@@ -20,17 +20,18 @@ from eozoo_core.task.loss import checked_loss
 from eozoo_core.task.results import Plan
 from eozoo_core.task.splits import open_splits
 from eozoo_core.task.train import Trainer
-from eozoo_core.train.execution import convolves
+from eozoo_core.train.execution import convolves, slow_layout
 from eozoo_core.train.launch import loader_workers, resolve_device, set_threads
 from eozoo_core.train.loading import Draw
-from eozoo_core.train.memory import memory_of, step_memory
-from eozoo_core.train.precision import training_precision
+from eozoo_core.train.memory import StepMemory, memory_of, step_memory
+from eozoo_core.train.precision import slow_precision, training_precision
 from eozoo_core.train.schedule import plan_steps
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.task.data import Data
     from eozoo_core.task.survey import Survey
+    from eozoo_core.task.system import System
 
 
 class OneProcess:
@@ -105,15 +106,23 @@ def make_plan(task: Contract, run: Run) -> Plan:
             loss(twins[0](twins[0].staged(batch)), batch)["loss"][0].backward()
 
     memory = step_memory(networks, work, settings.train, device)
-    if memory and memory.total > (there := memory_of(device)):
-        told = f"a step needs about {memory.total / 1e9:.1f} GB and {device} has {there / 1e9:.1f} GB"
-        notes.append(f"{told}: lower train.batch_size, and raise train.accumulate by the same factor")
+    notes += unwise(run, device, system, memory)
     notes += [f"left out: {line}" for split in splits.values() for line in split.skipped]
     parameters += sum(p.numel() for network in networks[1:] for p in network.parameters())
     data = described(task, splits, survey) | {"machine": machine(run, device)}
     if convolves(system):
         data["layout"] = str(foreseen(task, run, system, train, one))
     return replace(Plan.of(data, networks, times, memory, notes), parameters=parameters)
+
+
+def unwise(run: Run, device: str, system: System, memory: StepMemory | None) -> list[str]:
+    """Say what of the settings is slow on ``device``, or takes more memory than it has."""
+    precision = training_precision(run, device)
+    found = [slow_precision(precision, device), slow_layout(run.settings.runtime, system, device, precision)]
+    if memory and memory.total > (there := memory_of(device)):
+        told = f"a step needs about {memory.total / 1e9:.1f} GB and {device} has {there / 1e9:.1f} GB"
+        found.append(f"{told}: lower train.batch_size, and raise train.accumulate by the same factor")
+    return [line for line in found if line]
 
 
 def machine(run: Run, device: str) -> str:

@@ -32,7 +32,7 @@ _PIXELS_CPU, _PIXELS_GPU = 2**15, 2**18  # of a forward pass: on a CPU more give
 _TOO_MANY = 4  # times as many are worth a line
 _SERIES = 64  # a series of dates is so many pixels: 256 to 1,024 at once are 1.5 times as fast as 2,048 on a CPU
 _CLEAR = 0.9  # less of the time of the other layout is clearly faster; anything nearer may be noise
-LEAST = 5_000  # samples that a training must see; measuring costs what about 30 samples do
+LEAST = 10**8  # pixels that a training must see; measuring costs about as much as 3 * 10**5
 
 
 @dataclass(frozen=True)

@@ -407,6 +407,7 @@ def test_dry_run_counts_and_predicts(world, tmp_path):
     plan = task_of(settings).plan(Run(tmp_path, "prithvi_refine", settings))
     data = dict(plan.data)
     assert data.pop("machine").endswith(", no processes that load data")
+    assert data.pop("layout").startswith("channels-last (rule: convolutions of 8 channels")
     assert data == {"train": "7 tiles", "val": "2 tiles", "test": "2 tiles", "bands": "B02, B03, B04, B08"}
     assert (plan.steps_per_epoch, plan.total_steps) == (2, 4)
     assert 0 < plan.trainable < plan.parameters
