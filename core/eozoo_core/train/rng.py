@@ -16,7 +16,8 @@ def generator_states() -> dict[str, Any]:
     kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - third-party code may draw from it
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        # Of the device of this process, where it has used one: asking another would take its memory.
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
         "numpy": [kind, torch.from_numpy(keys.astype("int64")), position, has_gauss, gauss],
         "python": list(random.getstate()),
     }
