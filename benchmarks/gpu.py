@@ -46,6 +46,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 TOTAL = 465.0  # seconds of all stages
+COMMAND = ("-m", "benchmarks.gpu")
 _TRAINS = ("pydantic", "lightning_fabric", "rasterio", "h5py", "scipy", "yaml")
 _ADAPTS = ("pydantic", "lightning_fabric", "timm", "peft", "bitsandbytes")
 
@@ -106,7 +107,7 @@ def measured(name: str, device: str, tiny: bool, env: dict[str, str], left: floa
         return line | {"error": f"left out: this machine has no {', '.join(absent)}"}
     if left < 10:
         return line | {"error": "left out: the time of all stages is over"}
-    command = [sys.executable, "-m", "benchmarks.gpu", "--child", name, "--device", device]
+    command = [sys.executable, *COMMAND, "--child", name, "--device", device]
     command += ["--tiny"] if tiny else []
     began, budget = time.monotonic(), left if tiny else min(STAGES[name].seconds, left)
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
