@@ -42,7 +42,7 @@ def main() -> None:
     found = {}
     print(f"{'':24s} {'parameters':>11s}  input              forward s   MB   step s     MB")
     for name in list_models():
-        if (prefix := _prefix(name)) is None:
+        if (prefix := prefix_of(name)) is None:
             continue
         row = json.loads(in_process("benchmarks.bench_models", name).splitlines()[-1])
         found[name] = row
@@ -71,7 +71,7 @@ def child(name: str) -> None:
     with torch.device("meta"):
         create_model(name)  # what it imports is not its own memory
     before = _resident()
-    model, inputs = create_model(name).eval(), _inputs(name)
+    model, inputs = create_model(name).eval(), inputs_of(name)
     with torch.inference_mode():
         forward = _cpu_seconds(lambda: model(*inputs))
     forward_mb = _resident() - before
@@ -89,10 +89,10 @@ def _step(model, inputs) -> None:
     model.zero_grad(set_to_none=True)
 
 
-def _inputs(name: str) -> list:
+def inputs_of(name: str) -> list:
     import torch
 
-    prefix = _prefix(name)
+    prefix = prefix_of(name)
     made = []
     for i, shape in enumerate(SHAPES[prefix]):
         if i in CODES.get(prefix, ()):
@@ -119,7 +119,7 @@ def _resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def _prefix(name: str) -> str | None:
+def prefix_of(name: str) -> str | None:
     return next((prefix for prefix in SHAPES if name.startswith(prefix)), None)
 
 

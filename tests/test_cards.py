@@ -12,9 +12,10 @@ import pytest
 import toy
 from click.testing import CliRunner
 from eozoo import Registry
-from eozoo.cards import describe
+from eozoo.cards import _counted, _factory, describe
 from eozoo.cli import main
 from eozoo.run_card import trained_facts
+from eozoo.signature import read_signature
 from eozoo.stac import make_item
 from eozoo_core import Card, Network, Port, Spec, Task, hookimpl
 from eozoo_core.raster.georeference import Grid, area_of
@@ -60,6 +61,31 @@ def test_no_other_number_measured_is_invented():
         if kind != "model":
             said = re.findall(r"\d[\d,.]*\d|\d", entry.spec.card.measured.replace("(R)", ""))
             assert set(said) <= known, entry.spec.name
+
+
+@pytest.mark.parametrize("name", INSTALLED.names("model"))
+def test_what_is_read_of_a_model_is_what_importing_and_building_it_says(name):
+    entry = INSTALLED.find("model", name)
+    read = _counted(entry)
+    assert read == _factory(entry, INSTALLED.get("model", name))
+    assert read["parameters"] == MEASURED["models"][name]["parameters"]
+
+
+def test_a_model_whose_source_does_not_say_all_is_imported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "zz_read.py").write_text(
+        "raise SystemExit('imported')\nWIDTH = 4\n"
+        "def plain(a, b=-1, *, c=(3, 5), d='x', e=None):\n    'Says\\n    what it is.'\n"
+        "class Net:\n    'A net.'\n    def __init__(self, /, width=8): pass\n"
+        "class Heir(Net): pass\n@staticmethod\ndef wrapped(): pass\n"
+        "def named(width=WIDTH): pass\ndef many(**more): pass\ndef rest(*more): pass\n"
+    )
+    plain = {"a": None, "b": "-1", "c": "(3, 5)", "d": "'x'", "e": "None"}
+    assert read_signature("zz_read:plain") == (plain, "Says\nwhat it is.")
+    assert read_signature("zz_read:Net") == ({"width": "8"}, "A net.")
+    others = ("zz_read:Heir", "zz_read:wrapped", "zz_read:named", "zz_read:many", "zz_read:rest", "zz_read:absent",
+              "zz_nowhere.deep:net", "math:sin")  # fmt: skip
+    assert {target: read_signature(target) for target in others} == dict.fromkeys(others)
 
 
 def test_parameters_in_a_summary_are_those_counted():

@@ -138,6 +138,8 @@ class Spec:
     citation: paper, document or repository where the idea comes from; "none: ..." where it is your own.
     card:     more for ``eozoo show``.
     sources:  where weights of a model are published, for ``eozoo weights``.
+    parameters: of a model, how many it has with its default options, so that ``eozoo show`` need not build it; the
+              conformance kit compares. None = it is built and counted.
 
     Raises ValueError at construction where a name, target, summary, need or Port is malformed.
     """
@@ -152,6 +154,7 @@ class Spec:
     citation: str = ""
     card: Card = Card()
     sources: tuple[Source, ...] = ()
+    parameters: int | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -12,6 +12,7 @@ from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.spec import KINDS, Port, blanks
 
 from eozoo.run_card import trained_facts
+from eozoo.signature import read_signature
 
 if TYPE_CHECKING:
     from eozoo_core import Network, Run
@@ -53,8 +54,10 @@ def _card(registry: Registry, entry: Entry, run: Run | None) -> Card:
         "blank": blanks(entry.kind, spec),
     }
     try:
-        target = registry.get(entry.kind, spec.name)
-        found = _task(target, registry, run) if entry.kind == "task" else _factory(entry, target)
+        found = _counted(entry)
+        if found is None:
+            target = registry.get(entry.kind, spec.name)
+            found = _task(target, registry, run) if entry.kind == "task" else _factory(entry, target)
     except ZooError as error:
         if run is not None:  # then it is asked for what was trained, not for what is declared
             raise
@@ -107,6 +110,16 @@ def _network(describe: Any, run: Run | None) -> Card:
         "classes": {str(code): name for code, name in network.classes.items()},
         "pretrained": network.pretrained,
     }
+
+
+def _counted(entry: Entry) -> Card | None:
+    """Return what `_factory` would of a model whose parameters are declared, importing nothing; None where it must."""
+    if entry.kind != "model" or entry.spec.parameters is None:
+        return None
+    if lacking := entry.spec.lacking():
+        raise ZooError(f"{entry.spec.name} needs {lacking}")
+    read = read_signature(entry.spec.target)
+    return read and {"options": read[0], "about": read[1], "parameters": entry.spec.parameters}
 
 
 def _factory(entry: Entry, target: Any) -> Card:

@@ -17,7 +17,8 @@ def generator_states() -> dict[str, Any]:
     version, words, own_gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        # Of the device of this process, where it has used one: asking another would take its memory.
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
         "numpy": [kind, torch.from_numpy(keys.astype("int64")), position, has_gauss, gauss],
         "python": [version, torch.tensor(words), own_gauss],  # 625 numbers one by one are a third of a small load
     }

@@ -65,9 +65,9 @@ def eozoo_tasks() -> list[Spec]:
 def eozoo_models() -> list[Spec]:
     """Encoders of one pixel's time series."""
     lines = {
-        "btfm_transformer": ("Transformer", "Transformer over the dates of a pixel, mean over time"),
-        "btfm_mlp": ("MLP", "Fully connected network over the flattened series of a pixel"),
-        "btfm_cnn": ("CNN", "Convolutions over the (dates, bands) picture of a pixel"),
+        "btfm_transformer": ("Transformer", 154_880, "Transformer over the dates of a pixel, mean over time"),
+        "btfm_mlp": ("MLP", 68_800, "Fully connected network over the flattened series of a pixel"),
+        "btfm_cnn": ("CNN", 871_040, "Convolutions over the (dates, bands) picture of a pixel"),
     }
     return [
         Spec(
@@ -78,8 +78,9 @@ def eozoo_models() -> list[Spec]:
             gives=_EMBEDDING,
             citation=_SOURCE,
             card=cards.MODELS[name],
+            parameters=parameters,
         )
-        for name, (cls, line) in lines.items()
+        for name, (cls, parameters, line) in lines.items()
     ]
 
 

@@ -37,11 +37,11 @@ _SOURCES = {
     "clay_v1_base": Source(f"{_HUB}/Clay-legacy/resolve/main/v1/clay-v1-base.ckpt", "clay-v1-base.ckpt", "main"),
 }
 _SIZES = {
-    "clay_v1_5_large": "Clay encoder of the published v1.5 weights, 311 M parameters",
-    "clay_v1_base": "Clay encoder of the published v1.0 weights, 92 M parameters",
-    "clay_small": "small Clay encoder without published weights, 11 M parameters",
-    "clay_tiny": "very small Clay encoder without published weights, 4 M parameters",
-    "clay_micro": "smallest Clay encoder, for tests, without published weights, 1 M parameters",
+    "clay_v1_5_large": (311_442_944, "Clay encoder of the published v1.5 weights, 311 M parameters"),
+    "clay_v1_base": (92_102_144, "Clay encoder of the published v1.0 weights, 92 M parameters"),
+    "clay_small": (10_957_568, "small Clay encoder without published weights, 11 M parameters"),
+    "clay_tiny": (4_030_592, "very small Clay encoder without published weights, 4 M parameters"),
+    "clay_micro": (1_245_824, "smallest Clay encoder, for tests, without published weights, 1 M parameters"),
 }
 
 
@@ -65,8 +65,9 @@ def eozoo_models() -> list[Spec]:
             citation=_CITATION,
             sources=(_SOURCES[name],) if name in _SOURCES else (),
             card=cards.MODELS[name],
+            parameters=parameters,
         )
-        for name, text in _SIZES.items()
+        for name, (parameters, text) in _SIZES.items()
     ]
 
 

@@ -29,24 +29,28 @@ def eozoo_tasks() -> list[Spec]:
 def eozoo_models() -> list[Spec]:
     """Networks: bands in, mean and log-scale out."""
 
-    def spec(name: str, summary: str, citation: str, needs: tuple[tuple[str, str], ...] = ()) -> Spec:
-        place, gives = f"eozoo_gedi_sparse.networks:{name}", (_MEAN, _LOG_SCALE)
-        return Spec(name, place, summary, needs, (_IMAGE,), gives, citation=citation, card=cards.MODELS[name])
+    def spec(name: str, parameters: int, summary: str, citation: str, needs: tuple[tuple[str, str], ...] = ()) -> Spec:
+        place, card = f"eozoo_gedi_sparse.networks:{name}", cards.MODELS[name]
+        ports = ((_IMAGE,), (_MEAN, _LOG_SCALE))
+        return Spec(name, place, summary, needs, *ports, citation=citation, card=card, parameters=parameters)
 
     return [
         spec(
             "gedi_unet",
+            17_250_818,
             "U-Net for mean and log-variance, 17 million parameters, any bands and size",
             f"Ronneberger et al. 2015, U-Net, arXiv:1505.04597; {_THAILAND}",
         ),
         spec(
             "timm_unet",
+            14_369_282,
             "U-Net around any timm encoder, any bands and size",
             "Wightman 2019, PyTorch Image Models, doi:10.5281/zenodo.4414861",
             (("timm", "timm>=1.0"),),
         ),
         spec(
             "context_net",
+            3_842,
             "Small network for a few hundred shots: pixel, neighbourhood means, one hidden layer",
             "none: made for this plugin, see docs/real_data_gedi.md",
         ),

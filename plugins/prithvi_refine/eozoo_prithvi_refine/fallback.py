@@ -26,6 +26,9 @@ processing to continue. Consider:
 """
 
 
+# How cuBLAS and cuDNN, called by torch, say that they could not get memory.
+_FULL = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "DEVICE_ALLOCATION_FAILED",
+         "unable to find an engine to execute this computation")  # fmt: skip
 _OFTEN = "⚠️  CPU fallback occurred {count} times this epoch"
 _ADVICE = "   Consider reducing memory usage to avoid performance penalty."
 _SPEED = 10  # a GPU is so many times as fast, as the document estimates
@@ -42,7 +45,8 @@ class Fallback(nn.Module):
     """Runs ``head(x, keep)``; on a GPU, out of memory in forward or backward is repeated on the CPU in float32.
 
     On a GPU nothing between input and output is kept for backward: the head is computed again there (which also saves
-    memory), on the GPU where it fits and else on the CPU. Any other error passes through. ``count`` is the number of
+    memory), on the GPU where it fits and else on the CPU. What goes to the CPU goes there as it is and is cast there: a
+    full GPU has no room for casts. Any other error passes through. ``count`` is the number of
     repetitions since the last `take`. `tell` says how often and how long it was in an epoch.
     """
 
@@ -106,9 +110,9 @@ class _Guarded(torch.autograd.Function):
         ctx.save_for_backward(x, keep)
         try:
             return guard.on_device(x, keep)
-        except torch.OutOfMemoryError:
-            pass  # leave the handler first: its traceback holds tensors on the GPU
-        outputs = guard.step_in(lambda: _on_cpu(guard.head)(x.float().cpu(), keep.cpu()))
+        except RuntimeError as error:  # leave the handler first: its traceback holds tensors on the GPU
+            _require_full(error)
+        outputs = guard.step_in(lambda: _on_cpu(guard.head)(x.cpu().float(), keep.cpu()))
         return tuple(y.to(x.device, ctx.amp[1] if ctx.amp[2] else x.dtype) for y in outputs)
 
     @staticmethod
@@ -118,12 +122,19 @@ class _Guarded(torch.autograd.Function):
         try:
             with torch.autocast(kind, dtype, enabled):
                 found = _gradients(guard.on_device, list(guard.head.parameters()), x, keep, gradients)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            _require_full(error)
             found = None
         if found is None:
             found = guard.step_in(lambda: _gradients_on_cpu(guard.head, x, keep, gradients))
             found = [g.to(x.device, p.dtype) for g, p in zip(found, [x, *guard.head.parameters()])]
         return None, found[0], None, *found[1:]
+
+
+def _require_full(error: RuntimeError) -> None:
+    """Raise ``error`` again unless it says that a GPU has no memory left: torch's own, or a library's in its words."""
+    if not isinstance(error, torch.OutOfMemoryError) and not any(words in str(error) for words in _FULL):
+        raise error
 
 
 def _gradients(run: Any, parameters: list, x: torch.Tensor, keep: torch.Tensor, cotangents: tuple) -> list:
@@ -135,11 +146,13 @@ def _gradients(run: Any, parameters: list, x: torch.Tensor, keep: torch.Tensor, 
 
 def _gradients_on_cpu(head: nn.Module, x: torch.Tensor, keep: torch.Tensor, cotangents: tuple) -> list:
     twin = _on_cpu(head)
-    cotangents = tuple(g.float().cpu() for g in cotangents)
-    return _gradients(twin, list(twin.parameters()), x.float().cpu(), keep.cpu(), cotangents)
+    cotangents = tuple(g.cpu().float() for g in cotangents)
+    return _gradients(twin, list(twin.parameters()), x.cpu().float(), keep.cpu(), cotangents)
 
 
 def _on_cpu(head: nn.Module) -> nn.Module:
-    """A copy of the head on the CPU, a few hundred kilobytes; the original stays where its optimiser knows it."""
-    twin = copy.deepcopy(head).cpu().float()
-    return twin.train(head.training)
+    """A copy of the head on the CPU, made there; the original stays where its optimiser knows it."""
+    tensors = [*head.parameters(), *head.buffers()]
+    there = {id(t): t.detach().cpu().float() if t.is_floating_point() else t.detach().cpu() for t in tensors}
+    made = {id(p): nn.Parameter(there[id(p)], p.requires_grad) for p in head.parameters()}
+    return copy.deepcopy(head, there | made)

@@ -25,10 +25,10 @@ _PRITHVI = "Szwarcman et al. 2024, Prithvi-EO-2.0, arXiv:2412.02732"
 _PARTS = "Liu et al. 2022, ConvNeXt, arXiv:2201.03545; Hu et al. 2021, LoRA, arXiv:2106.09685"
 _STAGE2 = "Axion-Sat, Stage 2: Prithvi Refinement Training Guide, 2025"
 _SIZES = {
-    "prithvi_eo_v2_600": "631 million parameters, patches of 14 px",
-    "prithvi_eo_v2_300": "304 million parameters, patches of 16 px",
-    "prithvi_eo_v2_100": "86 million parameters, patches of 16 px",
-    "prithvi_eo_v2_tiny": "5.6 million parameters, patches of 16 px",
+    "prithvi_eo_v2_600": (631_188_480, "631 million parameters, patches of 14 px"),
+    "prithvi_eo_v2_300": (303_886_336, "304 million parameters, patches of 16 px"),
+    "prithvi_eo_v2_100": (86_237_184, "86 million parameters, patches of 16 px"),
+    "prithvi_eo_v2_tiny": (5_634_048, "5.6 million parameters, patches of 16 px"),
 }
 
 
@@ -67,8 +67,9 @@ def eozoo_models() -> list[Spec]:
             citation=_PRITHVI,
             sources=_sources(name, suffix),
             card=cards.encoder(name + suffix, bool(_sources(name, suffix))),
+            parameters=parameters + (2 if suffix else 0),
         )
-        for name, size in _SIZES.items()
+        for name, (parameters, size) in _SIZES.items()
         for suffix, text in (("", ""), ("_tl", " with time and location"))
     ]
     refiner = Spec(
@@ -80,6 +81,7 @@ def eozoo_models() -> list[Spec]:
         gives=(Port("refined", "B 4 H W", "reflectance 0..1.5"), Port("features", "B C H W")),
         citation=f"{_STAGE2}; {_PRITHVI}; {_PARTS}",
         card=cards.REFINER,
+        parameters=5_992_842,
     )
     judge = Spec(
         "patch_discriminator",
@@ -89,6 +91,7 @@ def eozoo_models() -> list[Spec]:
         gives=(Port("scores", "B 1 h w"),),
         citation="Isola et al. 2017, arXiv:1611.07004",
         card=cards.JUDGE,
+        parameters=168_545,
     )
     dense = Spec(
         "prithvi_dense",
@@ -99,6 +102,7 @@ def eozoo_models() -> list[Spec]:
         gives=(Port("mean", "B 1 H W"), Port("log_scale", "B 1 H W")),
         citation=f"{_PRITHVI}; Liu et al. 2022, ConvNeXt, arXiv:2201.03545",
         card=cards.DENSE,
+        parameters=5_666_556,
     )
     return [*encoders, refiner, judge, dense]
 

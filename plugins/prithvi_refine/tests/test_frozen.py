@@ -30,9 +30,12 @@ def test_weights_are_rounded_by_at_most_half_a_step(kind, limit):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01), (torch.float16, 2e-3)])
-@pytest.mark.parametrize("piece", [64, 4 * 2**20])
+@pytest.mark.parametrize("piece", [64, 4 * 2**20, "as on a GPU"])
 def test_product_and_gradient_are_those_of_the_stored_weight(kind, dtype, limit, piece, monkeypatch):
-    monkeypatch.setattr("eozoo_prithvi_refine.frozen._PIECE_BYTES", piece)  # 64 bytes: row by row
+    if piece == "as on a GPU":
+        monkeypatch.setattr("eozoo_prithvi_refine.frozen.in_pieces", lambda device: False)
+    else:
+        monkeypatch.setattr("eozoo_prithvi_refine.frozen._PIECE_BYTES", piece)  # 64 bytes: row by row
     frozen, weight = layer(kind)
     x = torch.randn(2, 3, 64).to(dtype).requires_grad_()
     cotangent = torch.randn(2, 3, 24).to(dtype)

@@ -243,9 +243,9 @@ def test_month_and_biome_matter():
 class OutOfMemory(Fallback):
     """A head on a GPU without memory: fails in the calls that ``fails`` names."""
 
-    def __init__(self, head, fails):
+    def __init__(self, head, fails, error=None):
         super().__init__(head)
-        self.fails, self.calls = fails, 0
+        self.fails, self.calls, self.error = fails, 0, error or torch.OutOfMemoryError("injected")
 
     def guards(self, x):
         return True
@@ -253,7 +253,7 @@ class OutOfMemory(Fallback):
     def on_device(self, x, keep):
         self.calls += 1
         if self.calls in self.fails:
-            raise torch.OutOfMemoryError("injected")
+            raise self.error
         return super().on_device(x, keep)
 
 
@@ -274,6 +274,22 @@ def test_fallback_gives_the_same_numbers_and_gradients(fails, count):
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*results, strict=True))
     assert guard.calls == 2
     assert guard.take() == count
+    assert guard.take() == 0
+
+
+@pytest.mark.filterwarnings("ignore:CPU fallback")
+def test_a_library_without_memory_is_a_gpu_without_memory_and_nothing_else_is():
+    """Torch's message of cuBLAS and cuDNN; on other errors of theirs the head must not be tried again."""
+    x, keep = torch.randn(1, 6, 5, 5, requires_grad=True), torch.ones(1, 1)
+    for said in ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+                 "GET was unable to find an engine to execute this computation"):  # fmt: skip
+        guard = OutOfMemory(ConvNeXtHead(6, 8, 1, 0.0), (1, 2), RuntimeError(said))
+        sum(values.sum() for values in guard(x, keep)).backward()
+        assert guard.take() == 2
+    guard = OutOfMemory(ConvNeXtHead(6, 8, 1, 0.0), (2,), RuntimeError("CUDA error: device-side assert triggered"))
+    found = sum(values.sum() for values in guard(x, keep))
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        found.backward()
     assert guard.take() == 0
 
 

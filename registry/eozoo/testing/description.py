@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 
 def cards_are_complete(bench: Bench, folder: Path) -> None:
-    """Everything that the task's plugin declares says what ``eozoo show`` should answer."""
+    """Everything that the task's plugin declares says what ``eozoo show`` should answer, and counts right."""
+    from eozoo_core.task.describe import count_parameters
+
     for kind in KINDS:
         for entry in bench.registry.entries(kind):
             if entry.plugin == bench.plugin:
                 empty = blanks(kind, entry.spec)
                 assert not empty, f"{kind} {entry.spec.name}: its Spec and Card leave {', '.join(empty)} empty"
+                if (said := entry.spec.parameters) is not None:
+                    counted = count_parameters(bench.registry.get(kind, entry.spec.name))
+                    assert said == counted, (
+                        f"{kind} {entry.spec.name}: it has {counted} parameters, its Spec says {said}"
+                    )
 
 
 def network_is_described(bench: Bench, folder: Path) -> None:
