@@ -52,7 +52,7 @@ def _kill(world: World, verb: str, place: Path, sign: int, draw: random.Random, 
     """Kill at a random write, or at a random moment of a random phase; return the phase that was hit."""
     marks, seconds = world.marks[verb]
     if draw.random() < 0.5:
-        running, file = world.start(verb, place, (draw.randrange(1, marks.writes + 1), sign))
+        running, file = world.start(verb, place, (draw.randrange(1, max(2, marks.writes * 4 // 5)), sign))
     else:
         running, file = world.start(verb, place)
         number, length = marks.moment(seconds, draw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import signal
@@ -81,6 +82,7 @@ def start(words: Sequence[str], log: Path, into: str = "", before: Callable[[], 
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", 1, closefd=False)  # noqa: SIM115
         sys.argv = ["eozoo", *words]
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has begun
         os._exit(_called(words, before))
     return Running(child, log, begun)
 
@@ -92,11 +94,13 @@ def _called(words: Sequence[str], before: Callable[[], None] | None) -> int:
     try:
         if before is not None:
             before()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         main(list(words))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:
         traceback.print_exc()
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     return code

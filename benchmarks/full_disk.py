@@ -162,7 +162,7 @@ def _judge(code: int, said: str, disk: Path) -> Counter[str]:
         if not whole(file):
             print("half:", file, file.stat().st_size, file=sys.stderr)
     bad["temporary"] = sum(bool(re.search(r"-\d+-\w*\.\w{8}\.part", file.as_posix())) for file in files)
-    lines = [line for line in said.splitlines() if line.startswith("Error")]
+    lines = re.findall(r"^Error: |^error .*cannot be written", said, re.MULTILINE)  # check says it as a finding
     bad["tracebacks"] = int("Traceback" in said or code not in (0, 1) or (code == 1 and len(lines) != 1))
     return +bad
 

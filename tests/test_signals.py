@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from eozoo_core import Run
+from eozoo_core.run.lease import held
 from eozoo_core.run.workers import worker_processes
+from eozoo_core.run.writing import hidden_folder, publish, write_atomic
 from eozoo_core.signals import Interrupt, Stopped, exit_code, raising_stopped
 from toy import ToySettings
 
@@ -237,3 +239,52 @@ def test_workers_end_with_the_block():
     for process in processes:
         process.join(60)
         assert not process.is_alive()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "lease"])
+def test_a_signal_at_any_moment_leaves_nothing(tmp_path, kind):
+    """SIGTERM at every call that changes a folder: the file is whole or not there, and nothing hidden is left."""
+    moment = [0, 0]
+
+    def ask(event, _):
+        if moment[0] and event in (
+            "open",
+            "os.rename",
+            "os.link",
+            "os.mkdir",
+            "os.remove",
+            "os.rmdir",
+            "shutil.rmtree",
+        ):
+            moment[1] += 1
+            if moment[0] == moment[1]:
+                signal.raise_signal(signal.SIGTERM)
+
+    def work(folder):
+        if kind == "file":
+            write_atomic(folder / "a", lambda file: file.write(b"whole"))
+        elif kind == "folder":
+            with hidden_folder(folder / "a") as made:
+                (made / "a").write_bytes(b"whole")
+                publish(made / "a", folder / "a")
+        else:
+            with held(folder / "a", "x"):
+                pass
+
+    sys.addaudithook(ask)
+    stopped = 0
+    for number in range(1, 40):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        moment[:] = number, 0
+        try:
+            with raising_stopped():
+                work(folder)
+                moment[0] = 0
+                time.sleep(0.03)  # one that was put off comes now
+        except Stopped:
+            stopped += 1
+        moment[0] = 0
+        left = {file.name: file.read_bytes() for file in folder.iterdir()}
+        assert left in ({}, *([{"a": b"whole"}] if kind != "lease" else [])), f"at change {number}"
+    assert 4 < stopped < 39

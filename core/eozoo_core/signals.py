@@ -14,8 +14,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -43,15 +47,17 @@ def raising_stopped() -> Iterator[None]:
     """Context in which every signal of ``ASKED`` raises `Stopped` in the main thread."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped(number)
+        if _is_undisturbed(frame):
+            _ask_again(number)
+        else:
+            raise Stopped(number)
 
     hook = sys.unraisablehook
 
     def again(unraisable: Any) -> None:
         """Python drops what is raised while it frees an object: ask once more as soon as that is done."""
         if isinstance(unraisable.exc_value, Stopped):
-            main = threading.main_thread().ident
-            threading.Timer(0.01, signal.pthread_kill, [main, unraisable.exc_value.number]).start()
+            _ask_again(unraisable.exc_value.number)
         else:
             hook(unraisable)
 
@@ -62,6 +68,16 @@ def raising_stopped() -> Iterator[None]:
     finally:
         sys.unraisablehook = hook
         _restore(before)
+
+
+def undisturbed(work: Callable[P, R]) -> Callable[P, R]:
+    """Decorate what cleans up, so that it is done before `Stopped` is raised; it must take no time."""
+
+    @wraps(work)
+    def done_first(*args: P.args, **kwargs: P.kwargs) -> R:
+        return work(*args, **kwargs)
+
+    return done_first
 
 
 class Interrupt:
@@ -103,6 +119,18 @@ def ignore_in_worker() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
+
+
+def _is_undisturbed(frame: FrameType | None) -> bool:
+    """Whether a frame, or one that called it, is that of an `undisturbed` function: all have the same code."""
+    code = undisturbed(id).__code__
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _ask_again(number: int) -> None:
+    threading.Timer(0.01, signal.pthread_kill, [threading.main_thread().ident, number]).start()
 
 
 def _install(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:

@@ -8,6 +8,7 @@ comparing clocks. Nobody's lease of a dead process needs a hand.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import secrets
@@ -22,7 +23,8 @@ from eozoo_core.errors import ZooError
 from eozoo_core.run.continuity import now
 from eozoo_core.run.owner import Owner
 from eozoo_core.run.progress import print_message
-from eozoo_core.run.writing import temporary_beside
+from eozoo_core.run.writing import discard, temporary_beside
+from eozoo_core.signals import undisturbed
 
 BEAT = 15.0  # seconds
 STALE = 90.0  # seconds
@@ -60,6 +62,7 @@ class Lease:
     def __init__(self, file: Path, text: str):
         self.file, self.text = file, text
         self._pid, self._ended = os.getpid(), threading.Event()
+        atexit.register(self.release)  # where a signal comes before anybody else knows of it
         threading.Thread(target=self._beat, name="eozoo lease", daemon=True).start()
 
     @property
@@ -80,15 +83,14 @@ class Lease:
                 f"life for {STALE:.0f} s; this one stops"
             )
 
+    @undisturbed
     def release(self) -> None:
         """Give it up; more than once is no harm."""
         if os.getpid() != self._pid or self._ended.is_set():
             return
         self._ended.set()
-        found = _read(self.file)
-        if found is not None and found.text == self.text:
-            with suppress(OSError):
-                self.file.unlink()
+        atexit.unregister(self.release)
+        _give_up(self.file, self.text)
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
@@ -112,11 +114,12 @@ def take(file: Path, what: str, instead: str = "another folder", wait: bool = Tr
     except OSError as error:
         raise ZooError(f"{file.parent}: cannot be made ({error.strerror}); choose {instead}") from None
     note = {"owner": asdict(owner), "since": now(), "place": place, "id": secrets.token_hex(8)}
+    text = json.dumps(note) + "\n"
     try:
-        with _written(file, json.dumps(note) + "\n") as temporary:
+        with _written(file, text) as temporary:
             for _ in range(_TRIES):
                 if _link(temporary, file):
-                    return Lease(file, temporary.read_text(encoding="utf-8"))
+                    return Lease(file, text)
                 found = _read(file)
                 if found is None:
                     continue
@@ -129,6 +132,9 @@ def take(file: Path, what: str, instead: str = "another folder", wait: bool = Tr
                 _bury(file, found)
     except OSError as error:
         raise ZooError(f"{file.parent}: cannot be written ({error.strerror}); choose {instead}") from error
+    except KeyboardInterrupt:
+        _give_up(file, text)
+        raise
     raise ZooError(f"{file}: can be neither made nor read; remove it")
 
 
@@ -182,6 +188,14 @@ def _read(file: Path) -> Found | None:
         return Found(text, changed, None, "", "")
 
 
+@undisturbed
+def _give_up(file: Path, text: str) -> None:
+    found = _read(file)
+    if found is not None and found.text == text:
+        with suppress(OSError):
+            file.unlink()
+
+
 @contextmanager
 def _written(file: Path, text: str) -> Iterator[Path]:
     """Yield a temporary file beside ``file`` that says ``text``; those of dead processes are cleared away."""
@@ -191,7 +205,7 @@ def _written(file: Path, text: str) -> Iterator[Path]:
         name.chmod(0o644)
         yield name
     finally:
-        name.unlink(missing_ok=True)
+        discard(name)
 
 
 def _link(temporary: Path, file: Path) -> bool:

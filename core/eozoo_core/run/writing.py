@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
 from eozoo_core.run.owner import is_left_behind, mark
+from eozoo_core.signals import undisturbed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +61,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             with suppress(OSError):  # the rename itself; not every system can open a folder
                 sync(path.parent)
         finally:
-            temporary.unlink(missing_ok=True)
+            discard(temporary)
 
 
 @contextmanager
@@ -79,7 +80,7 @@ def hidden_folder(path: Path, size: int = 0) -> Iterator[Path]:
             folder.mkdir()
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
 
 
 def publish(part: Path, path: Path) -> None:
@@ -208,6 +209,15 @@ def temporary_beside(path: Path) -> Path:
     _clear_once(path.parent.absolute(), os.getpid())
     short = path.name.encode()[:_LONGEST].decode(errors="ignore")
     return path.with_name(f".{short}.{mark()}.{secrets.token_hex(4)}.part")
+
+
+@undisturbed
+def discard(temporary: Path) -> None:
+    """Remove a temporary file or folder, if it is there, whatever signal comes."""
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        temporary.unlink(missing_ok=True)
 
 
 def sync(path: str | Path) -> None:

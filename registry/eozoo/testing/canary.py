@@ -23,7 +23,7 @@ def spoil(file: Path, canary: Path) -> None:
     objects = np.empty(2, object)
     objects[:] = [Canary(canary), None]
     if file.suffix == ".npy":
-        np.save(file, objects, allow_pickle=True)
+        np.save(file, objects)
     elif file.suffix == ".npz":
         np.savez(file, **dict.fromkeys(np.load(file).files, objects))
     else:
