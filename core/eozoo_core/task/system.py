@@ -28,12 +28,15 @@ class System(nn.Module):
     inputs, outputs: Ports of ``predict``, set by core from ``Task.ports`` before any call.
     tolerant:        roles of inputs in which single values may be missing (a time series with cloudy dates); where too
                      many are, ``finish`` gives NaN. In all others NaN hides the pixel or sample in every output.
+    multiple:        of images; the network takes any height and width that are multiples of it (1 = any at all), and
+                     maps choose windows that suit the scene. 0 = not known: it always gets ``infer.window`` pixels.
     """
 
     receipt: str = ""
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
     tolerant: tuple[str, ...] = ()
+    multiple: int = 0
 
     def stage(self, arrays: Tensors) -> Tensors:
         """Turn physical arrays (NaN = missing) into what the network takes, finite everywhere. The default: as is."""

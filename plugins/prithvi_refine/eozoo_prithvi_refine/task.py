@@ -219,12 +219,12 @@ class PrithviRefine(Task):
 
     def map(self, drawn: Drawn, scene: Scene) -> Iterator[Block]:
         """Blended windows; features, 32 channels, only where they are asked for."""
-        from eozoo_core.raster.predict import Tiling
+        from eozoo_core.raster.tiles import Tiling
         from eozoo_core.task.windows import map_raster
 
         how = self.settings.infer
-        tiling, without = Tiling(how.window, how.stride, how.batch_size), () if how.features else ("features",)
-        return map_raster(drawn, scene, tiling, without)
+        tiling, without = Tiling(how.window, how.overlap, drawn.multiple), () if how.features else ("features",)
+        return map_raster(drawn, scene, tiling, how.batch_size, without)
 
     def write(self, drawn: Drawn, scene: Scene, dest: Path) -> list[Path]:
         """Write a refined tile, DEST/NAME.npz with opt_v2."""
@@ -302,7 +302,7 @@ class PrithviRefine(Task):
             ),
             # Tensors are small; on a busy machine threads that wait for each other take many times longer than one.
             runtime=PrithviRuntimeSettings(data_dir=world.data_dir, threads=1),
-            infer=PrithviInferSettings(window=64, stride=48, biome=4),
+            infer=PrithviInferSettings(window=64, overlap=16, biome=4),
         )
         images = np.stack([landscape(4000 + i, 24, 24, 6, 4) for i in range(3)])
         codes = {"month": np.array([6.0, 1.0, 9.0]), "biome": np.array([4.0, 8.0, 12.0])}
