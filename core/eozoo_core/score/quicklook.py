@@ -126,10 +126,9 @@ def scale_of(panel: Panel, valid: np.ndarray) -> tuple[np.ndarray, tuple[float, 
 
 def painted(values: np.ndarray, colours: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return values (H, W) as (H, W, 3) uint8; beyond the ends the last colours, grey for NaN."""
-    place = (values.astype(np.float64) - low) * (len(colours) / max(high - low, np.finfo(float).tiny))
-    place = np.clip(np.nan_to_num(place, nan=len(colours)), 0, len(colours) - 1).astype(np.intp)
-    place[np.isnan(values)] = len(colours)
-    return np.concatenate([colours, _grey()])[place]
+    place = (values - np.float32(low)) * np.float32(len(colours) / max(high - low, 1e-30))
+    place = np.where(np.isnan(values), len(colours), np.clip(place, 0, len(colours) - 1))
+    return np.concatenate([colours, _grey()]).take(place.astype(np.intp), axis=0)
 
 
 def class_colours(count: int) -> np.ndarray:
@@ -143,7 +142,7 @@ def class_colours(count: int) -> np.ndarray:
 def draw_bar(
     height: int, colours: np.ndarray, limits: tuple[float, float], beyond: tuple[bool, bool], panel: Panel
 ) -> Image:
-    """Return a colour bar of ``height`` px, half a margin above and below, with labels; ``beyond``: has pointed ends."""
+    """Return a colour bar of ``height`` px, half a margin above and below, and its labels; ``beyond``: pointed ends."""
     from PIL.Image import fromarray
     from PIL.ImageDraw import Draw
 
@@ -154,7 +153,7 @@ def draw_bar(
     across = max(_width(text, size) for text in labels.values())
     bar = _blank(_BAR + 8 + across + (26 if panel.unit else 0), height + _MARGIN)
     top = _MARGIN // 2
-    shades = painted(np.linspace(high, low, height)[:, None].repeat(_BAR, axis=1), colours, low, high)
+    shades = painted(np.linspace(high, low, height, dtype=np.float32)[:, None].repeat(_BAR, axis=1), colours, low, high)
     bar.paste(fromarray(shades), (0, top))
     pen = Draw(bar)
     for points, (edge, tip), place in zip(beyond, ((top + height, 8), (top - 1, -8)), (0, -1), strict=True):
