@@ -219,3 +219,77 @@ def test_without_an_image_there_is_no_map_and_one_line_says_so():
         ZooError, match=r"^a\.tif: cannot be mapped: the task takes bands \(B, T, C\), doys \(B, T\), which"
     ):
         Task.map(Heights(), drawn, Scene(Path("a.tif"), GRID))
+
+
+class Sums(Heights):
+    """Maps rasters with the windows of core; a height is the sum of two bands."""
+
+    map = Task.map
+
+    def find_scenes(self, source):
+        return sorted(source.glob("*.npy"))
+
+    def open_scene(self, found, survey):
+        return Scene(found, Grid(*np.load(found, mmap_mode="r").shape[1:]), (1, 2), missing=())
+
+
+def sums():
+    return Two((Port("image", "B 2 H W", "m"),), (HEIGHT,), lambda a: {"height": a["image"].sum(1)})
+
+
+@pytest.fixture
+def five(tmp_path, monkeypatch):
+    """Five scenes, the fourth of another size, and a predictor that keeps what it is asked for."""
+    for number in range(5):
+        scene = np.random.default_rng(number).normal(size=(2, 20, 24 if number == 3 else 20))
+        np.save(tmp_path / f"{number}.npy", scene.astype(np.float32))
+    predictor = sums()
+    predictor.survey = Survey(bands=Survey().bands[:2])
+    monkeypatch.setattr("eozoo_core.task.infer.Predictor", lambda task, run: predictor)
+    monkeypatch.setattr("eozoo_core.task.infer.MadeWith.of", lambda *_: MadeWith({}, [], {}))
+    return tmp_path, predictor.seen, Run(tmp_path / "run", "heights", None)
+
+
+def assert_right(folder, numbers):
+    for number in numbers:
+        expected = np.load(folder / f"{number}.npy").sum(0)
+        np.testing.assert_allclose(read(folder / "out" / f"{number}_height.tif")[0][0], expected, rtol=1e-6)
+        assert not (folder / "out" / f".{number}_maps.writer.json").exists()
+
+
+@pytest.mark.parametrize(("batch", "passes"), [(1, [1, 1, 1, 1, 1]), (2, [2, 1, 1, 1]), (4, [3, 1, 1]), (9, [3, 1, 1])])
+def test_windows_of_small_scenes_share_a_pass_where_they_are_of_one_size(five, batch, passes):
+    folder, seen, run = five
+    files = infer(Sums(batch_size=batch), run, folder, folder / "out")
+    assert [len(arrays["image"]) for arrays in seen] == passes
+    assert [file.name for file in files] == [f"{number}_height.tif" for number in range(5)]
+    assert_right(folder, range(5))
+
+
+def test_what_was_read_before_a_damaged_scene_is_mapped_and_nothing_of_it_is_left(five):
+    folder, _, run = five
+    whole = (folder / "2.npy").read_bytes()
+
+    class Cut(Sums):
+        def open_scene(self, found, survey):
+            (folder / "2.npy").write_bytes(whole)
+            scene = super().open_scene(found, survey)
+            (folder / "2.npy").write_bytes(whole[:-100])  # cut short after its header was looked at
+            return scene
+
+    task = Cut(batch_size=9)
+    with pytest.raises(ZooError, match=r"2\.npy"):
+        infer(task, run, folder, folder / "out")
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["0_height.tif", "1_height.tif"]
+    assert_right(folder, range(2))
+    infer(Cut(batch_size=9, on_unreadable="skip"), run, folder, folder / "out")
+    assert_right(folder, [0, 1, 3, 4])
+    assert "2.npy" in (folder / "out" / "skipped.txt").read_text()
+
+
+def test_who_is_stopped_while_scenes_wait_leaves_neither_parts_nor_leases(five, monkeypatch):
+    folder, _, run = five
+    monkeypatch.setattr("eozoo_core.task.passes.Passes._run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        infer(Sums(batch_size=4), run, folder, folder / "out")
+    assert not (folder / "out").exists()

@@ -120,7 +120,7 @@ class GediInferSettings(MapInfer):
     """How maps are made."""
 
     window: int = like(MapInfer, "window", 256)
-    overlap: int = like(MapInfer, "overlap", 64)
+    overlap: int = like(MapInfer, "overlap", 32)
 
 
 class GediEvalSettings(EnsembleEval):
