@@ -99,7 +99,7 @@ def compare() -> None:
         task, run = GediSparse(settings, Registry.discover()), Run.create(root / "run", "gedi_sparse", settings)
         task.train(run)
         predict = task.predictor(run)
-        for count, side in ((1, 1000), (8, 256)):
+        for count, side in ((1, 1000), (24, 256)):
             sources = _cut(sample.source, root / f"{count}", count, side)
             whole = [_read(file) for file in sources]
             work = {
