@@ -1,21 +1,33 @@
-"""Map inference of 14 bands x 2,048 columns at two heights: pixels per second, coverage, and peak memory."""
+"""Maps: ``infer`` beside the forward passes alone and beside a plain script; memory of two heights.
+
+A plain script reads a raster whole, cuts windows of 256 px every 192 px, predicts them one by one, averages where they
+overlap and writes a GeoTIFF: no strips, guard, stamps, quick-looks, cloud-optimised files, or safety on a full disk.
+CPU seconds of one thread, the best of three in turn; the floor is the network on the rasters as arrays in memory.
+"""
 
 from __future__ import annotations
 
 import json
 import resource
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.tools import in_process
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WIDTH, HEIGHTS, BANDS = 2048, (5_000, 20_000), 14
 
 
 def main() -> None:
-    """Print each height's figures and the ratio of memory above interpreter and torch."""
+    """Print both comparisons."""
+    print(in_process("benchmarks.bench_maps", "compare"), end="")
     results = [json.loads(in_process("benchmarks.bench_maps", str(height))) for height in HEIGHTS]
     for height, r in zip(HEIGHTS, results, strict=True):
         print(
@@ -31,8 +43,9 @@ def measure(height: int) -> dict[str, float]:
     import rasterio
     import torch
     from eozoo_core.raster.cog import Band, CogWriter
-    from eozoo_core.raster.predict import Tiling, predicted_rows
+    from eozoo_core.raster.predict import predicted_rows
     from eozoo_core.raster.read import open_reader
+    from eozoo_core.raster.tiles import Tiling
     from eozoo_gedi_sparse.networks import gedi_unet
 
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +69,8 @@ def measure(height: int) -> dict[str, float]:
             CogWriter(dest, reader.info.grid, [Band("mean", "m"), Band("v", "m2")]) as out,
         ):
             row = 0
-            for rows in predicted_rows(reader, predict, Tiling(256, 192, 4), reader.info.bands, 2):
+            ask, tiling = (lambda batch: lambda: predict(batch)), Tiling(256, 32, network.multiple)
+            for rows in predicted_rows(reader, ask, tiling, 4, reader.info.bands, lambda: 2):
                 out.write_rows(row, rows)
                 row += rows.shape[1]
         taken = time.perf_counter() - began
@@ -65,6 +79,92 @@ def measure(height: int) -> dict[str, float]:
             covered = np.mean([np.isfinite(made.read(1, window=w)).mean() for _, w in made.block_windows(1)])
     pixels = height * WIDTH
     return {"rate": pixels / taken, "network": pixels / in_network, "covered": float(covered), "memory": memory}
+
+
+def compare() -> None:
+    """Map one scene and a folder of small ones: a U-Net of width 16 for 14 bands, trained for one step."""
+    import torch
+    from eozoo.registry import Registry
+    from eozoo_core import Run
+    from eozoo_core.settings.config import load_settings, to_dict
+    from eozoo_gedi_sparse.task import GediSparse
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        sample = GediSparse.sample(root / "data")
+        overrides = ["train.steps=1", "train.members=1", "runtime.quiet=true", "runtime.tensorboard=false"]
+        overrides += ["infer.window=256", "infer.on_unlike=warn"]
+        settings = load_settings(type(sample.settings), None, overrides, to_dict(sample.settings))
+        task, run = GediSparse(settings, Registry.discover()), Run.create(root / "run", "gedi_sparse", settings)
+        task.train(run)
+        predict = task.predictor(run)
+        for count, side in ((1, 1000), (24, 256)):
+            sources = _cut(sample.source, root / f"{count}", count, side)
+            whole = [_read(file) for file in sources]
+            work = {
+                "infer": lambda: task.infer(run, sources[0].parent, root / "maps"),  # noqa: B023
+                "plain script": lambda: [_plain(file, root / "plain.tif", predict) for file in sources],  # noqa: B023
+                "forward passes": lambda: [predict({"image": image[None]}) for image in whole],  # noqa: B023
+            }
+            spent = dict.fromkeys(work, float("inf"))
+            for _ in range(3):
+                for name, call in work.items():
+                    shutil.rmtree(root / "maps", ignore_errors=True)
+                    start = time.process_time()
+                    call()
+                    spent[name] = min(spent[name], time.process_time() - start)
+            floor, plain = spent["forward passes"], spent["plain script"]
+            for name, seconds in spent.items():
+                print(
+                    f"{count} x {side} px: {name:<15} {seconds:7.2f} s = {seconds / floor:.2f} x the forward passes = "
+                    f"{seconds / plain:.2f} x the plain script"
+                )
+
+
+def _cut(scene: Path, folder: Path, count: int, side: int) -> list[Path]:
+    """Rasters of a scene that is mirrored to and fro."""
+    import numpy as np
+    import rasterio
+
+    folder.mkdir()
+    with rasterio.open(scene) as source:
+        profile, names, values = source.profile, source.descriptions, source.read()
+    for number in range(count):
+        rows, cols = ((0, max(0, side + 8 * number - length)) for length in values.shape[1:])
+        image = np.pad(values, ((0, 0), rows, cols), "symmetric")[:, 8 * number :, 8 * number :][:, :side, :side]
+        with rasterio.open(folder / f"{number:02d}.tif", "w", **(profile | {"height": side, "width": side})) as out:
+            out.write(image)
+            out.descriptions = names
+    return sorted(folder.iterdir())
+
+
+def _read(file: Path) -> np.ndarray:
+    import numpy as np
+    import rasterio
+
+    with rasterio.open(file) as source:
+        return source.read(masked=True).astype("float32").filled(np.nan)
+
+
+def _plain(file: Path, out: Path, predict: Callable[[dict], dict], size: int = 256, stride: int = 192) -> None:
+    import numpy as np
+    import rasterio
+
+    image = _read(file)
+    height, width = image.shape[1:]
+    total, times = np.zeros((2, height, width)), np.zeros((height, width))
+    starts = [sorted({*range(0, max(n - size, 0), stride), max(n - size, 0)}) for n in (height, width)]
+    for row in starts[0]:
+        for col in starts[1]:
+            part = slice(row, row + size), slice(col, col + size)
+            found = predict({"image": image[(None, slice(None), *part)]})
+            total[(slice(None), *part)] += np.stack([found["mean"][0], found["std"][0]])
+            times[part] += 1
+    with rasterio.open(file) as source:
+        profile = source.profile | {"count": 2, "dtype": "float32", "nodata": np.nan, "compress": "deflate"}
+    with rasterio.open(out, "w", **profile) as dataset:
+        dataset.write((total / times).astype("float32"))
 
 
 def _write_input(path: Path, height: int) -> None:
@@ -92,4 +192,7 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]))))
+    if sys.argv[1] == "compare":
+        compare()
+    else:
+        print(json.dumps(measure(int(sys.argv[1]))))

@@ -46,7 +46,8 @@ def test_reads_back_exactly_and_is_a_cog(tmp_path, height, width, strip):
         assert dataset.descriptions == ("height", "height_std")
         assert dataset.units == ("m", "m")
         assert dataset.tags()["MODEL"] == "identity"
-        assert dataset.block_shapes[0] == (512, 512)
+        side = {1300: 512, 40: 512, 513: 512, 1: 128}[height]  # a small map is one tile of its size, 128 px at least
+        assert dataset.block_shapes[0] == (side, side)
         assert dataset.compression.name == "deflate"
         assert bool(dataset.overviews(1)) == (max(height, width) > 512)
         np.testing.assert_array_equal(dataset.read(), values)

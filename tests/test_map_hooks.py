@@ -11,13 +11,15 @@ from eozoo_core import Port, Run, ZooError
 from eozoo_core.raster.cog import Band
 from eozoo_core.raster.files import Layer
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.predict import Tiling
+from eozoo_core.raster.tiles import Tiling
 from eozoo_core.settings.maps import MapInfer, MaskSettings
 from eozoo_core.task import Survey, Task
+from eozoo_core.task.infer import infer, map_all
 from eozoo_core.task.made_from import MadeWith
-from eozoo_core.task.maps import infer, layers_of, map_scene, outputs_of
+from eozoo_core.task.maps import layers_of, outputs_of
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import combine, output_ports
+from eozoo_core.task.turns import Turns
 from eozoo_core.task.windows import Drawn, map_raster
 
 GRID = Grid(3, 4, rasterio.CRS.from_epsg(32616), rasterio.Affine(10, 0, 500000, 0, -10, 1400000))
@@ -30,7 +32,7 @@ KIND = Port("kind", "B H W", spread="class", of="shares", legend=((10, "tree"), 
 class Two:
     """Stands for a `Predictor` of two members: what they say follows from the image."""
 
-    folder = None
+    folder, multiple = None, 1
 
     def __init__(self, inputs, declared, *says):
         self.survey, self.inputs, self.declared, self.says, self.seen = Survey(), inputs, declared, says, []
@@ -68,6 +70,10 @@ def heights():
     return Two((image,), (HEIGHT,), lambda a: {"height": a["image"]}, lambda a: {"height": a["image"] + 2})
 
 
+def map_scene(task, predictor, scene, dest):
+    return map_all(task, None, predictor, [scene], Turns(dest), [])
+
+
 def read(file):
     with rasterio.open(file) as data:
         return data.read(), data.tags(), data.nodata, data.units
@@ -75,7 +81,7 @@ def read(file):
 
 def test_blocks_of_a_tasks_own_become_maps_with_spread_members_and_tags(tmp_path):
     scene = Scene(tmp_path / "x.anything", GRID, name="2024/x", tags={"TIME": "noon"})
-    files = map_scene(Heights(member_maps=True), None, heights(), scene, tmp_path)
+    files = map_scene(Heights(member_maps=True), heights(), scene, tmp_path)
     assert [f.relative_to(tmp_path).as_posix() for f in files] == [
         "2024/x_height.tif", "2024/x_epistemic_height_std.tif", "2024/x_members.tif",
     ]  # fmt: skip
@@ -94,7 +100,7 @@ def test_masked_pixels_are_missing_in_every_layer(tmp_path):
     with rasterio.open(tmp_path / "c.tif", "w", crs=GRID.crs, transform=GRID.transform, **options) as data:
         data.write(clouds)
     task = Heights(mask=MaskSettings(clouds=tmp_path / "c.tif"))
-    for file in map_scene(task, None, heights(), Scene(tmp_path / "s.tif", GRID), tmp_path / "out"):
+    for file in map_scene(task, heights(), Scene(tmp_path / "s.tif", GRID), tmp_path / "out"):
         assert np.argwhere(np.isnan(read(file)[0])).tolist() == [[0, 2, 1]]
 
 
@@ -104,7 +110,7 @@ def test_layers_of_a_tasks_own_name_type_and_nodata(tmp_path):
             code = lambda strip: np.where(strip["height"] > 2, np.float32(np.nan), strip["height"])[None]  # noqa: E731
             return [Layer("height_int8", (Band("height", "m"),), "int8", -128, code)]
 
-    (file,) = map_scene(Rounded(), None, heights(), Scene(tmp_path / "s.tif", GRID), tmp_path)
+    (file,) = map_scene(Rounded(), heights(), Scene(tmp_path / "s.tif", GRID), tmp_path)
     values, _, nodata, _ = read(file)
     assert (file.name, values.dtype, nodata) == ("s_height_int8.tif", np.int8, -128)
     assert values[0, :, 0].tolist() == [1, 2, -128]
@@ -117,7 +123,7 @@ def test_an_output_that_does_not_say_how_many_bands_it_has_gets_them_from_the_fi
 
     two = Two((Port("image", "B H W"),), (Port("features", "B D H W", "1"),), None)
     task = Features(picture=True)
-    (file,) = map_scene(task, None, two, Scene(tmp_path / "s.tif", GRID), tmp_path)  # and no picture of one of them
+    (file,) = map_scene(task, two, Scene(tmp_path / "s.tif", GRID), tmp_path)  # and no picture of one of them
     with rasterio.open(file) as data:
         assert data.descriptions == ("features 0", "features 1", "features 2")
         assert data.read()[:, 0, 0].tolist() == [0, 1, 2]
@@ -125,17 +131,17 @@ def test_an_output_that_does_not_say_how_many_bands_it_has_gets_them_from_the_fi
 
 def test_maps_of_the_same_stamp_are_left_and_of_another_are_made_again(tmp_path):
     scene = Scene(tmp_path / "s.tif", GRID, stamp="a")
-    (file, other) = map_scene(Heights(), None, heights(), scene, tmp_path)
+    (file, other) = map_scene(Heights(), heights(), scene, tmp_path)
     before = file.stat().st_mtime_ns
     again = heights()
-    assert map_scene(Heights(), None, again, scene, tmp_path) == [file, other]
+    assert map_scene(Heights(), again, scene, tmp_path) == [file, other]
     assert (file.stat().st_mtime_ns, again.seen) == (before, [])
     other.unlink()
-    map_scene(Heights(), None, again, scene, tmp_path)
+    map_scene(Heights(), again, scene, tmp_path)
     assert other.exists()
     assert again.seen  # one of them was missing: all are made
     again.seen.clear()
-    map_scene(Heights(), None, again, dataclasses.replace(scene, stamp="b"), tmp_path)
+    map_scene(Heights(), again, dataclasses.replace(scene, stamp="b"), tmp_path)
     assert again.seen
     assert read(file)[1]["EOZOO_STAMP"] == "b"
 
@@ -178,7 +184,7 @@ def test_every_window_gets_the_scenes_other_arrays_and_values_in_the_networks_un
     two.survey = Survey(bands=Survey().bands[:2])
     arrays = {"month": np.int64(6)}
     scene = Scene(tmp_path / "s.npy", Grid(5, 7), (2, 1), arrays=arrays, values=lambda v: (v - 100) * np.float32(0.01))
-    blocks = list(map_raster(Drawn(two, "", lambda *_: None), scene, Tiling(4, 2, 3)))
+    blocks = list(map_raster(Drawn(two, "", lambda *_: None), scene, Tiling(4, 2), 3))
     found = np.concatenate([block.values["height"] for block in blocks], axis=0)
     np.testing.assert_allclose(found, ((stored - 100) * 0.01).sum(0) + 60, rtol=1e-6)
     assert [block.row for block in blocks] == np.cumsum([0, *(len(b.values["height"]) for b in blocks[:-1])]).tolist()
@@ -194,8 +200,8 @@ def test_one_scene_that_does_not_open_hides_no_other(tmp_path, monkeypatch):
                 raise ZooError("bad: does not open")
             return Scene(tmp_path / found, GRID)
 
-    monkeypatch.setattr("eozoo_core.task.maps.Predictor", lambda task, run: heights())
-    monkeypatch.setattr("eozoo_core.task.maps.MadeWith.of", lambda *_: MadeWith({}, [], {}))
+    monkeypatch.setattr("eozoo_core.task.infer.Predictor", lambda task, run: heights())
+    monkeypatch.setattr("eozoo_core.task.infer.MadeWith.of", lambda *_: MadeWith({}, [], {}))
     run = Run(tmp_path / "run", "heights", None)
     with pytest.raises(ZooError, match="bad: does not open"):
         infer(Picky(), run, tmp_path, tmp_path / "out")
@@ -213,3 +219,77 @@ def test_without_an_image_there_is_no_map_and_one_line_says_so():
         ZooError, match=r"^a\.tif: cannot be mapped: the task takes bands \(B, T, C\), doys \(B, T\), which"
     ):
         Task.map(Heights(), drawn, Scene(Path("a.tif"), GRID))
+
+
+class Sums(Heights):
+    """Maps rasters with the windows of core; a height is the sum of two bands."""
+
+    map = Task.map
+
+    def find_scenes(self, source):
+        return sorted(source.glob("*.npy"))
+
+    def open_scene(self, found, survey):
+        return Scene(found, Grid(*np.load(found, mmap_mode="r").shape[1:]), (1, 2), missing=())
+
+
+def sums():
+    return Two((Port("image", "B 2 H W", "m"),), (HEIGHT,), lambda a: {"height": a["image"].sum(1)})
+
+
+@pytest.fixture
+def five(tmp_path, monkeypatch):
+    """Five scenes, the fourth of another size, and a predictor that keeps what it is asked for."""
+    for number in range(5):
+        scene = np.random.default_rng(number).normal(size=(2, 20, 24 if number == 3 else 20))
+        np.save(tmp_path / f"{number}.npy", scene.astype(np.float32))
+    predictor = sums()
+    predictor.survey = Survey(bands=Survey().bands[:2])
+    monkeypatch.setattr("eozoo_core.task.infer.Predictor", lambda task, run: predictor)
+    monkeypatch.setattr("eozoo_core.task.infer.MadeWith.of", lambda *_: MadeWith({}, [], {}))
+    return tmp_path, predictor.seen, Run(tmp_path / "run", "heights", None)
+
+
+def assert_right(folder, numbers):
+    for number in numbers:
+        expected = np.load(folder / f"{number}.npy").sum(0)
+        np.testing.assert_allclose(read(folder / "out" / f"{number}_height.tif")[0][0], expected, rtol=1e-6)
+        assert not (folder / "out" / f".{number}_maps.writer.json").exists()
+
+
+@pytest.mark.parametrize(("batch", "passes"), [(1, [1, 1, 1, 1, 1]), (2, [2, 1, 1, 1]), (4, [3, 1, 1]), (9, [3, 1, 1])])
+def test_windows_of_small_scenes_share_a_pass_where_they_are_of_one_size(five, batch, passes):
+    folder, seen, run = five
+    files = infer(Sums(batch_size=batch), run, folder, folder / "out")
+    assert [len(arrays["image"]) for arrays in seen] == passes
+    assert [file.name for file in files] == [f"{number}_height.tif" for number in range(5)]
+    assert_right(folder, range(5))
+
+
+def test_what_was_read_before_a_damaged_scene_is_mapped_and_nothing_of_it_is_left(five):
+    folder, _, run = five
+    whole = (folder / "2.npy").read_bytes()
+
+    class Cut(Sums):
+        def open_scene(self, found, survey):
+            (folder / "2.npy").write_bytes(whole)
+            scene = super().open_scene(found, survey)
+            (folder / "2.npy").write_bytes(whole[:-100])  # cut short after its header was looked at
+            return scene
+
+    task = Cut(batch_size=9)
+    with pytest.raises(ZooError, match=r"2\.npy"):
+        infer(task, run, folder, folder / "out")
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["0_height.tif", "1_height.tif"]
+    assert_right(folder, range(2))
+    infer(Cut(batch_size=9, on_unreadable="skip"), run, folder, folder / "out")
+    assert_right(folder, [0, 1, 3, 4])
+    assert "2.npy" in (folder / "out" / "skipped.txt").read_text()
+
+
+def test_who_is_stopped_while_scenes_wait_leaves_neither_parts_nor_leases(five, monkeypatch):
+    folder, _, run = five
+    monkeypatch.setattr("eozoo_core.task.passes.Passes._run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        infer(Sums(batch_size=4), run, folder, folder / "out")
+    assert not (folder / "out").exists()

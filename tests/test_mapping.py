@@ -5,12 +5,11 @@ import tracemalloc
 import numpy as np
 import pytest
 import rasterio
-from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.predict import RowBuffer, Tiling, predicted_rows
+from eozoo_core.raster.predict import RowBuffer, predicted_rows
 from eozoo_core.raster.read import ArrayReader, RasterReader
-from eozoo_core.raster.tiles import Window, windows
+from eozoo_core.raster.tiles import Tiling, Window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,31 +29,34 @@ class Memory:
         return np.concatenate(self.rows, axis=1)
 
 
-def write_map(reader, writer, model, tiling, bands=None, progress=None):
+def write_map(reader, writer, model, tiling, batch, bands=None, progress=None):
     row, bands = 0, bands or reader.info.bands
-    for rows in predicted_rows(reader, model, tiling, bands, len(writer.bands), progress):
-        writer.write_rows(row, rows)
-        row += rows.shape[1]
+    ask, outputs = lambda windows: lambda: model(windows), lambda: len(writer.bands)
+    for rows in predicted_rows(reader, ask, tiling, batch, bands, outputs, progress):
+        if rows is not None:
+            writer.write_rows(row, rows)
+            row += rows.shape[1]
 
 
-def predict(image, tiling, model=lambda batch: batch, block_rows=1, outputs=None, **options):
+def predict(image, tiling, model=lambda batch: batch, block_rows=1, outputs=None, batch=4, **options):
     reader = ArrayReader(image)
     reader.block_rows = block_rows
     writer = Memory(reader.info.grid, outputs or reader.info.bands[-1])
-    write_map(reader, writer, model, tiling, **options)
+    write_map(reader, writer, model, tiling, batch, **options)
     return writer.map
 
 
 @settings(deadline=None)
 @given(st.data())
-def test_identity_for_every_size_window_stride_batch_and_block(data):
+def test_identity_for_every_size_window_overlap_batch_and_block(data):
     size = data.draw(st.integers(1, 9))
-    tiling = Tiling(size, data.draw(st.integers(1, size)), data.draw(st.integers(1, 7)))
+    tiling = Tiling(size, data.draw(st.integers(0, size - 1)), data.draw(st.sampled_from([0, 1, 4])))
+    batch = data.draw(st.integers(1, 7))
     height, width, blocks = (data.draw(st.integers(1, limit)) for limit in (30, 30, 20))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     image = rng.normal(size=(2, height, width)).astype(np.float32)
     image[:, rng.random((height, width)) < data.draw(st.sampled_from([0, 0.3, 1]))] = np.nan
-    np.testing.assert_array_equal(predict(image, tiling, block_rows=blocks), image)
+    np.testing.assert_array_equal(predict(image, tiling, block_rows=blocks, batch=batch), image)
 
 
 def test_a_pixel_that_misses_one_band_is_missing_in_the_map():
@@ -72,15 +74,16 @@ def test_nan_from_the_model_stays_missing():
         out[:, :, 0, 0] = np.nan
         return out
 
-    out = predict(np.ones((1, 4, 8), np.float32), Tiling(4, 4), broken)
+    out = predict(np.ones((1, 4, 8), np.float32), Tiling(4, 0), broken)
     assert np.isnan(out).sum() == 2
 
 
-def test_small_scene_is_padded_with_nan_and_batches_have_the_window_size():
+@pytest.mark.parametrize(("multiple", "shape"), [(0, (8, 8)), (1, (3, 5)), (4, (4, 8)), (7, (7, 7))])
+def test_small_scene_is_padded_with_nan_to_a_side_that_the_network_takes(multiple, shape):
     seen = []
-    out = predict(np.ones((1, 3, 5), np.float32), Tiling(8, 4), lambda batch: seen.append(batch) or batch)
-    assert [batch.shape for batch in seen] == [(1, 1, 8, 8)]
-    assert np.isnan(seen[0]).sum() == 64 - 15
+    out = predict(np.ones((1, 3, 5), np.float32), Tiling(8, 4, multiple), lambda batch: seen.append(batch) or batch)
+    assert [batch.shape for batch in seen] == [(1, 1, *shape)]
+    assert np.isnan(seen[0]).sum() == shape[0] * shape[1] - 15
     np.testing.assert_array_equal(out, np.ones((1, 3, 5)))
 
 
@@ -90,20 +93,37 @@ def test_batches_are_full_and_empty_windows_cost_nothing():
     sizes, steps = [], []
     predict(
         image,
-        Tiling(4, 4, 3),
+        Tiling(4, 0),
         lambda b: sizes.append(len(b)) or b,
+        batch=3,
         progress=lambda done, total: steps.append((done, total)),
     )
     assert sizes == [3, 3, 1]  # ten windows, three of them empty
     assert steps[-1] == (10, 10)
 
 
-def test_wrong_shapes_and_gaps():
+def test_wrong_shapes():
     image = np.ones((1, 8, 8), np.float32)
-    with pytest.raises(ValueError, match=r"the model returned \(4, 3, 4, 4\)"):
-        predict(image, Tiling(4, 4), lambda batch: np.repeat(batch, 3, 1))
-    with pytest.raises(ZooError, match="stride 5"):
-        predict(image, Tiling(4, 5))
+    with pytest.raises(ValueError, match=r"the model returned \(4, 1, 4, 8\)"):
+        predict(image, Tiling(4, 0), lambda batch: np.repeat(batch, 2, 3))
+    with pytest.raises(ValueError, match=r"the model returned \(1, 2, 4, 4\)"):  # one channel in the batch before
+        predict(image, Tiling(4, 0), lambda batch: np.repeat(batch, 1 if len(batch) == 3 else 2, 1), batch=3)
+
+
+def test_where_all_is_missing_nothing_is_predicted():
+    out = predict(np.full((1, 5, 9), np.nan, np.float32), Tiling(4, 0), lambda batch: 1 / 0, outputs=3)
+    assert out.shape == (3, 5, 9)
+    assert np.isnan(out).all()
+
+
+def test_a_scene_of_less_than_a_batch_lets_others_into_its_pass():
+    reader, order = ArrayReader(np.ones((1, 4, 8), np.float32)), []
+    ask = lambda batch: order.append("asked") or (lambda: order.append("answered") or batch)  # noqa: E731
+    for rows in predicted_rows(reader, ask, Tiling(4, 0), 3, [1], lambda: 1):
+        order.append(None if rows is None else rows.shape)
+    assert order == ["asked", None, "answered", (1, 4, 8)]
+    full = predicted_rows(reader, lambda batch: lambda: batch, Tiling(4, 0), 2, [1], lambda: 1)
+    assert all(rows is not None for rows in full)
 
 
 @pytest.mark.parametrize("blocks", [1, 5, 16, 64, 5000])
@@ -117,7 +137,7 @@ def test_each_row_is_read_once_and_few_are_held(blocks):
     )
     buffer = RowBuffer(reader, [1], 12)
     chunk = 12 if blocks > 1024 else -(-12 // blocks) * blocks
-    for window in windows(300, 10, 20, 12):
+    for window in Tiling(20, 8).windows(300, 10):
         values, hidden = buffer.window(window)
         assert values[0, :, 0].tolist() == list(range(window.row, window.row + window.height))
         assert hidden.shape == (20, window.width)
@@ -136,7 +156,7 @@ def peak(height, tmp_path):
     tracemalloc.start()
     try:
         with CogWriter(tmp_path / f"{height}.tif", reader.info.grid, [Band("a"), Band("b")]) as writer:
-            write_map(reader, writer, lambda batch: batch[:, :2], Tiling(64, 48, 4))
+            write_map(reader, writer, lambda batch: batch[:, :2], Tiling(64, 16), 4)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -161,7 +181,7 @@ def test_real_file_to_real_map(tmp_path):
         RasterReader(tmp_path / "in.tif") as reader,
         CogWriter(tmp_path / "out.tif", reader.info.grid, bands) as writer,
     ):
-        write_map(reader, writer, lambda batch: batch, Tiling(100, 70), bands=[3, 1])
+        write_map(reader, writer, lambda batch: batch, Tiling(100, 30), 8, bands=[3, 1])
     hidden = (image[[2, 0]] == 0).any(axis=0)
     with RasterReader(tmp_path / "out.tif") as reader:
         assert reader.info.grid == grid

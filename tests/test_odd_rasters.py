@@ -11,9 +11,9 @@ from eozoo_core.raster.bands import PRESETS, find_bands
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.mosaic import Mosaic
-from eozoo_core.raster.predict import Tiling, predicted_rows
+from eozoo_core.raster.predict import predicted_rows
 from eozoo_core.raster.read import RasterReader, open_reader, read_info, read_whole
-from eozoo_core.raster.tiles import Window
+from eozoo_core.raster.tiles import Tiling, Window
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio import Affine
@@ -106,7 +106,7 @@ def test_missing_goes_through_a_map_and_comes_out_as_nodata(tmp_path_factory, ca
     folder = tmp_path_factory.mktemp("odd")
     with RasterReader(write(folder, stored, how)) as reader:
         grid, bands = reader.info.grid, [Band(f"b{i}") for i in range(len(stored))]
-        rows = predicted_rows(reader, lambda batch: batch, Tiling(size, size, 2), reader.info.bands, len(stored))
+        rows = predicted_rows(reader, lambda b: lambda: b, Tiling(size, 0), 1, reader.info.bands, lambda: len(stored))
         with CogWriter(folder / "map.tif", grid, bands) as writer:
             row = 0
             for part in rows:

@@ -13,8 +13,8 @@ from eozoo_core.run import lease
 from eozoo_core.run.lease import take
 from eozoo_core.run.owner import Owner, start_of
 from eozoo_core.run.writing import temporary_beside
+from eozoo_core.task.infer import infer
 from eozoo_core.task.made_from import MadeWith, steadily
-from eozoo_core.task.maps import infer
 from eozoo_core.task.scenes import Scene
 from eozoo_core.task.turns import Turns
 from test_lease import dead_by, in_child, written_by
@@ -41,8 +41,8 @@ def work(tmp_path, monkeypatch):
     source.mkdir()
     for name in "abc":
         (source / f"{name}.bin").write_text(name)
-    monkeypatch.setattr("eozoo_core.task.maps.Predictor", lambda task, run: heights())
-    monkeypatch.setattr("eozoo_core.task.maps.MadeWith.of", lambda *_: MADE)
+    monkeypatch.setattr("eozoo_core.task.infer.Predictor", lambda task, run: heights())
+    monkeypatch.setattr("eozoo_core.task.infer.MadeWith.of", lambda *_: MADE)
     task, of = Files(), Run(tmp_path / "run", "heights", None)
     task.settings.runtime.quiet = False
 
@@ -70,7 +70,7 @@ def test_what_is_there_from_the_same_is_left_and_said(work, monkeypatch, capsys)
     after = {file.name: file.stat().st_mtime_ns for file in work.out.iterdir()}
     assert {name for name in after if after[name] == before[name]} == {"a_height.tif", "a_epistemic_height_std.tif"}
     assert "1 of 3 scenes were mapped before from the same; their maps are left" in capsys.readouterr().err
-    monkeypatch.setattr("eozoo_core.task.maps.MadeWith.of", lambda *_: MadeWith(MADE.tags, ["others"], MADE.settings))
+    monkeypatch.setattr("eozoo_core.task.infer.MadeWith.of", lambda *_: MadeWith(MADE.tags, ["others"], MADE.settings))
     work()
     assert (work.out / "a_height.tif").stat().st_mtime_ns != before["a_height.tif"]
 

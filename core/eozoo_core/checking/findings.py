@@ -13,7 +13,7 @@ from eozoo_core.errors import ZooError
 if TYPE_CHECKING:
     import numpy as np
 
-    from eozoo_core.score.plots import Panel
+    from eozoo_core.score.quicklook import Panel
 
 LEVELS = ("ok", "unknown", "warning", "error")  # from harmless to what training will not survive
 _SHOWN = 3  # names in a message

@@ -11,7 +11,7 @@ import numpy as np
 
 from eozoo_core.checking.findings import listed, percent
 from eozoo_core.checking.units import LENGTHS, Channel, Mistake, likely_mistake, mistakes_of, out_of_range
-from eozoo_core.score.quantiles import LEVELS, Thinned
+from eozoo_core.score.quantiles import LEVELS, Thinned, quantiles_of
 
 WIDTHS = 3.0  # widths of what training saw: further away is another unit, not another place
 UNLIKE = 0.2  # share of values outside
@@ -63,7 +63,7 @@ class Observed:
     @property
     def quantiles(self) -> np.ndarray:
         """Quantiles at ``LEVELS``, (C, 9) float64; NaN where nothing was seen."""
-        return np.concatenate([np.empty((0, len(LEVELS))), *(sample.quantiles() for sample in self._sample)])
+        return quantiles_of([sample.values[0] for sample in self._sample])
 
     @property
     def share(self) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from eozoo_core.checking.findings import percent
 from eozoo_core.checking.survey import Classes, Item, Seen
 from eozoo_core.checking.units import Channel
-from eozoo_core.score.plots import Panel
+from eozoo_core.score.quicklook import Panel
 
 _BANDS = 6  # panels of bands
 _FEW = 0.05  # below this share of labelled pixels each is drawn larger

@@ -18,7 +18,7 @@ from eozoo_core.raster.read import gdal
 from eozoo_core.run.writing import hidden_folder, publish, refused, require_space
 
 _FAILED = "cannot be written; is the disk full?"
-BLOCK = 512  # pixels; the tile of the temporary file and of the result
+BLOCK = 512  # pixels; the largest tile of the temporary file and of the result
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class CogWriter:
         self._categorical = bool(classes)
 
     def __enter__(self) -> CogWriter:
+        # A small map is one tile of its size: what a tile has beyond it is packed too. GDAL takes no COG below 128.
+        self._block = min(BLOCK, max(128, -(-max(self.grid.height, self.grid.width) // 16) * 16))
         self._row_bytes = len(self.bands) * self.grid.width * self._dtype.itemsize
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(hidden_folder(self.path, self._row_bytes * self.grid.height))
@@ -133,8 +135,8 @@ class CogWriter:
             crs=self.grid.crs,
             transform=self.grid.transform,
             tiled=True,
-            blockxsize=BLOCK,
-            blockysize=BLOCK,
+            blockxsize=self._block,
+            blockysize=self._block,
             interleave="band",
             bigtiff="if_safer",
             photometric="minisblack",  # else GDAL takes four bands of bytes for red, green, blue and alpha
@@ -187,7 +189,7 @@ class CogWriter:
                 driver="COG",
                 compress="DEFLATE",
                 predictor="YES",
-                blocksize=BLOCK,
+                blocksize=self._block,
                 bigtiff="IF_SAFER",
                 overview_resampling="NEAREST" if self._categorical else "AVERAGE",
             )

@@ -3,51 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from eozoo_core.raster.read import Reader
-from eozoo_core.raster.tiles import Blender, Window, windows
+from eozoo_core.raster.tiles import Blender, Tiling, Window
 
-Predict = Callable[[np.ndarray], np.ndarray]
+Ask = Callable[[np.ndarray], Callable[[], np.ndarray]]  # takes windows, returns what gives their predictions
 READ_AHEAD = 1024  # rows; a file whose blocks are taller is read in strides and left to GDAL's cache
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How a scene is cut: windows of ``size`` pixels every ``stride`` pixels, ``batch_size`` of them at a time."""
-
-    size: int = 256
-    stride: int = 192
-    batch_size: int = 8
 
 
 def predicted_rows(
     reader: Reader,
-    predict: Predict,
+    ask: Ask,
     tiling: Tiling,
+    batch_size: int,
     bands: Sequence[int],
-    outputs: int,
+    outputs: Callable[[], int],
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[np.ndarray]:
+) -> Iterator[np.ndarray | None]:
     """Predict every pixel of ``reader``; yield blended rows ``(outputs, n, W)`` from top to bottom, each row once.
 
-    Memory is bounded by a strip, however tall the scene. ``predict``: ``(B, C, size, size)`` float32, NaN = missing ->
-    ``(B, outputs, size, size)``; the windows come in row-major order, and one in which everything is missing is not
-    predicted at all. A scene smaller than the window is padded with NaN to the right and below. A pixel with any of its
-    ``bands`` (1-based) missing is NaN in all outputs whatever the model says there. ``progress(done, total)`` counts
-    windows. Raises ZooError for unreadable input and a stride above the window size.
+    Memory is bounded by a strip, however tall the scene. ``ask`` gets up to ``batch_size`` windows ``(B, C, h, w)``
+    float32, NaN = missing; what it returns is called for their predictions ``(B, outputs, h, w)``. The windows come in
+    row-major order, and one in which everything is missing is not predicted at all. A scene whose sides the network
+    does not take is padded with NaN to the right and below. A pixel with any of its ``bands`` (1-based) missing is NaN
+    in all outputs whatever the model says there. ``outputs()`` is asked where nothing was predicted that would tell.
+    ``progress(done, total)`` counts windows. Raises ZooError for unreadable input.
+
+    A scene whose windows fill less than one batch yields None once before it calls for predictions: whoever answers
+    ``ask`` may put windows of other scenes into the same forward pass meanwhile.
     """
     grid = reader.info.grid
-    todo = windows(grid.height, grid.width, tiling.size, tiling.stride)
-    blender = Blender(grid.height, grid.width, outputs, tiling.size, tiling.stride)
-    strip = RowBuffer(reader, bands, tiling.stride)
-    batcher = _Batcher(predict, tiling, outputs)
+    todo = tiling.windows(grid.height, grid.width)
+    strip = RowBuffer(reader, bands, tiling.step(grid.height))
+    batcher, blender = _Batcher(ask, tiling, batch_size, outputs), None
     for number, window in enumerate(todo):
         batcher.put(window, *strip.window(window))
         if batcher.full or number + 1 == len(todo):
-            for done, prediction in batcher.run():
+            batcher.ask()
+            if len(todo) < batch_size:
+                yield None
+            for done, prediction in batcher.results():
+                blender = blender or Blender(grid.height, grid.width, len(prediction), tiling)
                 rows = blender.add(done, prediction)
                 if rows.shape[1]:
                     yield rows
@@ -107,32 +105,42 @@ class RowBuffer:
 class _Batcher:
     """Collects windows into batches and gives their predictions back in order, masked where the input is missing."""
 
-    def __init__(self, predict: Predict, tiling: Tiling, outputs: int):
-        self._predict, self._tiling, self._outputs = predict, tiling, outputs
+    def __init__(self, ask: Ask, tiling: Tiling, batch_size: int, outputs: Callable[[], int]):
+        self._ask, self._tiling, self._most, self._outputs = ask, tiling, batch_size, outputs
         self._waiting: list[tuple[Window, np.ndarray]] = []
         self._inputs: list[np.ndarray] = []
+        self._channels = 0  # of what is predicted; 0 = not known yet
+        self._shape: tuple[int, ...] = ()  # of what was asked for
+        self._answer: Callable[[], np.ndarray] | None = None
 
     @property
     def full(self) -> bool:
         """Whether a batch is ready, or so much missing area has queued up that it should be let through."""
-        return len(self._inputs) == self._tiling.batch_size or len(self._waiting) >= 4 * self._tiling.batch_size
+        return len(self._inputs) == self._most or len(self._waiting) >= 4 * self._most
 
     def put(self, window: Window, values: np.ndarray, hidden: np.ndarray) -> None:
         """Queue a window; the values are copied."""
         self._waiting.append((window, hidden))
         if not hidden.all():
-            size = self._tiling.size
-            padded = np.full((values.shape[0], size, size), np.nan, np.float32)
+            height, width = (self._tiling.padded(side) for side in (window.height, window.width))
+            padded = np.full((values.shape[0], height, width), np.nan, np.float32)
             padded[:, : window.height, : window.width] = values
             self._inputs.append(padded)
 
-    def run(self) -> list[tuple[Window, np.ndarray]]:
-        """Predict what is queued; NaN where any input band is missing."""
-        predicted = iter(self._call())
-        results = []
+    def ask(self) -> None:
+        """Ask for the predictions of what is queued."""
+        self._answer = None
+        if self._inputs:
+            batch = np.stack(self._inputs)
+            self._shape, self._answer = batch.shape, self._ask(batch)
+
+    def results(self) -> list[tuple[Window, np.ndarray]]:
+        """Return window and prediction of what was asked for; NaN where any input band is missing."""
+        predicted, results = iter(self._predicted()), []
         for window, hidden in self._waiting:
             if hidden.all():
-                values = np.full((self._outputs, *hidden.shape), np.nan, np.float32)
+                self._channels = self._channels or self._outputs()
+                values = np.full((self._channels, *hidden.shape), np.nan, np.float32)
             else:
                 values = next(predicted)[:, : window.height, : window.width]
                 values = np.where(hidden, np.float32(np.nan), values) if hidden.any() else values
@@ -140,12 +148,13 @@ class _Batcher:
         self._waiting, self._inputs = [], []
         return results
 
-    def _call(self) -> np.ndarray:
-        if not self._inputs:
+    def _predicted(self) -> np.ndarray:
+        if self._answer is None:
             return np.empty((0,), np.float32)
-        batch = np.stack(self._inputs)
-        predicted = np.asarray(self._predict(batch))
-        expected = (len(batch), self._outputs, *batch.shape[2:])
+        predicted = np.asarray(self._answer())
+        count, _, height, width = self._shape
+        self._channels = self._channels or (predicted.shape[1] if predicted.ndim > 1 else 0)
+        expected = (count, self._channels, height, width)
         if predicted.shape != expected:
-            raise ValueError(f"the model returned {predicted.shape} for {batch.shape}, expected {expected}")
+            raise ValueError(f"the model returned {predicted.shape} for {self._shape}, expected {expected}")
         return predicted

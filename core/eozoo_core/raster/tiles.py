@@ -6,10 +6,13 @@ Everything here is numpy on whole windows; nothing loops over pixels and nothing
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from eozoo_core.errors import ZooError
+
+_ROUND = 16  # pixels; sides that are free are rounded up to this: convolutions like it, and it costs only overlap
 
 
 @dataclass(frozen=True, order=True)
@@ -27,53 +30,93 @@ class Window:
         return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
 
 
-def starts(length: int, size: int, stride: int) -> list[int]:
-    """First pixels of the windows along one axis: every ``stride`` pixels, the last one shifted inside.
+@dataclass(frozen=True)
+class Tiling:
+    """How a scene is cut: the one place that decides how many windows there are, where, and how large.
 
-    ``length`` pixels, windows of ``size``; a shorter axis gets the one start 0. Raises ZooError for a stride that would
-    leave pixels out (``stride > size``) and for numbers below 1.
+    window:   the largest side of a window, px. overlap: pixels that neighbours share at least; fewer than ``window``.
+    multiple: the network takes every side that is a multiple of it; 0 = not known, then all windows have ``window``.
     """
-    if length < 1:
-        raise ZooError(f"a raster of {length} pixels along one side has nothing to predict; check the input file")
-    if size < 1 or stride < 1:
-        raise ZooError(f"window size {size} and stride {stride} must both be at least 1 pixel")
-    if stride > size:
-        raise ZooError(f"stride {stride} is larger than the window ({size}) and would leave gaps; use at most {size}")
-    if length <= size:
-        return [0]
-    return [*range(0, length - size, stride), length - size]
+
+    window: int = 256
+    overlap: int = 32
+    multiple: int = 0
+
+    def __post_init__(self) -> None:
+        if self.window < 1 or not 0 <= self.overlap < self.window:
+            raise ZooError(
+                f"window {self.window} and overlap {self.overlap} leave no way forward; give a window of 1 pixel or "
+                "more and an overlap below it"
+            )
+
+    def side(self, length: int) -> int:
+        """Pixels of the raster that a window sees along an axis of ``length``.
+
+        A shorter axis is seen whole. On a longer one there are as few windows as ``window`` and ``overlap`` allow and,
+        where the network takes other sides, they are as small as that number of them allows.
+        """
+        if length < 1:
+            raise ZooError(f"a raster of {length} pixels along one side has nothing to predict; check the input file")
+        if length <= self.window or not self.multiple:
+            return min(length, self.window)
+        count = self._count(length, self.window)
+        least = -(-(length + (count - 1) * self.overlap) // count)
+        return min(_up(least, _up(_ROUND, self.multiple)), self.window)
+
+    def padded(self, side: int) -> int:
+        """Pixels that the network gets for a window that sees ``side`` pixels: what there is none of is missing."""
+        return min(_up(side, self.multiple), self.window) if self.multiple else self.window
+
+    def starts(self, length: int) -> list[int]:
+        """First pixels of the windows along an axis: spread evenly from the first pixel to the last."""
+        side = self.side(length)
+        steps = self._count(length, side) - 1
+        return [step * (length - side) // max(steps, 1) for step in range(steps + 1)]
+
+    def step(self, length: int) -> int:
+        """The largest distance between windows along an axis."""
+        starts = self.starts(length)
+        return max((second - first for first, second in pairwise(starts)), default=length)
+
+    def windows(self, height: int, width: int) -> list[Window]:
+        """Every window of a ``height`` x ``width`` raster in row-major order; together they cover every pixel.
+
+        All have one shape, and neighbours share ``overlap`` pixels or more. Raises ZooError for an empty raster.
+        """
+        h, w = self.side(height), self.side(width)
+        return [Window(row, col, h, w) for row in self.starts(height) for col in self.starts(width)]
+
+    def _count(self, length: int, side: int) -> int:
+        return 1 if length <= side else -(-(length - self.overlap) // (side - self.overlap))
 
 
-def windows(height: int, width: int, size: int, stride: int) -> list[Window]:
-    """Every window of a ``height`` x ``width`` raster in row-major order; together they cover every pixel.
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
 
-    All windows have the same shape: ``size`` x ``size``, or the raster's own extent along a side that is shorter.
-    Neighbours overlap by ``size - stride`` pixels, the last in a row or column by more. Raises ZooError as `starts`.
+
+def blend_weights(side: int, before: int, after: int) -> np.ndarray:
+    """Weights ``(side,)`` float64 in (0, 1] along one side of a window; a window's weights are the outer product.
+
+    before, after: pixels that it shares with its neighbours, 0 at the raster's edge. There the weight is a raised
+    cosine (over half a window at most), 1 between; those of two neighbours sum to 1. It is preferred to a linear ramp
+    because value and slope both vanish at the window's edge, where a network sees least context: the outermost of 64
+    pixels weighs 1.5e-4 instead of 7.8e-3, so the step left at the edge is 50 times smaller. Pixels are taken at their
+    centres, hence no weight is ever zero and a pixel covered once keeps its value.
     """
-    rows, cols = starts(height, size, stride), starts(width, size, stride)
-    h, w = min(size, height), min(size, width)
-    return [Window(row, col, h, w) for row in rows for col in cols]
-
-
-def blend_weights(size: int, overlap: int) -> np.ndarray:
-    """Weights ``(size,)`` float64 in (0, 1] along one side of a window; a window's weights are the outer product.
-
-    A raised cosine over the ``overlap`` pixels at each end (at most half a window), 1 between. It is preferred to a
-    linear ramp because value and slope both vanish at the window's edge, where a network sees least context: the
-    outermost of 64 pixels weighs 1.5e-4 instead of 7.8e-3, so the step left at the edge is 50 times smaller. Pixels
-    are taken at their centres, hence no weight is ever zero and a pixel covered once keeps its value.
-    """
-    ramp = min(overlap, size // 2)
-    weights = np.ones(size)
-    if ramp > 0:
-        rising = np.sin(0.5 * np.pi * (np.arange(ramp) + 0.5) / ramp) ** 2
-        weights[:ramp] = rising
-        weights[size - ramp :] = rising[::-1]
+    weights = np.ones(side)
+    for ramp, end in ((min(before, side // 2), weights), (min(after, side // 2), weights[::-1])):
+        end[:ramp] *= np.sin(0.5 * np.pi * (np.arange(ramp) + 0.5) / max(ramp, 1)) ** 2
     return weights
 
 
+def weights_along(starts: list[int], side: int) -> list[np.ndarray]:
+    """Return `blend_weights` of the windows of one axis."""
+    shared = [0, *(first + side - second for first, second in pairwise(starts)), 0]
+    return [blend_weights(side, before, after) for before, after in pairwise(shared)]
+
+
 class Blender:
-    """Weighted mean of overlapping windows, given in the order of `windows` and returned as finished rows.
+    """Weighted mean of overlapping windows, given in the order of `Tiling.windows` and returned as finished rows.
 
     Holds one strip (window height x raster width x bands) however tall the raster is. Accumulates in float64, so that
     float32 values on which all windows agree come back bit for bit. NaN has no weight: a pixel is NaN in the output
@@ -82,12 +125,11 @@ class Blender:
     ``for window, values in ...: rows = blender.add(window, values)`` and at the end ``rows = blender.close()``.
     """
 
-    def __init__(self, height: int, width: int, bands: int, size: int, stride: int):
-        self._rows, self._cols = starts(height, size, stride), starts(width, size, stride)
-        self._shape = min(size, height), min(size, width)
-        overlap = size - stride
-        down, across = (blend_weights(side, overlap) for side in self._shape)
-        self._weights = down[:, None] * across[None, :]
+    def __init__(self, height: int, width: int, bands: int, tiling: Tiling):
+        self._rows, self._cols = tiling.starts(height), tiling.starts(width)
+        self._shape = tiling.side(height), tiling.side(width)
+        self._down = weights_along(self._rows, self._shape[0])
+        self._across = weights_along(self._cols, self._shape[1])
         self._sum = np.zeros((bands, self._shape[0], width))
         self._weight = np.zeros_like(self._sum)
         self._next = 0
@@ -98,10 +140,10 @@ class Blender:
         """
         i, j = divmod(self._next, len(self._cols))
         if i >= len(self._rows) or window != Window(self._rows[i], self._cols[j], *self._shape):
-            raise ValueError(f"window {self._next} is not {window}: windows must come in the order of tiles.windows")
+            raise ValueError(f"window {self._next} is not {window}: windows must come in the order of Tiling.windows")
         finished = self._shift(self._rows[i] - self._rows[i - 1]) if i > 0 and j == 0 else self._rows_of(0)
         self._next += 1
-        self._accumulate(slice(window.col, window.col + window.width), values)
+        self._accumulate(slice(window.col, window.col + window.width), self._down[i][:, None] * self._across[j], values)
         return finished
 
     def close(self) -> np.ndarray:
@@ -111,15 +153,13 @@ class Blender:
             raise ValueError(f"{self._next} of {total} windows were added; the raster is not covered")
         return self._rows_of(self._shape[0])
 
-    def _accumulate(self, cols: slice, values: np.ndarray) -> None:
+    def _accumulate(self, cols: slice, weights: np.ndarray, values: np.ndarray) -> None:
         if values.shape != (self._sum.shape[0], *self._shape):
             raise ValueError(f"values have shape {values.shape}, expected {(self._sum.shape[0], *self._shape)}")
         missing = np.isnan(values)
         if missing.any():
-            weights = np.where(missing, 0.0, self._weights)
+            weights = np.where(missing, 0.0, weights)
             values = np.where(missing, 0, values)
-        else:
-            weights = self._weights
         self._sum[:, :, cols] += values * weights
         self._weight[:, :, cols] += weights
 

@@ -1,47 +1,24 @@
-"""Pictures of results: a density scatter of predictions against targets, and quick-looks of maps.
+"""Pictures of results: a density scatter of predictions against targets; maps are in ``quicklook``.
 
-Drawn with matplotlib's Figure objects on the Agg canvas: no pyplot, no global state, no display. Colour maps (viridis,
-cividis, magma) are even in lightness and readable by the colour-blind.
+Drawn with matplotlib's Figure objects on the Agg canvas: no pyplot, no global state, no display.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eozoo_core.errors import ZooError
 from eozoo_core.run.written import write_figure
 from eozoo_core.score.metrics import RegressionMetrics
 
 if TYPE_CHECKING:  # matplotlib takes most of a second to import: only who draws waits for it
     from matplotlib.axes import Axes
-    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 
 MISSING = "#b8b8b8"
 INK = "#333333"
-_MAX_PIXELS = 1500
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One map of a quick-look: values ``(H, W)`` with NaN = missing, a title, the unit and a matplotlib colour map.
-
-    ``limits`` of the colours in the unit; None = the 2nd to the 98th percentile of what is valid. ``shape`` is that of
-    the whole map where ``values`` are already a thumbnail of it.
-    """
-
-    values: np.ndarray
-    title: str
-    unit: str = ""
-    colours: str = "viridis"
-    limits: tuple[float, float] | None = None
-    shape: tuple[int, int] | None = None
-    classes: tuple[str, ...] = ()
 
 
 def density_scatter(
@@ -64,7 +41,7 @@ def density_scatter(
     valid = np.isfinite(target) & np.isfinite(pred)
     target, pred = target[valid], pred[valid]
     figure, axes = _figure(5.6, 5.0)
-    low, high = limits or _limits(np.concatenate([target, pred]), 0.1, 99.9)
+    low, high = limits or limits_of(np.concatenate([target, pred]), 0.1, 99.9)
     axes.plot([low, high], [low, high], color=INK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=3)
     inside = (target >= low) & (target <= high) & (pred >= low) & (pred <= high)
     if inside.sum() < 500:
@@ -85,75 +62,10 @@ def density_scatter(
     write_figure(path, figure)
 
 
-def quicklook(panels: Sequence[Panel], path: str | Path, title: str = "", columns: int = 3) -> None:
-    """Draw maps side by side, each with its colour bar and unit, missing pixels in grey, and write a PNG.
-
-    Large maps are thinned by whole steps to at most 1500 pixels a side; give a map that should not be in memory as its
-    `raster.read.RasterReader.thumbnail`. The share of missing pixels stands below.
-    """
-    if not panels:
-        raise ZooError(f"{path}: a quick-look needs at least one map")
-    for panel in panels:
-        if np.ndim(panel.values) != 2 or np.size(panel.values) == 0:
-            raise ZooError(f"map {panel.title!r}: expected one band (H, W), found shape {np.shape(panel.values)}")
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    shapes = [min(max(np.shape(panel.values)[0] / np.shape(panel.values)[-1], 0.25), 2.0) for panel in panels]
-    heights = [3.6 * max(shapes[i : i + columns]) + 0.7 for i in range(0, len(panels), columns)]
-    figure = canvas(4.6 * columns, sum(heights) + (0.3 if title else 0))
-    places = figure.add_gridspec(rows, columns, height_ratios=heights)
-    if title:
-        figure.suptitle(title, fontsize=12, color=INK)
-    for number, panel in enumerate(panels):
-        _draw_map(figure, figure.add_subplot(places[number]), panel)
-    write_figure(path, figure)
-
-
-def _draw_map(figure: Figure, axes: Axes, panel: Panel) -> None:
-    from matplotlib import colormaps
-    from matplotlib.colors import Normalize
-
-    values = np.asarray(panel.values)
-    step = -(-max(values.shape) // _MAX_PIXELS)
-    shown = values[::step, ::step].astype(np.float32)
-    shown[~np.isfinite(shown)] = np.nan
-    missing = 100 * np.isnan(values).mean()
-    low, high = panel.limits or _limits(shown[~np.isnan(shown)], 2, 98)
-    colours = colormaps[panel.colours].with_extremes(bad=MISSING)
-    if panel.classes:
-        low, high, colours = -0.5, len(panel.classes) - 0.5, _class_colours(len(panel.classes))
-    image = axes.imshow(shown, cmap=colours, norm=Normalize(low, high), interpolation="nearest")
-    axes.set_title(panel.title, fontsize=11, color=INK)
-    height, width = panel.shape or values.shape
-    text = "nothing missing" if missing == 0 else f"{max(missing, 0.1):.1f} % missing (grey)"
-    axes.set_xlabel(f"{width} x {height} pixels, {text}", fontsize=8, color="#666666")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    valid = shown[~np.isnan(shown)]
-    extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[
-        int((valid < low).any()), int((valid > high).any())
-    ]
-    _colour_bar(figure, axes, image, panel.unit, extend, panel.classes)
-
-
-def _class_colours(count: int) -> ListedColormap:
-    """Colours that neighbouring classes can be told apart by; they begin anew after twenty."""
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap
-
-    palette = colormaps["tab10" if count <= 10 else "tab20"].colors
-    return ListedColormap([palette[i % len(palette)] for i in range(count)]).with_extremes(bad=MISSING)
-
-
-def _colour_bar(
-    figure: Figure, axes: Axes, mappable: object, label: str, extend: str = "neither", classes: Sequence[str] = ()
-) -> None:
+def _colour_bar(figure: Figure, axes: Axes, mappable: object, label: str) -> None:
     beside = axes.inset_axes((1.025, 0, 0.04, 1))  # as high as the picture, whatever its shape
-    bar = figure.colorbar(mappable, cax=beside, extend=extend)
+    bar = figure.colorbar(mappable, cax=beside)
     bar.set_label(label, color=INK)
-    if classes:
-        names = [name if len(name) <= 20 else f"{name[:19]}…" for name in classes]
-        bar.set_ticks(range(len(names)), labels=names, fontsize=8 if len(names) <= 12 else 6)
     bar.outline.set_visible(False)
 
 
@@ -187,7 +99,7 @@ def _numbers(axes: Axes, result: dict, unit: str, outside: int) -> None:
     axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=9, color=INK, bbox=box, zorder=4)
 
 
-def _limits(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+def limits_of(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
     """Percentiles of finite ``values``, widened where they coincide so that there is something to draw."""
     if values.size == 0:
         return 0.0, 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -54,12 +55,26 @@ class MapInfer(SceneInfer):
         description="Stored values that mean missing, beside those that a raster declares; null = such as look so are "
         "asked about; [] = none.",
     )
-    window: int = Field(64, ge=16, description="Side of the square that the network sees at once, px.")
-    stride: int = Field(48, ge=1, description="Distance between windows, px; where they overlap they are blended.")
+    window: int = Field(64, ge=16, description="Largest side of the square that the network sees at once, px.")
+    overlap: int = Field(
+        16, ge=0, description="Pixels that neighbouring windows share at least, and where they are blended."
+    )
     batch_size: int | None = Field(None, ge=1, description="Windows per forward pass; null = as many as are fast.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_stride(cls, values: Any) -> Any:
+        """Read ``stride``, the distance between windows that was set before overlaps were."""
+        if not isinstance(values, dict) or values.get("stride") is None:
+            return values
+        values = dict(values)
+        window, stride = values.get("window", cls.model_fields["window"].default), values.pop("stride")
+        if not isinstance(window, int) or not isinstance(stride, int) or not 1 <= stride <= window:
+            raise ValueError(f"stride {stride} is not 1 to {window} px, the window; pixels would stay empty")
+        return values | {"overlap": window - stride}
 
     @model_validator(mode="after")
     def _covers(self) -> MapInfer:
-        if self.stride > self.window:
-            raise ValueError(f"stride {self.stride} is larger than window {self.window}: pixels would stay empty")
+        if self.overlap >= self.window:
+            raise ValueError(f"overlap {self.overlap} is not below window {self.window}: windows would not move on")
         return self

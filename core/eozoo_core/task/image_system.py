@@ -15,12 +15,13 @@ class ImageSystem(System):
     """Standardise the bands of "image" (B, C, H, W), fill what is missing with the training mean, run a network.
 
     ``raw`` gives "output" (B, K, H, W): the network's times ``scale`` plus ``shift``, one number per channel, so that
-    training can start at the mean label. A standard deviation of 0 counts as 1. A subclass writes ``finish``.
+    training can start at the mean label. A standard deviation of 0 counts as 1. ``network.multiple``, where it has
+    one, is that of the system. A subclass writes ``finish``.
     """
 
     def __init__(self, network: nn.Module, survey: Survey, shift: Sequence[float], scale: Sequence[float]):
         super().__init__()
-        self.network = network
+        self.network, self.multiple = network, int(getattr(network, "multiple", 0))
         for name, (mean, std) in {"input": (survey.mean, survey.std), "output": (shift, scale)}.items():
             self.register_buffer(f"{name}_mean", torch.tensor(mean, dtype=torch.float32).reshape(1, -1, 1, 1))
             spread = torch.tensor(std, dtype=torch.float32).reshape(1, -1, 1, 1)

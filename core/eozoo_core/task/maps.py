@@ -1,25 +1,23 @@
-"""``eozoo infer``: scenes of any size into maps, one file per output; memory is that of a strip."""
+"""A scene of any size into maps, one file per output; memory is that of a strip."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, MapFiles
 from eozoo_core.raster.masks import RowMask
 from eozoo_core.raster.read import open_reader
-from eozoo_core.run.progress import progress_bar, tell_once
-from eozoo_core.run.written import write_text
-from eozoo_core.score.plots import Panel, quicklook
+from eozoo_core.score.quicklook import Panel, quicklook
 from eozoo_core.task.guard import SceneGuard
-from eozoo_core.task.made_from import STAMP, MadeWith, are_there, steadily
+from eozoo_core.task.made_from import STAMP, are_there
+from eozoo_core.task.passes import Passes
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import present
@@ -38,102 +36,52 @@ _PARTS = {
 }
 
 
-def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
-    """Map every scene of ``source`` into ``dest``; see ``Task.infer``.
-
-    All headers are checked before the first map is begun. A file that turns out damaged in the middle ends the work
-    with its name, or is left out and reported where ``infer.on_unreadable`` says so; maps already written stay. A new
-    ``dest`` in which nothing was written is gone afterwards.
-    """
-    was_there = dest.exists()
-    try:
-        return _infer(task, run, source, dest)
-    finally:
-        if not was_there:
-            with suppress(OSError):  # it holds something, or was never made
-                dest.rmdir()
+def members_port(task: Contract, predictor: Predictor) -> Port | None:
+    """Return the output of which every draw gets a band in NAME_members.tif; None = there is no such file."""
+    wanted = getattr(task.settings.infer, "member_maps", False)
+    return next((p for p in predictor.declared if p.spread == "moments"), None) if wanted else None
 
 
-def _infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
-    predictor, problems = steadily(run, lambda: Predictor(task, run)), []
-    found, scenes, written = task.find_scenes(source), [], []
-    for one in found:
-        with skipping(task, problems):
-            scenes.append(task.open_scene(one, predictor.survey))
-    tell_once([f"{scene.path.name}: {note}" for scene in scenes for note in scene.notes], task.settings.runtime.quiet)
-    made_with = MadeWith.of(task, run, predictor)
-    scenes, turns = [made_with.marked(scene) for scene in scenes], Turns(dest)
-    written += write_whole(task, predictor, [scene for scene in scenes if scene.whole], turns, problems)
-    for scene in turns.over([scene for scene in scenes if not scene.whole]):
-        with skipping(task, problems), turns.mine(scene) as mine:
-            written += map_scene(task, run, predictor, scene, dest, turns.left) if mine else []
-    busy = turns.tell(task.settings.runtime.quiet)
-    if problems:
-        written.append(write_text(dest / "skipped.txt", "\n".join(problems) + "\n"))
-    if not busy and (not written or len(problems) == len(found)):
-        raise ZooError(f"{source}: nothing could be read; first: {problems[0]}")
-    return written
-
-
-def write_whole(
-    task: Contract, predictor: Predictor, scenes: Sequence[Scene], turns: Turns, problems: list[str]
-) -> list[Path]:
-    """Let the task write what is no raster; see ``Task.write``."""
-    if not scenes:
-        return []
-    written = []
-    with progress_bar("infer", len(scenes), "files", task.settings.runtime.quiet) as bar:
-        for done, scene in enumerate(turns.over(scenes)):
-            with skipping(task, problems), turns.mine(scene) as mine:
-                if mine:
-                    guard = SceneGuard(task, predictor, scene)
-                    drawn = Drawn(predictor, "", lambda *_: None, watch=guard.strict())
-                    written += task.write(drawn, scene, turns.dest)
-            bar.update(done + 1, scene.path.name)
-    return written
-
-
-@contextmanager
-def skipping(task: Contract, problems: list[str]) -> Iterator[None]:
-    """Let a ZooError pass, or note it, as ``infer.on_unreadable`` says."""
-    try:
-        yield
-    except ZooError as error:
-        if task.settings.infer.on_unreadable != "skip":
-            raise
-        problems.append(str(error))
+def role_of(port: Port | None) -> str:
+    """Return the role of an output, "" of none."""
+    return port.role if port else ""
 
 
 def map_scene(
-    task: Contract, run: Run, predictor: Predictor, scene: Scene, dest: Path, left: list[str] | None = None
-) -> list[Path]:
+    task: Contract,
+    run: Run,
+    predictor: Predictor,
+    scene: Scene,
+    turns: Turns,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    passes: Passes | None = None,
+) -> Generator[None, None, list[Path]]:
     """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``.
 
-    Maps of the same stamp are not made again; ``left`` then gets the scene's name.
+    Yields where it waits for a pass that it shares, and returns the files. Maps of the same stamp are not made again;
+    ``turns.left`` then gets the scene's name.
     """
-    settings = task.settings.infer
+    settings, dest = task.settings.infer, turns.dest
     layers = {dest / f"{scene.file(layer.name)}.tif": layer for layer in task.layers(predictor.outputs, run)}
-    wanted = getattr(settings, "member_maps", False)
-    members = next((p for p in predictor.declared if p.spread == "moments"), None) if wanted else None
-    if members is not None:
+    if (members := members_port(task, predictor)) is not None:
         each = [f"{name} {band}" for name in predictor.names for band in members.bands] or predictor.names
         bands = tuple(Band(_named(members, name), members.unit) for name in each)
         stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
         layers[dest / f"{scene.file('members')}.tif"] = stacked
     shown, beside = {layer.name: file for file, layer in layers.items()}, dest / f"{scene.file('guard')}.json"
     if are_there(list(layers), scene.stamp):
-        if left is not None:
-            left.append(scene.path.name)
+        turns.left.append(scene.path.name)
     else:
         with ExitStack() as stack:
             mask = RowMask(scene.grid, settings.mask, str(scene.path))
             tags = tags_of(predictor, scene) | task.tags(run)
-            bar = stack.enter_context(progress_bar(scene.path.name, None, "steps", task.settings.runtime.quiet))
-            progress = lambda done, total: bar.update(done, f"of {total}")  # noqa: E731
             guard = SceneGuard(task, predictor, scene)
-            drawn = Drawn(predictor, members.role if members else "", progress, dest, guard.watch, guard.allow)
+            drawn = Drawn(predictor, role_of(members), progress, dest, guard.watch, guard.allow, passes)
             row, files = 0, None
             for block in task.map(drawn, scene):
+                if not block.values:
+                    yield
+                    continue
                 strip = outputs_of(block, predictor.declared)
                 guard.add(strip)
                 strip = floored(strip, predictor.declared, members)

@@ -112,7 +112,7 @@ class Predictor:
             print_message(line)
         self.factor, self.factor_source = variance_factor(run, task)
         first = next(iter(self._draws.systems.values()))
-        self.inputs, self.declared = first.inputs, first.outputs
+        self.inputs, self.declared, self.multiple = first.inputs, first.outputs, first.multiple
         self.names, self.survey, self.folder = list(self._draws.systems), self._draws.survey, self._draws.folder
         self.outputs = output_ports(self.declared, len(self.names))
 

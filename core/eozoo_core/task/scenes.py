@@ -65,7 +65,8 @@ class Block:
     """Whole rows of a map, from ``row`` on.
 
     values: quantity (an output's mean, its variances, probabilities; see `spread.combine`) -> (..., n, W) float32,
-            NaN = missing. Extra names are handed to the layers as they are.
+            NaN = missing. Extra names are handed to the layers as they are. {} = there is nothing yet: the scene is
+            read, and waits for a forward pass that it shares with others (where `Drawn.shares`).
     """
 
     row: int

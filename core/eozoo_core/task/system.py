@@ -31,6 +31,8 @@ class System(nn.Module):
     tolerant:        roles of inputs in which single values may be missing (a time series with cloudy dates); where too
                      many are, ``finish`` gives NaN. In all others NaN hides the pixel or sample in every output.
     memory_layout:   of images, set by core; see `eozoo_core.train.execution`.
+    multiple:        of images; the network takes any height and width that are multiples of it (1 = any at all), and
+                     maps choose windows that suit the scene. 0 = not known: it always gets ``infer.window`` pixels.
     """
 
     receipt: str = ""
@@ -38,6 +40,7 @@ class System(nn.Module):
     outputs: tuple[Port, ...] = ()
     tolerant: tuple[str, ...] = ()
     memory_layout: str = PLAIN
+    multiple: int = 0
 
     def stage(self, arrays: Tensors) -> Tensors:
         """Turn physical arrays (NaN = missing) into what the network takes, finite everywhere. The default: as is."""

@@ -130,7 +130,7 @@ class Task(Contract):
 
         Outputs are georeferenced where the input is, name their unit and nodata, and appear complete or not at all.
         """
-        from eozoo_core.task.maps import infer
+        from eozoo_core.task.infer import infer
 
         return infer(self, run, source, dest)
 
@@ -225,11 +225,11 @@ class Task(Contract):
                 f"{scene.path}: cannot be mapped: the task takes {taken}, which has no rows and columns; call predict "
                 "with arrays, or its author writes Task.map"
             )
-        from eozoo_core.raster.predict import Tiling
+        from eozoo_core.raster.tiles import Tiling
         from eozoo_core.task.windows import map_raster
 
         infer = self.settings.infer
-        return map_raster(drawn, scene, Tiling(infer.window, infer.stride, drawn.at_once(infer.window**2)))
+        return map_raster(drawn, scene, Tiling(infer.window, infer.overlap, drawn.multiple))
 
     def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
         """Write every output that has rows and columns into a file of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from eozoo_core.checking.guard import Verdict
-from eozoo_core.raster.predict import Tiling, predicted_rows
+from eozoo_core.raster.predict import predicted_rows
 from eozoo_core.raster.read import Reader, open_reader
-from eozoo_core.raster.tiles import Window
+from eozoo_core.raster.tiles import Tiling, Window
 from eozoo_core.task.contract import Arrays
 from eozoo_core.task.guard import Watch
-from eozoo_core.task.predict import Predictor
+from eozoo_core.task.passes import Passes
+from eozoo_core.task.predict import Predictor, to_arrays
 from eozoo_core.task.scenes import Block, Scene, require_no_fillers
 
 _LOOK = 48  # side of the windows that are looked at first, px
@@ -30,6 +32,8 @@ class Drawn:
     dest:     the folder of the maps; what a stopped `Task.map` goes on from may lie in it, hidden, until they are done.
     watch:    sees every array that goes into the network, and judges it; None = nobody does.
     refuse:   what becomes of a verdict before anything is mapped; it may raise.
+    passes:   collects what `ask` asks for, also of other scenes; None = it is predicted at once.
+    multiple: of the network, see `System`.
     """
 
     def __init__(
@@ -40,11 +44,17 @@ class Drawn:
         dest: Path = Path(),
         watch: Watch | None = None,
         refuse: Callable[[Verdict], None] = lambda verdict: None,
+        passes: Passes | None = None,
     ):
         self._predictor, self.members, self.progress = predictor, members, progress
-        self._watch, self._refuse = watch, refuse
+        self._watch, self._refuse, self._passes = watch, refuse, passes
         self.survey, self.inputs, self.outputs = predictor.survey, predictor.inputs, predictor.declared
-        self.folder, self.dest = predictor.folder, dest
+        self.folder, self.dest, self.multiple = predictor.folder, dest, predictor.multiple
+
+    @property
+    def shares(self) -> bool:
+        """Whether other scenes may join a forward pass; see `Block`."""
+        return self._passes is not None
 
     def __call__(self, arrays: Arrays) -> Arrays:
         """Predict for arrays of the inputs' types that share their first axis; NaN = missing, before and after."""
@@ -56,6 +66,14 @@ class Drawn:
         """Return how many samples of ``pixels`` to predict at a time: ``infer.batch_size``, or what is fast here."""
         return self._predictor.at_once(pixels)
 
+    def ask(self, arrays: Arrays) -> Callable[[], Arrays]:
+        """Return what gives the prediction: with ``passes`` from a forward pass that other scenes may share."""
+        if self._passes is None:
+            return lambda: self(arrays)
+        if self._watch is not None:
+            self._watch(arrays)
+        return self._passes.ask(arrays)
+
     def look(self, arrays: Arrays) -> None:
         """Judge some arrays of a scene, evenly drawn, before it is mapped. Raises ZooError where they are refused.
 
@@ -66,8 +84,7 @@ class Drawn:
 
     def unwatched(self, arrays: Arrays) -> Arrays:
         """Predict for arrays that are not a scene's, such as training means, to see what comes out."""
-        found = self._predictor.quantities(arrays, self.members)
-        return {name: values.cpu().numpy() for name, values in found.items()}
+        return to_arrays(self._predictor.quantities(arrays, self.members))
 
 
 def map_raster(drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[str] = ()) -> Iterator[Block]:
@@ -78,31 +95,36 @@ def map_raster(drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[s
     blended = _Blended(drawn, scene, tiling, without)
     row = 0
     with open_reader(scene.path, scene.missing or ()) as reader:
+        grid = reader.info.grid
+        size = drawn.at_once(tiling.padded(tiling.side(grid.height)) * tiling.padded(tiling.side(grid.width)))
         if scene.missing is None:
             reader.fillers = Counter()
-        blended.look(reader)
-        for rows in predicted_rows(
-            reader, blended.forward, tiling, scene.bands, sum(blended.channels.values()), drawn.progress
-        ):
+        if len(tiling.windows(grid.height, grid.width)) > size:  # else it is judged when all of it was seen
+            blended.look(reader)
+        for rows in predicted_rows(reader, blended.ask, tiling, size, scene.bands, blended.channels, drawn.progress):
             require_no_fillers(reader, drawn.survey)
-            yield Block(row, blended.split(rows))
-            row += rows.shape[1]
+            if rows is not None:
+                yield Block(row, blended.split(rows))
+                row += rows.shape[1]
+            elif drawn.shares:
+                yield Block(row, {})
         require_no_fillers(reader, drawn.survey)
 
 
 class _Blended:
-    """Quantities as the channels of one array, which windows blend, and back.
-
-    channels: quantity -> how many; found by predicting one window of training means.
-    """
+    """Quantities as the channels of one array, which windows blend, and back."""
 
     def __init__(self, drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[str]):
         self._drawn, self._scene, self._without = drawn, scene, without
         self._image = next(port.role for port in drawn.inputs if {"H", "W"} <= set(port.axes.split()))
-        mean, side = np.array(drawn.survey.mean, "float32")[None, :, None, None], tiling.size
-        found = self._predict(np.broadcast_to(mean, (1, mean.shape[1], side, side)), drawn.unwatched)
-        self._shapes = {name: values.shape[1:-2] for name, values in found.items()}  # before rows and columns
-        self.channels = {name: int(np.prod(shape)) for name, shape in self._shapes.items()}
+        self._side = tiling.padded(min(_LOOK, tiling.window))
+        self._shapes: dict[str, tuple[int, ...]] = {}  # quantity -> its shape before rows and columns
+
+    def channels(self) -> int:
+        """Return the number of channels, found by predicting a window of training means."""
+        mean = np.array(self._drawn.survey.mean, "float32")[None, :, None, None]
+        window = np.broadcast_to(mean, (1, mean.shape[1], self._side, self._side))
+        return self._stacked(self._drawn.unwatched(self._arrays(window))).shape[1]
 
     def look(self, reader: Reader) -> None:
         """Judge small windows, spread over the raster, before anything is predicted; see `Drawn.look`."""
@@ -114,22 +136,26 @@ class _Blended:
                 flat.append(self._scaled(values).reshape(len(values), -1))
         self._drawn.look({self._image: np.concatenate(flat, axis=1)[None, :, None]})
 
-    def forward(self, windows: np.ndarray) -> np.ndarray:
-        """Values of windows as read -> (B, channels, H, W) float32."""
-        windows = self._scaled(windows)
-        found = self._predict(windows, self._drawn)
-        return np.concatenate([v.reshape(len(v), -1, *v.shape[-2:]) for v in found.values()], axis=1)
+    def ask(self, windows: np.ndarray) -> Callable[[], np.ndarray]:
+        """Take windows as read; return what gives their channels (B, channels, H, W) float32."""
+        answer = self._drawn.ask(self._arrays(self._scaled(windows)))
+        return lambda: self._stacked(answer())
 
     def split(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Blended channels (channels, n, W) -> quantity -> (..., n, W)."""
-        parts = np.split(rows, np.cumsum(list(self.channels.values()))[:-1])
+        widths = [math.prod(shape) for shape in self._shapes.values()]
+        parts = np.split(rows, np.cumsum(widths)[:-1])
         shapes = zip(self._shapes.items(), parts, strict=True)
         return {name: part.reshape(*shape, *part.shape[-2:]) for (name, shape), part in shapes}
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
         return values if self._scene.values is None else self._scene.values(values)
 
-    def _predict(self, windows: np.ndarray, call: Callable[[Arrays], Arrays]) -> Arrays:
+    def _arrays(self, windows: np.ndarray) -> Arrays:
         same = {n: np.repeat(np.asarray(v)[None], len(windows), axis=0) for n, v in self._scene.arrays.items()}
-        found = call({self._image: windows, **same})
-        return {name: values for name, values in found.items() if name.partition(".")[0] not in self._without}
+        return {self._image: windows, **same}
+
+    def _stacked(self, found: Arrays) -> np.ndarray:
+        wanted = {name: values for name, values in found.items() if name.partition(".")[0] not in self._without}
+        self._shapes = {name: values.shape[1:-2] for name, values in wanted.items()}
+        return np.concatenate([v.reshape(len(v), -1, *v.shape[-2:]) for v in wanted.values()], axis=1)

@@ -20,7 +20,7 @@ from eozoo_barlow_twins.tile_overlap import judge_tiles
 from eozoo_barlow_twins.tiles import Tile, processed
 
 if TYPE_CHECKING:
-    from eozoo_core.score.plots import Panel
+    from eozoo_core.score.quicklook import Panel
 
     from eozoo_barlow_twins.settings import Labels, PixelData
 
@@ -274,7 +274,7 @@ def _judge_offset(parts: Sequence[_Part], names: tuple[str, ...], findings: Find
 def _panels(part: _Part, names: tuple[str, ...], label: Classes | None) -> list[Panel]:
     """Bands of the clearest date, how often a pixel is clear, its split and its label."""
     from eozoo_core.checking.preview import label_panel, spread
-    from eozoo_core.score.plots import Panel
+    from eozoo_core.score.quicklook import Panel
 
     date = int(part.clear.mean(axis=(1, 2)).argmax())
     values, day = part.values()[date], int(part.tile.doys[date])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.run.written import write_figure
-from eozoo_core.score.plots import MISSING, Panel, canvas, quicklook
+from eozoo_core.score.plots import MISSING, canvas
+from eozoo_core.score.quicklook import Panel, quicklook
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run

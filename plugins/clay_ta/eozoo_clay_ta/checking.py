@@ -130,7 +130,7 @@ def _channel(i: int, norm: Normalisation) -> Channel:
 def _panels(seen: Seen, channels: Sequence[Channel], scenes: Sequence[_Scene], norm: Normalisation) -> list[Any]:
     """Windows of one scene side by side in some channels, and its stations on the grid."""
     from eozoo_core.checking.preview import enlarged
-    from eozoo_core.score.plots import Panel
+    from eozoo_core.score.quicklook import Panel
 
     assert seen.best is not None
     number, item = seen.best

@@ -67,6 +67,7 @@ class ClayEncoder(nn.Module):
         gsd: Tensor,
         waves: Tensor,
         kernel: tuple[Tensor, Tensor] | None = None,
+        asked: list[int] | None = None,
     ) -> Tensor:
         """Return tokens ``(B, 1 + L, dim)``: the class token, then the L = (H/8)(W/8) patches row by row.
 
@@ -76,6 +77,7 @@ class ClayEncoder(nn.Module):
         gsd:    () or (B,) metres per pixel.
         waves:  (C,) central wavelengths in micrometres.
         kernel: what ``patch_embedding.kernel(waves)`` gave, where it is constant; spares generating it.
+        asked:  the numbers of the tokens to return; the last block then works on no others. None = all.
 
         Raises ZooError for windows that are not square or no multiple of 8 pixels.
         """
@@ -85,7 +87,7 @@ class ClayEncoder(nn.Module):
         weight, bias = self.patch_embedding.kernel(waves) if kernel is None else kernel
         tokens = embed_patches(pixels, weight.to(pixels.dtype), bias.to(pixels.dtype))
         tokens = tokens + self.encoding(height // PATCH, time, latlon, gsd)
-        return self.transformer(torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1))
+        return self.transformer(torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1), asked)
 
     def encoding(self, side: int, time: Tensor, latlon: Tensor, gsd: Tensor) -> Tensor:
         """Position, time and place of every patch ``(B, side * side, dim)``; the last 8 features are time and place."""
@@ -154,10 +156,11 @@ class Transformer(nn.Module):
             for _ in range(size.depth)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, N, dim)`` -> the same shape."""
-        for attention, feed_forward in self.layers:
-            x = x + attention(x)
+    def forward(self, x: Tensor, asked: list[int] | None = None) -> Tensor:
+        """``(B, N, dim)`` -> the same shape, or ``(B, len(asked), dim)``: those tokens alone."""
+        for number, (attention, feed_forward) in enumerate(self.layers, 1):
+            own = asked if number == len(self.layers) else None
+            x = (x if own is None else x[:, own]) + attention(x, own)
             x = x + feed_forward(x)
         return self.norm(x)
 
@@ -173,9 +176,10 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(size.dim, inner * 3, bias=False)
         self.to_out = nn.Linear(inner, size.dim, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, N, dim)`` -> the same shape."""
+    def forward(self, x: Tensor, asked: list[int] | None = None) -> Tensor:
+        """``(B, N, dim)`` -> the same shape, or ``(B, len(asked), dim)``: what those tokens take from all."""
         q, k, v = self.to_qkv(self.norm(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q = q if asked is None else q[:, :, asked]
         return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 

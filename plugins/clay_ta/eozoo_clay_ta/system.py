@@ -122,11 +122,11 @@ class ClayRegressor(TaSystem):
         loc, time = staged["loc"], staged["time7"]
         gsd = loc[:, 2] * WINDOW / self.size  # the enlarged window has smaller pixels
         pixels = F.interpolate(staged["x"][:, :SPECTRAL], (self.size, self.size), mode="bilinear", align_corners=False)
-        tokens = self.encoder(pixels, time[:, :4], place_encoding(loc), gsd, self.waves, self.kernel())
         side = self.size // PATCH
-        middle = slice((side - 1) // 2, side // 2 + 1)  # one token, or four where the side is even
-        centre = tokens[:, 1:].unflatten(1, (side, side))[:, middle, middle].mean(dim=(1, 2))
-        return {"features": torch.cat([tokens[:, 0], centre], dim=1).float()}
+        middle = range((side - 1) // 2, side // 2 + 1)  # one token, or four where the side is even
+        asked = [0, *(1 + row * side + col for row in middle for col in middle)]
+        tokens = self.encoder(pixels, time[:, :4], place_encoding(loc), gsd, self.waves, self.kernel(), asked)
+        return {"features": torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1).float()}
 
     def kernel(self) -> tuple[Tensor, Tensor] | None:
         """The generated patch-embedding kernel, kept where its weights are frozen; None where they are trained."""

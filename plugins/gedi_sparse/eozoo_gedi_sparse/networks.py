@@ -99,6 +99,7 @@ class GediUNet(nn.Module):
 
     # Below two pixels at the bottleneck batch norm has nothing to average over when a batch holds one image.
     smallest = 32
+    multiple = 1  # of the sides of an image, see `eozoo_core.task.System`
 
     def __init__(self, in_channels: int, outputs: int, width: int, bilinear: bool, dropout: float):
         super().__init__()
@@ -139,6 +140,8 @@ class ContextNet(nn.Module):
     inputs and dropout are drawn anew for every pixel; nothing learned looks at more than these few numbers, so a few
     hundred labels can carry it.
     """
+
+    multiple = 1
 
     def __init__(self, in_channels: int, outputs: int, sizes: Sequence[int], hidden: int, dropout: float, noise: float):
         super().__init__()

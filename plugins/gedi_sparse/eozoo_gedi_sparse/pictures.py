@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core.raster.read import read_whole
-from eozoo_core.score.plots import Panel, quicklook
+from eozoo_core.score.quicklook import Panel, quicklook
 from eozoo_core.task import Sample
 
 

@@ -119,7 +119,7 @@ class GediInferSettings(MapInfer):
     """How maps are made."""
 
     window: int = like(MapInfer, "window", 256)
-    stride: int = like(MapInfer, "stride", 192)
+    overlap: int = like(MapInfer, "overlap", 32)
 
 
 class GediEvalSettings(EnsembleEval):

@@ -37,7 +37,7 @@ class SparseSystem(System):
     ):
         super().__init__()
         self.network, self._loss = network, loss
-        self.receipt = str(getattr(network, "receipt", None) or "")
+        self.receipt, self.multiple = str(getattr(network, "receipt", None) or ""), int(getattr(network, "multiple", 0))
         mean, std = _column(input_mean), _positive(_column(input_std))
         if mean.shape != std.shape:
             raise ValueError(f"{mean.numel()} means for {std.numel()} standard deviations")

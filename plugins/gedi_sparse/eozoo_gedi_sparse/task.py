@@ -182,7 +182,7 @@ class GediSparse(Task):
             data=DataSettings(unit="m"),
             train=GediTrainSettings(epochs=40, batch_size=8, learning_rate=3e-3, members=1),
             runtime=GediRuntimeSettings(data_dir=root),
-            infer=GediInferSettings(window=128, stride=96),
+            infer=GediInferSettings(window=128, overlap=32),
         )
         patches = sorted((made.input_dir / "val").glob("*.npy"))[:2]
         pixels = [np.nan_to_num(np.load(patch, allow_pickle=False)[:, :32, :32]) for patch in patches]

@@ -23,6 +23,8 @@ class TimmUNet(nn.Module):
     ``receipt`` says which published weights the encoder began with, None where with random ones.
     """
 
+    multiple = 1
+
     def __init__(
         self,
         in_channels: int,

@@ -46,6 +46,18 @@ def test_impossible_values_are_refused(override, message):
         load_settings(GediSettings, overrides=[override])
 
 
+def test_stride_of_earlier_runs_is_read_as_the_overlap_that_it_left():
+    assert load_settings(GediSettings).infer.overlap == 32
+    earlier = {"infer": {"window": 256, "stride": 192}}
+    assert load_settings(GediSettings, base=earlier).infer.overlap == 64
+    assert load_settings(GediSettings, base=earlier, overrides=["infer.stride=128"]).infer.overlap == 128
+    now = load_settings(GediSettings, overrides=["infer.stride=200"])
+    assert (now.infer.window, now.infer.overlap) == (256, 56)
+    assert load_settings(GediSettings, base=to_dict(now), overrides=["infer.stride=256"]).infer.overlap == 0
+    with pytest.raises(ZooError, match="infer: overlap 256 is not below window 256"):
+        load_settings(GediSettings, overrides=["infer.overlap=256"])
+
+
 def test_strata_follow_the_unit():
     assert GediSettings().strata == (0, 5, 10, 20, 30)
     assert load_settings(GediSettings, overrides=["data.unit=Mg/ha"]).strata == (0, 50, 100, 200, 300)

@@ -118,13 +118,11 @@ def test_one_window_over_the_whole_scene_is_what_predict_gives(run, made, tmp_pa
     with rasterio.open(made.scene) as source:
         bands = source.read().astype("float32")
         bands[bands == source.nodata] = np.nan
-    padded = np.full((14, 80, 80), np.nan, "float32")
-    padded[:, : bands.shape[1], : bands.shape[2]] = bands
-    expected = load_run(run).predict({"image": padded})
+    assert max(bands.shape[1:]) <= 80  # it is seen at its own size
+    expected = load_run(run).predict({"image": bands})
     for name in ("mean", "std"):
         with rasterio.open(tmp_path / f"scene_{name}.tif") as made_map:
-            shape = made_map.shape
-            np.testing.assert_allclose(made_map.read(1), expected[name][: shape[0], : shape[1]], rtol=1e-5)
+            np.testing.assert_allclose(made_map.read(1), expected[name], rtol=1e-5)
 
 
 def test_the_same_scene_however_it_is_written_gives_the_same_map(run, made, tmp_path):

@@ -15,7 +15,7 @@ from eozoo_core.checking.preview import valid_panel
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.arrays import read_arrays
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.score.plots import Panel
+from eozoo_core.score.quicklook import Panel
 from eozoo_core.task.check import check as core_check
 from eozoo_core.task.splits import describe_split
 from rasterio import Affine

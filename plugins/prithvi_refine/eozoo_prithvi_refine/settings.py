@@ -22,6 +22,7 @@ from eozoo_core.settings import (
 )
 from eozoo_core.settings.ensemble import EnsembleEval, EnsembleRuntime, EnsembleTrain
 from eozoo_core.settings.maps import MapInfer
+from eozoo_core.settings.schema import like
 from pydantic import Field, model_validator
 
 LOWVR = Path(__file__).with_name("lowvr.yaml")
@@ -181,8 +182,8 @@ class PrithviRuntimeSettings(EnsembleRuntime):
 class PrithviInferSettings(MapInfer):
     """How images are refined."""
 
-    window: int = Field(120, ge=16, description="Side of the square that the model sees at once in a scene, px.")
-    stride: int = Field(90, ge=1, description="Distance between windows, px; where they overlap they are blended.")
+    window: int = like(MapInfer, "window", 120)
+    overlap: int = like(MapInfer, "overlap", 30)
     picture: bool = Field(False, description="Also write a PNG of a scene before and after, in true colour.")
     month: int | None = Field(None, ge=1, le=12, description="Month of a scene; null = from its date.")
     date: datetime.date | None = Field(

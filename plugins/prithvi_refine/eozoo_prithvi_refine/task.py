@@ -225,11 +225,11 @@ class PrithviRefine(Task):
 
     def map(self, drawn: Drawn, scene: Scene) -> Iterator[Block]:
         """Blended windows; features, 32 channels, only where they are asked for."""
-        from eozoo_core.raster.predict import Tiling
+        from eozoo_core.raster.tiles import Tiling
         from eozoo_core.task.windows import map_raster
 
         how = self.settings.infer
-        tiling = Tiling(how.window, how.stride, drawn.at_once(how.window**2))
+        tiling = Tiling(how.window, how.overlap, drawn.multiple)
         return map_raster(drawn, scene, tiling, () if how.features else ("features",))
 
     def write(self, drawn: Drawn, scene: Scene, dest: Path) -> list[Path]:
@@ -308,7 +308,7 @@ class PrithviRefine(Task):
             ),
             # Tensors are small; on a busy machine threads that wait for each other take many times longer than one.
             runtime=PrithviRuntimeSettings(data_dir=world.data_dir, threads=1),
-            infer=PrithviInferSettings(window=64, stride=48, biome=4),
+            infer=PrithviInferSettings(window=64, overlap=16, biome=4),
         )
         images = np.stack([landscape(4000 + i, 24, 24, 6, 4) for i in range(3)])
         codes = {"month": np.array([6.0, 1.0, 9.0]), "biome": np.array([4.0, 8.0, 12.0])}

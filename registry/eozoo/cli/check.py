@@ -92,7 +92,7 @@ def _counted(number: int, level: str) -> str:
 
 def _draw(findings: Findings, task: str, out: Path) -> Path | None:
     """Draw the picture, where there is something to draw."""
-    from eozoo_core.score.plots import quicklook
+    from eozoo_core.score.quicklook import quicklook
 
     if findings.preview is None:
         findings.unknown("preview", "there is no sample to draw")

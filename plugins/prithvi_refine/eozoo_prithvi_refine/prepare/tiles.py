@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.tiles import Window, windows
+from eozoo_core.raster.tiles import Window
 from eozoo_core.run.progress import tell_once
 from eozoo_core.run.workers import worker_processes
 from eozoo_core.run.writing import hidden_folder, make_folder, publish
@@ -170,7 +170,7 @@ def _cut(job: tuple[Planned, PrithviPrepareSettings, Path]) -> tuple[list[Found]
             raise
         return [], {f"unreadable: {error}": 1}
     found, left_out = [], Counter()
-    for window in windows(grid.height, grid.width, how.tile_size, how.tile_size):
+    for window in _windows(grid, how.tile_size):
         part, cloud = image[(slice(None), *window.slices)], cloudy[window.slices]
         valid = np.isfinite(part).all(axis=0)
         if cloud.mean() > how.max_cloud:
@@ -209,3 +209,10 @@ def _move(file: Path, folder: Path) -> Path:
     for each in (file.with_suffix(".json"), file):
         publish(each, folder / each.name)
     return folder / file.name
+
+
+def _windows(grid: Grid, size: int) -> list[Window]:
+    """Tiles of ``size`` px side by side; the last in a row or column is shifted inside."""
+    rows, cols = ([*range(0, length - size, size), max(length - size, 0)] for length in (grid.height, grid.width))
+    height, width = min(size, grid.height), min(size, grid.width)
+    return [Window(row, col, height, width) for row in rows for col in cols]
