@@ -1,80 +1,142 @@
-"""gedi_sparse: the loader alone against what the network consumes, and training speed by precision and layout."""
+"""A training step of each system beside a plain one of its document, in CPU time, and what its batch takes.
+
+Ours is what ``eozoo train`` calls: `Task.step` on a batch of `Task.data`. Both take turns (A B A B ...); the ratios are
+of medians. ``python -m benchmarks training --unet`` runs those named; OMP_NUM_THREADS=1 on a machine that others use.
+"""
 
 from __future__ import annotations
 
+import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import torch
-from eozoo import Registry, create_loss
-from eozoo_core.task.data import tensors
+from eozoo import Registry
+from eozoo_core.settings.config import load_settings
+from eozoo_core.task.data import Batched
+from eozoo_core.task.system import KEPT
+from eozoo_core.task.train import Trainer
 from eozoo_core.train.loading import Draw
-from eozoo_gedi_sparse.data import Patches
-from eozoo_gedi_sparse.demo.landscape import write_landscape
-from eozoo_gedi_sparse.settings import DataSettings
+from lightning_fabric import Fabric
 
-from benchmarks.tools import seconds
+from benchmarks import reference_steps
 
-BATCH, CROP = 8, 96
+Work = Callable[[], object]
 
 
 def main() -> None:
-    """Print samples per second and the ratios loader / training and variant / fp32."""
-    print(f"batch {BATCH}, 14 x {CROP} x {CROP} px, {torch.get_num_threads()} thread(s)")
-    with tempfile.TemporaryDirectory() as folder:
-        patches = _patches(Path(folder))
-        loader = _loader_rate(patches)
-        batch = _batch(patches)
-        for width in (16, 64):
-            rates = {name: _training_rate(batch, width, *how) for name, how in _VARIANTS.items()}
-            for name, rate in rates.items():
-                text = f"{rate:8.1f} samples/s, {rate / rates['fp32']:.2f} x fp32"
-                print(f"gedi_unet width {width}, {name:<22} {text}; the loader gives {loader / rate:.0f} x that")
-        print(f"loader alone, one process            {loader:8.0f} samples/s")
+    """Print a row for every system."""
+    torch.manual_seed(0)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {torch.backends.cpu.get_cpu_capability()}")
+    systems = {"unet": unet, "twins": twins, "clay": clay}
+    named = [name for name in systems if f"--{name}" in sys.argv]
+    for name in named or systems:
+        with tempfile.TemporaryDirectory() as folder:
+            systems[name](Path(folder))
 
 
-# name -> (bf16 autocast, channels-last)
-_VARIANTS = {
-    "fp32": (False, False),
-    "fp32 channels-last": (False, True),
-    "bf16-mixed": (True, False),
-    "bf16-mixed channels-last": (True, True),
-}
+def unet(folder: Path) -> None:
+    """The document's network and patches of 244 px, a batch of 4."""
+    from eozoo_gedi_sparse.demo.landscape import write_landscape
+    from eozoo_gedi_sparse.settings import DOCUMENTED
+
+    write_landscape(folder, tiles=(4, 1, 1), size=244, scene=(64, 64))
+    ours = _Ours("gedi_sparse", [f"runtime.data_dir={folder}", "train.batch_size=4"], 4, DOCUMENTED)
+    theirs = reference_steps.unet_step(ours.batch["image"], ours.batch["target"])
+    _row("U-Net, 64 wide, 244 px, batch 4", ours, theirs, 2)
+    _row("    the same, channels-last", ours.channels_last(), theirs, 1)
 
 
-def _patches(root: Path) -> Patches:
-    made = write_landscape(root, tiles=(16, 2, 2), size=244, scene=(128, 128))
-    return Patches(made.input_dir, made.label_dir, "train", DataSettings(crop=CROP))
+def twins(folder: Path) -> None:
+    """The document's encoder, 256 pixels of 73 dates, two views of 16."""
+    import eozoo_barlow_twins
+
+    from benchmarks.bench_pixels import make_tile
+
+    tiles = folder / "data" / "sentinel2" / "processed"
+    tiles.mkdir(parents=True)
+    make_tile(tiles / "T", 96, 96)
+    documented = Path(eozoo_barlow_twins.__file__).with_name("documented.yaml")
+    ours = _Ours("barlow_twins", [f"runtime.data_dir={folder}"], 256, documented)
+    views = (ours.batch["views"] - 3000.0) / 1700.0
+    theirs = reference_steps.twins_step(views[:, 0].contiguous(), views[:, 1].contiguous())
+    _row("pixel encoder, batch 256", ours, theirs, 7)
 
 
-def _loader_rate(patches: Patches) -> float:
-    def epoch() -> None:
-        for first in range(0, 64, BATCH):
-            tensors(patches.batch([Draw(first + i, 0) for i in range(BATCH)]))
+def clay(folder: Path) -> None:
+    """A head over the frozen tiny encoder, 256 windows; ours keeps what the encoder says."""
+    from eozoo_clay_ta.chunks import SCHEMA, chunk_path, write_chunk
+    from eozoo_clay_ta.sample_schema import Normalisation
 
-    return 64 / seconds(epoch)
+    random = np.random.default_rng(0)
+    arrays = {name: random.normal(size=(2048, *shape)).astype(np.float32) for name, shape in SCHEMA.items()}
+    meta = [(f"2022-01-{1 + i % 28:02d}T00:00", i % 95, 100, 200) for i in range(2048)]
+    write_chunk(chunk_path(folder, "train", 0), arrays, meta)
+    Normalisation.of([0.0] * 19, [1.0] * 19, 10.0, 8.0).write(folder / "normalisation.json")
+    ours = _Ours("clay_ta", [f"runtime.data_dir={folder}", "model.encoder=clay_tiny"], 256)
+    system, batch = ours.trainer.system, dict(ours.batch)
+    staged = system.stage(batch)
+    context = torch.cat([staged["time7"], staged["loc"], staged["landcover_onehot"]], dim=1)
+    theirs = reference_steps.clay_step(lambda: system.features(staged)["features"], context, batch["target"])
+    with torch.no_grad():
+        ours.batch |= {KEPT + name: values for name, values in system.features(staged).items()}
+    _row("head over frozen clay_tiny, batch 256", ours, theirs, 7)
 
 
-def _batch(patches: Patches) -> dict:
-    return tensors(patches.batch([Draw(i, 0) for i in range(BATCH)]))
+class _Ours:
+    """A task on its data: ``batch`` of ``size`` draws, a step on it, and how the batch is made."""
+
+    def __init__(self, name: str, overrides: list[str], size: int, config: Path | None = None):
+        registry = Registry.discover()
+        kind = registry.get("task", name)
+        settings = load_settings(kind.Settings, config, [*overrides, "runtime.device=cpu", "train.precision=fp32"])
+        task = kind(settings, registry)
+        self._data, self._draws = Batched(task.data("train")), [Draw(i, 0) for i in range(size)]
+        survey = task.survey(self._data.data)
+        system = task.system(survey, fresh=True)
+        system.adapt()
+        fabric = Fabric(accelerator="cpu", devices=1)
+        run = SimpleNamespace(settings=settings, path=Path())
+        self.trainer = Trainer(run, fabric, system, task.loss(survey), survey, None, steps=1000)
+        task.optimizers(self.trainer)
+        self._step, self.batch = task.step(self.trainer), self.load()
+        system.train()
+
+    def load(self) -> dict:
+        """Make the batch, as the loader's process does."""
+        return self._data.__getitems__(self._draws)
+
+    def __call__(self) -> object:
+        """Take a step."""
+        return self._step([self.batch], 0)
+
+    def channels_last(self) -> _Ours:
+        """Lay images and convolutions out so, in place."""
+        self.trainer.system.to(memory_format=torch.channels_last)
+        self.batch["image"] = self.batch["image"].contiguous(memory_format=torch.channels_last)
+        return self
 
 
-def _training_rate(batch: dict, width: int, bf16: bool, channels_last: bool) -> float:
-    model = Registry.discover().create("model", "gedi_unet", {"width": width})
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    image = batch["image"].nan_to_num().contiguous(memory_format=layout)
-    loss, optimizer = create_loss("gaussian_nll"), torch.optim.AdamW(model.parameters())
+def _row(name: str, ours: _Ours, theirs: Work, rounds: int) -> None:
+    """Print how long both take, and the share of a batch in a step."""
+    ours(), theirs()
+    times = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]
+    mine, reference = (statistics.median(column) for column in zip(*times, strict=True))
+    ours.load()
+    loading = statistics.median(_seconds(ours.load) for _ in range(5))
+    print(
+        f"{name:<40} ours {mine:7.3f} s, document's {reference:7.3f} s: {reference / mine:5.2f} times as fast; "
+        f"a batch is made in {loading / mine:6.2%} of a step",
+        flush=True,
+    )
 
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            mean, log_scale = model(image).split(1, dim=1)
-            total, count = loss(mean, log_scale, batch["target"])
-        (total / count).backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
-    began = time.perf_counter()
-    step()
-    repeats = max(2, min(10, int(6 / (time.perf_counter() - began))))
-    return BATCH / seconds(step, repeats)
+def _seconds(work: Work) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start

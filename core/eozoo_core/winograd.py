@@ -45,9 +45,10 @@ class Conv3x3(nn.Conv2d):
 
 def pays(x: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether `Conv3x3` computes ``x`` (B, C, H, W) in tiles: by device, type, layout and shape alone."""
-    if type(x) is not torch.Tensor or x.device.type != "cpu" or torch.jit.is_tracing():  # no fake ones, nor a graph
+    if type(x) is not torch.Tensor or torch.jit.is_tracing() or torch.compiler.is_compiling():  # a shape, or a graph
         return False
-    if torch.is_autocast_enabled("cpu") or not x.dtype == weight.dtype == torch.float32:
+    plain = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    if not plain or torch.is_autocast_enabled("cpu"):
         return False
     if not (x.is_contiguous() and weight.is_contiguous()):  # channels-last: oneDNN's kernels are as fast
         return False

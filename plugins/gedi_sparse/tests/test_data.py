@@ -1,9 +1,11 @@
 import pickle
 
+import eozoo_gedi_sparse.data
 import numpy as np
 import pytest
 import rasterio
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.read import open_reader
 from eozoo_core.task.data import Batched, as_is
 from eozoo_core.train.loading import Draw
 from eozoo_gedi_sparse.data import Patches, sparse_tiles
@@ -238,6 +240,16 @@ def test_whole_oblong_patches_keep_their_shape(root):
     samples = [tiles.draw(Draw(0, epoch))["image"] for epoch in range(30)]
     assert {tuple(s.shape) for s in samples} == {(3, 20, 24)}
     assert len({s[0, 0, 0].item() for s in samples}) == 4
+
+
+def test_a_window_reads_each_file_once(root, monkeypatch):
+    tiles = open_windows(root, DataSettings(crop=8, crops_per_patch=1))
+    opened = []
+    monkeypatch.setattr(
+        eozoo_gedi_sparse.data, "open_reader", lambda file: opened.append(file.parent.parent.name) or open_reader(file)
+    )
+    assert np.isfinite(tiles.draw(Draw(0, 3))["target"]).any()
+    assert sorted(opened) == ["input", "label"]
 
 
 def test_windows_reach_every_pixel(root):
