@@ -107,7 +107,7 @@ def test_the_process_of_a_member_runs_no_file_of_the_current_folder(tmp_path, mo
     plant(here, marker)
     stand_in = SimpleNamespace(Popen=lambda command, **how: started.append((command, how)), DEVNULL=-3)
     monkeypatch.setattr(members, "subprocess", stand_in)
-    settings = SimpleNamespace(runtime=SimpleNamespace(device="cpu"))
+    settings = SimpleNamespace(runtime=SimpleNamespace(device="cpu", threads=1, member_processes=2))
     members._start(0, SimpleNamespace(task="gedi_sparse", path=tmp_path, settings=settings, release=lambda: None))
     ((command, how),) = started
     assert "gedi_sparse" in run([*command[: command.index("train")], "list", "tasks"], here)

@@ -32,12 +32,15 @@ KIND = Port("kind", "B H W", spread="class", of="shares", legend=((10, "tree"), 
 class Two:
     """Stands for a `Predictor` of two members: what they say follows from the image."""
 
-    folder, multiple = None, 1
+    folder, multiple, most = None, 1, 4
 
     def __init__(self, inputs, declared, *says):
         self.survey, self.inputs, self.declared, self.says, self.seen = Survey(), inputs, declared, says, []
         self.names = [f"member {i}" for i in range(len(says))]
         self.outputs, self.factor, self.factor_source = output_ports(declared, len(says)), 1.0, "not fitted"
+
+    def at_once(self, pixels):
+        return self.most
 
     def quantities(self, arrays, members=""):
         self.seen.append(arrays)
@@ -181,10 +184,10 @@ def test_every_window_gets_the_scenes_other_arrays_and_values_in_the_networks_un
     ports = (Port("image", "B C H W"), Port("month", "B", dtype="int64"))
     say = lambda a: {"height": a["image"].sum(1) + 10 * a["month"][:, None, None]}  # noqa: E731
     two = Two(ports, (HEIGHT,), say)
-    two.survey = Survey(bands=Survey().bands[:2])
+    two.survey, two.at_once = Survey(bands=Survey().bands[:2]), lambda pixels: 3
     arrays = {"month": np.int64(6)}
     scene = Scene(tmp_path / "s.npy", Grid(5, 7), (2, 1), arrays=arrays, values=lambda v: (v - 100) * np.float32(0.01))
-    blocks = list(map_raster(Drawn(two, "", lambda *_: None), scene, Tiling(4, 2), 3))
+    blocks = list(map_raster(Drawn(two, "", lambda *_: None), scene, Tiling(4, 2)))
     found = np.concatenate([block.values["height"] for block in blocks], axis=0)
     np.testing.assert_allclose(found, ((stored - 100) * 0.01).sum(0) + 60, rtol=1e-6)
     assert [block.row for block in blocks] == np.cumsum([0, *(len(b.values["height"]) for b in blocks[:-1])]).tolist()
@@ -245,7 +248,12 @@ def five(tmp_path, monkeypatch):
         np.save(tmp_path / f"{number}.npy", scene.astype(np.float32))
     predictor = sums()
     predictor.survey = Survey(bands=Survey().bands[:2])
-    monkeypatch.setattr("eozoo_core.task.infer.Predictor", lambda task, run: predictor)
+
+    def opened(task, run):
+        predictor.most = task.settings.infer.batch_size
+        return predictor
+
+    monkeypatch.setattr("eozoo_core.task.infer.Predictor", opened)
     monkeypatch.setattr("eozoo_core.task.infer.MadeWith.of", lambda *_: MadeWith({}, [], {}))
     return tmp_path, predictor.seen, Run(tmp_path / "run", "heights", None)
 

@@ -15,6 +15,7 @@ from eozoo_core.task.predict import open_draws, variance_factor
 from eozoo_core.task.results import Graph
 from eozoo_core.task.spread import combine, output_ports, present
 from eozoo_core.task.system import System
+from eozoo_core.train.execution import PLAIN, lay_out
 
 if TYPE_CHECKING:
     from eozoo_core.spec import Port
@@ -48,6 +49,8 @@ def make_graph(task: Contract, run: Run) -> Graph:
     settings = run.settings.model_copy(update={"runtime": runtime})
     draws = open_draws(type(task)(settings, task.registry), Run(run.path, run.task, settings), "infer")
     systems = list(draws.systems.values())
+    for system in systems:
+        lay_out(system, PLAIN)  # what a file says of strides is for its readers, whatever this machine likes
     fixed = {axis for system in systems for axis in system.simplify(getattr(task.settings.infer, "window", 32))}
     inputs, outputs = systems[0].inputs, output_ports(systems[0].outputs, len(systems))
     return Graph(

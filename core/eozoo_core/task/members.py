@@ -69,7 +69,7 @@ def _train_members(task: Contract, run: Run) -> None:
                 if EXECUTION in run.info():
                     child.note(EXECUTION, run.info()[EXECUTION])  # of the first member: all compute alike
                 survey = train(type(task)(child.settings, task.registry), child, survey)
-                run.note(EXECUTION, child.info()[EXECUTION])
+                run.note(EXECUTION, child.info().get(EXECUTION, {}))
         return
     if settings.runtime.devices * settings.runtime.nodes > 1:
         raise ZooError("runtime.member_processes: is for one process per member; set runtime.devices and nodes to 1")

@@ -136,11 +136,11 @@ def require_no_fillers(reader: Reader, survey: Survey) -> None:
     if not reader.fillers or not bands:
         return
     low, high = min(low for low, _ in bands), max(high for _, high in bands)
-    for value, count in reader.fillers.items():
+    for value in reader.fillers:
         if value == 0 and (all(low <= 0 for low, _ in bands)):
             continue
         if value == 0 or not low <= value <= high:
-            where = f"0 in most bands in {count:,} pixels" if value == 0 else f"{value:g} {count:,} times"
+            where = "0 in most bands of some pixels" if value == 0 else f"{value:g}"
             raise ZooError(
                 f"{reader.info.path}: holds {where} and does not declare it as nodata; if it means missing, add "
                 f"--set infer.nodata=[{value:g}], if it is a value, --set infer.nodata=[]"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eozoo_core.train.optimizer import may_fuse
 from eozoo_core.train.precision import is_fast, resolve_precision
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ def step_memory(
     trained = [p for network in networks for p in network.parameters() if p.requires_grad]
     gradients = sum(map(_bytes, trained))
     states = {"adam": 2, "adamw": 2, "sgd": 1 if train.momentum else 0}[train.optimizer]
-    # An update holds a copy or two: of one parameter after the other on a CPU, of all together on a GPU.
-    update = gradients + 2 * (max(map(_bytes, trained), default=0) if device == "cpu" else gradients)
+    # A fused update holds nothing, others a copy or two: of one parameter after the other on a CPU, of all on a GPU.
+    copies = 0 if may_fuse(train, device) else 2
+    update = gradients + copies * (max(map(_bytes, trained), default=0) if device == "cpu" else gradients)
     # What is set is followed on any machine; only "auto" is asked of this one.
     precision = resolve_precision("auto", device) if train.precision == "auto" else train.precision
     try:

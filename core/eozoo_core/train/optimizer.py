@@ -26,7 +26,7 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], train: TrainSetting
     trainable = [p for p in parameters if p.requires_grad]
     if not trainable:
         raise ZooError("no parameter is trainable; unfreeze a part of the model or enable its adapters")
-    fused = train.precision != "fp16-mixed" and all(p.device.type in _FUSED and _is_dense(p) for p in trainable)
+    fused = all(may_fuse(train, p.device.type) and _is_dense(p) for p in trainable)
     common = {"lr": train.learning_rate, "weight_decay": train.weight_decay, "fused": fused}
     if train.optimizer == "sgd":
         made = torch.optim.SGD(trainable, momentum=train.momentum, **common)
@@ -37,6 +37,11 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], train: TrainSetting
     made.register_load_state_dict_pre_hook(_update_as_today)
     made.register_load_state_dict_post_hook(_align_state)
     return made
+
+
+def may_fuse(train: TrainSettings, device: str) -> bool:
+    """Whether updates on ``device`` ("cpu", "cuda:0") are one fused operation, where the parameters are dense."""
+    return train.precision != "fp16-mixed" and device.partition(":")[0] in _FUSED
 
 
 def _is_dense(values: torch.Tensor) -> bool:

@@ -166,7 +166,7 @@ def test_the_same_scene_however_it_is_written_gives_the_same_map(run, made, tmp_
         assert not tag or tag in told[file.stem]
     assert "packed.tif: values by the file's scale and offset tags: stored x 0.0001" in told["packed"]
     assert "padded.tif: bands found under other names: B1 = B01, B2 = B02" in told["padded"]
-    with pytest.raises(AssertionError, match=r"holds -9999 [\d,]+ times and does not declare it as nodata"):
+    with pytest.raises(AssertionError, match="holds -9999 and does not declare it as nodata"):
         mapped(folder / "filled.tif")
     assert np.isnan(expected).any()
 
