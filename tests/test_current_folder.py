@@ -111,7 +111,8 @@ def test_the_process_of_a_member_runs_no_file_of_the_current_folder(tmp_path, mo
     members._start(0, SimpleNamespace(task="gedi_sparse", path=tmp_path, settings=settings, release=lambda: None))
     ((command, how),) = started
     assert "gedi_sparse" in run([*command[: command.index("train")], "list", "tasks"], here)
-    assert how.keys() == {"stdout", "stderr", "stdin"}  # in this folder, with this environment
+    assert how.keys() == {"stdout", "stderr", "stdin", "env"}  # in this folder
+    assert how["env"].items() >= os.environ.items()
     assert not marker.exists(), marker.read_text()
 
 

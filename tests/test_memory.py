@@ -98,9 +98,9 @@ def test_parts_add_up():
         assert sum(found.parts().values()) == found.total > found.tensors
     plain = predict_memory(net, (torch.zeros(3, 100),), TrainSettings(optimizer="sgd", momentum=0.0))
     assert plain.optimizer == 0
-    on_gpu = step_memory([net], lambda nets: None, TrainSettings(), "cuda")
-    assert on_gpu.overhead == 0
-    assert on_gpu.step == 3 * 4 * 300  # nothing but an update: gradients and two copies
+    for precision, held in (("fp32", 1), ("fp16-mixed", 3)):  # gradients; an update that is not fused has two copies
+        on_gpu = step_memory([net], lambda nets: None, TrainSettings(precision=precision), "cuda")
+        assert (on_gpu.overhead, on_gpu.step) == (0, held * 4 * 300)
 
 
 class Recurrent(nn.Module):

@@ -67,7 +67,7 @@ class ClayEncoder(nn.Module):
         gsd: Tensor,
         waves: Tensor,
         kernel: tuple[Tensor, Tensor] | None = None,
-        asked: list[int] | None = None,
+        asked: Tensor | None = None,
     ) -> Tensor:
         """Return tokens ``(B, 1 + L, dim)``: the class token, then the L = (H/8)(W/8) patches row by row.
 
@@ -77,7 +77,7 @@ class ClayEncoder(nn.Module):
         gsd:    () or (B,) metres per pixel.
         waves:  (C,) central wavelengths in micrometres.
         kernel: what ``patch_embedding.kernel(waves)`` gave, where it is constant; spares generating it.
-        asked:  the numbers of the tokens to return; the last block then works on no others. None = all.
+        asked:  (n,) the numbers of the tokens to return; the last block then works on no others. None = all.
 
         Raises ZooError for windows that are not square or no multiple of 8 pixels.
         """
@@ -156,11 +156,11 @@ class Transformer(nn.Module):
             for _ in range(size.depth)
         )
 
-    def forward(self, x: Tensor, asked: list[int] | None = None) -> Tensor:
-        """``(B, N, dim)`` -> the same shape, or ``(B, len(asked), dim)``: those tokens alone."""
+    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
+        """``(B, N, dim)`` -> the same shape, or ``(B, n, dim)``: those tokens alone."""
         for number, (attention, feed_forward) in enumerate(self.layers, 1):
             own = asked if number == len(self.layers) else None
-            x = (x if own is None else x[:, own]) + attention(x, own)
+            x = (x if own is None else x.index_select(1, own)) + attention(x, own)
             x = x + feed_forward(x)
         return self.norm(x)
 
@@ -176,10 +176,10 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(size.dim, inner * 3, bias=False)
         self.to_out = nn.Linear(inner, size.dim, bias=False)
 
-    def forward(self, x: Tensor, asked: list[int] | None = None) -> Tensor:
-        """``(B, N, dim)`` -> the same shape, or ``(B, len(asked), dim)``: what those tokens take from all."""
+    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
+        """``(B, N, dim)`` -> the same shape, or ``(B, n, dim)``: what those tokens take from all."""
         q, k, v = self.to_qkv(self.norm(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q = q if asked is None else q[:, :, asked]
+        q = q if asked is None else q.index_select(2, asked)
         return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 

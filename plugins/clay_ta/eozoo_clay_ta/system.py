@@ -70,6 +70,12 @@ class TaSystem(System):
         return {"ta": ta, "z": raw["z"]}
 
 
+def _centre(side: int) -> list[int]:
+    """Return the numbers of the class token and of the token(s) in the middle of ``side`` x ``side``: one, or four."""
+    middle = range((side - 1) // 2, side // 2 + 1)
+    return [0, *(1 + row * side + col for row in middle for col in middle)]
+
+
 class ClayRegressor(TaSystem):
     """Temperature z-scores from Clay features, the auxiliary maps and the context. Without encoder: ``clay_free``.
 
@@ -85,6 +91,7 @@ class ClayRegressor(TaSystem):
             self.encoder = encoder.requires_grad_(False)
             self._waves = (*options.bt_waves_um, *options.rf_waves_um)
             self.register_buffer("waves", torch.tensor(self._waves), persistent=False)
+            self.register_buffer("asked", torch.tensor(_centre(self.size // PATCH)), persistent=False)
 
     def frozen(self) -> set[str]:
         """See `System.frozen`: the whole encoder, and after ``adapt`` what of it is not trained."""
@@ -122,10 +129,7 @@ class ClayRegressor(TaSystem):
         loc, time = staged["loc"], staged["time7"]
         gsd = loc[:, 2] * WINDOW / self.size  # the enlarged window has smaller pixels
         pixels = F.interpolate(staged["x"][:, :SPECTRAL], (self.size, self.size), mode="bilinear", align_corners=False)
-        side = self.size // PATCH
-        middle = range((side - 1) // 2, side // 2 + 1)  # one token, or four where the side is even
-        asked = [0, *(1 + row * side + col for row in middle for col in middle)]
-        tokens = self.encoder(pixels, time[:, :4], place_encoding(loc), gsd, self.waves, self.kernel(), asked)
+        tokens = self.encoder(pixels, time[:, :4], place_encoding(loc), gsd, self.waves, self.kernel(), self.asked)
         return {"features": torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1).float()}
 
     def kernel(self) -> tuple[Tensor, Tensor] | None:

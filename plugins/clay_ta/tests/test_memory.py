@@ -54,7 +54,9 @@ def test_a_real_step_allocates_what_was_predicted(prepared, given):
 
     step()  # the states of the optimiser come with the first step, and what libraries allocate for themselves
     assert bool(kept) == (given == ())
-    assert plan.memory_parts["gradients and activations"] == pytest.approx(allocated_by(step), rel=0.15)
+    kept_kernel = sum(t.nbytes for t in getattr(model, "_kernel", None) or ())  # made in the first step
+    allocated = allocated_by(step) + kept_kernel
+    assert plan.memory_parts["gradients and activations"] == pytest.approx(allocated, rel=0.15)
     held = [s for state in optimizer.state.values() for s in state.values() if s.dim()]
     assert plan.memory_parts["optimiser"] == sum(s.nbytes for s in held)
     assert plan.memory_parts["weights"] == sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
