@@ -33,7 +33,8 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=ignore_in_worker)
     try:
         with held_back():  # a worker that is still starting would die of a signal, and say so at length
-            pool.submit(int)
+            for _ in range(count):  # each starts a process: none is free yet
+                pool.submit(int)
         yield pool
     except BaseException:
         processes = list((pool._processes or {}).values())
