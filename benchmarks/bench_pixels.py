@@ -30,6 +30,7 @@ from eozoo_barlow_twins.tiles import Tile
 from eozoo_core import RuntimeSettings, TrainSettings
 from eozoo_core.task.data import Batched, as_is, tensors
 from eozoo_core.task.predict import to_arrays
+from eozoo_core.train.execution import samples_at_once
 from eozoo_core.train.loading import Loader
 from torch.utils.data import default_collate
 
@@ -198,6 +199,10 @@ class _Drawn:
 
     def __init__(self, system: TwinSystem, survey: PixelSurvey, dest: Path):
         self._system, self.survey, self.dest = system, survey, dest
+
+    def at_once(self, pixels: int) -> int:
+        """As the product decides."""
+        return samples_at_once("cpu", pixels)
 
     def __call__(self, arrays: dict) -> dict:
         with torch.inference_mode():
