@@ -31,6 +31,7 @@ class Every(Settings):
     text: str = Field("off", description="Text.")
     choice: Literal["off", "on"] | None = Field("off", description="A choice.")
     bands: tuple[int | str, ...] | None = Field(None, description="Bands.")
+    root: Path | None = Field(None, description="A folder.")
     limits: tuple[float, ...] = Field((1e-7, 2.0), description="Limits.")
     options: dict[str, Any] = Field(default_factory=dict, description="Free options.")
 
@@ -129,6 +130,7 @@ def test_nan_survives(tmp_path):
         ("data.text=''", "text", ""),
         ("data.text='8'", "text", "8"),
         ("data.text=007", "text", "007"),  # only text is wanted
+        ("data.root=2022", "root", Path("2022")),  # a year is a folder too
         ("data.bands=[B4, 7]", "bands", ("B4", 7)),
         ("data.options.lr=1e-7", "options", {"lr": 1e-7}),
         ("data.options={lr: 1e-7, on: off}", "options", {"lr": 1e-7, "on": "off"}),
