@@ -307,3 +307,10 @@ def test_presets(tmp_path):
     for name in ("quick.yaml", "fast"):
         assert "no such file; the plugin's own is --preset fast" in message(given_settings, task, None, Path(name))
     assert "cannot be read" in message(given_settings, task, None, Path("other.yaml"))
+
+
+@pytest.mark.parametrize("value", ["!!int a", "!!int [1]", "!!float ''", "!!bool x", "!!timestamp x", "!!set [a]"])
+def test_a_named_type_that_does_not_fit_is_one_line(value, tmp_path):
+    (tmp_path / "own.yaml").write_text(f"data: {{count: {value}}}\n")
+    assert "own.yaml: is not YAML (a value is not of the type" in message(load_settings, Zoo, tmp_path / "own.yaml")
+    assert "data.count" in message(load_settings, Zoo, None, [f"data.count={value}"])
