@@ -31,6 +31,7 @@ class Every(Settings):
     text: str = Field("off", description="Text.")
     choice: Literal["off", "on"] | None = Field("off", description="A choice.")
     bands: tuple[int | str, ...] | None = Field(None, description="Bands.")
+    root: Path | None = Field(None, description="A folder.")
     limits: tuple[float, ...] = Field((1e-7, 2.0), description="Limits.")
     options: dict[str, Any] = Field(default_factory=dict, description="Free options.")
 
@@ -129,6 +130,7 @@ def test_nan_survives(tmp_path):
         ("data.text=''", "text", ""),
         ("data.text='8'", "text", "8"),
         ("data.text=007", "text", "007"),  # only text is wanted
+        ("data.root=2022", "root", Path("2022")),  # a year is a folder too
         ("data.bands=[B4, 7]", "bands", ("B4", 7)),
         ("data.options.lr=1e-7", "options", {"lr": 1e-7}),
         ("data.options={lr: 1e-7, on: off}", "options", {"lr": 1e-7, "on": "off"}),
@@ -305,3 +307,10 @@ def test_presets(tmp_path):
     for name in ("quick.yaml", "fast"):
         assert "no such file; the plugin's own is --preset fast" in message(given_settings, task, None, Path(name))
     assert "cannot be read" in message(given_settings, task, None, Path("other.yaml"))
+
+
+@pytest.mark.parametrize("value", ["!!int a", "!!int [1]", "!!float ''", "!!bool x", "!!timestamp x", "!!set [a]"])
+def test_a_named_type_that_does_not_fit_is_one_line(value, tmp_path):
+    (tmp_path / "own.yaml").write_text(f"data: {{count: {value}}}\n")
+    assert "own.yaml: is not YAML (a value is not of the type" in message(load_settings, Zoo, tmp_path / "own.yaml")
+    assert "data.count" in message(load_settings, Zoo, None, [f"data.count={value}"])

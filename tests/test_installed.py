@@ -116,3 +116,9 @@ def test_help_says_of_every_verb_one_whole_line():
         long = main.get_command(None, verb).help
         assert line.split()[0] == long.split()[0], f"{verb}: {line!r} is not how {long!r} begins"
         assert line.endswith(".")
+
+
+def test_what_is_no_text_on_the_path_is_passed_over(tmp_path, monkeypatch):
+    before = ours()
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
+    assert ours() == before

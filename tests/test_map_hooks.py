@@ -17,6 +17,7 @@ from eozoo_core.task import Survey, Task
 from eozoo_core.task.infer import infer, map_all
 from eozoo_core.task.made_from import MadeWith
 from eozoo_core.task.maps import layers_of, outputs_of
+from eozoo_core.task.passes import Passes
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import combine, output_ports
 from eozoo_core.task.turns import Turns
@@ -301,3 +302,17 @@ def test_who_is_stopped_while_scenes_wait_leaves_neither_parts_nor_leases(five, 
     with pytest.raises(KeyboardInterrupt):
         infer(Sums(batch_size=4), run, folder, folder / "out")
     assert not (folder / "out").exists()
+
+
+def test_only_the_scene_at_fault_fails_of_those_that_share_a_pass():
+    def predict(arrays):
+        if (arrays["x"] < 0).any():
+            raise ZooError("below zero")
+        return arrays
+
+    passes = Passes(predict, lambda arrays: 9)
+    good, bad, late = (passes.ask({"x": np.full((2, 1), value)}) for value in (1, -1, 2))
+    assert late()["x"].tolist() == [[2], [2]]
+    with pytest.raises(ZooError, match="below zero"):
+        bad()
+    assert good()["x"].tolist() == [[1], [1]]

@@ -1,7 +1,11 @@
 """Files of torch.save opened by Python's C reader: the same as torch reads, and nothing in them is run."""
 
+import collections
+import io
 import os
+import pickle
 import zipfile
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -39,7 +43,13 @@ class Evil:
         return os.mkdir, ("was_run",)
 
 
-@pytest.mark.parametrize("content", [{"a": Evil()}, {"a": torch.nn.Linear(1, 1)}, {"a": torch.ones(2).half()}, [1, 2]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": Evil()}, {"a": torch.nn.Linear(1, 1)}, {"a": torch.ones(2).half()}, [1, 2], {"a": [torch.ones(2)]},
+        {"a": {"b": torch.ones(2)}}, {torch.ones(2): 1}, {"a": torch.float32}, {"a": collections.OrderedDict},
+    ],
+)  # fmt: skip
 def test_anything_else_is_left_to_torch(content, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_mapped(saved(tmp_path / "a.pt", content)) is None
@@ -64,3 +74,62 @@ def test_damaged_files(tmp_path):
         for name, data in parts.items():
             new.writestr(name, data)
     assert load_mapped(file) is None
+
+
+def described(size, stride, offset=0):
+    """A data.pkl that says: "a" is a tensor of four numbers seen so."""
+    whole = Described(torch.ones(4).untyped_storage(), offset, size, stride)
+    return Pickler.bytes_of({"a": whole})
+
+
+class Described:
+    def __init__(self, *seen):
+        self.seen = seen
+
+    def __reduce__(self):
+        return torch._utils._rebuild_tensor_v2, (*self.seen, False, {})
+
+
+class Pickler(pickle.Pickler):
+    """Writes storages as torch.save does."""
+
+    @classmethod
+    def bytes_of(cls, content):
+        cls(file := io.BytesIO(), protocol=2).dump(content)
+        return file.getvalue()
+
+    def persistent_id(self, value):
+        return ("storage", torch.FloatStorage, "0", "cpu", 4) if isinstance(value, torch.UntypedStorage) else None
+
+
+def archive(file, content, how=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(file, "w", how) as new:
+        for name, data in {"data.pkl": content, "byteorder": b"little", "data/0": bytes(16)}.items():
+            new.writestr(f"a/{name}", data)
+    return file
+
+
+def test_descriptions_that_lie(tmp_path):
+    file = tmp_path / "a.pt"
+    assert load_mapped(archive(file, described((4,), (1,))))["a"].tolist() == [0.0] * 4
+    for size, stride, offset in (
+        ((4,), (1,), 1), ((4,), (1,), -1), ((4,), (-1,), 3), ((-4,), (1,), 0), ((2**62,), (1,), 0), ((5,), (2**62,), 0),
+        ((2**32, 2**32), (2**32, 1), 0), ((2, 2), (1,), 0), ((1,), (1,), 2**40),
+    ):  # fmt: skip
+        assert load_mapped(archive(file, described(size, stride, offset))) is None
+    for words in (
+        b"cos\ngetcwd\n)R",
+        b"(ios\ngetcwd\n",
+        b"\x82\x01",
+        b"\x8c\2os\x8c\6getcwd\x93)R",
+        b"ctorch\nload\n)R",
+    ):
+        assert load_mapped(archive(file, b"\x80\4}\x8c\1a" + words + b"s.")) is None
+
+
+def test_compressed_is_refused_before_it_is_read(tmp_path):
+    file = archive(tmp_path / "a.pt", b"N0" * 2**23 + b"}.", zipfile.ZIP_DEFLATED)
+    assert file.stat().st_size < 2**15  # a thousand times as large when it is read
+    with patch.object(zipfile.ZipFile, "read", side_effect=AssertionError) as read:
+        assert load_mapped(file) is None
+    assert not read.called

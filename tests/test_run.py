@@ -117,6 +117,31 @@ def test_refuses_another_task_and_foreign_folders(run, tmp_path):
     assert alone in message(Run.open, run.path, ToySettings)
 
 
+@pytest.mark.parametrize("kind", ["new", "empty", "link", "current"])
+def test_what_is_refused_leaves_only_what_was_there(kind, tmp_path, monkeypatch):
+    folder = tmp_path / kind
+    if kind != "new":
+        (tmp_path / "target" if kind == "link" else folder).mkdir()
+    if kind == "link":
+        folder.symlink_to("target")
+    if kind == "current":
+        monkeypatch.chdir(folder)
+    run = Run.create(Path() if kind == "current" else folder, "toy", settings())
+    (run.path / "tensorboard").mkdir()
+    with pytest.raises(ZooError, match="as it should"), run.gone_if_refused():
+        raise ZooError("as it should")
+    assert folder.exists() == (kind != "new")
+    assert folder.is_symlink() == (kind == "link")
+    assert kind == "new" or not list(folder.iterdir())
+
+
+def test_what_others_wrote_stays(run):
+    (run.path / "notes.txt").write_text("mine")
+    with pytest.raises(ZooError), run.gone_if_refused():
+        raise ZooError("refused")
+    assert {"notes.txt", "run.json", "config.yaml"} <= {file.name for file in run.path.iterdir()}
+
+
 def test_killed_while_it_began(tmp_path):
     """Whatever a killed process left of the very first files, the same command begins anew and cleans up."""
     path = tmp_path / "run"

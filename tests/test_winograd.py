@@ -60,3 +60,11 @@ def test_where_torch_itself_is_called():
     assert not pays(x.to("meta"), layer.weight)
     graph = torch.export.export(layer, (x,)).graph
     assert [str(node.target) for node in graph.nodes if node.op == "call_function"] == ["aten.conv2d.default"]
+
+
+def test_what_tiles_cannot_do():
+    layer, x = Conv3x3(4, 4), torch.randn(2, 4, 8, 8, requires_grad=True)
+    torch.testing.assert_close(layer(x[0]), layer(x)[0], rtol=0, atol=1e-5)  # one image
+    (slope,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):  # never a gradient that lacks a part
+        (slope.square().sum() + x.sum()).backward()

@@ -2,8 +2,9 @@
 
 A tile of 4 x 4 outputs follows from 6 x 6 inputs by 36 products per pair of channels where the sum over the window
 takes 144 (Lavin and Gray 2016, "Fast algorithms for convolutional neural networks", section 4.3). It is the same sum in
-another order: in float32 results differ by some 1e-6 of their size. Tiles go through matrix products in groups that
+another order: in float32 results differ by up to 1e-5 of the largest. Tiles go through matrix products in groups that
 stay in the cache. On GPUs, in mixed precision and while a graph is exported torch's own convolution is called.
+Gradients of gradients, and torch.func, are refused by torch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 # Of fewer channels or tiles the transforms cost what the products save ('python -m benchmarks training').
 LEAST_CHANNELS, LEAST_TILES = 64, 64
@@ -47,6 +49,8 @@ def pays(x: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether `Conv3x3` computes ``x`` (B, C, H, W) in tiles: by device, type, layout and shape alone."""
     if type(x) is not torch.Tensor or torch.jit.is_tracing() or torch.compiler.is_compiling():  # a shape, or a graph
         return False
+    if x.ndim != 4:  # one image
+        return False
     plain = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
     if not plain or torch.is_autocast_enabled("cpu"):
         return False
@@ -69,6 +73,7 @@ class _Winograd(torch.autograd.Function):
         return found
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         x, weight = ctx.saved_tensors
         outputs, inputs = weight.shape[:2]

@@ -63,13 +63,17 @@ def version_of(distribution: str) -> str:
 
 def _is_unusual() -> bool:
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
-    return finders != [PathFinder] or any(path.endswith(".egg") or os.path.isfile(path) for path in sys.path)  # noqa: PTH113 - pathlib is slow to import
+    return finders != [PathFinder] or any(path.endswith(".egg") or os.path.isfile(path) for path in _path())  # noqa: PTH113 - pathlib is slow to import
+
+
+def _path() -> list[str]:
+    return [path for path in sys.path if isinstance(path, str)]  # imports pass over anything else too
 
 
 def _folders() -> dict[str, str]:
     """Return name -> metadata folder of every distribution; the first on the path counts, as for imports."""
     found: dict[str, str] = {}
-    for path in sys.path:
+    for path in _path():
         try:
             inside = os.listdir(path or ".")  # noqa: PTH208
         except OSError:

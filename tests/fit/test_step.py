@@ -76,6 +76,8 @@ def test_optimisers_and_frozen_parameters(fabric):
         assert (len(group["params"]), group["weight_decay"], group["lr"]) == (2, 0.25, 0.01)
         assert group.get("momentum", 0.9) == 0.9
     net.requires_grad_(False)
+    slow = make_optimizer([torch.nn.Parameter(torch.ones(1))], train.model_copy(update={"precision": "fp16-mixed"}))
+    assert slow.defaults["fused"] is None  # False would keep torch from its fastest other way on a GPU
     assert "no parameter is trainable" in message(make_optimizer, net.parameters(), train)
 
 

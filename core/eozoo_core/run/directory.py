@@ -9,7 +9,7 @@ import shutil
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ class Run:
     def __init__(self, path: Path, task: str, settings: TaskSettings):
         self.path, self.task, self.settings = Path(path), task, settings
         self._lease: Lease | None = None
-        self._new = False  # whether `create` made it
+        self._new = self._made_folder = False  # whether `create` made the run, and the folder
         self._best = ""  # hash of the best.pt that this object wrote
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -58,6 +58,7 @@ class Run:
         run = cls(path, task, settings)
         if run._writes():  # the other processes of the job would only see its writing half done
             run._require_ours()
+            run._made_folder = not run.path.exists()
             run._take()
             try:
                 run._require_ours()  # what it is by now
@@ -329,7 +330,8 @@ class Run:
     def gone_if_refused(self) -> Iterator[None]:
         """Take a run away that ``create`` made and that is refused before it has learned or computed anything.
 
-        Its settings, which the refusal may be about, would be those of the corrected command.
+        Its settings, which the refusal may be about, would be those of the corrected command. A folder that was there
+        before, or a link to one, stays.
         """
         try:
             yield
@@ -337,7 +339,12 @@ class Run:
             names = {file.name for file in self.path.iterdir()} if self._new and self.path.is_dir() else set()
             if names and names <= {"run.json", manifest.CONFIG, WRITER, "tensorboard"}:
                 self.release()
-                shutil.rmtree(self.path)
+                shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+                with suppress(OSError):  # what cannot be removed is no reason to hide the refusal
+                    for name in ("run.json", manifest.CONFIG):
+                        (self.path / name).unlink(missing_ok=True)
+                    if self._made_folder:
+                        self.path.rmdir()
             raise
 
     def take_weights_from(self, file: Path) -> None:

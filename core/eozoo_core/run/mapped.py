@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import collections
 import io
+import marshal
 import pickle
 import struct
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,17 +24,20 @@ _DTYPES = {"FloatStorage": torch.float32, "DoubleStorage": torch.float64, "LongS
 def load_mapped(path: Path) -> Any:
     """Return a dict of tensors and plain types; no byte of a tensor is read, and nothing in the file is run.
 
-    None where it is anything else, of another type of number, or damaged: `checkpoint.load_tensors` then reads it or
-    says what is wrong.
+    None where it is anything else (a tensor inside a list, say), of another type of number, or damaged:
+    `checkpoint.load_tensors` then reads it or says what is wrong.
     """
     try:
         with zipfile.ZipFile(path) as records:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in records.infolist()):
+                return None  # a small file could be read as one beyond any memory
             (described,) = (name for name in records.namelist() if name.endswith("/data.pkl"))
             root = described.removesuffix("data.pkl")
-            if records.read(f"{root}byteorder") != b"little":
+            if records.read(f"{root}byteorder") != sys.byteorder.encode():
                 return None
             content = _Described(io.BytesIO(records.read(described))).load()  # against its checksum
             tensors = {name: value for name, value in content.items() if isinstance(value, _Tensor)}
+            marshal.dumps({**content, **dict.fromkeys(tensors)})  # refuses all but plain types, tensors further in too
             places = {t.storage.key: _place(path, records, f"{root}data/{t.storage.key}") for t in tensors.values()}
         whole = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
         return content | {name: t.mapped(whole, *places[t.storage.key]) for name, t in tensors.items()}
@@ -80,8 +85,6 @@ class _Described(pickle.Unpickler):
 def _place(path: Path, records: zipfile.ZipFile, name: str) -> tuple[int, int]:
     """Where the bytes of a record begin in the file, and how many they are."""
     info = records.getinfo(name)
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(name)
     with path.open("rb") as file:
         file.seek(info.header_offset + 26)  # the header before the bytes, whose end differs from that in the directory
         return info.header_offset + 30 + sum(struct.unpack("<HH", file.read(4))), info.file_size

@@ -143,12 +143,12 @@ def _parse(text: str, numbers: bool) -> Any:
 
 
 def _takes_numbers(cls: type[BaseModel], key: str) -> bool:
-    """Whether a number may stand under ``key``: not where its field is of texts alone."""
+    """Whether a number may stand under ``key``: not where its field is of texts or paths (a folder "2022") alone."""
     *groups, last = key.split(".")
     owner = _owner(cls, tuple(groups))
     field = owner.model_fields.get(last) if owner is not None else None
     kinds = set(_plain_types(field.annotation)) if field is not None else set()
-    return str not in kinds or not kinds <= {str, type(None), Ellipsis}
+    return not kinds & {str, Path} or not kinds <= {str, Path, type(None), Ellipsis}
 
 
 def _plain_types(annotation: Any) -> Iterator[Any]:

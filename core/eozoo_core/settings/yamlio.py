@@ -115,7 +115,10 @@ def parse(text: str, numbers: bool = True) -> Any:
         raise yaml.YAMLError(f"{len(text):,} characters are no settings")
     if strange := _STRANGE.search(text):
         raise yaml.YAMLError(f"character {strange[0]!r} at {strange.start():,} is no text")
-    return yaml.load(text, _Loader if numbers else _TextLoader)  # SafeLoaders: they build no objects
+    try:
+        return yaml.load(text, _Loader if numbers else _TextLoader)  # SafeLoaders: they build no objects
+    except (ValueError, LookupError, AttributeError, TypeError):
+        raise yaml.YAMLError("a value is not of the type that is named before it, such as !!int") from None
 
 
 def dump(value: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eozoo_core.errors import ZooError
 from eozoo_core.task.contract import Arrays
 
 
@@ -14,6 +15,8 @@ from eozoo_core.task.contract import Arrays
 class _Asked:
     arrays: Arrays
     found: Arrays | None = None
+    error: ZooError | None = None
+    alone: bool = False
 
     @property
     def count(self) -> int:
@@ -21,6 +24,8 @@ class _Asked:
 
     def fits(self, other: _Asked) -> bool:
         """Whether both can lie in one batch."""
+        if self.alone or other.alone:
+            return False
         mine, its = ({n: (v.shape[1:], v.dtype) for n, v in one.arrays.items()} for one in (self, other))
         return mine == its
 
@@ -43,12 +48,17 @@ class Passes:
         return waiting > 0 and waiting >= self._most(self._queue[0].arrays)
 
     def ask(self, arrays: Arrays) -> Callable[[], Arrays]:
-        """Queue arrays; return what gives their prediction. Only its call predicts: all that waits, in order."""
+        """Queue arrays; return what gives their prediction. Only its call predicts: all that waits, in order.
+
+        It raises the ZooError that ``predict`` raises for these arrays, and none of those that shared their batch.
+        """
         asked = _Asked(arrays)
         self._queue.append(asked)
 
         def answer() -> Arrays:
             while asked.found is None:
+                if asked.error is not None:
+                    raise asked.error
                 self._run()
             return asked.found
 
@@ -62,12 +72,18 @@ class Passes:
             if not first.fits(one) or count + one.count > most:
                 break
             batch, count = [*batch, one], count + one.count
-        del self._queue[: len(batch)]  # also where it fails: the next scene shall not fail of it
-        found = self._predict(
-            {name: np.concatenate([one.arrays[name] for one in batch]) for name in first.arrays}
-            if len(batch) > 1
-            else first.arrays
-        )
+        del self._queue[: len(batch)]
+        joined = {name: [one.arrays[name] for one in batch] for name in first.arrays}
+        try:
+            found = self._predict({n: np.concatenate(v) for n, v in joined.items()} if len(batch) > 1 else first.arrays)
+        except ZooError as error:
+            if len(batch) == 1:
+                first.error = error
+            else:  # each once more by itself: only the scene that it is about shall fail
+                self._queue[:0] = batch
+                for one in batch:
+                    one.alone = True
+            return
         start = 0
         for one in batch:
             one.found = {name: values[start : start + one.count] for name, values in found.items()}

@@ -27,7 +27,7 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], train: TrainSetting
     if not trainable:
         raise ZooError("no parameter is trainable; unfreeze a part of the model or enable its adapters")
     fused = all(may_fuse(train, p.device.type) and _is_dense(p) for p in trainable)
-    common = {"lr": train.learning_rate, "weight_decay": train.weight_decay, "fused": fused}
+    common = {"lr": train.learning_rate, "weight_decay": train.weight_decay, "fused": fused or None}
     if train.optimizer == "sgd":
         made = torch.optim.SGD(trainable, momentum=train.momentum, **common)
     else:

@@ -24,7 +24,7 @@ class EncoderLayer(nn.TransformerEncoderLayer):
 
     def _sa_block(self, x: torch.Tensor, *masks: Any, **rest: Any) -> torch.Tensor:
         attention = self.self_attn
-        if not self._quick(x):
+        if not self._quick(x) or any(mask is not None for mask in masks):
             return super()._sa_block(x, *masks, **rest)
         both = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
         q, k, v = both.unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4).contiguous()

@@ -57,6 +57,7 @@ def test_torch_is_called_where_it_is_not_quicker(monkeypatch):
     x = torch.randn(2, 3, 16)
     with torch.autocast("cpu", torch.bfloat16):
         ours(x)
+    ours.train()._sa_block(x, None, torch.zeros(2, 3, dtype=torch.bool))  # a mask
     ours.eval()(x)
     with pytest.raises(TypeError):
         ours.train()(x)
