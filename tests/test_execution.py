@@ -200,6 +200,14 @@ def test_without_a_cache_nothing_is_measured(tmp_path, monkeypatch, clock, long)
     assert "rule" in run.info()["execution"]["why"]
 
 
+def test_where_measuring_fails_the_rule_decides(tmp_path, monkeypatch, long):
+    def fails(*given):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr("eozoo_core.task.execution.ratio_of", fails)
+    assert "rule" in trained(tmp_path / "run").info()["execution"]["why"]
+
+
 def test_of_two_that_measure_at_once_the_first_decides(cache, clock):
     file, net = cache / "x.json", nn.Conv2d(1, 1, 3)
 

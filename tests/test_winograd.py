@@ -33,6 +33,8 @@ def test_value_and_gradients(batch, inputs, outputs, height, width, monkeypatch)
     plain = F.conv2d(x, layer.weight, layer.bias, padding=1)
     for ours, theirs in zip(made, torch.autograd.grad(plain, (x, layer.weight, layer.bias), gradient), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=3e-6 * float(gradient.norm() * 9))
+    layer.weight.requires_grad_(False)
+    torch.testing.assert_close(torch.autograd.grad(layer(x), x, gradient)[0], made[0], rtol=0, atol=0)
 
 
 def test_by_hand():

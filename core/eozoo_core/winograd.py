@@ -74,7 +74,7 @@ class _Winograd(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         x, weight = ctx.saved_tensors
         outputs, inputs = weight.shape[:2]
         gradient = gradient.contiguous()
@@ -83,8 +83,12 @@ class _Winograd(torch.autograd.Function):
             of_input, back = torch.empty_like(x), _of_kernel(weight.flip(2, 3).transpose(0, 1))
         to_tile, from_output = _both_axes(_INPUT), _both_axes(_OUTPUT).T.contiguous()
         of_kernel = x.new_zeros(36, outputs, inputs)
+        trained = ctx.needs_input_grad[1]
         for part in work.parts():
             tiles = work.tiles(gradient, part)
+            if not trained:
+                work.convolve(tiles, back, of_input, part)
+                continue
             inner = work.second(16, tiles.shape[1]).view(4, 4, -1).copy_(tiles.view(6, 6, -1)[1:5, 1:5])
             seen = (from_output @ inner.view(16, -1)).view(36, outputs, -1)
             if back is not None:
@@ -92,6 +96,8 @@ class _Winograd(torch.autograd.Function):
             tiles = work.tiles(x, part)
             given = torch.mm(to_tile, tiles, out=work.second(36, tiles.shape[1])).view(36, inputs, -1)
             of_kernel.baddbmm_(seen, given.transpose(1, 2))
+        if not trained:
+            return of_input, None
         found = _both_axes(_KERNEL).T @ of_kernel.view(36, -1)
         return of_input, found.T.reshape(outputs, inputs, 3, 3)
 

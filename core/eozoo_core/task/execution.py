@@ -50,7 +50,10 @@ def planned(task: Contract, run: Run, system: System, train: Data, fabric: Fabri
                 raw = system(system.staged(batch))
             sum(values.float().sum() for values in raw.values() if values.requires_grad).backward()
 
-        return ratio_of(place(system, batch, device, precision), system, step, device)
+        try:
+            return ratio_of(place(system, batch, device, precision), system, step, device)
+        except RuntimeError:  # no memory, say: the rule decides, and training itself says what is wrong
+            return None
 
     return plan_training(run, fabric, system, precision, measured)
 
