@@ -17,7 +17,10 @@ import h5py  # noqa: F401 - for all children
 import torch
 
 SHIPPED = ("barlow_twins", "clay_ta", "gedi_sparse", "prithvi_refine")
-_HEAVY = ("lightning_fabric", "matplotlib.figure", "rasterio", "torch.profiler", "torch.utils.tensorboard")
+_HEAVY = (
+    "lightning_fabric", "matplotlib.figure", "rasterio", "torch.profiler", "torch.utils.tensorboard",
+    "bitsandbytes", "peft", "sklearn.ensemble", "sklearn.linear_model", "timm",
+)  # fmt: skip
 
 
 def load(tasks: Sequence[str] = SHIPPED) -> None:
