@@ -288,3 +288,22 @@ def test_a_signal_at_any_moment_leaves_nothing(tmp_path, kind):
         left = {file.name: file.read_bytes() for file in folder.iterdir()}
         assert left in ({}, *([{"a": b"whole"}] if kind != "lease" else [])), f"at change {number}"
     assert 4 < stopped < 39
+
+
+def test_ctrl_c_while_the_command_is_imported_says_nothing():
+    code = """
+import os, signal, sys
+class Freed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)  # what is raised here, Python tells and drops
+class Asked:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            Freed()
+sys.meta_path.insert(0, Asked())
+before = set(sys.modules)
+from eozoo.cli import run
+assert set(sys.modules) - before == {"eozoo", "eozoo.cli"}, "Ctrl-C within these would be told by Python"
+run()"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
