@@ -21,6 +21,9 @@ _TEN = (
     "training", "checkpoint", "inference", "validation", "start",
 )  # fmt: skip
 _TEMPORARY = re.compile(r"\.part\b|\.(writer|demo)\.json")
+_TAKEN_UP = re.compile(
+    r"/\.[^/]+(?<!\.[0-9a-f]{8})\.part/(values\.npy|done\.json)$"
+)  # rows that the same command goes on from
 
 
 def kill_often(world: World, numbers: range, tell: list[str]) -> tuple[Counter[str], Counter[str]]:
@@ -111,7 +114,8 @@ def _judge(code: int | None, said: str, place: Path, faults: dict[str, str]) -> 
     files = [file for file in place.rglob("*") if file.is_file()]
     half = [file.name for file in files if not _TEMPORARY.search(file.as_posix()) and not whole(file)]
     if code != -signal.SIGKILL:
-        half += [file.name for file in files if _TEMPORARY.search(file.as_posix())]
+        left = (file for file in files if _TEMPORARY.search(file.as_posix()))
+        half += [file.name for file in left if not _TAKEN_UP.search(file.as_posix())]
     if half:
         faults["half files"] = f"code {code}: {half}"
 

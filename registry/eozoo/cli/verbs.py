@@ -89,7 +89,8 @@ class Verbs(click.Group):
             _end(str(stop), stop.number)
         except KeyboardInterrupt as stop:
             number = getattr(stop, "number", 2)  # a plain one is Ctrl-C
-            _end(f"stopped by {name_of(number)}: nothing half-written is left; the same command begins again", number)
+            kept = "what is complete is kept, nothing is half-written; the same command does the rest"
+            _end(f"stopped by {name_of(number)}: {kept}", number)
 
 
 def _require_once(ctx: click.Context, words: list[str]) -> None:
