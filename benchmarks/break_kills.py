@@ -121,10 +121,14 @@ def _judge(code: int | None, said: str, place: Path, faults: dict[str, str]) -> 
 
 
 def _step(place: Path) -> int:
+    from eozoo_core.errors import ZooError
     from eozoo_core.run.checkpoint import load_checkpoint
 
     file = place / "run" / "current.pt"
-    return load_checkpoint(file)["step"] if file.exists() else 0
+    try:
+        return load_checkpoint(file)["step"] if file.exists() else 0
+    except ZooError:  # half a file, which has been told
+        return 0
 
 
 def told(hit: Counter[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import sys
@@ -160,6 +161,8 @@ def _name_phases(task: str, marker: _Marker) -> None:
 
 
 def _count_writes(marker: _Marker) -> None:
+    """Count changes of folders, and files before they are opened for writing and when they are open, still empty."""
+
     def watch(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
             if not (args[2] or 0) & (os.O_WRONLY | os.O_RDWR) or str(args[0]) == os.devnull:
@@ -169,4 +172,15 @@ def _count_writes(marker: _Marker) -> None:
         if os.getpid() == marker.me:
             marker.write(event)
 
+    def opened(work: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(work)
+        def marked(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+            result = work(file, mode, *arguments, **options)
+            if set(mode) & set("wax+") and os.getpid() == marker.me and str(file) != os.devnull:
+                marker.write("opened")
+            return result
+
+        return marked
+
     sys.addaudithook(watch)
+    io.open, os.fdopen = opened(io.open), opened(os.fdopen)
