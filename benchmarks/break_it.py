@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -87,7 +88,7 @@ def main() -> None:
             tell: list[str] = []
             begun = time.monotonic()
             row = attack(name, task, given.home, given.times or times, tell)
-            row |= {"seconds": round(time.monotonic() - begun), "on": time.strftime("%Y-%m-%d")}
+            row |= {"seconds": round(time.monotonic() - begun), "on": time.strftime("%Y-%m-%d"), "of": _commit()}
             _keep(name, task, row)
             print(name, task, json.dumps({k: v for k, v in row.items() if k != "rows"}), flush=True)
             print(*tell, sep="\n", file=sys.stderr, flush=True)
@@ -147,6 +148,11 @@ def _readers(times: int, tell: list[str]) -> dict[str, Any]:
     rows, total = break_readers.measure(times, "", tell)
     bad = {"tracebacks": total["traceback"] + total["killed"], "wrong results": total["wrong"], "hangs": total["hang"]}
     return {"attempts": total.total(), **bad, "rows": rows}
+
+
+def _commit() -> str:
+    here = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(here, capture_output=True, text=True).stdout.strip()
 
 
 def _kept() -> dict[str, dict[str, Any]]:

@@ -13,11 +13,17 @@ from pathlib import Path
 
 from benchmarks.break_worlds import SECONDS, World, wrong
 from benchmarks.full_disk import whole
-from benchmarks.marks import PHASES, Marks
+from benchmarks.marks import PHASES, Kill, Marks
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-_VERBS = ("train", "train", "train", "eval", "infer")
+_TEN = (
+    "statistics", "training", "checkpoint", "evaluation", "inference",
+    "training", "checkpoint", "inference", "validation", "start",
+)  # fmt: skip
 _TEMPORARY = re.compile(r"\.part\b|\.(writer|demo)\.json")
+_TAKEN_UP = re.compile(
+    r"/\.[^/]+(?<!\.[0-9a-f]{8})\.part/(values\.npy|done\.json)$"
+)  # rows that the same command goes on from
 
 
 def kill_often(world: World, numbers: range, tell: list[str]) -> tuple[Counter[str], Counter[str]]:
@@ -29,50 +35,37 @@ def kill_often(world: World, numbers: range, tell: list[str]) -> tuple[Counter[s
     hit: Counter[str] = Counter()
     for number in numbers:
         draw = random.Random(f"{world.task} {number}")
-        verb, sign = draw.choice(_VERBS), SIGNALS[number % 3]
+        phase, sign = _TEN[number % 10], SIGNALS[number % 3]
+        fresh = phase == "start" and number % 20 == 9
+        verb = draw.choice([verb for verb, (marks, _) in world.marks.items() if phase in marks.phases()])
         place = world.home / "killed"
         world.prepare(verb, place)
         faults: dict[str, str] = {}
-        fresh = number % 10 == 9
-        kills = 1 if fresh else draw.choice((1, 1, 2))
-        for _ in range(kills):
-            phase = (
-                _kill_fresh(world, verb, place, sign, draw, faults)
-                if fresh
-                else _kill(world, verb, place, sign, draw, faults)
-            )
-            hit[phase] += 1
+        where = []
+        for again in range(1 if fresh else draw.choice((1, 1, 1, 2))):
+            kill = world.marks[verb][0].draw(phase, sign, bool(again), draw)
+            where.append((_kill_fresh if fresh else _kill)(world, verb, place, kill, faults))
+        hit.update(where)
         _again(world, verb, place, faults, number % 3 == 0)
         bad.update(faults.keys())
-        tell += [f"{world.task} {number}: {verb} {sign.name} in {phase}: {k}: {said}" for k, said in faults.items()]
+        tell += [f"{world.task} {number}: {verb} {sign.name} in {where}: {k}: {said}" for k, said in faults.items()]
     return bad, hit
 
 
-def _kill(world: World, verb: str, place: Path, sign: int, draw: random.Random, faults: dict[str, str]) -> str:
-    """Kill at a random write, or at a random moment of a random phase; return the phase that was hit."""
-    marks, seconds = world.marks[verb]
-    if draw.random() < 0.5:
-        running, file = world.start(verb, place, (draw.randrange(1, max(2, marks.writes * 4 // 5)), sign))
-    else:
-        running, file = world.start(verb, place)
-        number, length = marks.moment(seconds, draw)
-        while len(Marks.read(file).phases) <= number and not running.ended():
-            time.sleep(0.001)
-        pace = min(1.0, running.seconds / max(marks.phases[number][0], 0.1)) if number else 0.5  # faster than then?
-        time.sleep(draw.uniform(0, 0.8 * length * pace))
-        running.send(sign)
+def _kill(world: World, verb: str, place: Path, kill: Kill, faults: dict[str, str]) -> str:
+    """Let a process kill itself; return the phase that was hit."""
+    running, file = world.start(verb, place, kill)
     code, said = running.wait(SECONDS)
     _judge(code, said, place, faults)
-    phases = Marks.read(file).phases
-    return "after its end" if code == 0 else phases[-1][1] if phases else "start"
+    return Marks.read(file).killed or "after its end"
 
 
-def _kill_fresh(world: World, verb: str, place: Path, sign: int, draw: random.Random, faults: dict[str, str]) -> str:
+def _kill_fresh(world: World, verb: str, place: Path, kill: Kill, faults: dict[str, str]) -> str:
     """Kill a process that is still importing; the first 0.1 s are Python's own start."""
     command = [Path(sys.executable).with_name("eozoo"), *world.words(verb, place)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    time.sleep(draw.uniform(0.1, 3))
-    process.send_signal(sign)
+    time.sleep(random.Random(kill.after).uniform(0.1, 3))
+    process.send_signal(kill.sign)
     try:
         said, _ = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -121,16 +114,21 @@ def _judge(code: int | None, said: str, place: Path, faults: dict[str, str]) -> 
     files = [file for file in place.rglob("*") if file.is_file()]
     half = [file.name for file in files if not _TEMPORARY.search(file.as_posix()) and not whole(file)]
     if code != -signal.SIGKILL:
-        half += [file.name for file in files if _TEMPORARY.search(file.as_posix())]
+        left = (file for file in files if _TEMPORARY.search(file.as_posix()))
+        half += [file.name for file in left if not _TAKEN_UP.search(file.as_posix())]
     if half:
         faults["half files"] = f"code {code}: {half}"
 
 
 def _step(place: Path) -> int:
+    from eozoo_core.errors import ZooError
     from eozoo_core.run.checkpoint import load_checkpoint
 
     file = place / "run" / "current.pt"
-    return load_checkpoint(file)["step"] if file.exists() else 0
+    try:
+        return load_checkpoint(file)["step"] if file.exists() else 0
+    except ZooError:  # half a file, which has been told
+        return 0
 
 
 def told(hit: Counter[str]) -> str:

@@ -20,7 +20,7 @@ from eozoo_core.run.checkpoint import load_checkpoint
 from eozoo_core.settings.config import load_settings, to_dict, to_yaml
 
 from benchmarks import forked
-from benchmarks.marks import Marks, marking
+from benchmarks.marks import Kill, Marks, marking
 
 STRANGER = "snow"  # what ``eozoo new`` writes, as a plugin that is installed
 _QUIET = (
@@ -72,7 +72,7 @@ class World:
         }
         return [verb, self.task, "--run", str(place / "run"), *more[verb], "--quiet"]
 
-    def start(self, verb: str, place: Path, kill: tuple[int, int] | None = None) -> tuple[forked.Running, Path]:
+    def start(self, verb: str, place: Path, kill: Kill | None = None) -> tuple[forked.Running, Path]:
         """Start a verb; return it, and the file that it marks its phases in."""
         import time
 
@@ -107,7 +107,7 @@ def make(task: str, home: Path) -> World:
         code, said = running.wait(SECONDS)
         if code:
             raise RuntimeError(f"{task}: {verb} fails undisturbed ({code}): {said[-2000:]}")
-        world.marks[verb] = Marks.read(marks), running.seconds
+        world.marks[verb] = Marks.read(marks, running.seconds), running.seconds
     return world
 
 

@@ -17,7 +17,10 @@ import h5py  # noqa: F401 - for all children
 import torch
 
 SHIPPED = ("barlow_twins", "clay_ta", "gedi_sparse", "prithvi_refine")
-_HEAVY = ("lightning_fabric", "matplotlib.figure", "rasterio", "torch.profiler", "torch.utils.tensorboard")
+_HEAVY = (
+    "lightning_fabric", "matplotlib.figure", "rasterio", "torch.profiler", "torch.utils.tensorboard",
+    "bitsandbytes", "peft", "sklearn.ensemble", "sklearn.linear_model", "timm",
+)  # fmt: skip
 
 
 def load(tasks: Sequence[str] = SHIPPED) -> None:
@@ -83,19 +86,19 @@ def start(words: Sequence[str], log: Path, into: str = "", before: Callable[[], 
         sys.stderr = open(2, "w", 1, closefd=False)  # noqa: SIM115
         sys.argv = ["eozoo", *words]
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has begun
-        os._exit(_called(words, before))
+        os._exit(_called(before))
     return Running(child, log, begun)
 
 
-def _called(words: Sequence[str], before: Callable[[], None] | None) -> int:
-    from eozoo.cli import main
+def _called(before: Callable[[], None] | None) -> int:
+    from eozoo.cli import run
 
     code = 70
     try:
         if before is not None:
             before()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        main(list(words))
+        run()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:

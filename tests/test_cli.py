@@ -195,7 +195,8 @@ def test_demo_into_a_file_and_comparison_over_a_file_are_refused(eozoo, trained,
 
 
 def test_a_bug_exits_with_70_and_its_traceback_a_mistake_with_1(monkeypatch, capsys):
-    for raised, code in ((RuntimeError("odd"), 70), (SystemExit(1), 1)):
+    monkeypatch.setattr("signal.signal", Mock())  # how this process hears Ctrl-C stays
+    for raised, code in ((RuntimeError("odd"), 70), (SystemExit(1), 1), (KeyboardInterrupt(), 130)):
         monkeypatch.setattr("eozoo.cli.main", Mock(side_effect=raised))
         with pytest.raises(SystemExit) as end:
             cli.run()

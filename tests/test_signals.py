@@ -288,3 +288,26 @@ def test_a_signal_at_any_moment_leaves_nothing(tmp_path, kind):
         left = {file.name: file.read_bytes() for file in folder.iterdir()}
         assert left in ({}, *([{"a": b"whole"}] if kind != "lease" else [])), f"at change {number}"
     assert 4 < stopped < 39
+
+
+@pytest.mark.parametrize(("when", "code"), [("import", 130), ("end", -2)])
+def test_ctrl_c_before_and_after_the_verb_says_nothing(when, code):
+    program = f"""
+import atexit, os, signal, sys
+def ask():
+    os.kill(os.getpid(), signal.SIGINT)
+class Freed:
+    def __del__(self):
+        ask()  # what is raised here, Python tells and drops
+class Asked:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            Freed()
+sys.meta_path.insert(0, Asked()) if {when == "import"} else atexit.register(ask)
+before = set(sys.modules)
+from eozoo.cli import run
+assert set(sys.modules) - before == {{"eozoo", "eozoo.cli"}}, "Ctrl-C within these would be told by Python"
+sys.argv[1:] = ["--help"]
+run()"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr, bool(done.stdout)) == (code, "", when == "end")

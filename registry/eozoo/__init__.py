@@ -8,15 +8,14 @@
 Importing it imports neither torch nor numpy.
 """
 
-import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 # Under ``python -m eozoo`` the current folder stands first on the path: data lie there, not what eozoo imports.
 if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109 - light
     del sys.path[0]
 
+TYPE_CHECKING = False  # as typing's own, which takes longer to import than all of this: Ctrl-C would be told by Python
 if TYPE_CHECKING:
     from eozoo.api import (
         LoadedRun,
@@ -44,8 +43,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'eozoo' has no attribute {name!r}")
+    import importlib
+
     home = "registry" if name in ("Problem", "Registry") else "api"
     return getattr(importlib.import_module(f"eozoo.{home}"), name)
