@@ -14,6 +14,7 @@ from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, MapFiles
 from eozoo_core.raster.masks import RowMask
 from eozoo_core.raster.read import open_reader
+from eozoo_core.run.written import is_current
 from eozoo_core.score.quicklook import Panel, quicklook
 from eozoo_core.task.guard import SceneGuard
 from eozoo_core.task.made_from import STAMP, are_there
@@ -141,7 +142,9 @@ def tags_of(predictor: Predictor, scene: Scene) -> dict[str, str]:
 
 
 def draw_maps(ports: Sequence[Port], files: Mapping[str, Path], path: Path) -> list[Path]:
-    """Draw the maps of one band side by side into a PNG; large ones are thinned while reading."""
+    """Draw the maps of one band side by side into a PNG, unless it is no older; large ones are thinned."""
+    if files and is_current(path, *files.values()):
+        return [path]
     panels = []
     for port in ports:
         if port.role not in files:
