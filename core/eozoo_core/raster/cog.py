@@ -80,11 +80,11 @@ class CogWriter:
         self._block = min(BLOCK, max(128, -(-max(self.grid.height, self.grid.width) // 16) * 16))
         self._row_bytes = len(self.bands) * self.grid.width * self._dtype.itemsize
         size = self._row_bytes * self.grid.height
-        held = self.grid.height if (small := size <= SMALL) else min(BLOCK, self.grid.height)
+        held = self.grid.height if self.small else min(BLOCK, self.grid.height)
         self._rows = np.empty((len(self.bands), held, self.grid.width), self._dtype)
         self._filled = self._written = 0
         self._stack, self._dataset = ExitStack(), None
-        if small:
+        if self.small:
             make_folder_of(self.path)
             with refused(self.path):
                 require_space(self.path, size)
@@ -115,6 +115,17 @@ class CogWriter:
             values = values[:, taken:]
             if self._filled == self._rows.shape[1] and self._dataset is not None:
                 self._flush()
+
+    @property
+    def small(self) -> bool:
+        """Whether the map is put together in memory."""
+        return self._row_bytes * self.grid.height <= SMALL
+
+    @property
+    def shown(self) -> np.ndarray | None:
+        """All that was written ``(bands, height, width)``, where it is still in memory with NaN for what is missing."""
+        plain = self._dtype == np.float32 and np.isnan(self._nodata)
+        return self._rows if self.small and plain else None
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Add text to the file's metadata: what is known only when its rows are."""
