@@ -172,7 +172,7 @@ def test_a_picture_is_of_the_maps_that_are_there_and_drawn_once(tmp_path, monkey
 
 
 def test_a_stamp_behind_a_long_head_is_found_too(tmp_path):
-    scene = Scene(tmp_path / "s.tif", GRID, stamp="a", tags={"LONG": "x" * 30_000})
+    scene = Scene(tmp_path / "s.tif", GRID, stamp="a", tags={"A_LONG": "x" * 30_000})
     files = map_scene(Heights(), heights(), scene, tmp_path)
     assert (are_there(files, "a"), are_there(files, "b"), are_there(files, "")) == (True, False, False)
 
