@@ -54,6 +54,31 @@ def test_reads_back_exactly_and_is_a_cog(tmp_path, height, width, strip):
     assert [p.name for p in path.parent.iterdir()] == ["map.tif"]
 
 
+@pytest.mark.parametrize("kind", ["float32", "int16", "four bytes", "classes"])
+def test_a_small_map_made_in_memory_is_the_same_as_a_streamed_one(tmp_path, monkeypatch, kind):
+    values, options = noise(2, 70, 60), {"tags": {"A": "1"}}
+    if kind == "int16":
+        options |= {"dtype": "int16", "nodata": -1}
+    elif kind == "four bytes":
+        values, options = np.zeros((4, 70, 60)), {"dtype": "uint8", "bands": [Band(str(i)) for i in range(4)]}
+    elif kind == "classes":
+        classes = {0: Category("sea", (0, 0, 200)), 1: Category("land", (9, 99, 9))}
+        values, options = np.ones((1, 70, 60)), {"dtype": "uint8", "nodata": 255, "bands": [Band("c", "", classes)]}
+
+    def told(path):
+        with CogWriter(path, Grid(70, 60, CRS, TRANSFORM), **({"bands": BANDS} | options)) as writer:
+            writer.write_rows(0, values)
+            writer.tag({"AFTER": "rows"})
+        with rasterio.open(path) as data:
+            same = data.profile, data.descriptions, data.units, data.colorinterp, data.tags(), data.tags(1)
+            colours = data.colormap(1) if kind == "classes" else None
+            return repr((*same, data.tags(ns="IMAGE_STRUCTURE"), data.mask_flag_enums, colours, data.read().tolist()))
+
+    small = told(tmp_path / "small.tif")
+    monkeypatch.setattr(cog, "SMALL", 0)
+    assert small == told(tmp_path / "streamed.tif")
+
+
 def test_overviews_average_what_is_valid(tmp_path):
     values = np.full((1, 600, 600), 4, np.float32)
     values[0, :, ::2] = np.nan

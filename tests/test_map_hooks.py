@@ -1,6 +1,7 @@
 """What a task may say about its maps: its own blocks and layers, arrays for all windows, maps that are left alone."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,14 @@ import rasterio
 import torch
 from eozoo_core import Port, Run, ZooError
 from eozoo_core.raster.cog import Band
-from eozoo_core.raster.files import Layer
+from eozoo_core.raster.files import Layer, MapFiles, Shown
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.tiles import Tiling
 from eozoo_core.settings.maps import MapInfer, MaskSettings
 from eozoo_core.task import Survey, Task
 from eozoo_core.task.infer import infer, map_all
-from eozoo_core.task.made_from import MadeWith
-from eozoo_core.task.maps import layers_of, outputs_of
+from eozoo_core.task.made_from import MadeWith, are_there
+from eozoo_core.task.maps import draw_maps, layers_of, outputs_of
 from eozoo_core.task.passes import Passes
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import combine, output_ports
@@ -148,6 +149,33 @@ def test_maps_of_the_same_stamp_are_left_and_of_another_are_made_again(tmp_path)
     map_scene(Heights(), again, dataclasses.replace(scene, stamp="b"), tmp_path)
     assert again.seen
     assert read(file)[1]["EOZOO_STAMP"] == "b"
+
+
+def test_a_picture_is_of_the_maps_that_are_there_and_drawn_once(tmp_path, monkeypatch):
+    file, picture = tmp_path / "s_height.tif", tmp_path / "s.png"
+    ports, drawn = [Port("height", "B H W", "m")], []
+    monkeypatch.setattr("eozoo_core.task.maps.quicklook", lambda panels, path, **_: drawn.append(panels[0].values))
+    with MapFiles([(file, Layer("height", (Band("height", "m"),)))], GRID, {}) as files:
+        rows = np.arange(GRID.height * GRID.width, dtype=np.float32).reshape(GRID.height, GRID.width)
+        files.write_rows(0, {"height": rows}, np.eye(GRID.height, GRID.width, dtype=bool))
+    shown = Shown({"height": file})
+    draw_maps(ports, shown, picture)
+    shown.in_memory = files.shown
+    draw_maps(ports, shown, picture)
+    np.testing.assert_array_equal(*drawn)  # from the file, and from memory
+    assert np.isnan(drawn[0][0, 0])
+    picture.touch()
+    assert draw_maps(ports, shown, picture) == [picture]
+    assert len(drawn) == 2
+    os.utime(picture, ns=(0, file.stat().st_mtime_ns - 1))
+    draw_maps(ports, shown, picture)
+    assert len(drawn) == 3
+
+
+def test_a_stamp_behind_a_long_head_is_found_too(tmp_path):
+    scene = Scene(tmp_path / "s.tif", GRID, stamp="a", tags={"A_LONG": "x" * 30_000})
+    files = map_scene(Heights(), heights(), scene, tmp_path)
+    assert (are_there(files, "a"), are_there(files, "b"), are_there(files, "")) == (True, False, False)
 
 
 def test_classes_follow_from_blended_probabilities():

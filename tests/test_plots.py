@@ -49,7 +49,7 @@ def test_a_pixel_is_a_square_of_the_picture_and_large_maps_are_thinned(tmp_path)
 def test_colours_of_values_by_hand():
     colours = np.array([[0, 0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3]], np.uint8)
     values = np.array([[-9, 0, 0.9, 1.1, 2.5], [3.9, 4, 99, np.nan, 2]], np.float32)
-    assert painted(values, colours, 0.0, 4.0)[..., 0].tolist() == [[0, 0, 0, 1, 2], [3, 3, 3, 0xB8, 2]]
+    assert painted(values, colours, 0.0, 4.0, [0xB8] * 3)[..., 0].tolist() == [[0, 0, 0, 1, 2], [3, 3, 3, 0xB8, 2]]
 
 
 @pytest.mark.parametrize(

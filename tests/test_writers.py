@@ -31,7 +31,7 @@ EXCEPTIONS = {
     ("core/eozoo_core/run/checkpoint.py", "torch.save"): "into write_atomic's file",
     ("core/eozoo_core/run/frozen.py", "save_file"): "safetensors writes by name: in a hidden folder, published",
     ("core/eozoo_core/run/frozen.py", "os.link"): "a link is there or not; it takes no space",
-    ("core/eozoo_core/score/quicklook.py", "with_palette(sheet, panels).save"): "into memory, then write_bytes",
+    ("core/eozoo_core/score/quicklook.py", "inks.picture(sheet).save"): "into memory, then write_bytes",
     ("core/eozoo_core/task/members.py", "(child.path / 'train.txt').open"): "what another process prints",
     ("core/eozoo_core/train/loggers.py", "SummaryWriter"): "TensorBoard appends itself; left out where it cannot",
     ("core/eozoo_core/train/profile.py", "result.export_chrome_trace"): "torch writes by name: in a hidden folder",

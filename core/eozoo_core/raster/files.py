@@ -60,6 +60,14 @@ class Layer:
         return CogWriter(path, grid, self.bands, dtype, nodata, told | dict(tags))
 
 
+class Shown(dict[str, Path]):
+    """The files of a map by layer, for pictures. ``in_memory``: the bands of those that are still in memory."""
+
+    def __init__(self, files: Mapping[str, Path]):
+        super().__init__(files)
+        self.in_memory: dict[str, np.ndarray] = {}
+
+
 class MapFiles:
     """Writers of all layers of one map, one file each: one layer in QGIS."""
 
@@ -76,6 +84,12 @@ class MapFiles:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         return self._stack.__exit__(kind, error, trace)
+
+    @property
+    def shown(self) -> dict[str, np.ndarray]:
+        """The bands of small layers, which are still in memory; see `CogWriter.shown`."""
+        found = {layer.name: writer.shown for layer, writer in zip(self._layers, self._writers, strict=True)}
+        return {name: values for name, values in found.items() if values is not None}
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Add text to every file's metadata."""

@@ -91,6 +91,10 @@ class RowBuffer:
         """Drop the rows above ``first`` and read on until ``stop``, rounded up to whole chunks."""
         stop = min(-(-stop // self._chunk) * self._chunk, self._height)
         kept, old = first - self._first, self.held
+        if kept == old and stop - self._next <= self._chunk and first == self._next:
+            self._rows = self._reader.read(Window(first, 0, stop - first, self._width), self._bands)
+            self._first, self._next = first, stop
+            return
         rows = np.empty((len(self._bands), stop - first, self._width), np.float32)
         rows[:, : old - kept] = self._rows[:, kept:]
         self._rows = rows  # frees the old rows before new ones are read
@@ -119,10 +123,13 @@ class _Batcher:
         return len(self._inputs) == self._most or len(self._waiting) >= 4 * self._most
 
     def put(self, window: Window, values: np.ndarray, hidden: np.ndarray) -> None:
-        """Queue a window; the values are copied."""
+        """Queue a window; the values are copied, but for those of all rows that are held: nothing else holds them."""
         self._waiting.append((window, hidden))
         if not hidden.all():
             height, width = (self._tiling.padded(side) for side in (window.height, window.width))
+            if values.flags.c_contiguous and values.shape[1:] == (height, width):
+                self._inputs.append(values)
+                return
             padded = np.full((values.shape[0], height, width), np.nan, np.float32)
             padded[:, : window.height, : window.width] = values
             self._inputs.append(padded)
@@ -131,7 +138,7 @@ class _Batcher:
         """Ask for the predictions of what is queued."""
         self._answer = None
         if self._inputs:
-            batch = np.stack(self._inputs)
+            batch = np.stack(self._inputs) if len(self._inputs) > 1 else self._inputs[0][None]
             self._shape, self._answer = batch.shape, self._ask(batch)
 
     def results(self) -> list[tuple[Window, np.ndarray]]:

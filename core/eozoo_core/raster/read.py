@@ -269,21 +269,28 @@ def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Cou
     bands at least; such a pixel counts once). Not all bands, because a stack may hold two sensors.
     ``hidden``: per band the pixels that are known to be missing; None = none.
     """
-    if stored.dtype.kind == "f":
-        odd = (stored == -9999) | (stored == -32768) | ((np.abs(stored) > _HUGE) & np.isfinite(stored))
-    elif stored.dtype.kind == "i" and stored.dtype.itemsize > 1:
-        odd = (stored == -9999) | (stored == -32768)
-    else:
-        odd = stored == 65535 if stored.dtype == np.uint16 else np.zeros(stored.shape, bool)
     known = [np.False_ if one is None else one for one in hidden]
     found: Counter[float] = Counter()
-    for values, mark, missing in zip(stored, odd, known, strict=True):
-        if mark.any():
+    for values, missing in zip(stored, known, strict=True):
+        if (mark := _filler_like(values)) is not None and mark.any():
             found.update(values[mark & ~missing].astype(float).tolist())
     if len(stored) > 2:
         zeros = sum(((band == 0) & ~gone).astype(np.int16) for band, gone in zip(stored, known, strict=True))
         found[0.0] += int((4 * zeros >= 3 * len(stored)).sum())
     return +found
+
+
+def _filler_like(values: np.ndarray) -> np.ndarray | None:
+    """Where the stored values of a band are numbers for "nothing here" but 0; None = its type has none."""
+    kind = values.dtype.kind
+    if kind == "f":
+        odd = (values == -9999) | (values == -32768)
+        if np.abs(np.stack([np.fmin.reduce(values, None), np.fmax.reduce(values, None)])).max() > _HUGE:
+            odd |= (np.abs(values) > _HUGE) & np.isfinite(values)
+        return odd
+    if kind == "i" and values.dtype.itemsize > 1:
+        return (values == -9999) | (values == -32768)
+    return values == 65535 if values.dtype == np.uint16 else None
 
 
 def _thinned(grid: Grid, longest: int) -> tuple[int, int]:

@@ -97,6 +97,14 @@ def copy_file(source: Path, path: Path) -> Path:
     return path
 
 
+def is_current(file: Path, *sources: Path) -> bool:
+    """Whether a file is there and no older than what it is made from."""
+    try:
+        return file.stat().st_mtime_ns >= max(source.stat().st_mtime_ns for source in sources)
+    except FileNotFoundError:
+        return False
+
+
 def stamp_of(decides: Any, files: Iterable[Path]) -> str:
     """Return a hash of ``decides`` (plain JSON types) and of names, sizes and times of change of ``files``."""
     stats = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]

@@ -253,7 +253,10 @@ class Contract(ABC):
         raise self._unwritten("layers(outputs, run)")
 
     def pictures(self, outputs: Sequence[Port], files: Mapping[str, Path], scene: Scene, dest: Path) -> list[Path]:
-        """Draw what lies beside a scene's maps; ``files``: layer -> its file. The default: ``infer.picture``."""
+        """Draw what lies beside a scene's maps, also where these were there; ``files``: layer -> its file.
+
+        The default: ``infer.picture``, a PNG that is left where it is no older than the maps (`written.is_current`).
+        """
         raise self._unwritten("pictures(outputs, files, scene, dest)")
 
     def optimizers(self, trainer: Any) -> None:

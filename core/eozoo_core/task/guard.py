@@ -181,7 +181,11 @@ class SceneGuard:
     def write(self, path: Path) -> None:
         """Write the shares of every band, for scripts; nothing where nothing could be judged."""
         if self._found:
-            write_text(path, json.dumps(to_json({"scene": self._name, **self._found}), indent=2) + "\n")
+            text = json.dumps(to_json({"scene": self._name, **self._found}))  # an indent costs ten times as much
+            # Quotes within strings have a backslash before them.
+            for start, indent in (('{"band": ', 4), ('"inputs": ', 2), ('"output": ', 2)):
+                text = text.replace(f" {start}", f"\n{' ' * indent}{start}").replace(f"[{start}", f"[\n    {start}")
+            write_text(path, text + "\n")
 
 
 def _channels_of(inputs: Sequence[Port], bands: int) -> tuple[str, int]:

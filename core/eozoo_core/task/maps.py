@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from eozoo_core.raster.cog import Band, Category
-from eozoo_core.raster.files import Layer, MapFiles
+from eozoo_core.raster.files import Layer, MapFiles, Shown
 from eozoo_core.raster.masks import RowMask
 from eozoo_core.raster.read import open_reader
+from eozoo_core.run.written import is_current
 from eozoo_core.score.quicklook import Panel, quicklook
 from eozoo_core.task.guard import SceneGuard
 from eozoo_core.task.made_from import STAMP, are_there
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from eozoo_core.task.contract import Contract
 
 _COLOURS = ((34, 102, 51), (204, 187, 68), (187, 85, 51), (68, 119, 170), (170, 170, 170), (170, 51, 119))
+_THUMB = 1024  # px
 _PARTS = {
     "aleatoric": "from the data's noise (aleatoric)",
     "epistemic": "from the members' disagreement (epistemic)",
@@ -68,7 +70,7 @@ def map_scene(
         bands = tuple(Band(_named(members, name), members.unit) for name in each)
         stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
         layers[dest / f"{scene.file('members')}.tif"] = stacked
-    shown, beside = {layer.name: file for file, layer in layers.items()}, dest / f"{scene.file('guard')}.json"
+    shown, beside = Shown({layer.name: file for file, layer in layers.items()}), dest / f"{scene.file('guard')}.json"
     if are_there(list(layers), scene.stamp):
         turns.left.append(scene.path.name)
     else:
@@ -92,6 +94,7 @@ def map_scene(
                 files.write_rows(row, strip, mask.next(count))
                 row += count
             files.tag(guard.finish())
+            shown.in_memory = files.shown
         guard.write(beside)
     drawn_too = task.pictures(predictor.outputs, shown, scene, dest)
     return [*layers, *drawn_too, *([beside] if beside.exists() else [])]
@@ -141,21 +144,31 @@ def tags_of(predictor: Predictor, scene: Scene) -> dict[str, str]:
 
 
 def draw_maps(ports: Sequence[Port], files: Mapping[str, Path], path: Path) -> list[Path]:
-    """Draw the maps of one band side by side into a PNG; large ones are thinned while reading."""
+    """Draw the maps of one band side by side into a PNG, unless it is no older; large ones are thinned."""
+    if files and is_current(path, *files.values()):
+        return [path]
     panels = []
     for port in ports:
         if port.role not in files:
             continue
-        with open_reader(files[port.role]) as reader:
-            if len(reader.info.bands) > 1:
-                continue
-            values = reader.thumbnail(1024)[0]
+        bands = _thumbnail(files, port.role)
+        if len(bands) > 1:
+            continue
         spread = port.spread == "deviation"
         title = next((text for part, text in _PARTS.items() if port.role.startswith(part)), "its standard deviation")
-        panels.append(Panel(values, title if spread else "prediction", port.unit, "magma" if spread else "viridis"))
+        panels.append(Panel(bands[0], title if spread else "prediction", port.unit, "magma" if spread else "viridis"))
     if panels:
         quicklook(panels, path, title=path.stem, columns=2)
     return [path] if panels else []
+
+
+def _thumbnail(files: Mapping[str, Path], layer: str) -> np.ndarray:
+    """Return the bands of a layer's map, of at most 1,024 px a side, from memory where they are there."""
+    known = files.in_memory.get(layer) if isinstance(files, Shown) else None
+    if known is not None and max(known.shape[1:]) <= _THUMB:
+        return known
+    with open_reader(files[layer]) as reader:
+        return reader.thumbnail(_THUMB, reader.info.bands[:2])
 
 
 def _named(port: Port, name: str) -> str:

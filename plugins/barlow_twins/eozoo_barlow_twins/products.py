@@ -13,7 +13,7 @@ from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, Strip
 from eozoo_core.raster.read import RasterReader
 from eozoo_core.raster.tiles import Window
-from eozoo_core.run.written import write_text
+from eozoo_core.run.written import is_current, write_text
 
 from eozoo_barlow_twins.colours import COLOURS, Colours, fit_colours, load_colours, save_colours
 from eozoo_barlow_twins.effective_rank import effective_rank
@@ -97,7 +97,7 @@ def beside_embedding(files: Mapping[str, Path], picture: bool) -> list[Path]:
 def drawn_beside(made: Sequence[tuple[Path, Path, Callable[[Path, Path], object]]]) -> list[Path]:
     """Make each (map, file, function) whose file is missing or older than the map; return all files."""
     for source, file, make in made:
-        if not file.exists() or file.stat().st_mtime_ns < source.stat().st_mtime_ns:
+        if not is_current(file, source):
             make(source, file)
     return [file for _, file, _ in made]
 

@@ -196,12 +196,15 @@ class ClayTa(Task):
     def pictures(self, outputs: Sequence[Port], files: Mapping[str, Path], scene: TaScene, dest: Path) -> list[Path]:
         """Draw the map with the coastline."""
         import numpy as np
+        from eozoo_core.run.written import is_current
 
         from eozoo_clay_ta.maps import static_of
         from eozoo_clay_ta.pictures import picture_of_map
 
         if not self.settings.infer.picture:
             return []
+        if is_current(picture := files["ta"].with_suffix(".png"), files["ta"]):
+            return [picture]
         land = static_of(self._kept, scene.when.year, scene.ko).lsmask
         return [picture_of_map(files["ta"], np.nan_to_num(land))]
 

@@ -15,7 +15,7 @@ from eozoo_core.raster.files import Layer
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import Reader, open_reader
 from eozoo_core.raster.sentinel2 import SPECIAL, Scaling
-from eozoo_core.run.written import write_picture
+from eozoo_core.run.written import is_current, write_picture
 from eozoo_core.task.data import tensors
 from eozoo_core.task.made_from import STAMP
 from eozoo_core.task.maps import bands_of
@@ -130,7 +130,10 @@ def write_tile(drawn: Drawn, scene: Scene, dest: Path, settings: PrithviSettings
 
 
 def draw(files: Mapping[str, Path], scene: Scene, dest: Path) -> list[Path]:
-    """Draw a scene before and after in true colour, one stretch for both."""
+    """Draw a scene before and after in true colour, one stretch for both; a current picture is left."""
+    picture = dest / f"{scene.name}.png"
+    if is_current(picture, files["refined"]):
+        return [picture]
     with open_reader(scene.path) as before, open_reader(files["refined"]) as after:
         assert scene.values is not None
         given = scene.values(before.thumbnail(1024, scene.bands))
@@ -139,7 +142,7 @@ def draw(files: Mapping[str, Path], scene: Scene, dest: Path) -> list[Path]:
     low, high = np.percentile(visible, [1, 99]) if visible.size else (0.0, 1.0)
     space = np.full((images[0].shape[1], 4, 3), 255, np.uint8)
     parts = [true_colour(image, float(low), float(high)) for image in images]
-    return [write_picture(dest / f"{scene.name}.png", np.concatenate([parts[0], space, parts[1]], axis=1))]
+    return [write_picture(picture, np.concatenate([parts[0], space, parts[1]], axis=1))]
 
 
 def _pairs(settings: PrithviSettings, when: coordinates.Pair, where: coordinates.Pair) -> dict[str, np.ndarray]:
