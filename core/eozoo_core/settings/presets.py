@@ -26,9 +26,9 @@ def preset_about(file: Path) -> str:
 def given_settings(
     task: Configurable, preset: str | None, file: Path | None, overrides: Iterable[str] = (), base: dict | None = None
 ) -> TaskSettings:
-    """Build the settings of ``task`` from its defaults, ``base``, a preset, a file and ``key=value``; later wins.
+    """Build the settings of ``task`` from its defaults, a preset, a file and ``key=value``; later wins.
 
-    Raises ZooError for an unknown preset, for a ``file`` that is not there and has the name of one, and as
+    ``base``: plain values that take the place of a preset where none is named. Raises ZooError for an unknown preset, for a ``file`` that is not there and has the name of one, and as
     `load_settings` does.
     """
     if preset is not None:
