@@ -28,7 +28,9 @@ def given_settings(
 ) -> TaskSettings:
     """Build the settings of ``task`` from its defaults, a preset, a file and ``key=value``; later wins.
 
-    ``base``: plain values that take the place of a preset where none is named. Raises ZooError for an unknown preset, for a ``file`` that is not there and has the name of one, and as
+    ``base``: plain values that take the place of a preset where none is named.
+
+    Raises ZooError for an unknown preset, for a ``file`` that is not there and has the name of one, and as
     `load_settings` does.
     """
     if preset is not None:
