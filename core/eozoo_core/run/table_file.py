@@ -52,8 +52,9 @@ class Column:
 def read_table(path: Path) -> dict[str, Column]:
     """Return the columns of a CSV or Parquet file by name. Raises ZooError, one line, for a file that is none.
 
-    Empty fields, "NA", "NaN", "null" and "None" are missing, columns of true and false are 1 and 0; numbers behind another delimiter than a comma may have a
-    decimal comma. Geometries and other things that are neither number, text nor arrays of numbers are left out.
+    Empty fields, "NA", "NaN", "null" and "None" are missing, columns of true and false are 1 and 0; numbers behind
+    another delimiter than a comma may have a decimal comma. Geometries and other things that are neither number, text
+    nor arrays of numbers are left out.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:

@@ -1,4 +1,4 @@
-"""What ``check`` says of a table: its columns, its target, copies of rows, and features that give the target away."""
+"""What ``check`` says of a table alone: its columns, copies of rows, and features that give the target away."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 
 from eozoo_core.checking import Findings
 from eozoo_core.checking.design import SPLITS
-from eozoo_core.checking.findings import listed, percent
-from eozoo_core.task.table_columns import place_columns
+from eozoo_core.checking.findings import listed
 from eozoo_core.task.table_data import Samples
 from eozoo_core.task.table_settings import TableDataSettings
 
@@ -18,82 +17,51 @@ _REPEATS = 5  # rows with one value, on average, of a feature that could tell cl
 
 
 def check_table(findings: Findings, samples: Samples, how: TableDataSettings) -> None:
-    """Judge a table, all of its rows; the arithmetic is that of whole columns."""
+    """Judge all rows of a table, beside what core says of bands, labels and splits; show how it is divided."""
     _judge_rows(findings, samples)
     _judge_features(findings, samples, how)
-    _judge_target(findings, samples)
     _judge_leaks(findings, samples)
     _judge_copies(findings, samples)
+    findings.picture(f"how the rows of {samples.path.name} are divided", samples.division.panels)
 
 
 def _judge_rows(findings: Findings, samples: Samples) -> None:
-    total, usable = len(samples.labels), samples.usable
-    empty = ~np.isfinite(samples.values).any(axis=1)
-    lost = f", {int((~usable & ~empty).sum()):,} without a target" if (~usable & ~empty).any() else ""
+    total, empty = len(samples.labels), ~np.isfinite(samples.values).any(axis=1)
+    unlabelled = int((~samples.usable & ~empty).sum())
+    lost = f", {unlabelled:,} without a target" if unlabelled else ""
     lost += f", {int(empty.sum()):,} without any feature" if empty.any() else ""
-    shares = ", ".join(f"{name} {int((usable & (samples.split == i)).sum()):,}" for i, name in enumerate(SPLITS))
-    left = int((usable & (samples.split >= len(SPLITS))).sum())
-    neither = f", in none of them {left:,}" if left else ""
-    findings.ok("rows", f"{total:,} rows{lost}; {shares}{neither}", {"rows": total, "usable": int(usable.sum())})
-    for i, name in enumerate(SPLITS):
-        if not (usable & (samples.split == i)).any():
-            findings.unknown(name, f"no row is in {name}", "set data.split")
+    shares = [f"{name} {int((samples.usable & (samples.split == i)).sum()):,}" for i, name in enumerate(SPLITS)]
+    if left := int((samples.usable & (samples.split >= len(SPLITS))).sum()):
+        shares.append(f"in none of them {left:,}")
+    numbers = {"rows": total, "usable": int(samples.usable.sum())}
+    findings.ok("rows", f"{total:,} rows{lost}; {', '.join(shares)}", numbers)
 
 
 def _judge_features(findings: Findings, samples: Samples, how: TableDataSettings) -> None:
     names = [column.name for column in samples.features]
-    units = {c.name: c.unit for c in samples.features}
     dates = f" of a series of {samples.dates} dates" if samples.dates else ""
-    findings.ok("features", f"{len(names)} columns{dates}: {listed(names, 12)}", {"columns": names, "units": units})
-    unused = [n for n, c in samples.columns.items() if c.numeric and n not in {*names, samples.target}]
-    unused = [n for n in unused if n not in place_columns(samples.columns, how)]
-    if unused and how.features is None and how.series is None:
-        findings.ok("features", f"left out: {listed(unused, 12)}")
+    findings.ok("features", f"{len(names)} columns{dates}: {listed(names, 12)}", {"columns": names})
     train = samples.values[samples.usable & (samples.split == 0)]
     there = np.isfinite(train)
-    share = 1 - there.mean(axis=0) if len(train) else np.zeros(len(names))
-    worst = int(share.argmax())
-    text = f"{percent(float(share.mean()))} of the values, most in {names[worst]} ({percent(float(share[worst]))})"
-    findings.ok("missing values", text if share[worst] else "none", dict(zip(names, share.round(6))))
+    share, low, high = 1 - there.mean(axis=0), *_extremes(train, there)
     if half := [n for n, s in zip(names, share) if 0.5 < s < 1]:
         findings.warning("missing values", f"more than half are missing in {listed(half)}; the mean stands for them",
                          "leave them out (data.exclude), or say what is missing (data.nodata)")  # fmt: skip
-    low, high = np.where(there, train, np.inf).min(axis=0), np.where(there, train, -np.inf).max(axis=0)
     if flat := [n for n, a, b in zip(names, low, high) if a >= b]:
-        findings.error("features", f"{listed(flat, 8)}: constant or missing in all training rows", "data.exclude=[...]")
-    odd = [(n, v) for n, v in zip(names, high) if v in (65535.0, 32767.0)] + [
-        (n, v) for n, v in zip(names, low) if v in (-9999.0, -32768.0, -99999.0)
-    ]
-    if odd:
-        values = ",".join(f"{v:g}" for v in sorted({v for _, v in odd}))
-        findings.warning("missing values", f"{listed([n for n, _ in odd])}: an extreme is {values}, which often means "
-                         "missing", f"--set data.nodata=[{values}] where it does")  # fmt: skip
+        text = f"{listed(flat, 8)}: constant or missing in all training rows"
+        findings.error("features", text, f"--set data.exclude=[{','.join(flat[:20])}]")
+    fillers = {v for v in high if v in (65535.0, 32767.0)} | {v for v in low if v in (-9999.0, -32768.0, -99999.0)}
+    if fillers:
+        values = ",".join(f"{v:g}" for v in sorted(fillers))
+        found = [n for n, a, b in zip(names, low, high) if {a, b} & fillers]
+        text = f"{listed(found)}: an extreme is {values}, which often means missing"
+        findings.warning("missing values", text, f"--set data.nodata=[{values}] where it does")
 
 
-def _judge_target(findings: Findings, samples: Samples) -> None:
-    labels = samples.labels[samples.usable]
-    if not samples.classes:
-        low, middle, high = np.quantile(labels, (0, 0.5, 1))
-        text = (
-            f"{samples.target} [{samples.unit}]: {low:.4g} to {high:.4g}, median {middle:.4g}, in {len(labels):,} rows"
-        )
-        findings.ok("target", text, {"min": low, "median": middle, "max": high})
-        return
-    counts = np.stack(
-        [
-            np.bincount(
-                samples.labels[samples.usable & (samples.split == i)].astype(int), minlength=len(samples.classes)
-            )
-            for i in range(len(SPLITS))
-        ]
-    )
-    findings.ok("target", f"{samples.target}: {len(samples.classes)} classes in {len(labels):,} rows",
-                {name: dict(zip(samples.classes, row)) for name, row in zip(SPLITS, counts)})  # fmt: skip
-    rows = [[name, *(f"{n:,}" for n in counts[:, i])] for i, name in enumerate(samples.classes)]
-    findings.table("rows of each class", ["class", *SPLITS], rows)
-    if none := [name for name, n in zip(samples.classes, counts[0]) if not n]:
-        findings.warning("train: target", f"no row of {listed(none)}: what is not shown cannot be learned",
-                         "give more rows of it, or leave it out")  # fmt: skip
+def _extremes(values: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest value (C,) of each feature; inf and -inf where there is none."""
+    low = np.where(there, values, np.inf).min(axis=0, initial=np.inf)
+    return low, np.where(there, values, -np.inf).max(axis=0, initial=-np.inf)
 
 
 def _judge_leaks(findings: Findings, samples: Samples) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eozoo_core.checking.design import SPLITS, Units, design
+from eozoo_core.checking.design import SPLITS, design
+from eozoo_core.checking.division import Division
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.run.table_file import Column, read_table
@@ -38,7 +39,7 @@ class Samples:
     path:     of the table. columns: all of its columns, for ``check``.
     features: the chosen ones; values (n, C) float32, NaN = missing. dates: of a series, 0 = there is none.
     target:   name; ``labels`` (n,) float32 in ``unit``, or index of ``classes``, NaN = missing.
-    split:    (n,) uint8, see `checking.design`. units: what was divided.
+    division: of all rows; its ``split`` (n,) uint8, see `checking.design`.
     """
 
     path: Path
@@ -50,13 +51,17 @@ class Samples:
     labels: np.ndarray
     unit: str
     classes: tuple[str, ...]
-    split: np.ndarray
-    units: Units
+    division: Division
+
+    @property
+    def split(self) -> np.ndarray:
+        """Split (n,) uint8 of each row."""
+        return self.division.split
 
     @property
     def usable(self) -> np.ndarray:
         """Rows (n,) that can be learned from."""
-        return self.units.weight > 0
+        return self.division.units.weight > 0
 
     def rows(self, split: str) -> np.ndarray:
         """Numbers of the usable rows of a split; "all" = of every split. Raises NoSplit where there are none."""
@@ -75,7 +80,7 @@ class TableData(Data):
 
     def __init__(self, samples: Samples, split: str):
         self.samples, self.chosen = samples, samples.rows(split)
-        self.files, self.root = [samples.path], samples.path.parent
+        self.files, self.root, self.division = [samples.path], samples.path.parent, samples.division
         self.bands = tuple(column.name for column in samples.features)
         self.units = tuple(column.unit for column in samples.features)
 
@@ -130,8 +135,8 @@ def open_samples(
     labels = np.where(np.isfinite(values).any(axis=1), labels, np.float32(np.nan))
     units = units_of(columns, how, labels, len(names), path)
     named = None if how.split.column is None else column_values(columns, how.split.column, path, "data.split.column")
-    split = design(units, how.split, named)
-    return Samples(path, columns, features, values, dates, target.name, labels, said, names, split, units)
+    division = Division(units, design(units, how.split, named), how.split, names)
+    return Samples(path, columns, features, values, dates, target.name, labels, said, names, division)
 
 
 def survey_table(data: TableData, days: tuple[int, ...]) -> TableSurvey:

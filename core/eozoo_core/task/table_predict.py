@@ -62,14 +62,14 @@ def predict_table(drawn: Drawn, scene: Scene, dest: Path, nodata: Collection[flo
 def columns_of(outputs: Arrays, ports: Sequence[Port], target: str) -> tuple[Arrays, dict[str, str]]:
     """Return outputs as columns, name -> values, and their units: classes by name, a column for each probability.
 
-    "prediction" and "class" are called "predicted_TARGET".
+    "mean" and "class" are called "predicted_TARGET", "std" "predicted_TARGET_std".
     """
     added: Arrays = {}
     units: dict[str, str] = {}
     for port in ports:
         values = outputs[port.role]
-        name = port.role.replace("prediction", f"predicted_{target}")
-        name = f"predicted_{target}" if port.spread == "class" else name
+        name = f"predicted_{target}" if port.role in ("mean", "class") else port.role
+        name = f"predicted_{target}_{name}" if port.of == "mean" else name
         if port.spread == "class":
             names = np.array([word for _, word in port.legend] + [None], object)
             added[name] = names[np.where(np.isfinite(values), values, -1).astype(int)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from eozoo_core.errors import ZooError
+from eozoo_core.task.label_loss import LabelLoss
 from eozoo_core.task.system import System, Tensors
 from eozoo_core.task.table_settings import TableSettings
 from eozoo_core.task.table_survey import ROLE, TableSurvey
@@ -17,28 +19,19 @@ from eozoo_core.task.table_survey import ROLE, TableSurvey
 class TableSystem(System):
     """Standardise "features" (B, C), fill gaps with the training mean, run an encoder of series where there is one.
 
-    ``raw`` gives "output" (B, K): the network's times ``scale`` plus ``shift``. ``encoder`` takes bands (B, L, D) and
-    days of year (B, L) and gives (B, E), which the network gets; a band is then standardised over all dates together.
-    Columns that never change and deviations of 0 count as 1. A subclass writes ``finish``.
+    ``encoder`` takes bands (B, L, D) and days of year (B, L) and gives (B, E), which the network gets; a band is then
+    standardised over all dates together. A deviation of 0 counts as 1. A subclass writes ``raw`` and ``finish``.
     """
 
     tolerant = (ROLE,)
 
-    def __init__(
-        self,
-        network: nn.Module,
-        survey: TableSurvey,
-        shift: Sequence[float],
-        scale: Sequence[float],
-        encoder: nn.Module | None = None,
-    ):
+    def __init__(self, network: nn.Module, survey: TableSurvey, encoder: nn.Module | None = None):
         super().__init__()
         self.network, self.encoder = network, encoder
         mean, std = per_band(survey) if encoder is not None else (survey.mean, survey.std)
-        for name, (middle, width) in {"input": (mean, std), "output": (shift, scale)}.items():
-            self.register_buffer(f"{name}_mean", torch.tensor(np.asarray(middle), dtype=torch.float32))
-            spread = torch.tensor(np.asarray(width), dtype=torch.float32)
-            self.register_buffer(f"{name}_std", torch.where(spread == 0, 1.0, spread))
+        self.register_buffer("input_mean", torch.tensor(np.asarray(mean), dtype=torch.float32))
+        spread = torch.tensor(np.asarray(std), dtype=torch.float32)
+        self.register_buffer("input_std", torch.where(spread == 0, 1.0, spread))
         days = torch.tensor(survey.days or (1,) * max(survey.dates, 1), dtype=torch.int64)
         self.register_buffer("days", days)
 
@@ -47,18 +40,68 @@ class TableSystem(System):
         scaled = (arrays[ROLE].float() - self.input_mean) / self.input_std
         return {ROLE: torch.where(torch.isfinite(scaled), scaled, 0.0)}
 
-    def raw(self, staged: Tensors) -> Tensors:
-        """Return "output" (B, K), finite everywhere."""
+    def output(self, staged: Tensors) -> torch.Tensor:
+        """Return what the network gives (B, K), float32."""
         found = staged[ROLE]
         if self.encoder is not None:
             series = found.reshape(len(found), len(self.days), -1)
             found = self.encoder(series, self.days.expand(len(found), -1))
-        return {"output": self.network(found).float() * self.output_std + self.output_mean}
+        return self.network(found).float()
 
     def where_seen(self, values: torch.Tensor, arrays: Tensors) -> torch.Tensor:
         """Return ``values`` (B, ...), NaN in samples of which every feature is missing."""
         seen = torch.isfinite(arrays[ROLE]).any(dim=1)
         return torch.where(seen.reshape(-1, *(1,) * (values.ndim - 1)), values, torch.nan)
+
+
+class ValueSystem(TableSystem):
+    """Features (B, C) in their own units -> "mean" (B,) in the target's and, where the loss trains it, "std" (B,).
+
+    network: gives (B, 1 or 2): the standardised mean and the raw log-scale, whose meaning ``loss`` knows.
+    """
+
+    def __init__(self, network: nn.Module, survey: TableSurvey, loss: LabelLoss, encoder: nn.Module | None = None):
+        super().__init__(network, survey, encoder)
+        mean, std = (survey.label.mean, survey.label.std or 1.0) if survey.label else (0.0, 1.0)
+        self._loss = loss
+        self.register_buffer("target_mean", torch.tensor(float(mean)))
+        self.register_buffer("target_std", torch.tensor(float(std)))
+        # log_scale of z -> log_scale of mean + std * z: the variance grows with std^2, b with std.
+        self.register_buffer("log_scale_shift", torch.tensor(loss.scale_power * math.log(std)))
+
+    def raw(self, staged: Tensors) -> Tensors:
+        """Return "mean" (B,) in the target's unit and, where the network has one, the unclamped "log_scale" (B,)."""
+        output = self.output(staged)
+        found = {"mean": self.target_mean + self.target_std * output[:, 0]}
+        return found | ({"log_scale": output[:, 1] + self.log_scale_shift} if output.shape[1] > 1 else {})
+
+    def finish(self, raw: Tensors, arrays: Tensors) -> Tensors:
+        """Return "mean" and, where a variance is trained, "std"; NaN where every feature is missing."""
+        found = {"mean": raw["mean"]}
+        found |= {"std": self._loss.std(raw["log_scale"])} if self._loss.trains_variance else {}
+        return {name: self.where_seen(values, arrays) for name, values in found.items()}
+
+
+class ClassSystem(TableSystem):
+    """Features (B, C) in their own units -> "probability" (B, K).
+
+    ``counts``: labels of each class; logits start at those of their frequencies (one added to each).
+    """
+
+    def __init__(
+        self, network: nn.Module, survey: TableSurvey, counts: Sequence[int], encoder: nn.Module | None = None
+    ):
+        super().__init__(network, survey, encoder)
+        shares = torch.tensor(np.asarray(counts) + 1.0, dtype=torch.float32)
+        self.register_buffer("first", torch.log(shares / shares.sum()))
+
+    def raw(self, staged: Tensors) -> Tensors:
+        """Return "output", logits (B, K)."""
+        return {"output": self.output(staged) + self.first}
+
+    def finish(self, raw: Tensors, arrays: Tensors) -> Tensors:
+        """Turn logits into probabilities, NaN where every feature is missing; core chooses the likeliest class."""
+        return {"probability": self.where_seen(raw["output"].softmax(dim=1), arrays)}
 
 
 def per_band(survey: TableSurvey) -> tuple[np.ndarray, np.ndarray]:

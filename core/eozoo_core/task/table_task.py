@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.run.table_file import SUFFIXES
-from eozoo_core.slots import Slot
 from eozoo_core.spec import Port
 from eozoo_core.task.table_settings import TableSettings
 from eozoo_core.task.table_survey import ROLE, TableSurvey
@@ -17,7 +16,7 @@ from eozoo_core.task.task import Task
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from eozoo_core.checking import Findings, Separation, Split
+    from eozoo_core.checking import Expected, Findings, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.run.directory import Run
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     from eozoo_core.task.scenes import Block, Scene
     from eozoo_core.task.table_data import Samples, TableData
     from eozoo_core.task.windows import Drawn
-
-FEEDS = (Port(ROLE, "B C"),)  # standardised, without gaps
-SERIES = (Port("bands", "B L C"), Port("doys", "B L"))
-ENCODER = Slot("model", feeds=SERIES, wants=(Port("embedding", "B D"),), options=("in_channels", "sample_size"))
 
 
 class TableTask(Task):
@@ -103,18 +98,35 @@ class TableTask(Task):
         return self.build("model", model, {"in_channels": inputs, "outputs": outputs}, fresh), encoder
 
     def describe_splits(self, data: Mapping[str, Data]) -> tuple[list[Split], Separation]:
-        """The splits are rows of one table, divided by ``data.split``; what they share ``check`` says."""
-        from eozoo_core.checking import Separation, Split
+        """Splits are rows of one table, divided by ``data.split``: each is looked at as one sample (C, rows)."""
+        from eozoo_core.checking import Item, Separation, Split
 
-        return [Split(name, range(len(one)), None, what=one.what) for name, one in data.items()], Separation()
+        def split(name: str, one: TableData) -> Split:
+            def read(number: int) -> Item:
+                return Item(one.samples.values[one.chosen].T, one.samples.labels[one.chosen])
+
+            return Split(name, [f"{name} rows of {one.samples.path.name}"], read, what="table")
+
+        return [split(name, one) for name, one in data.items()], Separation()
+
+    def expected(self) -> Expected:
+        """Labels in the unit of the target, or the classes that it holds."""
+        from eozoo_core.checking import Classes, Expected, channel
+
+        if self._opened is None:
+            return super().expected()
+        samples = self.samples
+        known = Classes(dict(enumerate(samples.classes))) if samples.classes else channel("label", samples.unit)
+        remedies = {"nodata": "add it to data.nodata", "bands": "leave it out (data.exclude)", "units": "in data.units"}
+        return Expected(known, remedies=remedies)
 
     def check(self, findings: Findings) -> None:
-        """Look at columns, target, splits, copies of rows, and features that give the target away."""
-        from eozoo_core.checking import judge_schedule
+        """Look at all rows: columns, target, division, copies of rows, and features that give the target away."""
+        from eozoo_core.task.check import check
         from eozoo_core.task.table_check import check_table
 
-        check_table(findings, self.samples, self.settings.data)
-        judge_schedule(findings, self.settings.train, len(self.samples.rows("train")))
+        if check(self, findings):
+            check_table(findings, self.samples, self.settings.data)
 
     # -- a run knows its columns and classes: another table is read by them ---------------------------------------
 

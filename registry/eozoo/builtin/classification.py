@@ -3,57 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core import Port, Sample, Slot
-from eozoo_core.settings import Named
+from eozoo_core import Port, Sample
 from eozoo_core.task import Ports
-from eozoo_core.task.baselines import Baseline, most_frequent
-from eozoo_core.task.loss import registered_loss
-from eozoo_core.task.scores import ClassScores
-from eozoo_core.task.table_settings import TableDataSettings, TableModel, TableSettings
-from eozoo_core.task.table_task import ENCODER, FEEDS, TableTask
-from pydantic import Field
+from eozoo_core.task.table_task import TableTask
+
+from eozoo.builtin.table_cards import CLASS_SLOTS
+from eozoo.builtin.table_settings import ClassSettings
 
 if TYPE_CHECKING:
+    from eozoo_core.task.baselines import Baseline
+    from eozoo_core.task.contract import Loss
+    from eozoo_core.task.scores import ClassScores
     from eozoo_core.task.table_survey import TableSurvey
-    from eozoo_core.task.table_system import TableSystem
-
-WANTS = (Port("logits", "B K", "1"),)  # what is needed of a network
-LOSS_FEEDS = (*WANTS, Port("target", "B", "class index"))  # what a loss is called with
-
-
-class ClassData(TableDataSettings):
-    """Which columns are learned from, and which names are learned."""
-
-    classes: tuple[str, ...] | None = Field(
-        None, min_length=2, description="Classes in the order of their numbers; null = what the target holds, sorted."
-    )
-
-
-class ClassModel(TableModel):
-    """The network and its loss."""
-
-    loss: Named = Field(Named(name="cross_entropy"), description="Loss; 'eozoo show classification' lists what fits.")
-
-
-class ClassSettings(TableSettings):
-    """All settings of classification."""
-
-    model: ClassModel = Field(ClassModel(), description="The network and its loss; fixed by a run.")
-    data: ClassData = Field(ClassData(), description="What the columns mean; fixed by a run.")
+    from eozoo_core.task.table_system import ClassSystem
 
 
 class Classification(TableTask):
-    """A class for each row of a table, or each pixel of a raster."""
+    """The likeliest class of each row of a table, and the probability of each."""
 
     Settings: ClassVar = ClassSettings
+    slots: ClassVar = CLASS_SLOTS
     settings: ClassSettings
-    slots: ClassVar = {
-        "model": Slot("model", feeds=FEEDS, wants=WANTS),
-        "model.encoder": ENCODER,
-        "model.loss": Slot("loss", feeds=LOSS_FEEDS),
-    }
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -61,34 +33,45 @@ class Classification(TableTask):
         return self.settings.data.classes or ()
 
     def ports(self, survey: TableSurvey) -> Ports:
-        """Columns in; out the likeliest class, and the probability of each, averaged over members of an ensemble."""
-        names = survey.classes or self.known.classes or self.classes or ("class 0", "class 1")
-        code = Port("class", "B", "class index", spread="class", of="probability", legend=tuple(enumerate(names)))
+        """Columns in; out the number of the likeliest class, and the probability of each."""
+        legend = self._legend(survey)
+        code = Port("class", "B", "class index", spread="class", of="probability", legend=legend)
+        names = tuple(name for _, name in legend)
         return Ports(self.inputs(survey), (code, Port("probability", "B K", "1", names, spread="probabilities")))
 
-    def system(self, survey: TableSurvey, fresh: bool) -> TableSystem:
-        """The network; logits start at those of the class frequencies (one added each)."""
-        from eozoo.builtin.table_systems import ClassSystem, log_shares
+    def system(self, survey: TableSurvey, fresh: bool) -> ClassSystem:
+        """The network; logits start at those of the class frequencies."""
+        from eozoo_core.task.table_system import ClassSystem
 
-        classes = len(self.ports(survey).outputs[0].legend)
+        classes = len(self._legend(survey))
         network, encoder = self.parts(survey, classes, fresh)
-        return ClassSystem(network, survey, log_shares(survey.counts or (0,) * classes), [1.0] * classes, encoder)
+        even = self.settings.model.class_weights != "none" or not survey.counts
+        return ClassSystem(network, survey, (0,) * classes if even else survey.counts, encoder)
 
-    def loss(self, survey: TableSurvey) -> Any:
-        """The registered loss of logits and class indices."""
-        return registered_loss(self, "output", "target")
+    def loss(self, survey: TableSurvey) -> Loss:
+        """The registered loss of logits and classes, with class weights."""
+        from eozoo_core.task.classes import class_loss
+
+        return class_loss(self, survey, self._legend(survey))
 
     def metrics(self, survey: TableSurvey) -> ClassScores:
         """Scores over all rows."""
-        return ClassScores("class", range(len(survey.classes)))
+        from eozoo_core.task.scores import ClassScores
+
+        return ClassScores("class", [code for code, _ in self._legend(survey)])
 
     def baselines(self, survey: TableSurvey) -> dict[str, Baseline]:
         """The class of most training rows."""
-        return most_frequent(survey.counts)
+        from eozoo_core.task.baselines import most_frequent
+
+        return most_frequent(survey.counts, [code for code, _ in self._legend(survey)])
+
+    def _legend(self, survey: TableSurvey) -> tuple[tuple[int, str], ...]:
+        return tuple(enumerate(survey.classes or self.known.classes or self.classes or ("class 0", "class 1")))
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
-        """Bare, shrub or forest in 600 plots by four bands; rows and a raster to predict."""
+        """Bare, shrub or forest in 800 plots by four bands; rows and a raster to predict."""
         from eozoo.builtin.table_sample import write_table_world
 
         source, batch = write_table_world(root)

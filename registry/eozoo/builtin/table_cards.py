@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from eozoo_core import Card, Port, Spec
+from eozoo_core import Card, Port, Slot, Spec
 
-_FEATURES = (Port("features", "B C"),)
+_FEATURES = (Port("features", "B C"),)  # standardised, without gaps
+_MEAN, _LOG_SCALE = Port("mean", "B 1"), Port("log_scale", "B 1", optional=True)
+_LOGITS = Port("logits", "B K", "1")
+_ENCODER = Slot(
+    "model",
+    feeds=(Port("bands", "B L C"), Port("doys", "B L")),
+    wants=(Port("embedding", "B D"),),
+    options=("in_channels", "sample_size"),
+)
+REGRESSION_SLOTS = {
+    "model": Slot("model", feeds=_FEATURES, wants=(_MEAN, _LOG_SCALE)),
+    "model.encoder": _ENCODER,
+    "model.loss": Slot("loss", feeds=(Port("target", "B"),), after="model"),
+}
+CLASS_SLOTS = {
+    "model": Slot("model", feeds=_FEATURES, wants=(_LOGITS,)),
+    "model.encoder": _ENCODER,
+    "model.loss": Slot("loss", feeds=(_LOGITS, Port("target", "B", "class index"))),
+}
 _INPUTS = (
     "A table, CSV or Parquet, a sample in each row: columns of numbers, empty or NaN = missing, or a value of "
     "data.nodata; a column of the target; coordinates, groups or a column of splits where there are any. Statistics of "
@@ -28,7 +46,7 @@ def _net(name: str, kind: str, summary: str, purpose: str, limit: str) -> Spec:
         architecture=kind,
         kinds=("regression", "classification"),
     )
-    gives = (Port("mean", "B K"), Port("logits", "B K", "1"))
+    gives = (_MEAN, Port("log_scale", "B 1"), _LOGITS)
     target = f"eozoo.builtin.table_nets:{name}"
     return Spec(name, target, summary, takes=_FEATURES, gives=gives, citation="none: textbook", card=card)
 

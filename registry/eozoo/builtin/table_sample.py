@@ -1,4 +1,4 @@
-"""A made-up table of 600 plots, and a table and a raster to predict: nothing of it was observed."""
+"""A made-up table of 800 plots, and a table and a raster to predict: nothing of it was observed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rasterio.crs import CRS
 
 BANDS = ("blue", "green", "red", "nir")
 _HEADER = ("plot", "lon", "lat", *(f"{band} [reflectance 0..1]" for band in BANDS))
-_PLOTS, _SIDE = 600, 48
+_PLOTS, _SIDE = 800, 48
 
 
 def write_table_world(root: Path) -> tuple[Path, Arrays]:
