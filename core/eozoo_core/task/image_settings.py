@@ -14,6 +14,21 @@ SCHEDULE = ScheduleSettings(name="cosine", warmup_steps=5)
 TRAIN = EnsembleTrain(epochs=20, batch_size=4, learning_rate=1e-2, schedule=SCHEDULE)  # for a small network
 
 
+class AugmentSettings(Settings):
+    """What training changes at random in each window; validation, scores and maps see images as they are."""
+
+    turns: bool = Field(True, description="Flip and turn by quarters; labels turn with their image.")
+    brightness: float = Field(
+        0.0, ge=0, description="Shift each band of a window; standard deviation in that of the band. 0 = off."
+    )
+    noise: float = Field(
+        0.0, ge=0, description="Add noise to every pixel and band; standard deviation in that of the band. 0 = off."
+    )
+    drop_bands: float = Field(
+        0.0, ge=0, lt=1, description="Probability that a band of a window is missing; one stays. 0 = off."
+    )
+
+
 class ImageDataSettings(Settings):
     """Which part of the images is learned from, and what their files do not say."""
 
@@ -23,8 +38,9 @@ class ImageDataSettings(Settings):
     nodata: tuple[float, ...] = Field(
         (), description="Stored values of the images that mean missing, beside those that the files declare."
     )
-    label_nodata: tuple[float, ...] = Field((), description="The same for labels.")
+    label_nodata: tuple[float, ...] = Field((), description="The same for labels: values or classes to ignore.")
     crop: int = Field(32, ge=1, description="Side of the random window that training takes from an image, px.")
+    augment: AugmentSettings = Field(AugmentSettings(), description="Random changes of training windows.")
 
 
 class ImageRuntime(EnsembleRuntime):

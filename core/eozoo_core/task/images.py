@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.raster.georeference import Grid, misfit
@@ -14,6 +13,8 @@ from eozoo_core.raster.info import RasterInfo
 from eozoo_core.raster.read import open_reader, read_info
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.spec import Port
+from eozoo_core.task.augment import disturbed, turned
+from eozoo_core.task.classes import ClassCount, ClassNames, ClassSurvey
 from eozoo_core.task.data import Arrays, Data
 from eozoo_core.task.image_settings import ImageDataSettings
 from eozoo_core.task.survey import BandSurvey, Survey, surveyed
@@ -24,7 +25,7 @@ class ImageData(Data):
     """The images of a split, each with a label of one band unless ``labelled`` is False; ``how`` says what is read.
 
     ``item`` gives "image" (C, H, W) in the files' units and "target" (1, H, W): the label where all bands are there,
-    float32, NaN = missing. ``draw`` gives a random window of ``crop`` pixels, flipped and turned at random. Raises
+    float32, NaN = missing. ``draw`` gives a random window of ``crop`` pixels, changed as ``augment`` says. Raises
     NoSplit where there are no images, ZooError where image and label do not go together.
     """
 
@@ -47,6 +48,7 @@ class ImageData(Data):
         chosen = info.select(how.bands)
         self.bands = tuple(info.descriptions[n - 1] or f"band {n}" for n in chosen)
         self.units = tuple(info.units[n - 1] for n in chosen)
+        self.label_unit = read_info(self.labels[0]).units[0] if labelled else ""
         self.input_files, self.files = self.images, [*self.images, *self.labels]
 
     def __len__(self) -> int:
@@ -69,14 +71,10 @@ class ImageData(Data):
         if min(image.shape[1:]) < self.crop:
             raise ZooError(f"{self.images[draw.index]}: is smaller than data.crop={self.crop}; lower it")
         row, column = (random.integers(side - self.crop + 1) for side in image.shape[1:])
-        turns, flip = random.integers(4), random.integers(2)
-
-        def cut(array: np.ndarray) -> np.ndarray:
-            part = array[:, row : row + self.crop, column : column + self.crop]
-            part = np.rot90(part, turns, axes=(1, 2))
-            return np.ascontiguousarray(part[:, :, ::-1] if flip else part)
-
-        return self.example(cut(image), None if label is None else cut(label), random)
+        where = (..., slice(row, row + self.crop), slice(column, column + self.crop))
+        parts = [None if array is None else array[where] for array in (image, label)]
+        image, label = turned(parts, self._how.augment, random)
+        return disturbed(self.example(image, label, random), self._how.augment, random)
 
     def arrays(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Read image (C, H, W) and label (1, H, W) or None; float32, NaN = missing.
@@ -109,8 +107,10 @@ def where_seen(image: np.ndarray, label: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(image).all(axis=0), label, np.float32(np.nan))
 
 
-def survey_images(data: ImageData, unit: str = "") -> Survey:
+def survey_images(data: ImageData, unit: str = "", see: Callable[[np.ndarray, Path], None] | None = None) -> Survey:
     """Look once through the images: statistics of every band and of the label, whose unit is ``unit``.
+
+    ``see`` gets each label (1, H, W), NaN = missing, and its file.
 
     Raises ZooError for a band that is missing or constant everywhere, and where every label is missing.
     """
@@ -119,7 +119,10 @@ def survey_images(data: ImageData, unit: str = "") -> Survey:
         image, label = data.arrays(i)
         inputs.update(image)
         if label is not None:
-            labels.update(where_seen(image, label))
+            label = where_seen(image, label)
+            labels.update(label)
+            if see is not None:
+                see(label, data.labels[i])
     inputs.require_spread(str(data.folder / "image"))
     if data.labels and not labels.count.sum():
         raise ZooError(f"{data.folder / 'label'}: every label is missing")
@@ -127,26 +130,13 @@ def survey_images(data: ImageData, unit: str = "") -> Survey:
     return Survey(bands=surveyed(inputs, data.units), label=label)
 
 
-class ClassSurvey(Survey):
-    """What is known of training images with labels of classes."""
+def survey_classes(data: ImageData, classes: ClassNames | None) -> ClassSurvey:
+    """Survey images whose labels are codes of ``classes``, None = those that they hold; raises as `survey_images`.
 
-    counts: tuple[int, ...] = Field((), description="Labelled pixels of each class.")
-
-
-def survey_classes(data: ImageData, classes: Sequence[str]) -> ClassSurvey:
-    """Survey images whose labels hold the indices of ``classes``, from 0; raises as `survey_images`.
-
-    Raises ZooError too, naming the file, for a label that is no index.
+    Raises ZooError too, naming the file, for a label that is no class.
     """
-    found, counts = survey_images(data, "class index"), np.zeros(len(classes), np.int64)
-    for i, file in enumerate(data.labels):
-        label = where_seen(*data.arrays(i))
-        values, times = np.unique(label[np.isfinite(label)], return_counts=True)
-        strange = values[~np.isin(values, range(len(classes)))]
-        if strange.size:
-            raise ZooError(f"{file}: holds {strange[0]:g}; data.classes names {len(classes)}, from 0: {list(classes)}")
-        counts[values.astype(int)] += times
-    return ClassSurvey(bands=found.bands, label=found.label, counts=tuple(counts.tolist()))
+    count = ClassCount(classes)
+    return count.survey(survey_images(data, "class code", count.add))
 
 
 def image_port(survey: Survey) -> Port:
