@@ -19,16 +19,14 @@ from eozoo_core.raster.vector import Shapes
 _VERTICES = 500  # of polygons that are cut to the window first
 _THIN = 2.0  # px of area per px of outline: what is wider holds a pixel's centre
 _CENTRES = 2**22  # compared with polygons at a time
-NOBODY = 255  # the split of a label that is in none
 
 
 @dataclass(frozen=True)
 class Labels:
     """What lies on a grid, one entry per label, in pixels: x = column, y = row, 0.5 = the first pixel's centre.
 
-    geometry (n,): polygons that hold a pixel's centre, and points. values (n,) float32. x, y (n,): a point on each.
-    weight (n,): pixels, about. group (n,) int64: labels of one pixel or place that must stay together. row (n,): of the
-    file, for its other columns. notes: what became of the others, a line each.
+    geometry (n,): polygons that hold a pixel's centre, and points. values (n,) float32. weight (n,): pixels, about.
+    row (n,): of the file, for its other columns. notes: what became of the others, a line each.
     """
 
     geometry: np.ndarray
@@ -150,7 +148,7 @@ def _together(grid: Grid, labels: Labels, classes: bool, notes: list[str]) -> La
 
 
 class Burner:
-    """Labels of a grid by window, for one split or all. ``split`` (n,) uint8: that of each label; NOBODY = of none."""
+    """Labels of a grid by window, of one split each; ``split`` (n,): the number of each label's."""
 
     def __init__(self, labels: Labels, split: np.ndarray):
         import shapely
@@ -170,13 +168,12 @@ class Burner:
         edges = np.array([(w.col, w.row, w.col + w.width, w.row + w.height) for w in windows], np.float64)
         return self._tree.query(shapely.box(*edges.T), predicate="intersects")
 
-    def read(self, window: Window, split: int | None) -> np.ndarray:
-        """Return ``(height, width)`` float32: labels of ``split`` (None = all), NaN = none, or not of one value."""
+    def read(self, window: Window, split: int) -> np.ndarray:
+        """Return ``(height, width)`` float32: labels of ``split``, NaN = none, or of several values or splits."""
         import shapely
 
         area = shapely.box(window.col, window.row, window.col + window.width, window.row + window.height)
         found = self._tree.query(area)
-        found = found[self.split[found] != NOBODY] if split is not None else found
         found = found[np.argsort(self._number[found], kind="stable")]
         if not len(found):
             return np.full((window.height, window.width), np.nan, np.float32)
@@ -184,9 +181,6 @@ class Burner:
         low = self._drawn(found[::-1], window, np.minimum)
         # What is written last is the highest number, or the lowest: where they differ, labels do.
         alone = (high == low) & (high >= 0)
-        if split is None:
-            values = [self._pairs[1][np.maximum(part, 0)] for part in (high, low)]
-            return np.where((values[0] == values[1]) & (high >= 0), values[0], np.nan).astype(np.float32)
         mine = alone & (self._pairs[0][np.maximum(high, 0)] == split)
         return np.where(mine, self._pairs[1][np.maximum(high, 0)], np.nan).astype(np.float32)
 

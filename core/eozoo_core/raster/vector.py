@@ -113,7 +113,7 @@ def _read_gdal(path: Path, wanted: Sequence[str], layer: str | None) -> _Found:
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         if layer is None and len(layers) != 1:
-            raise ZooError(f"{path}: holds {len(layers)} layers; set data.label_layer to one of: {', '.join(layers)}")
+            raise ZooError(f"{path}: holds {len(layers)} layers; set data.layer to one of: {', '.join(layers)}")
         if layer is not None and layer not in layers:
             raise ZooError(f"{path}: has no layer {layer!r}.{did_you_mean(layer, layers)}")
         info = pyogrio.read_info(path, layer=layer or layers[0])
@@ -241,7 +241,7 @@ def _shapes(path: Path, found: _Found, given: str | None) -> Shapes:
     from rasterio.errors import CRSError
 
     if not (found.crs or given):
-        raise ZooError(f"{path}: does not say in which CRS its coordinates are; set data.label_crs, as in EPSG:32631")
+        raise ZooError(f"{path}: does not say in which CRS its coordinates are; set data.crs, as in EPSG:32631")
     try:
         crs = CRS.from_user_input(found.crs or given)
     except CRSError as error:

@@ -33,6 +33,8 @@ class Data:
     bands, units: of the first input, as the files name them.
     what: the word for samples in messages. skipped: a line for every file that was left out.
     together: how many whole samples scores take at once; more than 1 where all are of one size.
+    apart: True = its splits are parts of one whole that was divided so that no label is in two: core compares neither
+            pixels nor ground.
     repeats: True = every epoch sees item ``i`` unchanged as draw ``i``. Only then core keeps features of a frozen part.
     """
 
@@ -44,6 +46,7 @@ class Data:
     what: str = "samples"
     skipped: tuple[str, ...] = ()
     together: int = 1
+    apart: bool = False
     repeats: bool = False
 
     def __len__(self) -> int:
@@ -112,6 +115,10 @@ class Data:
 
     def problems(self, findings: Findings, split: str) -> None:
         """Tell ``check`` what is wrong with the files of ``split`` beyond what core looks at; the default: nothing."""
+
+    def settled(self, survey: Survey) -> Data:
+        """Return the same samples with what training settled (names of classes that were found); default: itself."""
+        return self
 
     def area(self) -> list[float] | None:
         """Return [west, south, east, north] in degrees around all samples, None where none is georeferenced."""
