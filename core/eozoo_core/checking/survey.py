@@ -51,7 +51,7 @@ class Split:
     keys:  what no two splits may have in common ("station 90 at 2022-01-02", the name of a place) -> where it is, for
            messages; any number for a sample; None = nothing of the kind.
     key:   the word for keys in messages.
-    compared: False = samples of two splits may show the same ground: pixels are not compared, see `task.data.Data.apart`.
+    compared: False = their pixels are not compared: see `task.data.Data.apart`.
     divided: each sample is divided among the splits itself (by blocks): no two of them may share ground or content.
     """
 
