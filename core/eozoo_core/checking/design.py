@@ -6,7 +6,7 @@ Whole blocks, clusters or groups go to one split; see ``assign`` for how, ``sett
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def design(units: Units, how: SplitSettings, column: Sequence[object] | None = N
         words = given_splits(column, how.column or "")
         if words is not None:
             return _checked(_with_gap(words, units, how), units, how, by)
-        units = Units(**{**vars(units), "group": np.unique(np.asarray(column, str), return_inverse=True)[1]})
+        units = replace(units, group=np.unique(np.asarray(column, str), return_inverse=True)[1])
     if not np.any(units.weight > 0):
         raise ZooError(
             f"data.split: none of {len(units.weight):,} {units.what} has a label; there is nothing to divide"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from eozoo_core.checking import Findings
+    from eozoo_core.checking.division import Division
     from eozoo_core.raster.georeference import Grid
     from eozoo_core.task.survey import Survey
 
@@ -35,6 +36,7 @@ class Data:
     together: how many whole samples scores take at once; more than 1 where all are of one size.
     apart: True = its splits are parts of one whole that was divided so that no label is in two: core compares neither
             pixels nor ground.
+    division: how the whole data were divided, of which this is one split; None = the splits were there.
     repeats: True = every epoch sees item ``i`` unchanged as draw ``i``. Only then core keeps features of a frozen part.
     """
 
@@ -48,6 +50,7 @@ class Data:
     together: int = 1
     apart: bool = False
     repeats: bool = False
+    division: Division | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} has no __len__")
