@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eozoo_core.spec import Port, Spec
@@ -14,12 +15,13 @@ class Slot:
     kind:  "model", "loss" or "dataset".
     feeds: what the task gives to the part, in the order of a call.
     wants: what the task needs from it, but for what is optional; a part may give more.
-    after: the settings path of another slot whose part feeds this one too: a loss gets what the model gives.
+    after: the settings path of another slot whose part feeds this one too: a loss gets what the model gives, of the
+           roles that the model's slot wants.
     options: what the task builds the part with beside the options that the settings name; a part has to have those.
     also:  settings ("key=value") that have to go with a name in this slot.
 
     The same letter means the same size throughout a slot: a model that is fed ``B C H W`` and of which ``B 1 H W`` is
-    wanted may not give ``B 1 h w``.
+    wanted may not give ``B 1 h w``. A part whose axes end in ``...`` takes any further ones: pixels as well as rows.
     """
 
     kind: str
@@ -30,10 +32,16 @@ class Slot:
     also: tuple[str, ...] = ()
 
 
+def feeding(slots: Mapping[str, Slot], after: str, spec: Spec) -> tuple[Port, ...]:
+    """Return what the part ``spec`` in slot ``after`` gives to the slots that come after it."""
+    wanted = {port.role for port in slots[after].wants}
+    return tuple(port for port in spec.gives if port.role in wanted)
+
+
 def misfit(slot: Slot, spec: Spec, fed: tuple[Port, ...] = ()) -> str | None:
     """Return in one line why ``spec`` does not fit into ``slot``, None where it does.
 
-    ``fed`` are the Ports of the slot that this one comes ``after``. Roles and numbers of axes must be equal, a number
+    ``fed``: see `feeding`. Roles and numbers of axes must be equal, a number
     meets the same number or a letter, units are equal or one of the two is "".
     """
     if (slot.feeds or fed) and not spec.takes:
@@ -59,6 +67,8 @@ def misfit(slot: Slot, spec: Spec, fed: tuple[Port, ...] = ()) -> str | None:
 def _differs(port: Port, other: Port, sizes: dict[str, str], fixed: bool) -> str | None:
     """Compare the part's ``port`` with the slot's ``other``; ``fixed``: the part's new letters get their size here."""
     mine, theirs = port.axes.split(), other.axes.split()
+    if mine[-1:] == ["..."]:
+        mine, theirs = mine[:-1], theirs[: len(mine) - 1]
     if len(mine) != len(theirs):
         return f"{len(mine)} axes against {len(theirs)}"
     for a, b in zip(mine, theirs):

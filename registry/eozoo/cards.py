@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.slots import feeding
 from eozoo_core.spec import KINDS, Port, blanks
 
 from eozoo.run_card import trained_facts
@@ -77,7 +78,8 @@ def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
     for path, slot in cls.slots.items():
         named, fed = attrgetter(path)(settings), ()
         if slot.after:
-            fed = registry.find(cls.slots[slot.after].kind, attrgetter(slot.after)(settings).name).spec.gives
+            model = registry.find(cls.slots[slot.after].kind, attrgetter(slot.after)(settings).name).spec
+            fed = feeding(cls.slots, slot.after, model)
         slots[path] = {
             "kind": slot.kind,
             "now": None if named is None else named.name,

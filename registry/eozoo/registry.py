@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 from eozoo_core import hookspecs
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.slots import misfit
+from eozoo_core.slots import feeding, misfit
 from eozoo_core.spec import KINDS, Spec
 
 from eozoo import compat, switches
@@ -162,7 +162,8 @@ class Registry:
                 continue  # not asked for, or left to the task
             spec, fed = self.find(slot.kind, part.name).spec, ()
             if slot.after:
-                fed = self.find(task.slots[slot.after].kind, attrgetter(slot.after)(settings).name).spec.gives
+                model = self.find(task.slots[slot.after].kind, attrgetter(slot.after)(settings).name).spec
+                fed = feeding(task.slots, slot.after, model)
             if problem := misfit(slot, spec, fed):
                 fits = ", ".join(self.fitting(slot, fed)) or "none"
                 raise ZooError(f"{path}.name: {slot.kind} {spec.name!r} does not fit: {problem}. What fits: {fits}.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,56 +25,13 @@ ALL = "all"  # the split of everything
 _CODES = 2**16  # largest class code of a label raster
 
 
-@dataclass(frozen=True)
-class Legend:
-    """Names of classes, and the number that stands for each in files; codes () = their index, from 0."""
-
-    names: tuple[str, ...]
-    codes: tuple[float, ...] = ()
-
-    def index(self, values: np.ndarray, where: object) -> np.ndarray:
-        """Return indices float32 of numbers as stored, NaN = missing. Raises ZooError for a number that is no class."""
-        codes = np.array(self.codes or range(len(self.names)), np.float64)
-        order = np.argsort(codes)
-        place = order[np.searchsorted(codes[order], np.nan_to_num(values)).clip(0, len(codes) - 1)]
-        known = np.isfinite(values)
-        strange = known & (codes[place] != values)
-        if strange.any():
-            told = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
-            kind = "" if self.codes else f" by their index, 0 to {len(self.names) - 1}"
-            raise ZooError(
-                f"{where}: holds {values[strange][0]:g}, which is no class of data.classes{kind} ({told}); name it, or "
-                "list it in data.label_nodata"
-            )
-        return np.where(known, place, np.nan).astype(np.float32)
-
-
-def legend_of(found: Sequence[Any], classes: Sequence[str] | None, where: object) -> Legend:
-    """Return the legend of the different values ``found``, numbers or text; ``classes`` None = all of them, sorted.
-
-    Raises ZooError for numbers that are not whole, one class alone, and text that ``classes`` does not name.
-    """
-    text = any(isinstance(value, str) for value in found)
-    if not text and any(value != int(value) for value in found):
-        odd = next(value for value in found if value != int(value))
-        raise ZooError(f"{where}: holds {odd:g}, and classes are whole numbers or names; is this a class?")
-    if classes is None:
-        if len(found) < 2:
-            raise ZooError(f"{where}: holds {len(found)} class; give labels of two classes at least")
-        known = sorted(found)
-        return Legend(tuple(v if text else f"{v:g}" for v in known), () if text else tuple(map(float, known)))
-    if text and (strange := sorted(set(found) - set(classes))):
-        raise ZooError(f"{where}: holds {', '.join(strange[:5])}, which data.classes does not name: {list(classes)}")
-    codes = numbers(list(classes))
-    return Legend(tuple(classes), () if text or codes is None or not np.isfinite(codes).all() else tuple(codes))
-
-
 class Labelling(Protocol):
     """What labels the windows of one grid."""
 
-    files: Sequence[Path]
     notes: Sequence[str]
-    what: str  # the word for what is divided
+    names: Mapping[int, str]  # of class codes that follow from names in a column; {} where numbers are stored
+    codes: Sequence[int]  # that the labels hold, of classes; () of values
+    unit: str  # of values, as the file says
 
     def units(self) -> Units:
         """Return what is divided."""
@@ -99,12 +56,10 @@ class ShapeLabels:
         self._shapes = read_shapes(path, list(dict.fromkeys(wanted)), how.crs, how.layer)
         self._columns = self._shapes.columns
         column = next(iter(self._columns.values())) if how.label is None else self._columns[str(how.label)]
-        classes = getattr(how, "classes", ())
-        values, self.legend = coded(
-            column, how.label_nodata, classes, f"{path}, column {how.label or next(iter(self._columns))}"
-        )
-        self._labels = labels_on(grid, self._shapes, values, self.legend is not None)
-        self.files, self._grid, self._windows, self._how = [path], grid, windows, how
+        where = f"{path}, column {how.label or next(iter(self._columns))}"
+        values, self.names = coded(column, how, where)
+        self._labels = labels_on(grid, self._shapes, values, are_classes(how))
+        self.unit, self._grid, self._windows, self._how = "", grid, windows, how
         if not len(self._labels):
             raise ZooError(
                 f"{path}: none of {len(values):,} labels lies on the images ({self._shapes.crs} and {grid.crs})"
@@ -117,10 +72,12 @@ class ShapeLabels:
         """Every polygon or point, where it lies, with its pixels."""
         labels, place = self._labels, on_ground(self._grid, *self._labels.points)
         side = float(np.median(np.sqrt(labels.weight))) * pixel_of(self._grid) if self.what == "polygons" else 0.0
-        counts = one_hot(labels, self.legend) if self.legend else None
+        counts = None
+        if are_classes(self._how):
+            counts = np.where(labels.values[:, None] == np.array(self.codes), labels.weight[:, None], 0.0)
         group = self.columns(self._how.group) if self._how.group else None
         return Units(
-            *place, labels.weight, counts, None if self.legend else labels.values.astype(np.float64),
+            *place, labels.weight, counts, None if self.codes else labels.values.astype(np.float64),
             None if group is None else np.unique(np.asarray(group, str), return_inverse=True)[1], side, self.what,
         )  # fmt: skip
 
@@ -148,25 +105,24 @@ class RasterLabels:
 
     def __init__(self, path: Path, grid: Grid, windows: Sequence[Window], how: ImageDataSettings):
         self._path, self.what = path, "windows"
-        self._reader: Reader = Stack([path], how.label_nodata)
+        self._reader: Reader = Stack([path], how.no_label)
         self._band = self._reader.info.select((how.label or 1,))
         self._grid, self._windows, self._how = grid, windows, how
-        self.files, self.notes = [path], [f"{path.name}: {note}" for note in self._reader.info.notes]
+        self.names, self.unit = {}, self._reader.info.units[self._band[0] - 1]
+        self.notes = [f"{path.name}: {note}" for note in self._reader.info.notes]
         if problem := misfit(self._reader.info.grid, grid, "the images"):
-            classes = getattr(how, "classes", ()) != ()
-            self._reader = Regridded(path, self._band[0], grid, classes, how.label_nodata)
+            self._reader = Regridded(path, self._band[0], grid, are_classes(how), how.no_label)
             self.notes.append(f"{path.name}: {problem.partition(';')[0]}: {self._reader.how} is taken")
         self._rows = [self._counted(row) for row in sorted({window.row for window in windows})]
-        self.legend = self._legend()
+        self.codes = sorted(self._codes()) if are_classes(how) else ()
 
     def units(self) -> Units:
         """Every window, its middle, with its labels."""
         weight, total = (np.concatenate([row[i] for row in self._rows]) for i in (0, 1))
         middle = [(w.col + w.width / 2, w.row + w.height / 2) for w in self._windows]
         counts = None
-        if self.legend is not None:
-            known, codes = self._codes(), self.legend.codes or tuple(range(len(self.legend.names)))
-            counts = np.stack([known.get(code, np.zeros(len(weight))) for code in codes], axis=1)
+        if self.codes:
+            counts = np.stack([count for _, count in sorted(self._codes().items())], axis=1).astype(np.float64)
         place = on_ground(self._grid, *np.array(middle).T)
         side = max(self._windows[0].height, self._windows[0].width) * pixel_of(self._grid)
         mean = None if counts is not None else np.where(weight > 0, total / np.maximum(weight, 1), np.nan)
@@ -183,8 +139,7 @@ class RasterLabels:
 
     def read(self, window: Window, split: int) -> np.ndarray:
         """See `Labelling`."""
-        values = self._reader.read(window, self._band)[0]
-        return values if self.legend is None else self.legend.index(values, self._path)
+        return self._reader.read(window, self._band)[0]
 
     def _counted(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Labels of each window of one row of them, their sum, and of classes how many of each code."""
@@ -196,7 +151,7 @@ class RasterLabels:
         weight = np.bincount(owner, minlength=len(windows)).astype(np.float64)
         total = np.bincount(owner, stored, len(windows))
         codes = np.zeros((len(windows), 0))
-        if getattr(self._how, "classes", ()) != ():
+        if are_classes(self._how):
             whole = stored.astype(np.int64)
             if stored.size and ((whole != stored).any() or whole.min() < 0 or whole.max() >= _CODES):
                 odd = stored[(whole != stored) | (whole < 0) | (whole >= _CODES)][0]
@@ -206,19 +161,11 @@ class RasterLabels:
             codes = np.bincount(owner * most + whole, minlength=len(windows) * most).reshape(len(windows), most)
         return weight, total, codes
 
-    def _codes(self) -> dict[float, np.ndarray]:
+    def _codes(self) -> dict[int, np.ndarray]:
         """Labels of each code that there is, by window."""
         most = max(row[2].shape[1] for row in self._rows)
         counts = np.concatenate([np.pad(row[2], ((0, 0), (0, most - row[2].shape[1]))) for row in self._rows])
-        return {float(code): counts[:, code] for code in np.flatnonzero(counts.any(axis=0)).tolist()}
-
-    def _legend(self) -> Legend | None:
-        classes = getattr(self._how, "classes", ())
-        if classes == ():
-            return None
-        legend = legend_of(codes := list(self._codes()), classes, self._path)
-        legend.index(np.array(codes), self._path)
-        return legend
+        return {code: counts[:, code] for code in np.flatnonzero(counts.any(axis=0)).tolist()}
 
 
 class Regridded(Reader):
@@ -244,33 +191,37 @@ class Regridded(Reader):
         return self._mosaic.read(window, 1)
 
 
-def coded(
-    column: np.ndarray, missing: Sequence[float], classes: Sequence[str] | None, where: str
-) -> tuple[np.ndarray, Legend | None]:
-    """Return a column's labels (n,) float64, NaN = none, and their legend; ``classes`` () = they are numbers.
+def are_classes(how: ImageDataSettings) -> bool:
+    """Whether labels are codes of classes: tasks of classes have ``data.classes``."""
+    return hasattr(how, "classes")
 
-    ``missing``: numbers that mean none. Raises ZooError for text where numbers are wanted, and as `legend_of`.
+
+def coded(column: np.ndarray, how: ImageDataSettings, where: str) -> tuple[np.ndarray, dict[int, str]]:
+    """Return a column's labels (n,) float64, NaN = none, and the names of their codes where the column holds names.
+
+    Names get the codes that ``data.classes`` gives them; where that is null 0, 1, ... in sorted order. Raises ZooError
+    for text where numbers are wanted, for codes that are not whole, and for names that are no class.
     """
     if column.dtype.kind == "f":
-        column = np.where(np.isin(column, missing), np.nan, column)
-    if classes == ():
-        if column.dtype.kind != "f":
-            odd = next(value for value in column if value is not None and numbers([value]) is None)
-            raise ZooError(f"{where}: holds {odd!r}, which is no number; a regression learns numbers")
-        return column, None
-    known = column == column if column.dtype.kind == "f" else np.array([value is not None for value in column], bool)
-    legend = legend_of(list(dict.fromkeys(column[known].tolist())), classes, where)
-    if column.dtype.kind == "f":
-        return legend.index(column, where).astype(np.float64), legend
-    number = {name: i for i, name in enumerate(legend.names)}
-    return np.array([np.nan if value is None else number[value] for value in column]), legend
-
-
-def one_hot(labels: Labels, legend: Legend) -> np.ndarray:
-    """Return (n, K): the weight of each label, in the column of its class."""
-    counts = np.zeros((len(labels), len(legend.names)))
-    counts[np.arange(len(labels)), labels.values.astype(int)] = labels.weight
-    return counts
+        column = np.where(np.isin(column, how.no_label), np.nan, column)
+        if (
+            are_classes(how)
+            and (odd := column[np.isfinite(column) & ((column != np.floor(column)) | (column < 0))]).size
+        ):
+            raise ZooError(f"{where}: holds {odd[0]:g}; codes of classes are whole numbers from 0 on")
+        return column, {}
+    if not are_classes(how):
+        odd = next(value for value in column if value is not None and numbers([value]) is None)
+        raise ZooError(f"{where}: holds {odd!r}, which is no number; a regression learns numbers")
+    found = sorted({value for value in column if value is not None and value not in how.label_nodata})
+    classes = how.classes
+    given = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(found if classes is None else classes))
+    code = {name: number for number, name in given.items()}
+    if strange := [name for name in found if name not in code]:
+        told = f"{', '.join(strange[:5])}" + (", ..." if len(strange) > 5 else "")
+        raise ZooError(f"{where}: holds {told}, which data.classes does not name; name it there, or list it in "
+                       "data.label_nodata to ignore it")  # fmt: skip
+    return np.array([code.get(value, np.nan) for value in column], np.float64), given
 
 
 def divided(labelling: Labelling, how: ImageDataSettings) -> np.ndarray:

@@ -12,13 +12,14 @@ import numpy as np
 from rasterio import Affine
 
 from eozoo_core.checking.design import NEITHER, SPLITS, Units, design
+from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.raster.georeference import Grid, apply, misfit
 from eozoo_core.raster.info import RasterInfo
 from eozoo_core.raster.points import transform_points
 from eozoo_core.raster.read import by_stem, open_reader, read_info
 from eozoo_core.raster.tiles import Window
-from eozoo_core.task.image_labels import ALL, Legend, legend_of, on_ground, pixel_of
+from eozoo_core.task.image_labels import ALL, are_classes, on_ground, pixel_of
 from eozoo_core.task.image_settings import ImageDataSettings
 from eozoo_core.task.image_source import Images, all_named
 
@@ -59,11 +60,10 @@ class Pairs(Images):
 
     def label(self, index: int) -> np.ndarray:
         """See `Images.label`."""
-        with open_reader(self.labels[index], self._how.label_nodata) as reader:
+        with open_reader(self.labels[index], self._how.no_label) as reader:
             if problem := misfit(reader.info.grid, self.grid(index), f"its image {self.images[index]}"):
                 raise ZooError(f"{self.labels[index]}: {problem}")
-            values = reader.read(reader.info.grid.whole, reader.info.select(self._band))
-        return values if self.legend is None else self.legend.index(values, self.labels[index])
+            return reader.read(reader.info.grid.whole, reader.info.select(self._band))
 
     def _chosen(self, info: RasterInfo) -> tuple[int, ...]:
         """Numbers of the bands of a file: those of the first by their names, of unnamed files by their order."""
@@ -83,9 +83,7 @@ def open_pairs(folder: Path, split: str, how: ImageDataSettings, labelled: bool)
     labels = (
         [file for n in parts for file in _labels_of(folder / n / "image", folder / n / "label")] if labelled else []
     )
-    found = Pairs(images, labels, how, folder / split / "image" if split != ALL else folder)
-    found.legend = _legend(folder, how) if labelled else None
-    return found
+    return Pairs(images, labels, how, folder / split / "image" if split != ALL else folder)
 
 
 def split_pairs(images: Path, labels: Path | None, split: str, how: ImageDataSettings) -> Pairs:
@@ -97,12 +95,12 @@ def split_pairs(images: Path, labels: Path | None, split: str, how: ImageDataSet
     if split not in (*SPLITS, ALL):
         raise NoSplit(f"data.split: has no split {split!r}; there are {', '.join((*SPLITS, ALL))}")
     stamps = tuple((str(file), file.stat().st_mtime_ns) for file in (*files, *paired))
-    owner, legend = _divided(images, labels, (type(how), how.model_dump_json()), stamps)
-    mine = range(len(files)) if split == ALL else np.flatnonzero(owner == SPLITS.index(split)).tolist()
+    division = _divided(images, labels, (type(how), how.model_dump_json()), stamps)
+    mine = range(len(files)) if split == ALL else np.flatnonzero(division.split == SPLITS.index(split)).tolist()
     if not len(mine):
         raise NoSplit(f"{images}: no patch is in {split}; data.split.{split} is its share")
     found = Pairs([files[i] for i in mine], [paired[i] for i in mine] if paired else [], how, images)
-    found.legend = legend
+    found.division = division if split != ALL else None
     return found
 
 
@@ -135,56 +133,38 @@ def _own(stem: str, names: Sequence[str]) -> str:
     return stem[len(before) : len(stem) - len(after)] if len(names) > 1 else ""
 
 
-def _legend(folder: Path, how: ImageDataSettings) -> Legend | None:
-    """Return the legend of labels in the folders of splits; None = they hold numbers, or the index of a class."""
-    classes = getattr(how, "classes", ())
-    if classes == () or (classes is not None and not legend_of([], classes, folder).codes):
-        return None
-    files = [f for name in SPLITS if (folder / name / "label").is_dir() for f in _patches(folder / name / "label")]
-    stamps = tuple((str(file), file.stat().st_mtime_ns) for file in files)
-    return _read_legend((type(how), how.model_dump_json()), stamps)
-
-
-@lru_cache(maxsize=3)
-def _read_legend(how: tuple[type[ImageDataSettings], str], stamps: tuple[tuple[str, int], ...]) -> Legend:
-    settings = how[0].model_validate_json(how[1])
-    found: set[float] = set()
-    for file, _ in stamps:
-        with open_reader(file, settings.label_nodata) as reader:
-            values = reader.read(reader.info.grid.whole, reader.info.select((settings.label or 1,)))
-        found |= set(np.unique(values[np.isfinite(values)]).tolist())
-    return legend_of(sorted(found), getattr(settings, "classes", ()), Path(stamps[0][0]).parent)
-
-
 @lru_cache(maxsize=3)
 def _divided(
     images: Path, labels: Path | None, how: tuple[type[ImageDataSettings], str], stamps: object
-) -> tuple[np.ndarray, Legend | None]:  # fmt: skip
-    """Return the split of each patch (n,), and the legend; every label is read once."""
+) -> Division:  # fmt: skip
+    """Divide patches; every label is read once. One without any label is in no split."""
     settings, files = how[0].model_validate_json(how[1]), _patches(images)
     if settings.split.column:
         raise ZooError(f"data.split.column {settings.split.column!r}: patches have no columns; use blocks or samples")
     pairs = Pairs(files, [] if labels is None else _labels_of(images, labels), settings, images)
-    grids, classes = [read_info(file).grid for file in files], getattr(settings, "classes", ())
+    grids = [read_info(file).grid for file in files]
     weight = np.array([grid.height * grid.width for grid in grids], np.float64)
-    held, mean = [], np.full(len(files), np.nan)
+    held: list[dict[float, int]] = []
     for i in range(len(pairs.labels)):
         label = pairs.label(i)
-        values, counts = np.unique(label[np.isfinite(label)], return_counts=True)
-        weight[i] = counts.sum()
-        mean[i] = (values * counts).sum() / weight[i] if weight[i] else np.nan
-        held.append(dict(zip(values.tolist(), counts.tolist(), strict=True)) if classes != () else {})
-    legend, counts = None, None
-    if held and classes != ():
-        legend = legend_of(sorted({value for one in held for value in one}), classes, labels)
-        codes = legend.codes or tuple(range(len(legend.names)))
-        legend.index(np.array(sorted({value for one in held for value in one})), labels)
-        counts = np.array([[one.get(code, 0) for code in codes] for one in held], np.float64)
-    x, y = _places(grids)
+        values, times = np.unique(label[np.isfinite(label)], return_counts=True)
+        held.append(dict(zip(values.tolist(), times.tolist(), strict=True)))
+        weight[i] = times.sum()
+    counts, mean, names = None, None, ()
+    if held and are_classes(settings):
+        codes = sorted({code for one in held for code in one})
+        counts, names = (
+            np.array([[one.get(code, 0) for code in codes] for one in held], np.float64),
+            tuple(map("{:g}".format, codes)),
+        )
+    elif held:
+        mean = np.array(
+            [sum(v * n for v, n in one.items()) / max(1, sum(one.values())) if one else np.nan for one in held]
+        )
     size = float(np.median([max(grid.height, grid.width) * pixel_of(grid) for grid in grids]))
-    values = mean if held and counts is None else None
-    owner = design(Units(x, y, weight, counts, values, None, size, "patches"), settings.split)
-    return np.where(weight > 0, owner, NEITHER), legend
+    units = Units(*_places(grids), weight, counts, mean, None, size, "patches")
+    owner = np.where(weight > 0, design(units, settings.split), NEITHER).astype(np.uint8)
+    return Division(units, owner, settings.split, names, "m" if grids[0].crs else "px")
 
 
 def _places(grids: Sequence[Grid]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,11 @@ from eozoo_core.raster.info import RasterInfo
 from eozoo_core.raster.tiles import Window
 from eozoo_core.spec import Port
 from eozoo_core.task.data import Arrays
-from eozoo_core.task.image_labels import Legend
 from eozoo_core.task.registered import Registered
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
+    from eozoo_core.checking.division import Division
     from eozoo_core.settings import Named
     from eozoo_core.task.contract import Contract
 
@@ -27,9 +28,9 @@ class Images:
     """Samples of one split: images (C, H, W) and labels (1, H, W), float32, NaN = missing, read part by part.
 
     bands, units: of the images. where: for messages. files: all that is read. input_files: one per sample, () = none.
-    legend: of labels that are classes and whose numbers are not their index; None = labels are as the files hold them.
+    names: of the codes of classes that labels hold, where they are known. unit: of labels, as their file says.
     apart: its splits are parts of one whole, divided so that no label is in two: core need not compare their pixels.
-    sparse: crops are drawn where a label is.
+    division: how the whole was divided. sparse: crops are drawn where a label is.
     """
 
     bands: tuple[str, ...] = ()
@@ -39,7 +40,9 @@ class Images:
     files: Sequence[Path] = ()
     input_files: Sequence[Path] = ()
     labelled: bool = True
-    legend: Legend | None = None
+    names: Mapping[int, str] = MappingProxyType({})
+    unit: str = ""
+    division: Division | None = None
     apart: bool = False
     sparse: bool = False
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eozoo_core.checking.design import SPLITS, Units, design
+from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.raster.georeference import Grid, part_of
 from eozoo_core.raster.stack import Stack
@@ -50,6 +51,15 @@ class Layout:
         self._burned: dict[tuple[int, int], bytes] = {}
         self._room = _KEPT
         self.notes = [*(self.labels.notes if self.labels else ())]
+
+    @property
+    def division(self) -> Division | None:
+        """What was divided, and how; None = nothing."""
+        if self.split is None:
+            return None
+        labels = self.labels
+        names = tuple((labels.names.get(code) or str(code)) for code in labels.codes) if labels else ()
+        return Division(self.units, self.split, self.how.split, names, "m" if self.grid.crs else "px")
 
     def inside(self, window: Window) -> Window:
         """Return the part of a window that lies on the raster."""
@@ -98,7 +108,10 @@ class Windows(Images):
         info = layout.stack.info
         self._bands = self.take_bands(info, layout.how.bands)
         self.where, self.files, self.labelled = str(info.path), files, layout.labels is not None
-        self.legend = getattr(layout.labels, "legend", None)
+        if layout.labels is not None:
+            self.names = {code: layout.labels.names.get(code, str(code)) for code in layout.labels.codes}
+            self.unit = layout.labels.unit
+        self.division = layout.division
         if not len(self._chosen):
             raise NoSplit(f"{self.where}: no window is in {split}; data.split.{split} is its share")
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.tiles import Window
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.spec import Port
+from eozoo_core.task.augment import disturbed, turned
+from eozoo_core.task.classes import ClassCount, ClassNames, ClassSurvey
 from eozoo_core.task.data import Arrays, Data
 from eozoo_core.task.image_pairs import open_pairs, split_pairs
 from eozoo_core.task.image_settings import ImageDataSettings, ImageRuntime
@@ -46,12 +47,8 @@ class ImageData(Data):
         self._opened = where, split, labelled
         self.labelled, self.bands, self.units = source.labelled, source.bands, source.units
         self.input_files, self.files = source.input_files, source.files
-        self.what, self.apart = source.what, source.apart
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        """Names of the classes that were found or set; None = labels are numbers, or nobody looked."""
-        return self.source.legend.names if self.source.legend else getattr(self._how, "classes", None) or None
+        self.what, self.apart, self.division = source.what, source.apart, source.division
+        self.label_unit = source.unit
 
     def __len__(self) -> int:
         return len(self.source)
@@ -71,14 +68,10 @@ class ImageData(Data):
         random = np.random.default_rng((self._seed, draw.epoch, draw.index))
         grid, label = self.source.grid(draw.index), self.source.label(draw.index) if self.labelled else None
         part = self._crop(random, (grid.height, grid.width), label, self.name(draw.index))
-        turns, flip = random.integers(4), random.integers(2)
-
-        def turned(part: np.ndarray) -> np.ndarray:
-            part = np.rot90(part, turns, axes=(1, 2))
-            return np.ascontiguousarray(part[:, :, ::-1] if flip else part)
-
-        image = turned(self.source.image(draw.index, part))
-        return self.example(image, None if label is None else turned(label[(slice(None), *part.slices)]), random)
+        image = self.source.image(draw.index, part)
+        cut = None if label is None else label[(slice(None), *part.slices)]
+        image, cut = turned([image, cut], self._how.augment, random)
+        return disturbed(self.example(image, cut, random), self._how.augment, random)
 
     def _crop(
         self, random: np.random.Generator, size: tuple[int, int], label: np.ndarray | None, name: str
@@ -113,9 +106,9 @@ class ImageData(Data):
         self.source.problems(findings, split)
 
     def settled(self, survey: Survey) -> ImageData:
-        """See `Data.settled`: classes that were found have the numbers that they had in training."""
-        known = getattr(survey, "classes", ())
-        if not known or self.classes == known or getattr(self._how, "classes", ()) is not None:
+        """See `Data.settled`: names in a column have the codes that they had in training."""
+        known = dict(getattr(survey, "legend", ()))
+        if getattr(self._how, "classes", ()) is not None or not known or not self.source.names:
             return self
         where, split, labelled = self._opened
         return type(self)(where, split, self._how.model_copy(update={"classes": known}), self._seed, labelled)
@@ -157,56 +150,35 @@ def where_seen(image: np.ndarray, label: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(image).all(axis=0), label, np.float32(np.nan))
 
 
-def survey_images(data: ImageData, unit: str = "") -> Survey:
+def survey_images(data: ImageData, unit: str = "", see: Callable[[np.ndarray, str], None] | None = None) -> Survey:
     """Look once through the images: statistics of every band and of the label, whose unit is ``unit``.
 
-    Raises ZooError for a band that is missing or constant everywhere, and where every label is missing.
+    ``see`` gets each label (1, H, W), NaN = missing, and its file. Raises ZooError for a band that is missing or
+    constant everywhere, and where every label is missing.
     """
-    return _surveyed(data, unit, lambda index, label: None)
-
-
-class ClassSurvey(Survey):
-    """What is known of training images with labels of classes."""
-
-    counts: tuple[int, ...] = Field((), description="Labelled pixels of each class.")
-    classes: tuple[str, ...] = Field((), description="Names of the classes, in the order of their index.")
-
-
-def survey_classes(data: ImageData, classes: Sequence[str] | None = None) -> ClassSurvey:
-    """Survey images whose labels hold the indices of ``classes``, from 0; raises as `survey_images`.
-
-    classes: None = those that the data found. Raises ZooError too, naming the file, for a label that is no index.
-    """
-    names = tuple(data.classes or ()) if classes is None else tuple(classes)
-    counts = np.zeros(len(names), np.int64)
-
-    def count(index: int, label: np.ndarray) -> None:
-        values, times = np.unique(label[np.isfinite(label)], return_counts=True)
-        strange = values[~np.isin(values, range(len(names)))]
-        if strange.size:
-            file = data.source.label_name(index)
-            raise ZooError(f"{file}: holds {strange[0]:g}; data.classes names {len(names)}, from 0: {list(names)}")
-        np.add.at(counts, values.astype(int), times)
-
-    found = _surveyed(data, "class index", count)
-    return ClassSurvey(bands=found.bands, label=found.label, counts=tuple(counts.tolist()), classes=names)
-
-
-def _surveyed(data: ImageData, unit: str, see: Callable[[int, np.ndarray], None]) -> Survey:
-    """Read every sample once; ``see`` gets the number and the label of each."""
     inputs, labels = ChannelStatistics(data.bands), ChannelStatistics(["label"])
     for i in range(len(data)):
         image, label = data.arrays(i)
         inputs.update(image)
         if label is not None:
-            seen = where_seen(image, label)
-            see(i, seen)
-            labels.update(seen)
+            label = where_seen(image, label)
+            labels.update(label)
+            if see is not None:
+                see(label, data.source.label_name(i))
     inputs.require_spread(data.source.where)
     if data.labelled and not labels.count.sum():
         raise ZooError(f"{data.source.where}: every label is missing")
     label: BandSurvey | None = surveyed(labels, (unit,))[0] if data.labelled else None
     return Survey(bands=surveyed(inputs, data.units), label=label)
+
+
+def survey_classes(data: ImageData, classes: ClassNames | None) -> ClassSurvey:
+    """Survey images whose labels are codes of ``classes``, None = those that they hold; raises as `survey_images`.
+
+    Raises ZooError too, naming the file, for a label that is no class.
+    """
+    count = ClassCount(classes)
+    return count.survey(survey_images(data, "class code", count.add), data.source.names)
 
 
 def image_port(survey: Survey) -> Port:

@@ -40,7 +40,7 @@ class Guests(Registry):
                     NAME,
                     "eozoo.testing.strangers:Guests",
                     "A stranger's part",
-                    takes=(*(fed[path].wants if path in fed else ()), *slot.feeds),
+                    takes=(*(p for p in (fed[path].wants if path in fed else ()) if not p.optional), *slot.feeds),
                     gives=slot.wants,
                 ),
             )

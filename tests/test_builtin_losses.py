@@ -2,16 +2,9 @@ import math
 
 import pytest
 import torch
+from eozoo.builtin.losses import gaussian_nll, laplacian_nll, mae, mse
 from eozoo_core.errors import ZooError
-from eozoo_gedi_sparse.losses import (
-    LOG_VARIANCE_RANGE,
-    MeanLoss,
-    clamp_log_scale,
-    gaussian_nll,
-    laplacian_nll,
-    mae,
-    mse,
-)
+from eozoo_core.task.label_loss import LOG_VARIANCE_RANGE, MeanLoss, clamp_log_scale
 from hypothesis import given
 from hypothesis import strategies as st
 
