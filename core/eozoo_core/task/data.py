@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +48,8 @@ class Data:
     input_files: Sequence[Path] = ()
     what: str = "samples"
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    class_names: Mapping[int, str] = MappingProxyType({})
     together: int = 1
     apart: bool = False
     repeats: bool = False

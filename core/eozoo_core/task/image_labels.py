@@ -61,9 +61,12 @@ class ShapeLabels:
         self._labels = labels_on(grid, self._shapes, values, are_classes(how))
         self.unit, self._grid, self._windows, self._how = "", grid, windows, how
         if not len(self._labels):
+            area = ", ".join(f"{edge:g}" for edge in area_of([grid]) or ())
             raise ZooError(
-                f"{path}: none of {len(values):,} labels lies on the images ({self._shapes.crs} and {grid.crs})"
+                f"{path}: none of its {len(values):,} labels lies on the images, which are at {area} (west, south, "
+                "east, north in degrees); is its CRS right?"
             )
+        self.codes = np.unique(self._labels.values).astype(int).tolist() if are_classes(how) else ()
         self.notes = [f"{path.name}: {note}" for note in (*self._shapes.notes, *self._labels.notes)]
         self.what = "polygons" if (self._labels.weight > 1).any() else "points"
         self._burner: Burner | None = None

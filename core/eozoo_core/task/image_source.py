@@ -30,7 +30,7 @@ class Images:
     bands, units: of the images. where: for messages. files: all that is read. input_files: one per sample, () = none.
     names: of the codes of classes that labels hold, where they are known. unit: of labels, as their file says.
     apart: its splits are parts of one whole, divided so that no label is in two: core need not compare their pixels.
-    division: how the whole was divided. sparse: crops are drawn where a label is.
+    division: how the whole was divided. notes: what was decided about labels. sparse: crops are drawn where a label is.
     """
 
     bands: tuple[str, ...] = ()
@@ -42,6 +42,7 @@ class Images:
     labelled: bool = True
     names: Mapping[int, str] = MappingProxyType({})
     unit: str = ""
+    notes: tuple[str, ...] = ()
     division: Division | None = None
     apart: bool = False
     sparse: bool = False

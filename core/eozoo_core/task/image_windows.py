@@ -111,6 +111,7 @@ class Windows(Images):
         if layout.labels is not None:
             self.names = {code: layout.labels.names.get(code, str(code)) for code in layout.labels.codes}
             self.unit = layout.labels.unit
+            self.notes = tuple(layout.notes) if self._split == 0 else ()
         self.division = layout.division
         if not len(self._chosen):
             raise NoSplit(f"{self.where}: no window is in {split}; data.split.{split} is its share")
@@ -149,19 +150,18 @@ class Windows(Images):
 
     def problems(self, findings: Findings, split: str) -> None:
         """See `Images.problems`: what became of the labels, once."""
-        layout = self._layout
-        if split != SPLITS[0]:
+        layout, division = self._layout, self.division
+        if split != SPLITS[0] or layout.labels is None:
             return
-        for note in layout.notes:
-            findings.ok("labels", note)
-        if layout.labels is None:
-            return
-        labelled = np.unique(np.concatenate(layout.chosen))
-        text = f"{len(labelled):,} of {len(layout.windows):,} windows of {layout.windows[0].height} px show labels"
-        shared = sum(map(len, layout.chosen)) - len(labelled)
-        if shared:
-            text += f"; {shared:,} of them those of two splits or more: each split sees its own"
-        findings.ok("windows", text)
+        times = np.unique(np.concatenate(layout.chosen), return_counts=True)[1]
+        text = f"{len(times):,} of {len(layout.windows):,} windows of {layout.windows[0].height} px show labels"
+        shared = f"; {(times > 1).sum():,} show those of several splits, and each split sees its own"
+        findings.ok("windows", text + (shared if (times > 1).any() else ""))
+        if division is not None and not layout.how.split.gap and min(division.nearest.values(), default=1.0) <= 0:
+            text = f"{layout.labels.what} of two splits touch: neighbours are alike, and scores too good"
+            findings.warning(
+                "splits", text, f"set data.split.gap, in {division.unit}: as wide as what is on the ground"
+            )
 
 
 def open_windows(

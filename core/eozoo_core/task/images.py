@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class ImageData(Data):
         self.labelled, self.bands, self.units = source.labelled, source.bands, source.units
         self.input_files, self.files = source.input_files, source.files
         self.what, self.apart, self.division = source.what, source.apart, source.division
-        self.label_unit = source.unit
+        self.label_unit, self.notes = source.unit, source.notes
 
     def __len__(self) -> int:
         return len(self.source)
@@ -104,6 +104,14 @@ class ImageData(Data):
     def problems(self, findings: Findings, split: str) -> None:
         """See `Data.problems`."""
         self.source.problems(findings, split)
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """See `Data.class_names`: of files whose codes nobody listed, those that their labels hold."""
+        if getattr(self._how, "classes", ()) is not None or self.source.names:
+            return self.source.names if getattr(self._how, "classes", ()) is None else {}
+        found = (np.unique(self.source.label(i)) for i in range(len(self)))
+        return {int(code): f"{code:g}" for code in sorted({code for one in found for code in one[np.isfinite(one)]})}
 
     def settled(self, survey: Survey) -> ImageData:
         """See `Data.settled`: names in a column have the codes that they had in training."""
