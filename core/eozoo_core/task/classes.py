@@ -69,8 +69,12 @@ class ClassCount:
             raise ZooError(f"{source}: more than {_MOST} different labels: those are values, not classes")
 
     def survey(self, survey: Survey, names: Mapping[int, str] | None = None) -> ClassSurvey:
-        """Return ``survey`` with what was counted; ``names`` of codes that data know. Raises ZooError for one class."""
-        known = {int(code): (names or {}).get(int(code), str(int(code))) for code in sorted(self._counts)}
+        """Return ``survey`` with what was counted; ``names`` of codes that data know, those of other splits too.
+
+        Raises ZooError for one class.
+        """
+        names = names or {}
+        known = {int(code): names.get(int(code), str(int(code))) for code in sorted({*self._counts, *names})}
         legend = self._legend or known
         if len(legend) < 2:
             raise ZooError(f"the training labels hold {len(legend)} class; two or more can be told apart")

@@ -146,7 +146,8 @@ def kept_of(run: Run, draws: Draws, data: Data) -> Data:
 
 def score(task: Contract, run: Run, split: str, on_unlike: str) -> Scores:
     """Judge ``split`` against what training saw, then ``Task.evaluate`` it; see `eozoo_core.task.guard.allow`."""
-    judge_split(task, survey_of(task, run), task.data(split), split, on_unlike)
+    survey = survey_of(task, run)
+    judge_split(task, survey, task.data(split).settled(survey), split, on_unlike)
     return task.evaluate(run, split)
 
 
@@ -169,7 +170,7 @@ def survey_of(task: Contract, run: Run) -> Survey:
 def evaluate(task: Contract, run: Run, split: str) -> Scores:
     """Score best.pt on ``split``; see ``Task.evaluate``. Raises ZooError where nothing there is labelled."""
     draws = open_draws(task, run, "eval")
-    data = kept_of(run, draws, task.data(split))
+    data = kept_of(run, draws, task.data(split).settled(draws.survey))
     evaluation = Evaluation(task, draws.systems, draws.survey)
     for group in in_groups(data, range(len(data))):
         evaluation.add(data.items(group), draws.device)

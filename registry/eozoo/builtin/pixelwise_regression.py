@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core import Port, Run, Sample, Task
 from eozoo_core.task import Ports, Scores, Survey
-from eozoo_core.task.images import ImageData, image_port, survey_images
+from eozoo_core.task.images import ImageData, image_data, image_port, survey_images
 
 from eozoo.builtin.image_cards import REGRESSION_SLOTS
 from eozoo.builtin.image_settings import RegressionSettings
@@ -28,7 +28,7 @@ class PixelwiseRegression(Task):
 
     def data(self, split: str) -> ImageData:
         """Images with labels of one value."""
-        return ImageData(self.settings.runtime.data_dir, split, self.settings.data, self.settings.train.seed)
+        return image_data(self, split)
 
     def survey(self, train: ImageData) -> Survey:
         """Statistics of every band and of the label."""

@@ -9,7 +9,7 @@ import numpy as np
 from eozoo_core import Port, Run, Sample, Task
 from eozoo_core.task import Ports
 from eozoo_core.task.classes import ClassSurvey, Legend, legend_of
-from eozoo_core.task.images import ImageData, image_port, survey_classes
+from eozoo_core.task.images import ImageData, image_data, image_port, survey_classes
 
 from eozoo.builtin.image_cards import SEGMENTATION_SLOTS
 from eozoo.builtin.image_settings import SegmentationSettings
@@ -31,7 +31,7 @@ class SemanticSegmentation(Task):
 
     def data(self, split: str) -> ImageData:
         """Images with labels of class codes."""
-        return ImageData(self.settings.runtime.data_dir, split, self.settings.data, self.settings.train.seed)
+        return image_data(self, split)
 
     def survey(self, train: ImageData) -> ClassSurvey:
         """Statistics of every band, the classes, and how often each was labelled."""
