@@ -30,23 +30,22 @@ def judge_shares(
 ) -> None:
     """Warn of splits with few labels, of absent classes, of one class that is nearly all, of labels of another kind.
 
-    pooled: values that were read of each split, the first of which is trained on.
+    pooled: values that were read of each split, the first of which is trained on. Where errors were found before
+    nothing is said: other labels will be there once they are mended.
     """
     first = next(iter(seen))
+    if findings.count("error") or not pooled[first].size:
+        return
     for name, one in seen.items():
         labels = round(one.label_values * len(one.split) / len(one.read))
-        if name != first and pooled[name].size:
+        if name != first:
             judge_number(findings, name, labels, isinstance(label, Classes))
-    if not pooled[first].size:
-        return
     if isinstance(label, Classes):
-        _judge_classes(findings, pooled, label)
-        return
-    mean, std = pooled[first].mean(), pooled[first].std()
-    for name, values in pooled.items():
-        if name != first and values.size >= FEW and abs(values.mean() - mean) > OTHER_MEAN * std > 0:
-            text = f"{values.mean():.4g} {label.unit} on average, {first} {mean:.4g} +- {std:.4g}".replace("  ", " ")
-            findings.warning(f"{name}: labels", f"{text}: they are of another kind", _AGAIN)
+        for name, values in pooled.items():
+            if values.size:
+                _judge_classes(findings, (name, values), (first, pooled[first]), label)
+    elif not any(f.level in ("warning", "error") and "labels" in f.subject for f in findings.found):
+        _judge_means(findings, pooled, label)
 
 
 def judge_number(findings: Findings, name: str, labels: int, classes: bool) -> None:
@@ -60,27 +59,44 @@ def judge_number(findings: Findings, name: str, labels: int, classes: bool) -> N
     findings.warning(f"{name}: labels", text, f"give {name} {FEW} or more", {"labels": labels})
 
 
-def _judge_classes(findings: Findings, pooled: Mapping[str, np.ndarray], label: Classes) -> None:
-    first, shares = next(iter(pooled)), {}
-    for name, values in pooled.items():
-        known, counts = np.unique(values.astype(int), return_counts=True)
-        shares[name] = dict(zip(known.tolist(), (counts / max(1, counts.sum())).tolist(), strict=True))
-    trained = shares[first]
-    for name, found in shares.items():
-        lost = [label.names[c] for c in sorted(trained.keys() - found.keys()) if c in label.names]
-        if lost and found:
-            text = f"none of {listed(lost)} was read, of which {first} has some: nothing will score it"
-            findings.warning(f"{name}: labels", text, f"{_AGAIN}, or join or drop the class")
-        if not found or len(found.keys() | trained.keys()) < 2:
-            continue
-        most = max(found, key=found.__getitem__)
-        other = 0.5 * sum(abs(found.get(c, 0.0) - trained.get(c, 0.0)) for c in found.keys() | trained.keys())
-        text = f"{percent(found[most])} are {label.names.get(most, most)}"
-        before = f"{percent(trained.get(most, 0.0))} of {first}"
-        if found[most] >= ONE_CLASS and (name == first or trained.get(most, 0.0) < ONE_CLASS):
-            against = f"{text}: to say always that is right as often" + ("" if name == first else f" ({before})")
-            remedy = "judge by the scores of each class, not by accuracy" if name == first else _AGAIN
-            findings.warning(f"{name}: labels", against, remedy, {"share": found[most]})
-        elif name != first and pooled[name].size >= FEW and other >= OTHER_CLASSES:
-            text = f"{text}, {before}; {percent(other)} would have to be of another class to be like {first}"
-            findings.warning(f"{name}: labels", text, _AGAIN, {"other": other})
+def _judge_means(findings: Findings, pooled: Mapping[str, np.ndarray], label: Channel) -> None:
+    first, (trained, *others) = next(iter(pooled)), pooled.items()
+    mean, std = trained[1].mean(), trained[1].std()
+    for name, values in others:
+        if values.size >= FEW and abs(values.mean() - mean) > OTHER_MEAN * std > 0:
+            text = f"{values.mean():.4g} on average, {first} {mean:.4g} +- {std:.4g} {label.unit}".rstrip()
+            findings.warning(f"{name}: labels", f"{text}: they are of another kind", _AGAIN)
+
+
+def _judge_classes(
+    findings: Findings, split: tuple[str, np.ndarray], trained: tuple[str, np.ndarray], label: Classes
+) -> None:
+    """One warning at most for a split: all that is odd about its classes beside those that were trained on."""
+    (name, values), (first, learned) = split, trained
+    found, before = _class_shares(values), _class_shares(learned)
+    if name == first and len(found) < 2:
+        return  # nothing to learn: said already
+    text, most = [], max(found, key=found.__getitem__)
+    lost = [label.names[c] for c in sorted(before.keys() - found.keys()) if c in label.names]
+    if lost:
+        text.append(f"none of {listed(lost)} was read, of which {first} has some: nothing will score it")
+    other = 0.5 * sum(abs(found.get(c, 0.0) - before.get(c, 0.0)) for c in found.keys() | before.keys())
+    against = "" if name == first else f", {percent(before.get(most, 0.0))} of {first}"
+    if found[most] >= ONE_CLASS and (name == first or before.get(most, 0.0) < ONE_CLASS):
+        text.append(
+            f"{percent(found[most])} are {label.names.get(most, most)}{against}: who always says so is as right"
+        )
+    elif name != first and values.size >= FEW and other >= OTHER_CLASSES:
+        text.append(
+            f"{percent(found[most])} are {label.names.get(most, most)}{against}; "
+            f"{percent(other)} would have to change their class to be like {first}"
+        )
+    if text:
+        remedy = "judge by the scores of each class, not by accuracy" if name == first else _AGAIN
+        remedy += ", or join or drop the class" if lost else ""
+        findings.warning(f"{name}: labels", "; ".join(text), remedy, {"largest": found[most], "other": other})
+
+
+def _class_shares(values: np.ndarray) -> dict[int, float]:
+    known, counts = np.unique(values.astype(int), return_counts=True)
+    return dict(zip(known.tolist(), (counts / counts.sum()).tolist(), strict=True))

@@ -135,15 +135,12 @@ class LandCoverTask(PixelTask):
 
     def loss(self, survey: ClassSurvey) -> Loss:
         """The registered loss over labelled pixels, and for the log the share of right ones."""
-        import numpy as np
+        from eozoo_core.score.classes import balanced
         from eozoo_core.task.loss import called_with
 
         part, extra = self.settings.model.loss, {}
         if self.settings.model.class_weights == "balanced":
-            counts = np.asarray(survey.counts, float)
-            there = counts > 0
-            weights = np.where(there, counts.sum() / (there.sum() * np.maximum(counts, 1)), 0.0)
-            extra = {"weights": weights.tolist()}
+            extra = {"weights": balanced(survey.counts)}
         registered = called_with(self.build("loss", part, extra), part.name, "logits", "target")
 
         def loss(raw: dict, batch: dict) -> dict:

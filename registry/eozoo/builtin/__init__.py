@@ -1,1 +1,1 @@
-"""What ships with eozoo itself: tasks for anybody's data, and the networks and losses that they begin with."""
+"""Tasks, networks and losses that come with eozoo itself, as a plugin like any other; ``plugin`` names them."""

@@ -1,17 +1,23 @@
-"""What eozoo itself offers, as names and places only: neither torch nor numpy is imported."""
+"""What eozoo itself offers, as names and places only: ``eozoo list`` imports this module."""
 
 from eozoo_core import Spec, hookimpl
 
-from eozoo.builtin import table_cards
+from eozoo.builtin import image_cards, table_cards
 
 
 @hookimpl
 def eozoo_tasks() -> list[Spec]:
-    """Tasks of anybody's data."""
-    return [*table_cards.TASKS]
+    """Tasks for anybody's data."""
+    return [*image_cards.TASKS, *table_cards.TASKS]
 
 
 @hookimpl
 def eozoo_models() -> list[Spec]:
-    """Networks that they begin with."""
-    return [*table_cards.MODELS]
+    """Networks for them, and for every slot that they fit."""
+    return [*image_cards.MODELS, *table_cards.MODELS]
+
+
+@hookimpl
+def eozoo_losses() -> list[Spec]:
+    """Losses over labelled values only: NaN in the target = no label."""
+    return [*image_cards.LOSSES]
