@@ -1,0 +1,1 @@
+"""What eozoo itself ships as a plugin."""
