@@ -55,10 +55,14 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
     if "train" in opened:
         judge_schedule(findings, task.settings.train, opened["train"].draws)
     judge_splits(findings, splits, apart)
+    if (division := next((data.division for data in opened.values()), None)) is not None:
+        division.judge(findings)
+    divided = division.panels if division is not None else list
     if shown := next((one for one in seen.values() if one.best), None):
         names = [one.name for one in channels]
         bands = [names.index(name) for name in expected.shown if name in names]
-        findings.picture(shown.shown, lambda: panels_of(shown, channels, expected.label, bands or None))
+        draw = lambda: [*panels_of(shown, channels, expected.label, bands or None), *divided()]  # noqa: E731
+        findings.picture(shown.shown, draw)
     return {name: (opened[name], one) for name, one in seen.items()}
 
 

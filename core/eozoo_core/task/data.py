@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from eozoo_core.checking import Findings
+    from eozoo_core.checking.division import Division
     from eozoo_core.raster.georeference import Grid
     from eozoo_core.task.survey import Survey
 
@@ -33,6 +34,7 @@ class Data:
     bands, units: of the first input, as the files name them.
     what: the word for samples in messages. skipped: a line for every file that was left out.
     together: how many whole samples scores take at once; more than 1 where all are of one size.
+    division: how the whole data were divided, of which this is one split; None = the splits were there.
     repeats: True = every epoch sees item ``i`` unchanged as draw ``i``. Only then core keeps features of a frozen part.
     """
 
@@ -45,6 +47,7 @@ class Data:
     skipped: tuple[str, ...] = ()
     together: int = 1
     repeats: bool = False
+    division: Division | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} has no __len__")
