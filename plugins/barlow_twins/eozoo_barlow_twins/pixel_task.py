@@ -103,12 +103,12 @@ class PixelTask(Preparation, Task):
 
         return describe_tiles(self.tiles, self.settings.data)
 
-    def encoder(self, survey: PixelSurvey) -> Encoder:
-        """Build the encoder with fresh weights; its embedding size is ``encoder.backbone.latent_dim``."""
+    def encoder(self, survey: PixelSurvey, fresh: bool = False) -> Encoder:
+        """Build the encoder; its embedding size is ``encoder.backbone.latent_dim``. ``fresh``: see `Contract.build`."""
         from eozoo_barlow_twins.networks import Encoder, embedding_length
 
         extra = {"in_channels": len(survey.bands), "sample_size": survey.sample_size}
-        backbone = self.build("model", survey.backbone, extra)
+        backbone = self.build("model", survey.backbone, extra, fresh)
         if not isinstance(getattr(backbone, "latent_dim", None), int):
             backbone.latent_dim = embedding_length(backbone, survey.sample_size, len(survey.bands))
         return Encoder(backbone, len(survey.bands))

@@ -82,7 +82,7 @@ class BarlowTwinsTask(PixelTask):
         from eozoo_barlow_twins.system import TwinSystem
 
         known, p = self.known(survey), self.settings.model.projector
-        encoder = self.encoder(known)
+        encoder = self.encoder(known, fresh)
         head = projector(encoder.backbone.latent_dim, p.width, p.hidden_layers, p.batch_norm)
         return TwinSystem(encoder, head, known, self.settings.infer)
 

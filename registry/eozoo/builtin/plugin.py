@@ -2,7 +2,7 @@
 
 from eozoo_core import Spec, hookimpl
 
-from eozoo.builtin import image_cards, table_cards
+from eozoo.builtin import from_run, image_cards, table_cards
 
 
 @hookimpl
@@ -14,7 +14,7 @@ def eozoo_tasks() -> list[Spec]:
 @hookimpl
 def eozoo_models() -> list[Spec]:
     """Networks for them, and for every slot that they fit."""
-    return [*image_cards.MODELS, *table_cards.MODELS]
+    return [*image_cards.MODELS, *table_cards.MODELS, *from_run.MODELS]
 
 
 @hookimpl
