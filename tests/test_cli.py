@@ -267,3 +267,18 @@ def test_a_broken_pipe_is_no_traceback(tmp_path):
     script = f"{sys.executable} -m eozoo config gedi_sparse | head -n 1"
     done = subprocess.run(script, shell=True, capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_the_best_epoch_is_one_that_was_validated(tmp_path):
+    from types import SimpleNamespace
+
+    from eozoo.cli.train import _summary
+
+    lines = [
+        {"epoch": 1, "train": {"loss": 9.0}, "val": {}},
+        {"epoch": 2, "train": {"loss": 8.0}, "val": {"loss": 4.0}},
+        {"epoch": 3, "train": {"loss": 1.0}, "val": {}},
+        {"epoch": 4, "train": {"loss": 0.5}, "val": {"loss": 5.0}},
+    ]
+    run = SimpleNamespace(path=tmp_path, read_log=lambda: lines, file=lambda name: tmp_path / f"{name}.pt")
+    assert _summary(run, "loss").startswith("best validation loss 4 at epoch 2")

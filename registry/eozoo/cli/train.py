@@ -112,10 +112,10 @@ def _describe(plan: Plan) -> str:
 
 def _summary(run: Run, monitor: str) -> str:
     lines = run.read_log()
-    scored = [line for line in lines if monitor in (line["val"] or line["train"])]
+    split = "val" if any(line["val"] for line in lines) else "train"  # not every epoch is validated
+    scored = [line for line in lines if monitor in line[split]]
     if not scored:
         return f"trained: {run.path}"
-    best = min(scored, key=lambda line: (line["val"] or line["train"])[monitor])
-    where = "validation" if best["val"] else "training"
-    value = (best["val"] or best["train"])[monitor]
-    return f"best {where} {monitor} {value:.5g} at epoch {best['epoch']}: {run.file('best')}"
+    best = min(scored, key=lambda line: line[split][monitor])
+    where = {"val": "validation", "train": "training"}[split]
+    return f"best {where} {monitor} {best[split][monitor]:.5g} at epoch {best['epoch']}: {run.file('best')}"
