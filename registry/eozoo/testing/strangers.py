@@ -26,12 +26,12 @@ _STEP = 3 * 86400.0  # seconds between two samples
 class Guests(Registry):
     """The names of ``host``, and parts called `NAME` for some slots (one per kind).
 
-    taken: (slot's path, what was built) in the order in which the task asked for them.
+    built: (slot's path, what was built) in the order in which the task asked for them.
     """
 
     def __init__(self, host: Registry, slots: Mapping[str, Slot], sizes: Mapping[str, int], fed: Mapping[str, Slot]):
         super().__init__()
-        self._host, self._sizes, self.taken = host, dict(sizes), []
+        self._host, self._sizes, self.built = host, dict(sizes), []
         self._options = {slot.kind: slot.options for slot in slots.values()}
         self._specs = {
             slot.kind: (
@@ -74,7 +74,7 @@ class Guests(Registry):
             made.make(options.get("outputs"), self._sizes)
         elif kind == "dataset":
             made.make(self._sizes, options.get("split", "train"))
-        self.taken.append((path, made))
+        self.built.append((path, made))
         return made
 
 
