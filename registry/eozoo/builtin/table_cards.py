@@ -16,7 +16,7 @@ _ENCODER = Slot(
 REGRESSION_SLOTS = {
     "model": Slot("model", feeds=_FEATURES, wants=(_MEAN, _LOG_SCALE)),
     "model.encoder": _ENCODER,
-    "model.loss": Slot("loss", feeds=(Port("mean", "B"), Port("log_scale", "B"), Port("target", "B"))),
+    "model.loss": Slot("loss", feeds=(Port("mean", "B"), Port("log_scale", "B", optional=True), Port("target", "B"))),
 }
 CLASS_SLOTS = {
     "model": Slot("model", feeds=_FEATURES, wants=(_LOGITS,)),

@@ -40,7 +40,7 @@ class Guests(Registry):
                     NAME,
                     "eozoo.testing.strangers:Guests",
                     "A stranger's part",
-                    takes=(*(fed[path].wants if path in fed else ()), *slot.feeds),
+                    takes=(*(fed[path].wants if path in fed else ()), *_least(slot)),
                     gives=slot.wants,
                 ),
             )
@@ -145,6 +145,11 @@ class StrangerData:
             for port in self._spec.gives
             if port.role in self._shapes
         }
+
+
+def _least(slot: Slot) -> tuple[Port, ...]:
+    """What a slot feeds; to a loss without what it may leave alone."""
+    return tuple(port for port in slot.feeds if slot.kind != "loss" or not port.optional)
 
 
 def _values(port: Port, shape: tuple[int, ...], index: int) -> np.ndarray:
