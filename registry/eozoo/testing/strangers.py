@@ -114,7 +114,9 @@ class StrangerLoss:
         """Return (sum, count); a target is looked at, not learned."""
         require(self._path, self._spec.takes, arrays)
         learned = [a for a, port in zip(arrays, self._spec.takes, strict=True) if port.role != "target"]
-        total = sum(torch.nan_to_num(array.float()).flatten(1).square().mean(dim=1).sum() for array in learned)
+        total = sum(
+            torch.nan_to_num(array.float()).reshape(len(array), -1).square().mean(dim=1).sum() for array in learned
+        )
         return total, torch.tensor(len(arrays[0]))
 
 
