@@ -90,7 +90,10 @@ class LandCoverTask(PixelTask):
         from eozoo_barlow_twins.pixels import MOST, PixelSeries
 
         data, seed = self.settings.data, self.settings.train.seed
-        return PixelSeries(self.index(split), self.described(), seed, Augment(), MOST, data.labels, *self.divided)
+        index, known = self.index(split), self.described()
+        series = PixelSeries(index, known, seed, Augment(), MOST, data.labels, *self.divided)
+        series.division = self.division
+        return series
 
     def index(self, split: str) -> PixelIndex:
         """See `PixelTask.index`."""
@@ -198,7 +201,7 @@ class LandCoverTask(PixelTask):
         s, bands = self.settings, None
         with findings.guard("model.pretrained"):
             bands = self.pretrained.names if self.pretrained else None
-        judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, s.data, bands, s.data, findings))
+        judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, self.usable, bands, s.data, findings))
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
