@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eozoo_core.spec import Port, Spec
@@ -15,8 +14,7 @@ class Slot:
     kind:  "model", "loss" or "dataset".
     feeds: what the task gives to the part, in the order of a call.
     wants: what the task needs from it, but for what is optional; a part may give more.
-    after: the settings path of another slot whose part feeds this one too: a loss gets what the model gives, of the
-           roles that the model's slot wants.
+    after: the settings path of another slot whose part feeds this one too: a loss gets what the model gives.
     options: what the task builds the part with beside the options that the settings name; a part has to have those.
     also:  settings ("key=value") that have to go with a name in this slot.
 
@@ -32,16 +30,10 @@ class Slot:
     also: tuple[str, ...] = ()
 
 
-def feeding(slots: Mapping[str, Slot], after: str, spec: Spec) -> tuple[Port, ...]:
-    """Return what the part ``spec`` in slot ``after`` gives to the slots that come after it."""
-    wanted = {port.role for port in slots[after].wants}
-    return tuple(port for port in spec.gives if port.role in wanted)
-
-
 def misfit(slot: Slot, spec: Spec, fed: tuple[Port, ...] = ()) -> str | None:
     """Return in one line why ``spec`` does not fit into ``slot``, None where it does.
 
-    ``fed``: see `feeding`. Roles and numbers of axes must be equal, a number
+    ``fed`` are the Ports of the slot that this one comes ``after``. Roles and numbers of axes must be equal, a number
     meets the same number or a letter, units are equal or one of the two is "".
     """
     if (slot.feeds or fed) and not spec.takes:

@@ -9,7 +9,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.slots import feeding
 from eozoo_core.spec import KINDS, Port, blanks
 
 from eozoo.run_card import trained_facts
@@ -78,8 +77,7 @@ def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
     for path, slot in cls.slots.items():
         named, fed = attrgetter(path)(settings), ()
         if slot.after:
-            model = registry.find(cls.slots[slot.after].kind, attrgetter(slot.after)(settings).name).spec
-            fed = feeding(cls.slots, slot.after, model)
+            fed = registry.chosen(cls.slots[slot.after], attrgetter(slot.after)(settings)).gives
         slots[path] = {
             "kind": slot.kind,
             "now": None if named is None else named.name,
@@ -125,7 +123,7 @@ def _counted(entry: Entry) -> Card | None:
 
 
 def _factory(entry: Entry, target: Any) -> Card:
-    parameters = inspect.signature(target).parameters.values()
+    parameters = [p for p in inspect.signature(target).parameters.values() if p.name != "registry"]
     options = {p.name: None if p.default is p.empty else repr(p.default) for p in parameters}
     found: Card = {"options": options, "about": inspect.getdoc(target) or ""}
     if entry.kind == "model" and all(p.default is not p.empty for p in parameters):

@@ -6,11 +6,11 @@ from eozoo_gedi_sparse import cards
 
 _IMAGE = Port("image", "B C H W")
 _MEAN = Port("mean", "B 1 H W")
-_LOG_SCALE = Port("log_scale", "B 1 H W", optional=True)
+_LOG_SCALE = Port("log_scale", "B 1 H W")
 _LOGITS = Port("logits", "B K H W", "1")
 SLOTS = {
-    "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN, _LOG_SCALE)),
-    "model.loss": Slot("loss", feeds=(Port("target", "B 1 H W"),), after="model"),
+    "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
+    "model.loss": Slot("loss", feeds=(Port("target", "B 1 H W", "m or Mg/ha"),), after="model"),
     "prepare.dataset.source": Slot("dataset", wants=(Port("image", "C H W"), Port("target", "1 H W"))),
 }
 _LANG = "Lang et al. 2023, A high-resolution canopy height model of the Earth, doi:10.1038/s41559-023-02206-6"

@@ -22,7 +22,7 @@ from eozoo.builtin.image_settings import (
 
 CLASSES = ("bare", "shrub", "forest")
 _SMALL = {"width": 8, "depth": 3}
-_TRAIN = TRAIN.model_copy(update={"epochs": 60, "batch_size": 4, "learning_rate": 5e-3})
+_TRAIN = TRAIN.model_copy(update={"epochs": 80, "batch_size": 4, "learning_rate": 5e-3})
 
 
 def write_heights(root: Path) -> Sample:
@@ -31,7 +31,7 @@ def write_heights(root: Path) -> Sample:
     scene, batch = write_world(root, bands, BANDS, height, Band("height", "m"))
     settings = RegressionSettings(
         model=RegressionModel(options=_SMALL),
-        data=RegressionData(crop=32, quantity="canopy height", least=0.0),
+        data=RegressionData(crop=32, unit="m", quantity="canopy height", least=0.0),
         train=_TRAIN,
         runtime={"data_dir": root},
     )

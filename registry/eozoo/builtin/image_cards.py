@@ -3,13 +3,13 @@
 from eozoo_core import Card, Port, Slot, Spec
 
 _IMAGE = Port("image", "B C H W")
-_MEAN, _LOG_SCALE = Port("mean", "B 1 H W"), Port("log_scale", "B 1 H W", optional=True)
+_MEAN = Port("mean", "B 1 H W")
 _LOGITS = Port("logits", "B K H W", "1")
 _DATASET = Slot("dataset", wants=(Port("image", "C H W"), Port("target", "1 H W")), options=("split",))
 REGRESSION_SLOTS = {
     "data.dataset": _DATASET,
-    "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN, _LOG_SCALE)),
-    "model.loss": Slot("loss", feeds=(Port("target", "B 1 H W"),), after="model"),
+    "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
+    "model.loss": Slot("loss", feeds=(Port("target", "B 1 H W", "unit of the labels"),), after="model"),
 }
 SEGMENTATION_SLOTS = {
     "data.dataset": _DATASET,
@@ -22,6 +22,7 @@ _IMAGES = (
     "Float bands, any number and resolution, nodata or NaN = missing; statistics of each band come from the training "
     "images and travel in the checkpoint."
 )
+_ON = "input 1 x 4 x 256 x 256, CPU seconds of one thread of 2 x AMD EPYC with other work beside it, weights included."
 _BANDS = "Standardised bands (mean 0, deviation 1), any number of them, any image size, no NaN: the task fills gaps."
 _CHANNELS = "As many channels as asked for: mean, mean and log-scale, or a logit per class; NaN never."
 _VALUES = "Prediction and target, of one shape (B, ...) and unit; a target of NaN = no label, adds nothing."
@@ -90,7 +91,7 @@ MODELS = [
             inputs=_BANDS,
             outputs=_CHANNELS,
             weights=_NONE,
-            measured="Not measured.",
+            measured=f"Forward 0.273 s, 107 MB; with backward 0.759 s, 298 MB; {_ON}",
             limits=(
                 "Batch normalisation: what it learns depends on the batch size.",
                 "A pixel's result depends on a window around it (about 200 px with depth 4), so windows are blended.",
@@ -109,7 +110,7 @@ MODELS = [
             inputs=_BANDS,
             outputs=_CHANNELS,
             weights=_NONE,
-            measured="Not measured.",
+            measured=f"Forward 0.0978 s, 46 MB; with backward 0.217 s, 116 MB; {_ON}",
             limits=("Sees 9 pixels across with 3 blocks: nothing larger.",),
             architecture="Residual convolutional network",
             kinds=("regression", "semantic-segmentation"),
