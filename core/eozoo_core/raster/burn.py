@@ -68,8 +68,10 @@ def labels_on(grid: Grid, shapes: Shapes, values: np.ndarray, classes: bool) -> 
     keep = np.flatnonzero(on & known)
     placed, values, rows = placed[keep], values[keep].astype(np.float32), rows[keep]
     small = _small(placed)
+    placed[small] = shapely.point_on_surface(placed[small])
+    point = shapely.get_dimensions(placed) == 0
+    placed[point] = shapely.transform(placed[point], lambda xy: np.floor(xy) + 0.5)  # the pixel's centre
     if small.any():
-        placed[small] = shapely.point_on_surface(placed[small])
         notes.append(f"{small.sum():,} polygons smaller than a pixel label the pixel that they lie in")
     weight = np.maximum(shapely.area(placed), 1.0)
     found = _together(grid, Labels(placed, values, weight, rows), classes, notes)
@@ -166,6 +168,7 @@ class Burner:
         import shapely
 
         edges = np.array([(w.col, w.row, w.col + w.width, w.row + w.height) for w in windows], np.float64)
+        edges += (0.4, 0.4, -0.4, -0.4)  # to the centres of the outer pixels
         return self._tree.query(shapely.box(*edges.T), predicate="intersects")
 
     def read(self, window: Window, split: int) -> np.ndarray:

@@ -59,7 +59,8 @@ class ShapeLabels:
         where = f"{path}, column {how.label or next(iter(self._columns))}"
         values, self.names = coded(column, how, where)
         self._labels = labels_on(grid, self._shapes, values, are_classes(how))
-        self.unit, self._grid, self._windows, self._how = "", grid, windows, how
+        self.unit = self._shapes.units.get(str(how.label or next(iter(self._columns))), "")
+        self._grid, self._windows, self._how = grid, windows, how
         if not len(self._labels):
             area = ", ".join(f"{edge:g}" for edge in area_of([grid]) or ())
             raise ZooError(

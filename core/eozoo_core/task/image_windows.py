@@ -17,7 +17,7 @@ from eozoo_core.raster.georeference import Grid, part_of
 from eozoo_core.raster.stack import Stack
 from eozoo_core.raster.tiles import Window
 from eozoo_core.raster.trust import files_of
-from eozoo_core.raster.vector import is_vector
+from eozoo_core.raster.vector import is_vector, parts_of
 from eozoo_core.task.image_labels import ALL, Labelling, RasterLabels, ShapeLabels, divided, on_ground, pixel_of
 from eozoo_core.task.image_settings import ImageDataSettings
 from eozoo_core.task.image_source import Images
@@ -172,7 +172,9 @@ def open_windows(
     for file in filter(None, (*files, labels)):
         if not Path(file).exists():
             raise ZooError(f"{file}: no such file")
-    read = [part for file in (*files, *([labels] if labels else [])) for part in files_of(file)]
+    read = [part for file in files for part in files_of(file)]
+    if labels is not None:
+        read += parts_of(labels) if is_vector(labels) else files_of(labels)
     stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in read)
     key = type(how), how.model_dump_json()
     layout = _layout(tuple(files), labels, key, split == ALL, stamps)
