@@ -158,8 +158,9 @@ def test_a_label_raster_is_divided_by_whole_windows_and_those_without_label_are_
         [10 * 36 - 128, 360, 360, 360], ("11", "22", "33", "44"),
     ]  # fmt: skip
     values = opened(scene, path, how(RegressionData, split={"block": 80.0}), "train").division.units
-    assert values.weight[0] == 64
-    assert values.values[2] == pytest.approx(0.75 * 11 + 0.25 * 11)
+    assert values.weight[[0, 5]].tolist() == [0, 64]  # row 8: two rows of 11, six of 22
+    assert values.values[5] == (2 * 11 + 6 * 22) / 8
+    assert np.isnan(values.values[0])
     raster(tmp_path / "half.tif", label + 0.5, kind="float32")
     with pytest.raises(ZooError, match=r"half.tif: holds 0.5; classes are whole numbers"):
         opened(scene, tmp_path / "half.tif", settings, "train")
@@ -186,6 +187,17 @@ def test_labels_on_another_grid_are_those_of_the_nearest_pixel_and_it_is_said(sc
     moved = raster(tmp_path / "moved.tif", coarse, crs=None, place=PLACE)
     with pytest.raises(ZooError, match=r"moved.tif: .*cannot be placed without CRS"):
         opened(scene, moved, how(), "train")
+
+
+def test_windows_of_small_rasters_are_smaller_and_one_window_cannot_be_divided(scene, tmp_path):
+    path = raster(tmp_path / "label.tif", np.mgrid[:SIDE, : SIDE - 4][0][None] + 1)
+    data = opened(scene, path, RegressionData(crop=4, split={"block": 40.0}), "all")
+    assert data.source.window(0).height == 4  # 256, 128, ... 8 give fewer than 64
+    assert data.together == 4096
+    assert opened(scene, path, RegressionData(crop=16, split={"block": 40.0}), "all").source.window(0).height == 16
+    with pytest.raises(ZooError, match=r"label.tif: 1 windows of 40 px hold labels, and 3 splits need one each"):
+        opened(scene, path, RegressionData(window=64), "train")
+    assert len(opened(scene, path, RegressionData(window=64), "all")) == 1
 
 
 def test_splits_by_a_column_of_groups_and_by_words(scene, fields):

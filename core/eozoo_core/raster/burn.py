@@ -150,12 +150,15 @@ def _together(grid: Grid, labels: Labels, classes: bool, notes: list[str]) -> La
 
 
 class Burner:
-    """Labels of a grid by window, of one split each; ``split`` (n,): the number of each label's."""
+    """Labels of a grid by window, of one split each; ``split`` (n,): the number of each label's.
+
+    disputed: pixels so far without label because labels of different values or splits lie on them.
+    """
 
     def __init__(self, labels: Labels, split: np.ndarray):
         import shapely
 
-        self.labels, self.split = labels, split
+        self.labels, self.split, self.disputed = labels, split, 0
         pairs = np.stack([split.astype(np.float64), labels.values.astype(np.float64)])
         self._pairs, number = np.unique(pairs, axis=1, return_inverse=True)
         self._number = number.ravel().astype(np.int32)
@@ -182,6 +185,7 @@ class Burner:
             return np.full((window.height, window.width), np.nan, np.float32)
         high = self._drawn(found, window, np.maximum)
         low = self._drawn(found[::-1], window, np.minimum)
+        self.disputed += int((high != low).sum())
         # What is written last is the highest number, or the lowest: where they differ, labels do.
         alone = (high == low) & (high >= 0)
         mine = alone & (self._pairs[0][np.maximum(high, 0)] == split)
