@@ -11,6 +11,7 @@ import numpy as np
 from eozoo_core.checking.design import Units
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.raster.bands import find_bands
 from eozoo_core.raster.points import transform_points
 from eozoo_core.run.table_file import Column
 from eozoo_core.task.table_settings import TableDataSettings
@@ -29,12 +30,17 @@ def find_column(columns: Mapping[str, Column], name: str, path: Path, setting: s
     return found[0]
 
 
-def choose(columns: Mapping[str, Column], how: TableDataSettings, path: Path) -> tuple[list[Column], int]:
-    """Return the columns that are learned from, and the number of dates where they are a series."""
+def choose(
+    columns: Mapping[str, Column], how: TableDataSettings, path: Path, order: Sequence[str] = ()
+) -> tuple[list[Column], int]:
+    """Return the columns that are learned from, and the number of dates where they are a series.
+
+    ``order``: bands of a series that an encoder takes, in its order; () = all, as the table has them.
+    """
     if how.series is not None:
         if how.features is not None:
             raise ZooError("data.series: says which columns are learned from; leave data.features null")
-        return series_columns(columns, how, path)
+        return series_columns(columns, how, path, order)
     taken = {find_column(columns, name, path, "data").name for name in spoken_for(columns, how)}
     if how.features is None:
         found = [c for c in columns.values() if c.numeric and c.name not in taken]
@@ -69,8 +75,10 @@ def place_columns(columns: Mapping[str, Column], how: TableDataSettings) -> tupl
     return how.x or x, how.y or y
 
 
-def series_columns(columns: Mapping[str, Column], how: TableDataSettings, path: Path) -> tuple[list[Column], int]:
-    """Return the columns of ``data.series``, date by date and in each the bands as the table has them."""
+def series_columns(
+    columns: Mapping[str, Column], how: TableDataSettings, path: Path, order: Sequence[str]
+) -> tuple[list[Column], int]:
+    """Return the columns of ``data.series``, date by date and in each the bands; see `choose`."""
     pattern = re.escape(how.series or "").replace(r"\*", ".*")
     if r"\{t\}" not in pattern:
         raise ZooError(f"data.series {how.series!r}: say where the number of the date stands, as in 'B{{band}}_{{t}}'")
@@ -87,6 +95,11 @@ def series_columns(columns: Mapping[str, Column], how: TableDataSettings, path: 
     dates, bands = sorted({t for t, _ in places}), list(dict.fromkeys(band for _, band in places))
     if not places:
         raise ZooError(f"{path}: no column of numbers is called as data.series {how.series!r} says")
+    if order and places:
+        try:
+            bands = [bands[i] for i in find_bands(bands, order)]
+        except ZooError as error:
+            raise ZooError(f"{path}: data.series has {listed(bands, 12)}; model.encoder: {error}") from None
     lacking = [f"{band or 'series'} of date {t}" for t in dates for band in bands if (t, band) not in places]
     if lacking:
         raise ZooError(f"{path}: data.series {how.series!r} finds no column for {listed(lacking)}; exclude the band")

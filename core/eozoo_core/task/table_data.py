@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.run.table_file import Column, read_table
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task.data import Arrays, Data
-from eozoo_core.task.survey import surveyed
+from eozoo_core.task.survey import BandSurvey, surveyed
 from eozoo_core.task.table_columns import (
     choose,
     class_indices,
@@ -33,17 +34,31 @@ from eozoo_core.train.loading import Draw
 
 
 @dataclass(frozen=True)
+class Target:
+    """What is learned of a table beside the settings of its data.
+
+    unit:    of a target of numbers; "" = as its header says; None = the target is a class.
+    classes: their names in order; () = all that the target holds, sorted.
+    bands:   of a series in the order of an encoder that is trained already; () = as the table has them.
+    """
+
+    unit: str | None = None
+    classes: tuple[str, ...] = ()
+    bands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Samples:
     """A table as arrays. Rows without a target, or in which every feature is missing, are in no split.
 
-    path:     of the table. columns: all of its columns, for ``check``.
+    path:     of the table. columns: all of its columns. how: what the settings say of them.
     features: the chosen ones; values (n, C) float32, NaN = missing. dates: of a series, 0 = there is none.
     target:   name; ``labels`` (n,) float32 in ``unit``, or index of ``classes``, NaN = missing.
-    division: of all rows; its ``split`` (n,) uint8, see `checking.design`.
     """
 
     path: Path
     columns: Mapping[str, Column]
+    how: TableDataSettings
     features: tuple[Column, ...]
     values: np.ndarray
     dates: int
@@ -51,17 +66,25 @@ class Samples:
     labels: np.ndarray
     unit: str
     classes: tuple[str, ...]
-    division: Division
+
+    @cached_property
+    def division(self) -> Division:
+        """How the rows are divided. Raises ZooError where they cannot be."""
+        how, names = self.how.split, self.classes
+        units, named = units_of(self.columns, self.how, self.labels, len(names), self.path), None
+        if how.column is not None:
+            named = column_values(self.columns, how.column, self.path, "data.split.column")
+        return Division(units, design(units, how, named), how, names)
 
     @property
     def split(self) -> np.ndarray:
-        """Split (n,) uint8 of each row."""
+        """Split (n,) uint8 of each row, see `checking.design`."""
         return self.division.split
 
     @property
     def usable(self) -> np.ndarray:
         """Rows (n,) that can be learned from."""
-        return self.division.units.weight > 0
+        return np.isfinite(self.labels)
 
     def rows(self, split: str) -> np.ndarray:
         """Numbers of the usable rows of a split; "all" = of every split. Raises NoSplit where there are none."""
@@ -69,7 +92,7 @@ class Samples:
             raise NoSplit(f"{self.path}: there is no split {split!r}; train, val, test and all are known")
         where = self.usable if split == "all" else self.usable & (self.split == SPLITS.index(split))
         if not where.any():
-            raise NoSplit(f"{self.path}: no row is in {split}; set data.split")
+            raise NoSplit(f"{self.path}: no row with a target is in {split}; set data.split")
         return np.flatnonzero(where)
 
 
@@ -80,7 +103,8 @@ class TableData(Data):
 
     def __init__(self, samples: Samples, split: str):
         self.samples, self.chosen = samples, samples.rows(split)
-        self.files, self.root, self.division = [samples.path], samples.path.parent, samples.division
+        self.files, self.root = [samples.path], samples.path.parent
+        self.division = None if split == "all" else samples.division
         self.bands = tuple(column.name for column in samples.features)
         self.units = tuple(column.unit for column in samples.features)
 
@@ -105,42 +129,40 @@ class TableData(Data):
         return f"{self.samples.path}: row {self.chosen[index] + 2}"
 
 
-def open_samples(
-    path: Path | None, how: TableDataSettings, unit: str | None, classes: tuple[str, ...], known: TableSurvey
-) -> Samples:
-    """Read a table as ``how`` says. ``unit``: of a target of numbers; "" = what its header says. None = classes.
+def open_samples(path: Path | None, how: TableDataSettings, wanted: Target, known: TableSurvey) -> Samples:
+    """Read a table as ``how`` says. ``known``: of a run that is there, its columns and classes are looked for.
 
-    classes: their names in order, () = all that the target holds, sorted. ``known``: of a run that is there, its
-    columns and classes are looked for. Raises ZooError, one line, for what is missing or cannot be.
+    Raises ZooError, one line, for what is missing or cannot be.
     """
     if path is None:
         raise ZooError("runtime.table is not set; add --set runtime.table=FILE.csv (or .parquet), a sample in each row")
-    columns = read_table(Path(path))
+    path = Path(path)
+    columns = read_table(path)
     if how.target is None:
         words = listed(list(columns), 8)
         raise ZooError(f"{path}: data.target is not set; --set data.target=COLUMN says what is learned ({words})")
-    path, target, dates = Path(path), find_column(columns, how.target, path, "data.target"), known.dates
+    target, dates = find_column(columns, how.target, path, "data.target"), known.dates
     if known.seen:
         features = [find_column(columns, name, path, "the run's features") for name in known.names]
     else:
-        features, dates = choose(columns, how, path)
+        features, dates = choose(columns, how, path, wanted.bands)
     features = tuple(with_unit(column, how) for column in features)
     values = stacked(features, how.nodata)
-    if unit is None:
-        labels, names = class_indices(target, known.classes or classes, path)
-        said = "class index"
+    if wanted.unit is None:
+        labels, names = class_indices(target, known.classes or wanted.classes, path)
+        unit = "class index"
     else:
         labels, names = numbers_of(target, how.nodata, path), ()
-        said = unit_of(with_unit(target, how), unit, path)
+        unit = unit_of(with_unit(target, how), wanted.unit, path)
     labels = np.where(np.isfinite(values).any(axis=1), labels, np.float32(np.nan))
-    units = units_of(columns, how, labels, len(names), path)
-    named = None if how.split.column is None else column_values(columns, how.split.column, path, "data.split.column")
-    division = Division(units, design(units, how.split, named), how.split, names)
-    return Samples(path, columns, features, values, dates, target.name, labels, said, names, division)
+    return Samples(path, columns, how, features, values, dates, target.name, labels, unit, names)
 
 
-def survey_table(data: TableData, days: tuple[int, ...]) -> TableSurvey:
-    """Look once through the training rows. Raises ZooError for features that are constant, or missing everywhere."""
+def survey_table(data: TableData, days: tuple[int, ...], scaling: tuple[BandSurvey, ...]) -> TableSurvey:
+    """Look once through the training rows; ``scaling``: see `TableSurvey`.
+
+    Raises ZooError for features that are constant, or missing everywhere.
+    """
     samples, rows = data.samples, data.chosen
     statistics = ChannelStatistics(data.bands)
     for start in range(0, len(rows), 2**17):  # bounds the memory of its float64 copies
@@ -157,6 +179,7 @@ def survey_table(data: TableData, days: tuple[int, ...]) -> TableSurvey:
         target=samples.target,
         dates=samples.dates,
         days=days,
+        scaling=scaling,
         classes=samples.classes,
         counts=counts,
     )

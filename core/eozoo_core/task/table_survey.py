@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from eozoo_core.task.survey import Survey
+from eozoo_core.task.survey import BandSurvey, Survey
 
 ROLE = "features"  # of the only input
 
@@ -15,6 +15,9 @@ class TableSurvey(Survey):
     target: str = Field("", description="Column that is learned.")
     dates: int = Field(0, description="Dates of a series, whose columns come date by date; 0 = there is none.")
     days: tuple[int, ...] = Field((), description="Day of year of each date.")
+    scaling: tuple[BandSurvey, ...] = Field(
+        (), description="Bands of the run that the encoder is taken from, whose statistics it needs; none = its own."
+    )
     classes: tuple[str, ...] = Field((), description="Names of the classes, in the order of their indices.")
     counts: tuple[int, ...] = Field((), description="Training rows of each class.")
 

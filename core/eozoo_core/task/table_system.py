@@ -105,8 +105,13 @@ class ClassSystem(TableSystem):
 
 
 def per_band(survey: TableSurvey) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of every column (C,) as those of its band over all dates."""
+    """Return mean and standard deviation of every column (C,) as those of its band over all dates.
+
+    Where the encoder is that of another run, they are that run's.
+    """
     dates = max(survey.dates, 1)
+    if survey.scaling:
+        return tuple(np.tile([getattr(band, name) for band in survey.scaling], dates) for name in ("mean", "std"))
     count, mean, std = (
         np.array(values, np.float64).reshape(dates, -1)
         for values in ([band.count or 1 for band in survey.bands], survey.mean, survey.std)

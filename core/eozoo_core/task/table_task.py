@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.run.table_file import SUFFIXES
 from eozoo_core.spec import Port
+from eozoo_core.task.survey import BandSurvey
 from eozoo_core.task.table_settings import TableSettings
 from eozoo_core.task.table_survey import ROLE, TableSurvey
 from eozoo_core.task.task import Task
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from eozoo_core.task.data import Data
     from eozoo_core.task.results import Network
     from eozoo_core.task.scenes import Block, Scene
-    from eozoo_core.task.table_data import Samples, TableData
+    from eozoo_core.task.table_data import Samples, TableData, Target
     from eozoo_core.task.windows import Drawn
 
 
@@ -44,6 +45,13 @@ class TableTask(Task):
     _opened: tuple[Any, Samples] | None = None
 
     @property
+    def target(self) -> Target:
+        """What is learned, and in which order an encoder takes the bands."""
+        from eozoo_core.task.table_data import Target
+
+        return Target(self.unit, self.classes, tuple(band.name for band in self.taken))
+
+    @property
     def samples(self) -> Samples:
         """The table, read once as long as it does not change."""
         from eozoo_core.task.table_data import open_samples
@@ -52,7 +60,7 @@ class TableTask(Task):
         stat = path.stat() if path is not None and path.exists() else None
         key = path, stat and (stat.st_mtime_ns, stat.st_size), self.known
         if self._opened is None or self._opened[0] != key:
-            found = open_samples(path, self.settings.data, self.unit, self.classes, self.known)
+            found = open_samples(path, self.settings.data, self.target, self.known)
             self._opened = key, found
         return self._opened[1]
 
@@ -74,7 +82,14 @@ class TableTask(Task):
         """Statistics of every column, and the target."""
         from eozoo_core.task.table_data import survey_table
 
-        return survey_table(train, self.settings.data.days)
+        return survey_table(train, self.settings.data.days, self.taken)
+
+    @property
+    def taken(self) -> tuple[BandSurvey, ...]:
+        """Bands of the run that ``model.encoder`` is taken from; () where it is taken from none."""
+        encoder = self.settings.model.encoder
+        made = None if encoder is None or self.registry is None else self.registry.taken(encoder)
+        return tuple(BandSurvey(**band) for band in (made or {}).get("bands", ()))
 
     def inputs(self, survey: TableSurvey) -> tuple[Port, ...]:
         """The columns, with their names and statistics where they are known."""

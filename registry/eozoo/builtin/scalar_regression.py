@@ -75,5 +75,5 @@ class ScalarRegression(TableTask):
         from eozoo.builtin.table_sample import write_table_world
 
         source, batch = write_table_world(root)
-        data = {"target": "height", "features": ["blue", "green", "red", "nir"]}
+        data = {"target": "height", "unit": "m", "features": ["blue", "green", "red", "nir"]}
         return Sample(RegressionSettings(data=data, runtime={"table": root / "samples.csv"}), source, batch)

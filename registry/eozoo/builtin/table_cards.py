@@ -16,7 +16,10 @@ _ENCODER = Slot(
 REGRESSION_SLOTS = {
     "model": Slot("model", feeds=_FEATURES, wants=(_MEAN, _LOG_SCALE)),
     "model.encoder": _ENCODER,
-    "model.loss": Slot("loss", feeds=(Port("target", "B"),), after="model"),
+    "model.loss": Slot(
+        "loss",
+        feeds=(Port("mean", "B"), Port("log_scale", "B", optional=True), Port("target", "B", "unit of the target")),
+    ),
 }
 CLASS_SLOTS = {
     "model": Slot("model", feeds=_FEATURES, wants=(_LOGITS,)),
