@@ -71,9 +71,7 @@ def bands_by_name(info: RasterInfo, survey: Survey) -> tuple[int, ...]:
     Raises ZooError with all that are missing, and for units that differ from those of the columns.
     """
     if not any(info.descriptions):
-        raise ZooError(
-            f"{info.path}: its bands have no names; --set infer.band_names=[...] says which columns they are"
-        )
+        raise ZooError(f"{info.path}: its bands have no names to find the columns of the run by")
     found, lacking = [], []
     for name in survey.names:
         try:
