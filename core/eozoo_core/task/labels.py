@@ -15,6 +15,7 @@ from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import apply
 from eozoo_core.score.calibration import clustered_intervals, judge
 from eozoo_core.task.contract import Contract, Scores
+from eozoo_core.task.data import in_groups
 from eozoo_core.task.evaluate import Evaluation, combined
 from eozoo_core.task.predict import load_fitted, open_draws
 from eozoo_core.task.scores import RegressionScores
@@ -110,8 +111,8 @@ def collect(task: Contract, run: Run, data: Data) -> tuple[Evaluation, Labels]:
     ports = next(iter(draws.systems.values())).outputs
     role = next(port.role for port in ports if port.spread == "moments")
     std = next((port.role for port in ports if port.spread == "deviation" and port.of == role), "")
-    for i in range(len(data)):
-        batch = data.items([i])
+    for group in in_groups(data, range(len(data))):
+        batch = data.items(group)
         found = evaluation.add(batch, draws.device)
         together, target = combined(found, ports), batch["target"].ravel()
         where = np.flatnonzero(np.isfinite(target))
@@ -122,7 +123,8 @@ def collect(task: Contract, run: Run, data: Data) -> tuple[Evaluation, Labels]:
         spread = [at(one[std]).astype(np.float64) ** 2 for one in found] if std else []
         columns = [target[where], np.stack([at(one[role]) for one in found]), np.stack(spread) if spread else None]
         columns += [at(together.get(name)) for name in (role, f"{role}.{ALEATORIC}", f"{role}.{EPISTEMIC}")]
-        columns += [np.full(len(where), i), *_places(data.grid(i), where)]
+        each = target.size // len(group)
+        columns += [group[0] + where // each, *_places(data.grid(group[0]) if len(group) == 1 else None, where)]
         samples.append(_thinned(columns, kept))
         while sum(len(one[0]) for one in samples) > MOST:
             kept, samples = 2 * kept, [_thinned(one, 2) for one in samples]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,14 +13,20 @@ from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.files import Layer
 from eozoo_core.raster.info import RasterInfo
-from eozoo_core.raster.read import Reader, open_reader
+from eozoo_core.raster.read import Reader
+from eozoo_core.raster.stack import date_of
 from eozoo_core.raster.tiles import Window
 from eozoo_core.spec import Port
 from eozoo_core.task.contract import Arrays
 from eozoo_core.task.maps import bands_of
-from eozoo_core.task.scenes import Block, Scene, require_no_fillers
+from eozoo_core.task.scenes import Block, Scene, open_dates, require_no_fillers
 from eozoo_core.task.survey import Survey
+from eozoo_core.task.table_columns import bands_of_series
+from eozoo_core.task.table_survey import TableSurvey
 from eozoo_core.task.windows import Drawn
+
+if TYPE_CHECKING:
+    from eozoo_core.settings.schema import InferSettings
 
 _VALUES = 2**24  # of a strip in memory
 _LOOKED_AT = 64  # rows that are judged before anything is predicted, spread over the raster
@@ -29,7 +37,7 @@ def map_pixels(drawn: Drawn, scene: Scene, arrange: Callable[[np.ndarray], Array
 
     Pixels of which every band is missing are not predicted. Raises ZooError for a file damaged in the middle.
     """
-    with open_reader(scene.path, scene.missing or ()) as reader:
+    with scene.open() as reader:
         grid = reader.info.grid
         if scene.missing is None:
             reader.fillers = Counter()
@@ -63,9 +71,7 @@ def bands_by_name(info: RasterInfo, survey: Survey) -> tuple[int, ...]:
     Raises ZooError with all that are missing, and for units that differ from those of the columns.
     """
     if not any(info.descriptions):
-        raise ZooError(
-            f"{info.path}: its bands have no names; --set infer.band_names=[...] says which columns they are"
-        )
+        raise ZooError(f"{info.path}: its bands have no names to find the columns of the run by")
     found, lacking = [], []
     for name in survey.names:
         try:
@@ -84,6 +90,20 @@ def bands_by_name(info: RasterInfo, survey: Survey) -> tuple[int, ...]:
         if unit and band.unit and unit != band.unit:
             raise ZooError(f"{info.path}: band {band.name} is in {unit!r}, the column was in {band.unit!r}; convert it")
     return tuple(found)
+
+
+def open_series(files: tuple[Path, ...], series: str, survey: TableSurvey, how: InferSettings) -> Scene:
+    """Open a raster for each date of a series as one scene; their bands are called as the bands of the series.
+
+    Raises ZooError for another number of dates, and as `open_dates`.
+    """
+    if len(files) != survey.dates:
+        raise ZooError(
+            f"{files[0].parent}: holds rasters of {len(files)} dates, the run was trained on {survey.dates}; give a "
+            "folder with one for each, or one raster whose bands are called as the columns"
+        )
+    bands = bands_of_series(series, survey.names[: len(survey.names) // survey.dates])
+    return open_dates(files, tuple(f"{date_of(file)}_{band}" for file in files for band in bands), how)
 
 
 def _read(reader: Reader, scene: Scene, row: int, count: int) -> np.ndarray:

@@ -79,14 +79,11 @@ def series_columns(
     columns: Mapping[str, Column], how: TableDataSettings, path: Path, order: Sequence[str]
 ) -> tuple[list[Column], int]:
     """Return the columns of ``data.series``, date by date and in each the bands; see `choose`."""
-    pattern = re.escape(how.series or "").replace(r"\*", ".*")
-    if r"\{t\}" not in pattern:
-        raise ZooError(f"data.series {how.series!r}: say where the number of the date stands, as in 'B{{band}}_{{t}}'")
-    pattern = pattern.replace(r"\{t\}", r"(?P<t>\d+)").replace(r"\{band\}", "(?P<band>.+?)")
+    pattern = series_pattern(how.series or "")
     left_out = {n for p in how.exclude for n in matching(columns, p, path, "data.exclude")}
     places: dict[tuple[int, str], Column] = {}
     for name, column in columns.items():
-        found = re.fullmatch(pattern, name) if column.numeric and name not in left_out else None
+        found = pattern.fullmatch(name) if column.numeric and name not in left_out else None
         if found is not None:
             place = int(found["t"]), found.groupdict().get("band", "")
             if place in places:
@@ -106,6 +103,20 @@ def series_columns(
     if how.days and len(how.days) != len(dates):
         raise ZooError(f"data.days: {len(how.days)} days for the {len(dates)} dates of data.series")
     return [places[t, band] for t in dates for band in bands], len(dates)
+
+
+def series_pattern(series: str) -> re.Pattern[str]:
+    """Return what matches the columns of ``data.series``, with groups "t" and "band"."""
+    pattern = re.escape(series).replace(r"\*", ".*")
+    if r"\{t\}" not in pattern:
+        raise ZooError(f"data.series {series!r}: say where the number of the date stands, as in 'B{{band}}_{{t}}'")
+    return re.compile(pattern.replace(r"\{t\}", r"(?P<t>\d+)").replace(r"\{band\}", "(?P<band>.+?)"))
+
+
+def bands_of_series(series: str, columns: Sequence[str]) -> list[str]:
+    """Return what ``data.series`` calls the band in the name of each column."""
+    pattern = series_pattern(series)
+    return [found.groupdict().get("band", "") for found in map(pattern.fullmatch, columns) if found]
 
 
 def matching(names: Iterable[str], pattern: str, path: Path | str, setting: str) -> list[str]:

@@ -169,25 +169,34 @@ class TableTask(Task):
 
     # -- tables and rasters to predict ----------------------------------------------------------------------------
 
-    def find_scenes(self, source: Path) -> Sequence[Path]:
-        """A table or raster, or all of a folder."""
+    def find_scenes(self, source: Path) -> Sequence[Any]:
+        """A table or raster, or all of a folder; for a series, rasters with dates in their names are one scene."""
+        from eozoo_core.raster.stack import by_date, date_of
         from eozoo_core.task.scenes import rasters
 
         tables = [p for p in sorted(source.iterdir()) if p.suffix.lower() in SUFFIXES] if source.is_dir() else []
         try:
-            return [*tables, *rasters(source)]
+            found = rasters(source)
         except ZooError:
             if not tables:
                 raise ZooError(f"{source}: holds no table ({', '.join(SUFFIXES)}) and no raster") from None
             return tables
+        dated = self.settings.data.series is not None and len(found) > 1 and all(map(date_of, found))
+        return [*tables, tuple(by_date(found))] if dated else [*tables, *found]
 
-    def open_scene(self, found: Path, survey: TableSurvey) -> Scene:
-        """Look for the columns of the run in a table, or among the bands of a raster."""
+    def open_scene(self, found: Any, survey: TableSurvey) -> Scene:
+        """Look for the columns of the run in a table, or among the bands of a raster or of one for each date."""
+        nodata = self.settings.data.nodata
+        if isinstance(found, tuple):
+            from eozoo_core.task.pixels import open_series
+
+            scene = open_series(found, self.settings.data.series or "", survey, self.settings.infer)
+            return replace(scene, missing=nodata) if nodata and scene.missing is None else scene
         if found.suffix.lower() in SUFFIXES:
             from eozoo_core.task.table_predict import open_table
 
             return open_table(found, survey)
-        scene, nodata = super().open_scene(found, survey), self.settings.data.nodata
+        scene = super().open_scene(found, survey)
         return replace(scene, missing=nodata) if nodata and scene.missing is None else scene
 
     def raster_bands(self, info: RasterInfo, survey: TableSurvey) -> tuple[int, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eozoo_core import Port, Sample
-from eozoo_core.task import Ports
+from eozoo_core import Port, Run, Sample
+from eozoo_core.task import Ports, Scores
 from eozoo_core.task.table_task import TableTask
 
 from eozoo.builtin.table_cards import REGRESSION_SLOTS
@@ -63,6 +63,13 @@ class ScalarRegression(TableTask):
     def derive(self, means: dict[str, float], survey: TableSurvey) -> dict[str, float]:
         """RMSE from the mean squared error."""
         return {"rmse": means["mse"] ** 0.5}
+
+    def evaluate(self, run: Run, split: str) -> Scores:
+        """Score the model and baselines over all rows of the split; write pictures and a report."""
+        from eozoo_core.task.label_report import report_labels
+
+        self.remember(run)
+        return report_labels(self, run, split, self._loss())
 
     def _loss(self) -> LabelLoss:
         from eozoo_core.task.label_loss import label_loss
