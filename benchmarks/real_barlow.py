@@ -63,6 +63,7 @@ SETTINGS = (
     "data.tiles=[first]",
     "data.test_share=0",
     "data.val_share=0.1",
+    "data.shares_of=blocks",  # the validation fields of the protocol: a tenth of them by number
     "model.projector.width=512",
     "model.projector.hidden_layers=2",
     "model.projector.batch_norm=true",

@@ -113,9 +113,11 @@ class RasterLabels:
         self._grid, self._windows, self._how = grid, windows, how
         self.names, self.unit = {}, self._reader.info.units[self._band[0] - 1]
         self.notes = [f"{path.name}: {note}" for note in self._reader.info.notes]
-        if problem := misfit(self._reader.info.grid, grid, "the images"):
+        if misfit(self._reader.info.grid, grid, "the images"):
             self._reader = Regridded(path, self._band[0], grid, are_classes(how), how.no_label)
-            self.notes.append(f"{path.name}: {problem.partition(';')[0]}: {self._reader.how} is taken")
+            own = read_info(path).grid
+            told = f"is on another grid ({own.height} x {own.width} px, {own.crs}) than the images"
+            self.notes.append(f"{path.name}: {told}: pixels get {self._reader.how}")
         self._rows = [self._counted(row) for row in sorted({window.row for window in windows})]
         self.codes = sorted(self._codes()) if are_classes(how) else ()
 
@@ -182,7 +184,7 @@ class Regridded(Reader):
         if grid.crs is None or own.grid.crs is None or grid.transform is None or own.grid.transform is None:
             raise ZooError(f"{path}: {misfit(own.grid, grid, 'the images')}, and cannot be placed without CRS")
         finer = not classes and pixel_of(own.grid) < 0.99 * pixel_of(grid)
-        self.how = "their mean" if finer else "the nearest pixel"
+        self.how = "the mean of its pixels" if finer else "the label of its nearest pixel"
         self._mosaic = Mosaic(grid, "average" if finer else "nearest", missing)
         self._mosaic.add(path, (band,), lambda values: values)
         if not len(self._mosaic):

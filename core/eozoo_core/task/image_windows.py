@@ -104,7 +104,7 @@ class Windows(Images):
         if split not in (*SPLITS, ALL):
             raise NoSplit(f"data.split: has no split {split!r}; there are {', '.join((*SPLITS, ALL))}")
         self._layout, self._split = layout, 0 if split == ALL else SPLITS.index(split)
-        self._chosen = layout.chosen[self._split]
+        self._chosen, self.extent = layout.chosen[self._split], layout.grid
         info = layout.stack.info
         self._bands = self.take_bands(info, layout.how.bands)
         self.where, self.files, self.labelled = str(info.path), files, layout.labels is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.georeference import Grid, area_of
 from eozoo_core.raster.tiles import Window
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.spec import Port
@@ -100,6 +100,10 @@ class ImageData(Data):
     def grid(self, index: int) -> Grid:
         """Where the image lies."""
         return self.source.grid(index)
+
+    def area(self) -> list[float] | None:
+        """See `Data.area`: of windows that of their raster."""
+        return super().area() if self.source.extent is None else area_of([self.source.extent])
 
     def problems(self, findings: Findings, split: str) -> None:
         """See `Data.problems`."""

@@ -139,7 +139,7 @@ def random_system(task: PixelTask, run: Run, draws: Draws) -> PixelSystem:
     """An encoder with the seed's initial weights and the statistics of the trained one, in the same precision."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.settings.train.seed)
-        system = task.system(draws.survey, fresh=True)
+        system = task.system(draws.survey, fresh=False)
     system.outputs = task.ports(draws.survey).outputs
     return compute_in(precision_in_use(run, "eval", draws.device), system.eval().to(draws.device), draws.device)
 

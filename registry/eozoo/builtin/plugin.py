@@ -2,19 +2,19 @@
 
 from eozoo_core import Spec, hookimpl
 
-from eozoo.builtin import image_cards
+from eozoo.builtin import from_run, image_cards, table_cards
 
 
 @hookimpl
 def eozoo_tasks() -> list[Spec]:
     """Tasks for anybody's data."""
-    return [*image_cards.TASKS]
+    return [*image_cards.TASKS, *table_cards.TASKS]
 
 
 @hookimpl
 def eozoo_models() -> list[Spec]:
     """Networks for them, and for every slot that they fit."""
-    return [*image_cards.MODELS]
+    return [*image_cards.MODELS, *table_cards.MODELS, *from_run.MODELS]
 
 
 @hookimpl
