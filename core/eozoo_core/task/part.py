@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from eozoo_core.errors import ZooError
-
-if TYPE_CHECKING:
-    from eozoo_core.task.system import System
 
 
 def matched(module: nn.Module, state: dict[str, torch.Tensor], new: tuple[str, ...], said: str) -> tuple[set[str], str]:
@@ -76,13 +73,13 @@ class _Resting(nn.Module):
 class PartOfRun(nn.Module):
     """A whole run as a model: its inputs by position, in physical units; its output ``output`` as a tensor.
 
-    The system around it stores the frozen tensors of the run's system with its own (`System.frozen`), and adapts it
+    ``system``: plain, of the run. The system around it stores the frozen tensors of the run's system with its own (`System.frozen`), and adapts it
     (`System.adapt`): then ``load``, where given, fills in what the run trained.
     """
 
     receipt: str = ""
 
-    def __init__(self, system: System, output: str, freeze: bool, load: Callable[[], Any] | None = None):
+    def __init__(self, system: Any, output: str, freeze: bool, load: Callable[[], Any] | None = None):
         super().__init__()
         self.system, self.output, self.freeze, self._load = system, output, freeze, load
 
