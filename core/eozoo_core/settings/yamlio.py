@@ -65,7 +65,7 @@ class _Loader(_Base):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is not text; write it in quotes", key_node.start_mark
+                    None, None, f"key {key!r} is not text: quote it", key_node.start_mark
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
