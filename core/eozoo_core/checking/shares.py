@@ -39,7 +39,7 @@ def judge_shares(
     for name, one in seen.items():
         labels = round(one.label_values * len(one.split) / len(one.read))
         if name != first:
-            judge_number(findings, name, labels, isinstance(label, Classes))
+            judge_number(findings, name, labels, classes=isinstance(label, Classes))
     if isinstance(label, Classes):
         for name, values in pooled.items():
             if values.size:
@@ -48,15 +48,15 @@ def judge_shares(
         _judge_means(findings, pooled, label)
 
 
-def judge_number(findings: Findings, name: str, labels: int, classes: bool) -> None:
-    """Warn where split ``name`` has too few labels for its scores to be known."""
-    if not 0 < labels < FEW:
+def judge_number(findings: Findings, name: str, number: int, what: str = "labels", classes: bool = False) -> None:
+    """Warn where split ``name`` has too few labels, or other things called ``what``, for its scores to be known."""
+    if not 0 < number < FEW:
         return
-    points, part = 98 / labels**0.5, 139 / labels**0.5  # 95 %, in percent
+    points, part = 98 / number**0.5, 139 / number**0.5  # 95 %, in percent
     known = f"+- {points:.0f} points" if classes else f"+- {part:.0f} %"
-    what = "the best epoch is chosen by them, and their score" if name == "val" else "their score"
-    text = f"only {labels:,}: {what} is known to {known} at best"
-    findings.warning(f"{name}: labels", text, f"give {name} {FEW} or more", {"labels": labels})
+    use = "the best epoch is chosen by them, and their score" if name == "val" else "their score"
+    text = f"only {number:,}: {use} is known to {known} at best"
+    findings.warning(f"{name}: {what}", text, f"give {name} {FEW} or more", {what: number})
 
 
 def _judge_means(findings: Findings, pooled: Mapping[str, np.ndarray], label: Channel) -> None:

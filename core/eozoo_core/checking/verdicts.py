@@ -20,6 +20,7 @@ from eozoo_core.checking.splits import judge_pixels
 from eozoo_core.checking.survey import Classes, Seen, Split, look
 from eozoo_core.checking.units import Channel
 
+_NAMED = 24  # bands of one unit that are named; all stand in the numbers
 _FEWEST = 5  # samples that can be compared with one another
 _REMEDIES = {"nodata": "tag it as nodata or write NaN", "bands": "leave the band out", "units": "in these files"}
 
@@ -197,7 +198,8 @@ def _table_of_values(findings: Findings, seen: Mapping[str, Seen], channels: Seq
 def _by_unit(channels: Sequence[Channel]) -> str:
     """Names in order, the unit once for neighbours that share it: "B1, B2 [reflectance 0..1], VV [dB]"."""
     groups = groupby(channels, key=lambda c: c.unit)
-    return ", ".join(", ".join(c.name for c in group) + (f" [{unit}]" if unit else "") for unit, group in groups)
+    parts = [(list(group), f" [{unit}]" if unit else "") for unit, group in groups]
+    return ", ".join(listed([c.name for c in group], _NAMED) + unit for group, unit in parts)
 
 
 def _shapes(shapes: Counter[tuple[int, ...]]) -> str:

@@ -21,9 +21,10 @@ def training_mean(outputs: Sequence[Port], survey: Survey) -> dict[str, Baseline
     return {"training mean": constant(dict.fromkeys(roles, survey.label.mean))}
 
 
-def most_frequent(counts: Sequence[int], role: str = "class") -> dict[str, Baseline]:
-    """Return "most frequent class": in every pixel the index of the largest of ``counts``."""
-    return {"most frequent class": constant({role: float(np.argmax(counts))})}
+def most_frequent(counts: Sequence[int], codes: Sequence[int] = (), role: str = "class") -> dict[str, Baseline]:
+    """Return "most frequent class": everywhere the code (none given: the index) of the largest of ``counts``."""
+    most = int(np.argmax(counts))
+    return {"most frequent class": constant({role: float(codes[most] if codes else most)})}
 
 
 def constant(values: dict[str, float | np.ndarray]) -> Baseline:

@@ -234,10 +234,13 @@ class Contract(ABC):
     def open_scene(self, found: Any, survey: Survey) -> Scene:
         """Look at one of ``find_scenes`` before any is mapped; the default reads a raster's header.
 
+        Of a run on several dates it gets a tuple, the rasters of one scene in the order of their dates.
         Raises ZooError where it does not fit.
         """
-        from eozoo_core.task.scenes import open_raster
+        from eozoo_core.task.scenes import open_dates, open_raster
 
+        if isinstance(found, tuple):
+            return open_dates(found, survey.names, self.settings.infer)
         return open_raster(found, lambda info: self.raster_bands(info, survey), survey.names, self.settings.infer)
 
     def map(self, drawn: Any, scene: Scene) -> Iterator[Block]:

@@ -42,6 +42,8 @@ def describe_split(name: str, data: Data, role: str) -> Split:
         return None if grid is None else place_of(data.name(i), grid)
 
     names = [data.name(i) for i in range(len(data))]
+    if data.apart:
+        return Split(name, names, read, what=data.what, compared=False)
     return Split(name, names, read, data.input_files, place, what=data.what)
 
 

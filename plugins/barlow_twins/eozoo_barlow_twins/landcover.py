@@ -90,7 +90,10 @@ class LandCoverTask(PixelTask):
         from eozoo_barlow_twins.pixels import MOST, PixelSeries
 
         data, seed = self.settings.data, self.settings.train.seed
-        return PixelSeries(self.index(split), self.described(), seed, Augment(), MOST, data.labels, *self.divided)
+        index, known = self.index(split), self.described()
+        series = PixelSeries(index, known, seed, Augment(), MOST, data.labels, *self.divided)
+        series.division = self.division
+        return series
 
     def index(self, split: str) -> PixelIndex:
         """See `PixelTask.index`."""
@@ -141,15 +144,12 @@ class LandCoverTask(PixelTask):
 
     def loss(self, survey: ClassSurvey) -> Loss:
         """The registered loss over labelled pixels, and for the log the share of right ones."""
-        import numpy as np
+        from eozoo_core.score.classes import balanced
         from eozoo_core.task.loss import called_with
 
         part, extra = self.settings.model.loss, {}
         if self.settings.model.class_weights == "balanced":
-            counts = np.asarray(survey.counts, float)
-            there = counts > 0
-            weights = np.where(there, counts.sum() / (there.sum() * np.maximum(counts, 1)), 0.0)
-            extra = {"weights": weights.tolist()}
+            extra = {"weights": balanced(survey.counts)}
         registered = called_with(self.build("loss", part, extra), part.name, "logits", "target")
 
         def loss(raw: dict, batch: dict) -> dict:
@@ -206,7 +206,7 @@ class LandCoverTask(PixelTask):
         s, bands = self.settings, None
         with findings.guard("model.pretrained"):
             bands = self.pretrained.names if self.pretrained else None
-        judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, s.data, bands, s.data, findings))
+        judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, self.usable, bands, s.data, findings))
 
     @classmethod
     def sample(cls, root: Path) -> Sample:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from eozoo_core.checking import Separation, Split
+    from eozoo_core.checking.division import Division
     from eozoo_core.task import Arrays, Scores
     from eozoo_core.task.data import Data
     from eozoo_core.task.scenes import Block
@@ -92,6 +93,13 @@ class PixelTask(Preparation, Task):
         """Whether tiles are divided between the splits, and the tiles that are whole in another than training."""
         data = self.settings.data
         return data.val_share + data.test_share > 0, (*data.val_tiles, *data.test_tiles)
+
+    @property
+    def division(self) -> Division | None:
+        """What the division of tiles into blocks came to."""
+        from eozoo_barlow_twins.splits import division_of
+
+        return division_of(self.tiles, self.usable)
 
     def index(self, split: str) -> PixelIndex:
         """Return the usable pixels of a split. Raises ZooError where there are too few."""

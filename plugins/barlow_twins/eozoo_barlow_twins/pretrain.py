@@ -55,7 +55,10 @@ class BarlowTwinsTask(PixelTask):
         from eozoo_barlow_twins.pixels import PixelSeries
 
         data, seed = self.settings.data, self.settings.train.seed
-        return PixelSeries(self.index(split), self.described(), seed, data.augment, data.val_samples, "", *self.divided)
+        index, known = self.index(split), self.described()
+        series = PixelSeries(index, known, seed, data.augment, data.val_samples, "", *self.divided)
+        series.division = self.division
+        return series
 
     def index(self, split: str) -> PixelIndex:
         """See `PixelTask.index`."""

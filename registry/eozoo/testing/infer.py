@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Mapped:
     at_once: list[tuple[int, str]]
     again: list[str]
     sources: list[Path]
+    tables: list[Path]
     returned: list[Path]
     left: set[Path]
     scratch: set[str]
@@ -42,7 +44,10 @@ class Mapped:
 
 
 def maps_are_real_maps(bench: Bench, folder: Path) -> None:
-    """Maps have the CRS and bounds of their source, nodata and a unit in every band; a hole in the source stays one."""
+    """Maps have the CRS and bounds of their source, nodata and a unit in every band; a hole in the source stays one.
+
+    A table comes back with all its rows and columns as they were, and predictions behind them.
+    """
     mapped = mapped_sample(bench)
     rasters = [file for file in mapped.returned if file.suffix.lower() in _RASTERS]
     assert rasters or not mapped.sources, (
@@ -50,6 +55,8 @@ def maps_are_real_maps(bench: Bench, folder: Path) -> None:
     )
     for file in rasters:
         _check_raster(file, mapped)
+    for file in mapped.tables:
+        _check_table(file, mapped)
 
 
 def infer_leaves_nothing_else(bench: Bench, folder: Path) -> None:
@@ -112,6 +119,7 @@ def _infer(bench: Bench, folder: Path) -> Mapped:
         others,
         [file.name for file, changed in there.items() if file.stat().st_mtime_ns != changed],
         sources,
+        [file for file in found if file.suffix.lower() == ".csv"],
         [Path(file) for file in returned],
         {file.resolve() for file in out.rglob("*") if file.is_file()},
         set(tree(scratch)),
@@ -134,6 +142,18 @@ def _plant_hole(file: Path) -> None:
         if missing is not None:
             window = Window(data.width // 2, data.height // 2, 1, 1)
             data.write(np.full((data.count, 1, 1), missing, data.dtypes[0]), window=window)
+
+
+def _check_table(source: Path, mapped: Mapped) -> None:
+    files = [f for f in mapped.returned if f.suffix.lower() == ".csv" and f.stem.startswith(source.stem)]
+    assert files, f"infer() was given {source.name} and returned no table of that name"
+    before, after = ([*csv.reader(file.read_text().splitlines())] for file in (source, files[0]))
+    assert len(before) == len(after), f"{files[0].name}: {len(after) - 1} rows of {len(before) - 1}: keep every row"
+    width = len(before[0])
+    other = next((i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b[:width]), None)
+    assert other is None, f"{files[0].name}: line {other + 1} is not what {source.name} has there, and predictions"
+    assert len(after[0]) > width, f"{files[0].name}: has no column beside those of {source.name}"
+    assert any(cell for row in after[1:] for cell in row[width:]), f"{files[0].name}: holds no prediction"
 
 
 def _check_raster(file: Path, mapped: Mapped) -> None:

@@ -60,7 +60,7 @@ def _backward(found: dict[str, torch.Tensor], given: dict[str, torch.Tensor], wh
 
     smooth = [values for values in found.values() if values.requires_grad]
     assert smooth, "module() gives no output with a gradient: no torch.no_grad(), detach() or numpy in the system"
-    torch.stack([torch.where(torch.isfinite(v), v, 0.0).sum() for v in smooth]).sum().backward()
+    torch.stack([torch.where(torch.isfinite(v), v, 0.0).square().sum() for v in smooth]).sum().backward()
     gradients = {name: values.grad for name, values in given.items() if values.grad is not None}
     wrong = next((name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()), None)
     assert wrong is None, f"module(){what}: the gradient of {wrong!r} is not finite; fill before the arithmetic"

@@ -27,7 +27,7 @@ class MyTask(Task):
 
     def data(self, split: str) -> ImageData:
         """Images with labels of one value."""
-        return ImageData(self.settings.runtime.data_dir, split, self.settings.data, self.settings.train.seed)
+        return ImageData(self.settings.runtime, split, self.settings.data, self.settings.train.seed)
 
     def survey(self, train: ImageData) -> Survey:
         """Statistics of every band and of the label."""

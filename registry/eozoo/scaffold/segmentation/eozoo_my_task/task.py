@@ -30,7 +30,7 @@ class MyTask(Task):
 
     def data(self, split: str) -> ImageData:
         """Images with labels of class indices."""
-        return ImageData(self.settings.runtime.data_dir, split, self.settings.data, self.settings.train.seed)
+        return ImageData(self.settings.runtime, split, self.settings.data, self.settings.train.seed)
 
     def survey(self, train: ImageData) -> ClassSurvey:
         """Statistics of every band, and how often each class was labelled."""

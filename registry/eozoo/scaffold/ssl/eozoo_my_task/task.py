@@ -41,7 +41,7 @@ class MyTask(Task):
     def data(self, split: str) -> HiddenPixels:
         """Images with hidden pixels."""
         s = self.settings
-        return HiddenPixels(s.runtime.data_dir, split, s.data, s.train.seed, labelled=False)
+        return HiddenPixels(s.runtime, split, s.data, s.train.seed, labelled=False)
 
     def survey(self, train: ImageData) -> Survey:
         """Statistics of every band."""
