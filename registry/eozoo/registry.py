@@ -209,7 +209,7 @@ class Registry:
             expected = type(by_name[option].default) if option in by_name else None
             if expected in _CHECKED and not isinstance(value, _CHECKED[expected]):
                 raise ZooError(f"{kind} {name!r}: option {option!r} is a {expected.__name__}, got {value!r}")
-        if kind == "model" and "registry" in by_name:  # it is made of other registered parts
+        if "registry" in by_name:  # it is made of other registered parts
             options = {**options, "registry": self}
         return target(**options)
 
