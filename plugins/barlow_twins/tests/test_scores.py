@@ -204,7 +204,7 @@ def test_labels_that_the_legend_does_not_know_stop_no_pre_training(pretrained, t
     """It needs none: probes are left out and told. Who asks for scores is told what to do."""
     _, done = pretrained
     settings = load_settings(
-        BarlowTwinsTask.Settings, None, ['eval.labels.legend={"1": a}', "runtime.test_tile_path=null"],
+        BarlowTwinsTask.Settings, None, ['data.legend={"1": a}', "runtime.test_tile_path=null"],
         to_dict(done.settings),
     )  # fmt: skip
     run, task = Run.create(tmp_path / "run", "barlow_twins", settings), BarlowTwinsTask(settings, REGISTRY)
