@@ -19,7 +19,8 @@ from eozoo_core.run.writing import make_folder_of, require_space, write_atomic
 from eozoo_core.run.written import write_text
 from eozoo_core.spec import Source
 
-from eozoo.registry import Entry, Registry
+from eozoo.names import Entry
+from eozoo.registry import Registry
 
 _CHUNK = 2**20
 _TIMEOUT = 30.0  # seconds without a byte

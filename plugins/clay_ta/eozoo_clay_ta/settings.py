@@ -112,7 +112,7 @@ class DataSettings(Settings):
     @property
     def own(self) -> bool:
         """Whether the samples are chunks of this plugin."""
-        return self.samples.name == "clay_ta_patches"
+        return self.samples.name in ("clay_ta_patches", "eozoo-clay-ta/clay_ta_patches")
 
 
 class ClayRuntime(EnsembleRuntime):

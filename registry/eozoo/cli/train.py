@@ -52,7 +52,8 @@ def command(
         raise click.UsageError("--resume takes all of a checkpoint, --init-from its weights alone: give one of them")
     if as_json and not dry_run:
         raise click.UsageError("--json goes with --dry-run; what training did stands in RUN/training_log.jsonl")
-    cls = registry.get("task", task)
+    registry = registry.within(task)
+    cls, task = registry.get("task", task), registry.own.spec.name
     extra = [*options.runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
     kept = None if preset or config_file else _kept(cls, task, run_dir, resume)
     settings = given_settings(cls, preset, config_file, [*overrides, *extra], kept)
@@ -63,8 +64,9 @@ def command(
             plan = built.plan(Run(run_dir, task, settings))
             options.echo(json.dumps(asdict(plan), indent=2) if as_json else _describe(plan))
         return
-    run = Run.create(run_dir, task, settings, registry.find("task", task).plugin)
+    run = Run.create(run_dir, task, settings, registry.own.plugin)
     with options.blame(registry, task), run.gone_if_refused(), options.places(run):
+        options.note_parts(run, registry, cls)
         if init_from is not None:
             run.take_weights_from(init_from)
         with run.starting_from(resume):
