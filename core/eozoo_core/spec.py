@@ -137,7 +137,7 @@ class Spec:
     licence:  SPDX name of the code's licence.
     citation: paper, document or repository where the idea comes from; "none: ..." where it is your own.
     card:     more for ``eozoo show``.
-    sources:  where weights of a model are published, for ``eozoo weights``.
+    sources:  where weights of a model or task are published: ``eozoo weights`` and `eozoo_core.run.published`.
     parameters: of a model, how many it has with its default options, so that ``eozoo show`` need not build it; the
               conformance kit compares. None = it is built and counted.
 

@@ -36,7 +36,8 @@ class ClayModel(Settings):
     )
     weights: WeightsFile = Field(
         None,
-        description="Clay checkpoint (.ckpt, .pt, .safetensors); null = random weights, and every result says so.",
+        description="Clay checkpoint (.ckpt, .pt, .safetensors); published = what 'eozoo weights fetch' keeps; null = "
+        "random weights, and every result says so.",
         json_schema_extra=BY_CONTENT,
     )
     bt_waves_um: tuple[float, ...] = Field(

@@ -21,7 +21,7 @@ def _named(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[
     return complete
 
 
-task_name, model_name, any_name = _named("task"), _named("model"), _named(*KINDS)
+task_name, any_name = _named("task"), _named(*KINDS)
 
 
 def plugin_name(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
