@@ -216,6 +216,15 @@ def test_a_run_whose_plugin_is_not_there_says_which(eozoo, trained, tmp_path):
         assert said in eozoo("eval", "gone", "--run", trained, code=1).output
 
 
+def test_of_a_mistake_the_first_process_speaks_first(eozoo, monkeypatch):
+    waited = []
+    monkeypatch.setattr("eozoo.cli.verbs.time.sleep", waited.append)
+    for first in (True, False):
+        monkeypatch.setattr("eozoo.cli.verbs.is_first_process", lambda first=first: first)
+        assert eozoo("show", "nothing", code=1).output.count("Error: ") == 1
+    assert waited == [3.0]
+
+
 def test_a_typo_in_a_verb_gets_a_suggestion(eozoo):
     assert "no verb 'trian'. Did you mean 'train'?" in eozoo("trian", code=2).output
 

@@ -13,6 +13,7 @@ from eozoo_core import ZooError
 from eozoo_core.checking import Channel, Classes, Findings, Item, Split, channel, check_splits
 from eozoo_core.checking.findings import listed, percent
 from eozoo_core.raster.tiles import Window
+from eozoo_core.words import counted
 
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.splits import SPLITS, split_map
@@ -77,7 +78,9 @@ def tell_probes(base: str, data: PixelData, labels: Labels, findings: Findings) 
     names = data.tiles or sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else ()
     have = sum((folder / name / labels.labels).exists() for name in names)
     if have:
-        findings.ok("labels", f"{have} of {len(names)} tiles have {labels.labels} for the probes of 'eozoo eval'")
+        findings.ok(
+            "labels", f"{have} of {counted(len(names), 'tiles')} have {labels.labels} for the probes of 'eozoo eval'"
+        )
     else:
         text = f"no tile has {labels.labels}: pre-training needs none, the probes of 'eozoo eval' do"
         findings.unknown("labels", text, "'eozoo prepare barlow_twins labels' makes them from a classified raster")

@@ -46,6 +46,7 @@ def command(
 ) -> None:
     """Train TASK into a run directory. The same command again goes on after an interruption."""
     from eozoo_core import Run
+    from eozoo_core.run.beginning import starting_from, take_weights_from, undone_if_refused
     from eozoo_core.settings.presets import given_settings
 
     if resume is not None and init_from is not None:
@@ -65,11 +66,11 @@ def command(
             options.echo(json.dumps(asdict(plan), indent=2) if as_json else _describe(plan))
         return
     run = Run.create(run_dir, task, settings, registry.own.plugin)
-    with options.blame(registry, task), run.gone_if_refused(), options.places(run):
+    with options.blame(registry, task), undone_if_refused(run), options.places(run):
         options.note_parts(run, registry, cls)
         if init_from is not None:
-            run.take_weights_from(init_from)
-        with run.starting_from(resume):
+            take_weights_from(run, init_from)
+        with starting_from(run, resume):
             built.train(run)
     options.echo(_summary(run, built.monitor))
 
