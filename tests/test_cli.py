@@ -225,6 +225,15 @@ def test_of_a_mistake_the_first_process_speaks_first(eozoo, monkeypatch):
     assert waited == [3.0]
 
 
+@pytest.mark.parametrize(
+    ("size", "said"), [(2e9, "2.00 GB"), (1.1e8, "0.11 GB"), (4.43e7, "44.3 MB"), (1e5, "0.1 MB"), (900, "0.9 kB")]
+)
+def test_a_size_is_never_nothing(size, said):
+    from eozoo.cli.train import _size
+
+    assert _size(size) == said
+
+
 def test_a_typo_in_a_verb_gets_a_suggestion(eozoo):
     assert "no verb 'trian'. Did you mean 'train'?" in eozoo("trian", code=2).output
 

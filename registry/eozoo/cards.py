@@ -33,7 +33,9 @@ def describe(registry: Registry, name: str, run: Run | None = None) -> list[Card
     """
     kinds = [kind for kind in KINDS if registry.has(kind, name) and (run is None or kind == "task")]
     if not kinds:
-        known = {n for kind in KINDS for n in registry.names(kind)}
+        known = (
+            {e.qualified for e in registry.everything()} if "/" in name else map(registry.typed, registry.everything())
+        )
         raise ZooError(f"nothing is called {name!r}.{suggestion(name, known, 'eozoo list')}")
     return [_card(registry, registry.find(kind, name), run) for kind in kinds]
 

@@ -93,14 +93,9 @@ def _kept(cls: Any, task: str, run_dir: Path, resume: Path | None) -> dict[str, 
 
 def _describe(plan: Plan) -> str:
     share = plan.trainable / plan.parameters if plan.parameters else 0.0
-    unit, scale = ("GB", 1e9) if (plan.memory_bytes or 0) >= 1e8 else ("MB", 1e6)
-    parts = [f"{name} {size / scale:.2f}" for name, size in plan.memory_parts.items()]
+    parts = [f"{name} {_size(size)}" for name, size in plan.memory_parts.items()]
     made_of = ", ".join(parts) or "for weights, optimiser, gradients and activations"
-    memory = (
-        "not known"
-        if plan.memory_bytes is None
-        else f"about {plan.memory_bytes / scale:.2f} {unit} in a step: {made_of}"
-    )
+    memory = "not known" if plan.memory_bytes is None else f"about {_size(plan.memory_bytes)} in a step: {made_of}"
     rows = {
         **plan.data,
         "parameters": f"{plan.parameters:,}, {plan.trainable:,} trainable ({share:.1%})",
@@ -109,6 +104,11 @@ def _describe(plan: Plan) -> str:
     }
     width = max(map(len, rows))
     return "\n".join([*(f"{name.ljust(width)}  {text}" for name, text in rows.items()), *plan.notes])
+
+
+def _size(size: float) -> str:
+    unit, scale = next(((unit, scale) for unit, scale in (("GB", 1e9), ("MB", 1e6)) if size >= scale / 10), ("kB", 1e3))
+    return f"{size / scale:.2f} {unit}" if unit == "GB" else f"{size / scale:.1f} {unit}"
 
 
 def _summary(run: Run, monitor: str) -> str:
