@@ -39,7 +39,7 @@ def check(data):
 
 def test_good_data_are_described_and_exit_with_0(check, data):
     output = check()
-    assert "ok       train data_dir: 1 samples, all 1 read, of shape 1 x 64 x 3\n" in output
+    assert "ok       train data_dir: 1 sample, all 1 read, of shape 1 x 64 x 3\n" in output
     assert "unknown  labels: the task has no check of its own" in output
     assert output.splitlines()[-1].startswith("0 errors, 0 warnings, ")
     assert sorted(p.name for p in data.iterdir()) == ["test.npy", "train.npy", "val.npy"]

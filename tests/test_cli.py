@@ -12,6 +12,7 @@ import toy
 from click.testing import CliRunner
 from eozoo import Registry, cli
 from eozoo.cli import VERBS, main
+from eozoo.probe import Target
 from eozoo_core import Spec, hookimpl
 
 
@@ -215,6 +216,24 @@ def test_a_run_whose_plugin_is_not_there_says_which(eozoo, trained, tmp_path):
         assert said in eozoo("eval", "gone", "--run", trained, code=1).output
 
 
+def test_of_a_mistake_the_first_process_speaks_first(eozoo, monkeypatch):
+    waited = []
+    monkeypatch.setattr("eozoo.cli.verbs.time.sleep", waited.append)
+    for first in (True, False):
+        monkeypatch.setattr("eozoo.cli.verbs.is_first_process", lambda first=first: first)
+        assert eozoo("show", "nothing", code=1).output.count("Error: ") == 1
+    assert waited == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(2e9, "2.00 GB"), (1.1e8, "0.11 GB"), (4.43e7, "44.3 MB"), (1e5, "0.1 MB"), (900, "0.9 kB")]
+)
+def test_a_size_is_never_nothing(size, said):
+    from eozoo.cli.train import _size
+
+    assert _size(size) == said
+
+
 def test_a_typo_in_a_verb_gets_a_suggestion(eozoo):
     assert "no verb 'trian'. Did you mean 'train'?" in eozoo("trian", code=2).output
 
@@ -245,7 +264,8 @@ def test_a_bug_keeps_its_traceback_and_names_its_plugin(eozoo, trained, monkeypa
     assert "from toy-plugin 1.0" in result.exception.__notes__[0]
 
 
-def test_doctor_names_what_is_broken_and_exits_with_1(eozoo, registry):
+def test_doctor_names_what_is_broken_and_exits_with_1(eozoo, registry, monkeypatch):
+    monkeypatch.setattr("eozoo.probe.import_targets", lambda targets: [Target()] * len(targets))  # it takes seconds
     assert "ok      toy-plugin 1.0: toy" in eozoo("doctor").output
 
     def load():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from eozoo_core import Run
+from eozoo_core.run.beginning import start_from
 from eozoo_core.settings.config import load_settings
 from eozoo_core.train.step import pooled_step
 from toy import Toy, ToySettings
@@ -33,7 +34,7 @@ def jobs(tmp_path_factory):
     frozen = ["train.learning_rate=1e-30", "train.epochs=2"]  # too small to move a weight: scores the same network
     for name in ("frozen_one", "frozen_two"):
         run = Run.create(root / name, "toy", load_settings(ToySettings, overrides=[*common, *PLAIN, *frozen]))
-        run.start_from(start.file("current"))
+        start_from(run, start.file("current"))
         run.release()  # other processes train it
     whole = {"run": str(root / "whole"), "set": [*two, *NOISY], "kill": None}
     todo = [

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from eozoo_core import Run, ZooError
+from eozoo_core.run.beginning import start_from, take_weights_from
 from eozoo_core.run.checkpoint import load_weights
 from eozoo_core.settings.config import load_settings
 from eozoo_core.task.system import System
@@ -147,9 +148,9 @@ def test_another_run_takes_base_and_weights_of_a_checkpoint(how, trained, data, 
     _, source = trained
     task, run = begin(tmp_path / "run", data, "train.seed=5", "train.epochs=3")
     if how == "init_from":
-        run.take_weights_from(source.file("best"))
+        take_weights_from(run, source.file("best"))
     else:
-        run.start_from(source.file("best"))
+        start_from(run, source.file("best"))
     task.train(run)
     assert Frozen.built[0] is False
     assert run.info()["base"] == source.info()["base"]
@@ -162,6 +163,6 @@ def test_a_base_of_another_system_is_refused(trained, data, tmp_path, monkeypatc
     _, source = trained
     monkeypatch.setattr(Frozen, "width", 4)
     task, run = begin(tmp_path / "run", data)
-    run.take_weights_from(source.file("best"))
+    take_weights_from(run, source.file("best"))
     with pytest.raises(ZooError, match=r"base-.*does not fit.*2 tensors differ \(bias\)"):
         task.train(run)

@@ -165,3 +165,19 @@ def test_a_unit_changed_in_config_yaml_makes_no_map(tmp_path):
     edited = Run.open(run.path, task.Settings)
     text = message(task(edited.settings, registry).predictor, edited)
     assert all(part in text for part in ("data.unit='m'", "'Mg/ha'", str(config)))
+
+
+def test_a_run_of_another_version_of_its_plugin_names_both(run):
+    from importlib.metadata import version
+
+    run.note("plugin", "pytest 0.1")
+    said = f"It was trained with pytest 0.1, installed is {version('pytest')}: install that version, or train again"
+    load(run)  # it may well fit
+    spoilt(run, model=lambda state: {f"new.{name}": value for name, value in state.items()})
+    assert message(lambda: load(run)).endswith(said)
+    config = run.path / "config.yaml"
+    config.write_text(config.read_text().replace("epochs:", "passes:"))
+    assert message(lambda: Run.open(run.path, ToySettings)).endswith(said)
+    for plugin in (f"pytest {version('pytest')}", "not-installed-x 1.0", ""):
+        run.note("plugin", plugin)
+        assert "was trained with" not in message(lambda: load(run))

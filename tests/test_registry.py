@@ -1,13 +1,16 @@
 """A broken plugin is a line in a list that names distribution and version; everything else goes on."""
 
+import json
 import re
 import sys
 import textwrap
 from argparse import Namespace
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from eozoo import Problem, Registry, api
+from eozoo.trained_with import parts_of, registry_of
 from eozoo_core import Spec, ZooError, hookimpl
 
 GOOD = """
@@ -94,17 +97,148 @@ def test_two_plugins_in_one_distribution(install):
     assert registry.find("model", "zz_two").plugin == "zz-other 1.0"
 
 
-def test_a_name_claimed_twice_is_listed_and_refused_when_used(install):
-    install("first", GOOD.replace("{name}", "zz_net"), "1.0")
-    install("second", GOOD.replace("{name}", "zz_net"), "2.0")
+TWO = """
+from eozoo_core import Port, Slot, Spec, hookimpl
+X = (Port("x", "B"),)
+
+class Task:
+    slots = {{"model": Slot("model", feeds=X)}}
+
+class Net(dict):
+    package = __name__
+
+    def __init__(self, **options):
+        super().__init__(options)
+
+@hookimpl
+def eozoo_tasks():
+    return [Spec("zz_task", __name__ + ":Task", "A task.")]
+
+@hookimpl
+def eozoo_models():
+    return [Spec("{name}", __name__ + ":Net", "A model.", takes=X)]
+"""
+
+
+def test_a_name_claimed_twice_breaks_neither_and_is_typed_in_full(install):
+    install("first", TWO.format(name="zz_net"), "1.0")
+    install("second", TWO.format(name="zz_net"), "2.0")
     registry = Registry.discover()
-    claim = "'zz_net' .* zz-first 1.0 and zz-second 2.0.*'eozoo plugins'"
-    ((plugin, problem),) = ours(registry).items()
-    assert plugin == "zz-second 2.0"
-    assert re.search(claim, problem)
+    claim = "'zz_net' .* zz-first 1.0 and zz-second 2.0; write 'zz-first/zz_net' or 'zz-second/zz_net'"
+    assert ours(registry) == {}
+    assert re.search(claim, registry.claims()[1])
     with pytest.raises(ZooError, match=claim):
         registry.create("model", "zz_net", {})
-    assert [e.plugin for e in registry.entries("model") if e.spec.name == "zz_net"] == ["zz-first 1.0", "zz-second 2.0"]
+    assert registry.create("model", "zz-first/zz_net", {"a": 1}).package == "zz_first"
+    made = api.create_model("Zz.Second/zz_net", a=1)
+    assert (made, made.package) == ({"a": 1}, "zz_second")
+    assert api.list_models("*zz_net") == ["zz-first/zz_net", "zz-second/zz_net"]
+    with pytest.raises(ZooError, match=r"no model 'zz-first/zz_nett'\. Did you mean 'zz-first/zz_net'\?"):
+        registry.find("model", "zz-first/zz_nett")
+    with pytest.raises(ZooError, match=r"no model 'zz_net': it is in a package of its own; pip install zz-third"):
+        registry.find("model", "zz-third/zz_net")
+
+
+def test_a_task_means_its_own_package_first_then_those_of_its_run(install, tmp_path):
+    install("first", TWO.format(name="zz_net"), "1.0")
+    install("second", TWO.format(name="zz_net"), "2.0")
+    install("third", TWO.format(name="zz_other").replace("zz_task", "zz_third"), "3.0")
+    registry = Registry.discover()
+    for package, module in (("zz-first", "zz_first"), ("zz-second", "zz_second")):
+        seen = registry.within(f"{package}/zz_task")
+        assert seen.create("model", "zz_net", {}).package == module
+        assert seen.create("model", "zz-second/zz_net", {}).package == "zz_second"
+        task = seen.get("task", "zz_task")
+        assert task is seen.get("task", f"{package}/zz_task")
+        settings = Namespace(model=Namespace(name="zz_net"))
+        seen.check_slots(task, settings)
+        assert parts_of(seen, task, settings) == {}
+    third = registry.within("zz_third")
+    with pytest.raises(ZooError, match="'zz_net' is claimed by"):
+        third.create("model", "zz_net", {})
+    parts = parts_of(third, third.get("task", "zz_third"), Namespace(model=Namespace(name="zz-second/zz_net")))
+    assert parts == {"model": "zz-second 2.0"}
+
+    def run(task, plugin, asked=None, **more):
+        info = {"task": task, "format": 2, "plugin": plugin, **more}
+        (tmp_path / "run.json").write_text(json.dumps(info))
+        return registry_of(registry, asked or task, tmp_path)
+
+    assert run("zz_third", "zz-third 3.0", parts=parts).create("model", "zz_net", {}).package == "zz_second"
+    assert run("zz_task", "zz-second 2.0").own.plugin == "zz-second 2.0"  # though two claim it
+    with pytest.raises(ZooError, match=r"was trained with zz-gone 1\.2, which is not installed; pip install zz-gone"):
+        run("zz_task", "zz-gone 1.2")
+    with pytest.raises(
+        ZooError, match="its model was trained with zz-gone 4, which is not installed; pip install zz-g"
+    ):
+        run("zz_third", "zz-third 3.0", parts={"model": "zz-gone 4"})
+    with pytest.raises(ZooError, match=r"with zz-third 3\.0, not with 'zz-first/zz_third'; write 'zz-third/"):
+        run("zz_third", "zz-third 3.0", "zz-first/zz_third")
+
+
+def test_twice_in_one_package_is_a_problem_of_that_package(install):
+    install("one", GOOD.replace("{name}", "zz_net"), points=["a = zz_one", "b = zz_more"])
+    (Path(sys.path[0]) / "zz_more.py").write_text(GOOD.replace("{name}", "zz_net").replace("Namespace", "Action"))
+    registry = Registry.discover()
+    assert ours(registry) == {"zz-one 1.0": "it declares the model 'zz_net' twice; the first is used"}
+    assert registry.create("model", "zz_net", {}) == Namespace()
+
+
+def test_an_unknown_name_gets_a_suggestion_not_a_list(registry, install, monkeypatch):
+    for name in ("alpha_unet", "beta_unet", "gamma_net", "delta"):
+        install(name, GOOD.replace("{name}", f"zz_{name}"))
+    full = Registry.discover()
+    near = "'gedi_unet' or 'timm_unet' or 'zz_alpha_unet'"
+    for name, said in (("zz_gama_net", "'zz_gamma_net'"), ("big_unet_of_mine", near)):
+        with pytest.raises(ZooError, match=re.escape(f"no model {name!r}. Did you mean {said}?")):
+            full.find("model", name)
+    with pytest.raises(ZooError, match=r"no model 'qqqq'\. 'eozoo list models' shows all \d+\."):
+        full.find("model", "qqqq")
+    with pytest.raises(ZooError, match=r"no model 'qqqq'\. Known: broken, heavy, nested, net, open_net\."):
+        registry.find("model", "qqqq")
+    monkeypatch.setattr("eozoo.registry.installed", list)
+    for task, package in (("gedi_sparse", "eozoo-gedi-sparse"), ("barlow_landcover", "eozoo-barlow-twins")):
+        with pytest.raises(ZooError, match=f"no task '{task}': it is in a package of its own; pip install {package}"):
+            registry.find("task", task)
+
+
+def test_a_task_of_another_api_is_one_line(monkeypatch, capsys):
+    class Tasks:
+        @hookimpl
+        def eozoo_tasks(self):
+            return [Spec(name, f"test_registry:{name.title()}Api", "A task.") for name in ("silent", "first", "future")]
+
+    registry = Registry()
+    registry.add(Tasks, "plugin 1.0")
+    assert registry.get("task", "silent").__name__ == "SilentApi"
+    first = registry.get("task", "first")
+    with pytest.raises(ZooError, match=r"'future' of plugin 1\.0: it is written for api 9, this eozoo speaks api 1; "):
+        registry.get("task", "future")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("eozoo_core.api.API", 2)  # a later core, which still speaks 1: told once
+    for name in ("silent", "first", "first"):
+        registry.get("task", name)
+    notice = "of plugin 1.0: it is written for api 1; this eozoo still speaks it, the next break does not"
+    assert capsys.readouterr().err == f"task 'silent' {notice}\ntask 'first' {notice}\n"
+    monkeypatch.setattr("eozoo_core.api.OLDEST", 2)  # and one that does not
+    for name in ("silent", "first"):
+        with pytest.raises(ZooError, match=r"for api 1, this eozoo speaks api 2; update its plugin$"):
+            registry.get("task", name)
+    monkeypatch.setattr(first, "api", "1")
+    with pytest.raises(ZooError, match="it says api = '1', expected a whole number"):
+        registry.get("task", "first")
+
+
+class SilentApi:
+    """Of a plugin that says nothing: api 1."""
+
+
+class FirstApi:
+    api = 1
+
+
+class FutureApi:
+    api = 9
 
 
 def test_registries_share_nothing(install):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from eozoo_core import Run, Task, ZooError
+from eozoo_core.run.beginning import start_from, undone_if_refused
 from eozoo_core.run.checkpoint import save_checkpoint
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.rank import is_first_process
@@ -128,7 +129,7 @@ def test_what_is_refused_leaves_only_what_was_there(kind, tmp_path, monkeypatch)
         monkeypatch.chdir(folder)
     run = Run.create(Path() if kind == "current" else folder, "toy", settings())
     (run.path / "tensorboard").mkdir()
-    with pytest.raises(ZooError, match="as it should"), run.gone_if_refused():
+    with pytest.raises(ZooError, match="as it should"), undone_if_refused(run):
         raise ZooError("as it should")
     assert folder.exists() == (kind != "new")
     assert folder.is_symlink() == (kind == "link")
@@ -137,9 +138,22 @@ def test_what_is_refused_leaves_only_what_was_there(kind, tmp_path, monkeypatch)
 
 def test_what_others_wrote_stays(run):
     (run.path / "notes.txt").write_text("mine")
-    with pytest.raises(ZooError), run.gone_if_refused():
+    with pytest.raises(ZooError), undone_if_refused(run):
         raise ZooError("refused")
     assert {"notes.txt", "run.json", "config.yaml"} <= {file.name for file in run.path.iterdir()}
+
+
+def test_a_refused_command_gives_a_run_that_has_not_begun_its_settings_back(run):
+    before = {name: (run.path / name).read_text() for name in ("run.json", "config.yaml")}
+    again = Run.create(run.path, "toy", settings("train.learning_rate=0.5"))
+    assert "0.5" in (run.path / "config.yaml").read_text()
+    with pytest.raises(ZooError), undone_if_refused(again):
+        raise ZooError("the file of --resume, say")
+    assert {name: (run.path / name).read_text() for name in before} == before
+    again.save("current", {"model": {}, "best_val": 1.0})  # what has learned keeps what it learned with
+    with pytest.raises(ZooError), undone_if_refused(again):
+        raise ZooError("later")
+    assert "current.pt" in {file.name for file in run.path.iterdir()}
 
 
 def test_killed_while_it_began(tmp_path):
@@ -187,7 +201,7 @@ def test_full_disk_leaves_the_last_checkpoint_and_log(run):
 def test_start_from_keeps_all_but_the_best_score(run, tmp_path):
     run.save("current", CONTENT)
     new = Run.create(tmp_path / "new", "toy", settings("train.learning_rate=0.1"))
-    new.start_from(run.file("current"))
+    start_from(new, run.file("current"))
     content = new.load("current")
     assert {k: content[k] for k in ("model", "epoch", "step")} == {k: CONTENT[k] for k in ("model", "epoch", "step")}
     assert content["best_val"] == float("inf")
@@ -196,17 +210,17 @@ def test_start_from_keeps_all_but_the_best_score(run, tmp_path):
     assert receipt["changed_settings"] == [["train.learning_rate", 0.01, 0.1]]
     assert (receipt["file"], receipt["best_val"]) == (str(run.file("current")), 0.5)
     new.save("current", {**CONTENT, "step": 8})
-    new.start_from(run.file("current"))  # the same command again goes on with the new run's own
+    start_from(new, run.file("current"))  # the same command again goes on with the new run's own
     assert new.load("current")["step"] == 8
 
 
 def test_start_from_refuses(run, tmp_path):
     new = Run.create(tmp_path / "new", "toy", settings("train.optimizer=sgd"))
     run.save("current", CONTENT)
-    assert "optimizer 'adamw', not of 'sgd'" in message(new.start_from, run.file("current"))
+    assert "optimizer 'adamw', not of 'sgd'" in message(start_from, new, run.file("current"))
     save_checkpoint(tmp_path / "x.pt", {**CONTENT, "task": "other", "config": {}})
-    assert "written by task 'other'" in message(new.start_from, tmp_path / "x.pt")
-    assert "no such file" in message(new.start_from, tmp_path / "none.pt")
+    assert "written by task 'other'" in message(start_from, new, tmp_path / "x.pt")
+    assert "no such file" in message(start_from, new, tmp_path / "none.pt")
     assert not new.has("current")
 
 

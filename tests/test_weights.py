@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import shutil
 import threading
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import pytest
+import torch
 from click.testing import CliRunner
 from eozoo import Registry, weights
 from eozoo.cli import main
 from eozoo_core import Source, Spec, ZooError, hookimpl
+from eozoo_core.run.published import find_weights, load_published
+from eozoo_core.run.user_cache import user_cache
 
 CONTENT = b"weights" * 1000
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -52,6 +56,11 @@ def zoo(server, tmp_path, monkeypatch):
                 Spec("plain", "a:b", "No weights."),
             ]
 
+        @hookimpl
+        def eozoo_tasks(self):
+            own = Source(f"{server[1]}/net.bin", "task.bin", "v2")
+            return [Spec("task", "no_such_module:Task", "A task with weights.", sources=(own,))]
+
     registry = Registry()
     registry.add(Plugin, "plugin 1.0")
     assert registry.problems == []
@@ -61,6 +70,7 @@ def zoo(server, tmp_path, monkeypatch):
         assert result.exit_code == code, result.output
         return result.output
 
+    call.registry = registry
     return call
 
 
@@ -147,21 +157,115 @@ def test_a_local_file_is_verified_too(zoo, tmp_path):
 
 def test_list_imports_and_fetches_nothing(zoo, tmp_path):
     records = {record["model"]: record for record in json.loads(zoo("list", "--json"))}
-    assert set(records) == {"known", "vague", "wrong", "large", "gone"}
+    assert set(records) == {"known", "vague", "wrong", "large", "gone", "task"}
     assert records["known"]["sha256"] == SHA
     assert not records["known"]["cached"]
     assert records["vague"]["licence"] is None
     text = zoo("list")
     assert "unknown" in text
+    assert SHA in text  # whole: a script reads it
     assert files(tmp_path / "cache") == []
     zoo("fetch", "vague")
-    assert json.loads(zoo("list", "--json"))[-2]["model"] == "vague"
     assert {r["model"]: r for r in json.loads(zoo("list", "--json"))}["vague"]["sha256"] == SHA
 
 
 def test_the_cache_follows_the_user(monkeypatch, tmp_path):
     monkeypatch.delenv("EOZOO_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert weights.cache() == tmp_path / "eozoo"
+    assert user_cache() == tmp_path / "eozoo"
     with pytest.raises(ZooError, match="no model 'x'"):
         weights.sources(Registry(), "x")
+
+
+def test_a_task_s_weights_are_fetched_like_a_model_s(zoo, tmp_path):
+    path = tmp_path / "cache" / "weights" / "task" / "task.bin"
+    shown = CliRunner().invoke(main, ["show", "task"], obj=zoo.registry).output
+    assert "eozoo weights fetch task" in shown
+    for name in ("task", "plugin/task"):
+        assert zoo("fetch", name) == f"{path}  sha256 {SHA}\n"
+        assert "ok    task/task.bin" in zoo("verify", name)
+
+
+@pytest.fixture
+def line(tmp_path, monkeypatch):
+    """A network, a file with its weights under a prefix, and where it is published: without a hash, and with one."""
+    monkeypatch.setenv("EOZOO_CACHE", str(tmp_path / "cache"))
+    network, file = torch.nn.Linear(2, 1), tmp_path / "line.pt"
+    torch.save({"state_dict": {f"net.{k}": v for k, v in network.state_dict().items()}, "epoch": 3}, file)
+    sha = hashlib.sha256(file.read_bytes()).hexdigest()
+    return (
+        network,
+        file,
+        Source("http://x/line.pt", "line.pt", "v1"),
+        Source("http://x/line.pt", "line.pt", "v1", None, sha),
+    )
+
+
+def unprefixed(state, path):
+    return {key.removeprefix("net."): value for key, value in state.items()}
+
+
+def test_one_helper_finds_compares_and_loads_strictly(line, tmp_path):
+    network, file, unhashed, hashed = line
+
+    def load(given, *sources):
+        target = torch.nn.Linear(2, 1)
+        receipt = load_published(target, given, "line", sources, unprefixed)
+        assert torch.equal(target.weight, network.weight)
+        return str(receipt)
+
+    whole = "all 2 tensors (3 values) matched"
+    assert load(file).endswith(f"line.pt: sha256 {hashed.sha256[:16]}..., {whole}")
+    assert load(file, unhashed).endswith(whole)  # nobody knows its hash
+    assert load(file, hashed).endswith(f"{whole}; as published, revision v1, licence unknown")
+    with pytest.raises(ZooError, match=r"^model.weights: .* is not there; 'eozoo weights fetch line' downloads it$"):
+        load("published", unhashed)
+    cached = tmp_path / "cache" / "weights" / "line" / "line.pt"
+    cached.parent.mkdir(parents=True)
+    shutil.copy(file, cached)
+    assert load("published", unhashed).endswith("as published, revision v1, licence unknown")  # pinned by now
+    mine = tmp_path / "mine.pt"
+    torch.save(network.state_dict(), mine)
+    assert load(mine, hashed).endswith("; not a file that line names")  # which is no mistake
+    shutil.copy(mine, file)
+    with pytest.raises(ZooError, match=r"has sha256 .*another file or damaged, and is not used"):
+        load(file, hashed)
+    shutil.copy(mine, cached)
+    with pytest.raises(ZooError, match="another file or damaged, and is not used"):
+        load("published", unhashed)
+
+
+MEANS = "; 'published' means the file that 'eozoo weights fetch line' downloads"
+
+
+@pytest.mark.parametrize(
+    ("given", "sources", "said"),
+    [
+        ("published", 0, "model.x: no published weights of line are known; give a file"),
+        ("none.pt", 0, "model.x none.pt: no such file"),
+        (
+            "none.pt",
+            1,
+            "model.x none.pt: no such file; 'published' means the file that 'eozoo weights fetch line' downloads",
+        ),
+    ],
+)
+def test_weights_that_are_not_there(line, given, sources, said):
+    with pytest.raises(ZooError) as error:
+        find_weights(given, "line", line[2:][:sources], "model.x")
+    assert str(error.value) == said
+
+
+def test_published_files_are_matched_and_read_whole(line, tmp_path):
+    network, file, *_ = line
+    wrong = {"more": {"net.bias": torch.zeros(1), "net.weight": torch.zeros(1, 2), "extra": torch.zeros(1)}, "none": {}}
+    for content, said in ((wrong["more"], "1 unexpected"), (wrong["none"], "2 missing"), ([1], "holds no state dict")):
+        torch.save(content, file)
+        with pytest.raises(ZooError, match=said):
+            load_published(network, file, "line", (), unprefixed)
+    torch.save({"net.weight": torch.arange(2.0)[None], "net.bias": torch.zeros(1)}, file)
+    content = file.read_bytes()
+    at = content.index(torch.arange(2.0).numpy().tobytes())
+    file.write_bytes(content[:at] + b"!" + content[at + 1 :])
+    with pytest.raises(ZooError, match="is damaged"):
+        load_published(network, file, "line", (), unprefixed)

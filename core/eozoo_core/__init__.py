@@ -41,3 +41,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'eozoo_core' has no attribute {name!r}")
     return getattr(importlib.import_module(f"eozoo_core.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -138,7 +138,7 @@ class Spec:
     licence:  SPDX name of the code's licence.
     citation: paper, document or repository where the idea comes from; "none: ..." where it is your own.
     card:     more for ``eozoo show``.
-    sources:  where weights of a model are published, for ``eozoo weights``.
+    sources:  where weights of a model or task are published: ``eozoo weights`` and `eozoo_core.run.published`.
     ports_of: "package.module:function" of a part whose Ports its options decide: called with (registry, spec, slot,
               options) it returns the Spec with ``takes`` and ``gives``, or raises ZooError. "" = they are as declared.
     parameters: of a model, how many it has with its default options, so that ``eozoo show`` need not build it; the

@@ -19,6 +19,7 @@ TYPE_CHECKING = False  # as typing's own, which takes longer to import than all 
 if TYPE_CHECKING:
     from eozoo.api import (
         LoadedRun,
+        create_dataset,
         create_loss,
         create_model,
         list_datasets,
@@ -33,6 +34,7 @@ __all__ = [
     "LoadedRun",
     "Problem",
     "Registry",
+    "create_dataset",
     "create_loss",
     "create_model",
     "list_datasets",
@@ -50,3 +52,7 @@ def __getattr__(name: str) -> object:
 
     home = "registry" if name in ("Problem", "Registry") else "api"
     return getattr(importlib.import_module(f"eozoo.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

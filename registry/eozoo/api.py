@@ -42,6 +42,11 @@ def create_model(name: str, /, **options: Any) -> Any:
     return Registry.discover().create("model", name, options)
 
 
+def create_dataset(name: str, /, **options: Any) -> Any:
+    """Build a registered dataset: samples with a length, each a dict of arrays by role."""
+    return Registry.discover().create("dataset", name, options)
+
+
 def create_loss(name: str, /, **options: Any) -> Any:
     """Build a registered loss: a callable that returns ``(sum, count)`` over labelled elements."""
     return Registry.discover().create("loss", name, options)
@@ -54,9 +59,11 @@ def load_run(path: str | Path, *overrides: str) -> LoadedRun:
     """
     from eozoo_core import Run
 
-    registry = Registry.discover()
+    from eozoo.trained_with import registry_of
+
     path = Path(path)
-    task = registry.of_run(Run.task_of(path), path)
+    registry = registry_of(Registry.discover(), Run.task_of(path), path)
+    task = registry.get("task", registry.own.qualified)
     run = Run.open(path, task.Settings, overrides=overrides)
     return LoadedRun(run, task(run.settings, registry))
 

@@ -8,16 +8,18 @@ from dataclasses import asdict
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.errors import ZooError
 from eozoo_core.spec import KINDS, Port, blanks
 
+from eozoo.names import suggestion
 from eozoo.run_card import trained_facts
 from eozoo.signature import read_signature
 
 if TYPE_CHECKING:
     from eozoo_core import Network, Run
 
-    from eozoo.registry import Entry, Registry
+    from eozoo.names import Entry
+    from eozoo.registry import Registry
 
 Card = dict[str, Any]
 Rows = list[tuple[str, str]]
@@ -29,10 +31,12 @@ def describe(registry: Registry, name: str, run: Run | None = None) -> list[Card
     A part that cannot be imported here still has a card: what is declared, and under "problem" what is wrong. With a
     ``run`` of the task ``name``, one card: the task as trained there.
     """
-    kinds = [kind for kind in KINDS if name in registry.names(kind) and (run is None or kind == "task")]
+    kinds = [kind for kind in KINDS if registry.has(kind, name) and (run is None or kind == "task")]
     if not kinds:
-        known = sorted({n for kind in KINDS for n in registry.names(kind)})
-        raise ZooError(f"nothing is called {name!r}.{did_you_mean(name, known)}")
+        known = (
+            {e.qualified for e in registry.everything()} if "/" in name else map(registry.typed, registry.everything())
+        )
+        raise ZooError(f"nothing is called {name!r}.{suggestion(name, known, 'eozoo list')}")
     return [_card(registry, registry.find(kind, name), run) for kind in kinds]
 
 
@@ -56,8 +60,9 @@ def _card(registry: Registry, entry: Entry, run: Run | None) -> Card:
     try:
         found = _counted(entry)
         if found is None:
-            target = registry.get(entry.kind, spec.name)
-            found = _task(target, registry, run) if entry.kind == "task" else _factory(entry, target)
+            target = registry.get(entry.kind, entry.qualified)
+            seen = registry.within(entry.qualified) if entry.kind == "task" and run is None else registry
+            found = _task(target, seen, run) if entry.kind == "task" else _factory(entry, target)
     except ZooError as error:
         if run is not None:  # then it is asked for what was trained, not for what is declared
             raise

@@ -35,6 +35,12 @@ def built_for_another(requirements: Iterable[str], installed: str) -> str | None
     return None
 
 
+def is_open(requirements: Iterable[str]) -> bool:
+    """Whether nothing keeps a plugin from an eozoo that may break it: no upper bound, or no requirement at all."""
+    asked = [found[1] for line in requirements if (found := _EOZOO.fullmatch(line.strip()))]
+    return not any(mark in clauses for clauses in asked for mark in ("<", "==", "~="))
+
+
 def _meets(clause: str, installed: str) -> bool:
     plain = _CLAUSE.fullmatch(clause)
     if plain is None or not re.fullmatch(r"\d+(\.\d+)*", installed):

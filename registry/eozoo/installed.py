@@ -34,6 +34,11 @@ class Plugin:
         """Return "distribution version"."""
         return f"{self.distribution} {self.version}"
 
+    @property
+    def key(self) -> str:
+        """Return "distribution/name": two distributions may have an entry point of one name."""
+        return f"{self.distribution}/{self.name}"
+
     def load(self) -> Any:
         """Import and return the module, or what is named in it. Raises ZooError where the entry point names none."""
         attributes = self.value.partition("[")[0].partition(":")[2].strip()
@@ -52,9 +57,14 @@ def installed() -> list[Plugin]:
     return [plugin for _, plugin in sorted(found.items())]
 
 
+def called(point: Plugin) -> str:
+    """Return what to type for a plugin: the name of its entry point, or its key where several have that name."""
+    return point.name if sum(other.name == point.name for other in installed()) == 1 else point.key
+
+
 def version_of(distribution: str) -> str:
     """Return the version of an installed distribution. Raises PackageNotFoundError where there is none."""
-    if not _is_unusual() and (folder := _folders().get(_normal(distribution))):
+    if not _is_unusual() and (folder := _folders().get(normal(distribution))):
         return _metadata(folder)[1]
     from importlib.metadata import version
 
@@ -80,11 +90,12 @@ def _folders() -> dict[str, str]:
             continue
         for entry in inside:
             if entry.lower().endswith((".dist-info", ".egg-info")):
-                found.setdefault(_normal(entry.rpartition(".")[0].partition("-")[0]), f"{path or '.'}/{entry}")
+                found.setdefault(normal(entry.rpartition(".")[0].partition("-")[0]), f"{path or '.'}/{entry}")
     return found
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
+    """Return the name of a distribution as it is compared: "Eozoo.X-y" is "eozoo_x_y"."""
     name = name.lower().replace(".", "_").replace("-", "_")
     while "__" in name:
         name = name.replace("__", "_")
@@ -105,8 +116,8 @@ def _plugins(folder: str) -> Iterator[Plugin]:
 def _metadata(folder: str) -> tuple[str, str, tuple[str, ...]]:
     """Return name, version and requirements; the first two from the folder's own name where nothing says them."""
     name, _, version = os.path.basename(folder).rpartition(".")[0].partition("-")  # noqa: PTH119
-    requires = []
-    for line in _lines(folder, "METADATA") or _lines(folder, "PKG-INFO"):
+    requires: list[str] = []
+    for line in _unfolded(_lines(folder, "METADATA") or _lines(folder, "PKG-INFO")):
         key, colon, value = line.partition(":")
         if not line.strip():
             break  # the description follows
@@ -121,6 +132,17 @@ def _metadata(folder: str) -> tuple[str, str, tuple[str, ...]]:
             break
         requires += [line.strip()] if line.strip() else []
     return name, version, tuple(requires)
+
+
+def _unfolded(lines: list[str]) -> list[str]:
+    """Join lines that begin with a space to those before them: long requirements are folded so."""
+    whole: list[str] = []
+    for line in lines:
+        if line[:1] in (" ", "\t") and line.strip() and whole and whole[-1].strip():
+            whole[-1] += f" {line.strip()}"
+        else:
+            whole.append(line)
+    return whole
 
 
 def _lines(folder: str, name: str) -> list[str]:

@@ -9,10 +9,12 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from eozoo_core.spec import Spec
 
@@ -34,6 +36,41 @@ print(json.dumps([seconds, sorted(brought & set(sys.argv[2:]))]))
 """
 _COSTLY = ("torch", "numpy", "scipy", "pandas", "xarray", "rasterio", "timm", "peft", "transformers", "lightning",
            "lightning_fabric", "matplotlib", "sklearn", "h5py", "pydantic")  # fmt: skip
+
+
+# Imports every target and resolves what is named in it; a line for each on the real standard output.
+_TARGETS = """
+import faulthandler, importlib, json, os, sys
+out = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what the modules print
+asked = json.load(sys.stdin)
+sys.path[:] = asked["path"]
+for target in asked["targets"]:
+    faulthandler.dump_traceback_later(asked["patience"], exit=True)
+    module, _, attribute = target.partition(":")
+    said = None
+    try:
+        found = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        api = getattr(found, "api", 1)
+        said = {"api": api if isinstance(api, int) else repr(api)}
+    except BaseException as error:
+        said = {"failure": " ".join(f"{type(error).__name__}: {error}".split()), "lacks": getattr(error, "name", "")}
+    print(json.dumps(said, default=repr), file=out, flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What importing a target gave: its ``api``, or a ``failure`` in one line, of a missing module its name.
+
+    api: as `eozoo_core.api` has it.
+    """
+
+    api: Any = 1
+    failure: str = ""
+    lacks: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +101,20 @@ def time_import(point: Plugin) -> Import:
     except (ValueError, IndexError):
         return Import(None)  # it raised: the registry tells why
     return Import(seconds, tuple(costly))
+
+
+def import_targets(targets: Sequence[str]) -> list[Target]:
+    """Import every "module:attribute" in a process of its own; one that ends or hangs it is that target's failure."""
+    found: list[Target] = []
+    while len(found) < len(targets):
+        asked = {"path": [p for p in sys.path if isinstance(p, str)], "targets": targets[len(found) :]}
+        command, words = [sys.executable, "-P", "-c", _TARGETS], json.dumps({**asked, "patience": PATIENCE})
+        done = subprocess.run(command, input=words, capture_output=True, text=True, check=False)
+        found += [Target(**json.loads(line)) for line in done.stdout.splitlines()]
+        if len(found) < len(targets):
+            hung, how = "Timeout (" in done.stderr, f"ends the process (exit code {done.returncode})"
+            found.append(Target(failure=f"does not end within {PATIENCE:g} s" if hung else how))
+    return found
 
 
 def wrong_target(spec: Spec) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,14 +16,13 @@ from eozoo_core.slots import misfit
 from eozoo_core.spec import KINDS, Spec
 
 from eozoo import compat, switches
-from eozoo.installed import GROUP, installed, version_of
+from eozoo.installed import GROUP, called, installed, normal, version_of
+from eozoo.names import FIRST_PARTY, PLURAL, Entry, Names, claimed, suggestion
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 HOOKS = {"task": "eozoo_tasks", "model": "eozoo_models", "dataset": "eozoo_datasets", "loss": "eozoo_losses"}
-SHIPPED = ("barlow_twins", "clay_ta", "gedi_sparse", "prithvi_refine")  # tasks of eozoo's own packages
-
 # What a value may be where an option's default is of a plain type; any other default says nothing about it.
 _CHECKED = {bool: bool, int: int, float: (int, float), str: str}
 
@@ -41,39 +41,33 @@ class Problem:
         return text if isinstance(self.error, ZooError) else f"{type(self.error).__name__}: {text}"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A spec and the plugin ("distribution version") that declares it."""
-
-    kind: str
-    plugin: str
-    spec: Spec
-
-
 class Registry:
     """Every spec of every plugin. An object, not a module global: tests and tasks get their own."""
 
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hookspecs)
-        self._entries: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in KINDS}
+        self._names = Names()
+        self.own: Entry | None = None  # the task that this registry was given to, see `within`
+        self._noticed: set[str] = set()  # tasks of an older api, told once
         self.problems: list[Problem] = []
-        self.disabled: list[str] = []  # entry points that are switched off
+        self.disabled: list[str] = []  # what to type for the plugins that are switched off
 
     @classmethod
     def discover(cls, skip: Iterable[str] = ()) -> Registry:
         """Load every entry point of group "eozoo", in the order of distribution names.
 
-        Left out are those that the user has switched off, those in ``skip``, and those built for another core.
+        Left out are those that the user has switched off, those in ``skip`` (`Plugin.key`), and those built for another
+        core.
         """
         registry, off, core = cls(), switches.disabled(), version_of("eozoo")
         for point in installed():
-            if point.name in off:
-                registry.disabled.append(point.name)
+            if switches.is_off(point, off):
+                registry.disabled.append(called(point))
             elif unmet := compat.built_for_another(point.requires, core):
                 reason = f"it was built for {unmet}, installed is {core}; update the plugin or eozoo"
                 registry.problems.append(Problem(point.label, ZooError(reason)))
-            elif point.name not in skip:
+            elif point.key not in skip:
                 registry.add(point.load, point.label)
         return registry
 
@@ -93,10 +87,10 @@ class Registry:
             self.problems.append(Problem(plugin, error))
             return
         for entry in found:
-            others = self._entries[entry.kind].setdefault(entry.spec.name, [])
-            others.append(entry)
-            if len(others) > 1:
-                self.problems.append(Problem(plugin, ZooError(_claimed(entry.kind, entry.spec.name, others))))
+            try:
+                self._names.add(entry)
+            except ZooError as error:
+                self.problems.append(Problem(plugin, error))
 
     def _declared(self, kind: str, module: Any, plugin: str) -> Iterable[Entry]:
         for hook in getattr(self._manager.hook, HOOKS[kind]).get_hookimpls():
@@ -108,46 +102,63 @@ class Registry:
             yield from (Entry(kind, plugin, spec) for spec in specs)
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of one kind, sorted."""
-        return sorted(self._entries[kind])
+        """Return what may be typed for one kind, sorted: names, and "distribution/name" where several claim a name."""
+        return sorted(map(self.typed, self.entries(kind)))
+
+    def typed(self, entry: Entry) -> str:
+        """Return what to type for an entry; see `names`."""
+        return self._names.typed(entry)
 
     def entries(self, kind: str) -> list[Entry]:
         """Return all entries of one kind by name; a name claimed twice is there twice."""
-        return [entry for name in self.names(kind) for entry in self._entries[kind][name]]
+        return self._names.entries(kind)
+
+    def everything(self) -> list[Entry]:
+        """Return the entries of all kinds."""
+        return [entry for kind in KINDS for entry in self.entries(kind)]
+
+    def claims(self) -> list[str]:
+        """Return a line for every name that several plugins claim: who, and what to write."""
+        return [claimed(entries) for entries in self._names.claims()]
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether ``name`` or "distribution/name" means something."""
+        return bool(self._names.matching(kind, name))
 
     def find(self, kind: str, name: str) -> Entry:
-        """Return the entry of a name. Raises ZooError if nobody or more than one plugin has it."""
-        found = self._entries[kind].get(name, [])
+        """Return the entry of a name, or of "distribution/name". Raises ZooError if nobody or several plugins have it.
+
+        See `within` for what a task's own plugin claims.
+        """
+        found = self._names.matching(kind, name)
         if not found:
-            package = f"eozoo-{name.replace('_', '-')}"
-            if kind == "task" and name in SHIPPED and not any(p.distribution == package for p in installed()):
-                raise ZooError(f"no task {name!r}: it is a package of its own; pip install {package}")
-            broken = f" ({len(self.problems)} broken plugin(s): see 'eozoo doctor')" if self.problems else ""
-            raise ZooError(f"no {kind} {name!r}.{did_you_mean(name, self._entries[kind])}{broken}")
+            raise ZooError(self._unknown(kind, name))
         if len(found) > 1:
-            raise ZooError(_claimed(kind, name, found))
+            raise ZooError(claimed(found))
         return found[0]
 
-    def of_run(self, name: str, path: Path) -> Any:
-        """Return the class of task ``name``, for the run at ``path``.
+    def _unknown(self, kind: str, name: str) -> str:
+        distribution, _, short = name.rpartition("/")
+        package = distribution or (FIRST_PARTY.get(name, "") if kind == "task" else "")
+        points = [point for point in installed() if normal(point.distribution) == normal(package)]
+        declared = any(normal(e.distribution) == normal(package) for e in self.everything())
+        if package and not declared and not points:
+            return f"no {kind} {short!r}: it is in a package of its own; pip install {package}"
+        if package and not declared and (off := [called(p) for p in points if called(p) in self.disabled]):
+            return f"no {kind} {short!r}: its plugin is switched off; 'eozoo plugins enable {off[0]}'"
+        broken = f" ({len(self.problems)} broken plugin(s): see 'eozoo doctor')" if self.problems else ""
+        known = [e.spec.name if not distribution else e.qualified for e in self.entries(kind)]
+        return f"no {kind} {name!r}.{suggestion(name, known, f'eozoo list {PLURAL[kind]}')}{broken}"
 
-        Raises ZooError where it is not there, by the plugin that the run was trained with.
+    def within(self, task: str, home: Iterable[str] = ()) -> Registry:
+        """Return this registry as ``task`` sees it; ``own`` is the entry of that task.
+
+        There a name means that of the task's own package where that claims it, then that of the distributions ``home``:
+        what else is installed changes nothing. Raises ZooError as `find`.
         """
-        from eozoo_core.run.continuity import run_info
-
-        info = run_info(path)
-        plugin = str(info.get("plugin", ""))
-        if not plugin or info.get("task") != name or name in self._entries["task"]:
-            return self.get("task", name)
-        package = plugin.partition(" ")[0]
-        points = [point for point in installed() if point.distribution == package]
-        if not points:
-            why = f"which is not installed; pip install {package}"
-        elif points[0].name in self.disabled:
-            why = f"which is switched off; 'eozoo plugins enable {points[0].name}'"
-        else:
-            why = f"and {points[0].label} gives no task {name!r}; see 'eozoo doctor', or install that version"
-        raise ZooError(f"{path}: was trained with {plugin}, {why}")
+        seen, seen_own = copy.copy(self), self.find("task", task)
+        seen.own, seen._names = seen_own, self._names.within((seen_own.distribution, *home))
+        return seen
 
     def check_slots(self, task: Any, settings: Any, scope: str = "") -> None:
         """Check that what ``settings`` name fits into the slots of the class ``task``, without importing any of it.
@@ -173,13 +184,13 @@ class Registry:
 
     def fitting(self, slot: Any, fed: tuple = ()) -> list[str]:
         """Return the names of everything registered that fits into ``slot``, sorted."""
-        return [e.spec.name for e in self.entries(slot.kind) if misfit(slot, e.spec, fed) is None]
+        return sorted(self.typed(e) for e in self.entries(slot.kind) if misfit(slot, e.spec, fed) is None)
 
     def get(self, kind: str, name: str) -> Any:
         """Import and return the class or function behind a name; an error in it keeps its traceback, with a note."""
         entry = self.find(kind, name)
         try:
-            return entry.spec.load()
+            return self._speaking(entry, entry.spec.load())
         except ZooError:
             raise
         except Exception as error:
@@ -189,6 +200,20 @@ class Registry:
                 raise ZooError(f"{kind} {name!r} cannot be used: {reason}; report it to {entry.plugin}") from error
             error.add_note(f"while importing {kind} {name!r} from {entry.plugin}; report it to that plugin")
             raise
+
+    def _speaking(self, entry: Entry, found: Any) -> Any:
+        """Return the target of ``entry``. Raises ZooError for a task of an ``api`` that core does not speak."""
+        if entry.kind == "task":
+            from eozoo_core.api import ageing_api, wrong_api
+
+            if wrong := wrong_api(found):
+                raise ZooError(f"task {entry.spec.name!r} of {entry.plugin}: {wrong}")
+            if (notice := ageing_api(found)) and entry.qualified not in self._noticed:
+                from eozoo_core.run.progress import print_message
+
+                self._noticed.add(entry.qualified)
+                print_message(f"task {entry.spec.name!r} of {entry.plugin}: {notice}")
+        return found
 
     def create(self, kind: str, name: str, options: dict[str, Any]) -> Any:
         """Build the model, loss or dataset called ``name`` with keyword ``options``.
@@ -212,7 +237,3 @@ class Registry:
         if "registry" in by_name:  # it is made of other registered parts
             options = {**options, "registry": self}
         return target(**options)
-
-
-def _claimed(kind: str, name: str, entries: list[Entry]) -> str:
-    return f"{kind} {name!r} is claimed by {' and '.join(e.plugin for e in entries)}; switch one off: 'eozoo plugins'"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+
+if TYPE_CHECKING:
+    from eozoo.installed import Plugin
 
 
 def file() -> str:
@@ -14,7 +18,10 @@ def file() -> str:
 
 
 def disabled() -> frozenset[str]:
-    """Return the entry-point names of the plugins that are switched off. Raises ZooError for a damaged file."""
+    """Return the plugins that are switched off: `Plugin.key`, or of old files the entry point's name alone.
+
+    Raises ZooError for a damaged file.
+    """
     try:
         with open(file(), encoding="utf-8") as found:  # noqa: PTH123
             import json
@@ -29,12 +36,17 @@ def disabled() -> frozenset[str]:
     return frozenset(names)
 
 
-def switch(name: str, on: bool) -> None:
-    """Record that the plugin ``name`` (its entry point) is on or off. Raises ZooError where that cannot be written."""
+def is_off(point: Plugin, off: frozenset[str]) -> bool:
+    """Whether ``off``, what `disabled` gives, has an entry point."""
+    return point.key in off or point.name in off
+
+
+def switch(key: str, on: bool) -> None:
+    """Record that a plugin (`Plugin.key`) is on or off. Raises ZooError where that cannot be written."""
     import json
     from pathlib import Path
 
     from eozoo_core.run.written import write_text
 
-    names = disabled() - {name} if on else disabled() | {name}
+    names = disabled() - {key, key.rpartition("/")[2]} if on else disabled() | {key}
     write_text(Path(file()), json.dumps({"disabled": sorted(names)}, indent=2) + "\n")

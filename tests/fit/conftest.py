@@ -21,7 +21,7 @@ def train(data, tmp_path):
         settings = settings_of(root, *overrides)
         run = Run.create(tmp_path / name, "toy", settings)
         if start_from is not None:
-            run.start_from(start_from)
+            start_from(run, start_from)
         Toy(settings).train(run)
         return run
 

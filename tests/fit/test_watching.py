@@ -65,7 +65,8 @@ def test_wandb_when_asked_for(train, monkeypatch):
     assert "runtime.wandb=online: No API key; log in" in message(lambda: train("online", "runtime.wandb=online"))
     assert len(fake.inits) == 2  # said before any work
     monkeypatch.setitem(sys.modules, "wandb", None)
-    assert "wandb is not installed: pip install wandb" in message(lambda: train("none", "runtime.wandb=offline"))
+    said = message(lambda: train("none", "runtime.wandb=offline"))
+    assert "wandb is not installed: pip install 'eozoo[wandb]'" in said
 
 
 def prefixed(line):

@@ -12,6 +12,7 @@ from eozoo_core.checking.odd_samples import report_suspects, some
 from eozoo_core.checking.shares import judge_shares
 from eozoo_core.checking.survey import Classes, Seen
 from eozoo_core.checking.units import Channel
+from eozoo_core.words import counted
 
 
 def judge_labels(
@@ -22,7 +23,7 @@ def judge_labels(
     pooled = {name: np.concatenate([np.empty(0), *one.labels]) for name, one in seen.items()}
     for name, one in seen.items():
         subject = f"{name}: labels"
-        text = f"{one.label_values:,} in {one.labelled:,} of {len(one.read):,} {one.split.what} read"
+        text = f"{one.label_values:,} in {one.labelled:,} of {counted(len(one.read), one.split.what)} read"
         numbers = {"values": one.label_values, "samples": one.labelled}
         if not one.label_values:
             level = findings.error if one.whole and name != "test" else findings.warning

@@ -7,6 +7,7 @@ from typing import Any
 
 from eozoo_core.checking.findings import Findings, listed
 from eozoo_core.checking.survey import Seen, Suspect
+from eozoo_core.words import counted
 
 
 def report_suspects(
@@ -40,5 +41,5 @@ def report_suspects(
 def some(findings: Findings, subject: str, one: Seen, files: Sequence[str], what: str, remedy: str) -> None:
     """Warn of some of the samples of a split, where there are any."""
     if files:
-        text = f"{len(files):,} of {len(one.read):,} {one.split.what} read {what}: {listed(files)}"
+        text = f"{len(files):,} of {counted(len(one.read), one.split.what)} read {what}: {listed(files)}"
         findings.warning(subject, text, remedy, {"files": list(files)[:1000]})

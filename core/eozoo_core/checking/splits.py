@@ -18,6 +18,7 @@ from eozoo_core.checking.leakage import copies, nearest_time, shared_pixels
 from eozoo_core.checking.places import Place, nearest
 from eozoo_core.checking.survey import Item, Split, drawn, prints_of
 from eozoo_core.errors import ZooError
+from eozoo_core.words import counted
 
 _NO_CRS = "give GeoTIFFs: then overlap and distance of splits can be measured"
 _NO_GAP = np.timedelta64(0, "s")
@@ -149,7 +150,7 @@ def _judge_keys(findings: Findings, splits: Mapping[str, Split]) -> None:
             findings.error(f"leakage {one}/{two}: {what}", text, "keep them in one split", {what: shared[:1000]})
     total = sum(len(split.keys or {}) for split in known.values())
     if not total:
-        samples = f"{sum(map(len, known.values())):,} {next(iter(known.values())).what}"
+        samples = counted(sum(map(len, known.values())), next(iter(known.values())).what)
         findings.unknown(f"leakage: {what}", f"none of {samples} names any {what}")
     elif clean:
         findings.ok(f"leakage: {what}", f"{total:,} {what}, none in two splits", {what: total})

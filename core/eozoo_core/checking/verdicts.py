@@ -19,6 +19,7 @@ from eozoo_core.checking.odd_samples import report_suspects, some
 from eozoo_core.checking.splits import judge_pixels
 from eozoo_core.checking.survey import Classes, Seen, Split, look
 from eozoo_core.checking.units import Channel
+from eozoo_core.words import counted
 
 _NAMED = 24  # bands of one unit that are named; all stand in the numbers
 _FEWEST = 5  # samples that can be compared with one another
@@ -83,11 +84,13 @@ def judge_reading(findings: Findings, seen: Seen, told: set[str]) -> None:
     if not total:
         findings.error(name, f"holds no {what}", "look at the folder that the settings name for it", numbers)
     if seen.bad and (not seen.read or not told.issuperset(seen.bad)):
-        findings.error(name, f"{len(seen.bad):,} of {tried:,} {what} read cannot be used: {seen.bad[0]}", "", numbers)
+        findings.error(
+            name, f"{len(seen.bad):,} of {counted(tried, what)} read cannot be used: {seen.bad[0]}", "", numbers
+        )
     told.update(seen.bad)
     if seen.read:
         share = f"all {total:,}" if tried == total else f"{tried:,} of {total:,}"
-        text = f"{total:,} {what}, {share} read, {_shapes(seen.shapes)}"
+        text = f"{counted(total, what)}, {share} read, {_shapes(seen.shapes)}"
         findings.ok(name, text, {**numbers, "shapes": [list(s) for s in seen.shapes]})
 
 

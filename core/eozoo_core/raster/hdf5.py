@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +15,12 @@ from eozoo_core.run.parsed import unreadable
 REMEDY = "fetch it again"
 _HEAP = b"GCOL\1\0\0\0"  # signature, version and three zeros
 _END = 2**26  # bytes that are looked through for heaps, at both ends of a file
+
+
+def require_h5py(path: Path | str, extra: str = "eozoo[hdf5]") -> None:
+    """Raise ZooError where h5py, which reads ``path``, is not installed. ``extra``: what installs it."""
+    if find_spec("h5py") is None:
+        raise ZooError(f"{path}: HDF5 and NetCDF files are read with h5py; pip install '{extra}'")
 
 
 @contextmanager

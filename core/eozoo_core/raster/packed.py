@@ -17,7 +17,7 @@ import numpy as np
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.arrays import allowed
-from eozoo_core.raster.hdf5 import REMEDY, hdf5, require_heaps
+from eozoo_core.raster.hdf5 import REMEDY, hdf5, require_h5py, require_heaps
 from eozoo_core.raster.trust import require_own_content
 from eozoo_core.run.parsed import unreadable
 
@@ -46,6 +46,7 @@ def open_hdf5(
 
     Raises ZooError where it cannot be read, or where a variable of it lies in another file.
     """
+    require_h5py(path)
     import h5py
 
     with hdf5(path, what, remedy):

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.address import hdf5_of
-from eozoo_core.raster.hdf5 import hdf5, require_heaps_in
+from eozoo_core.raster.hdf5 import hdf5, require_h5py, require_heaps_in
 
 if TYPE_CHECKING:
     import h5py
@@ -83,6 +83,7 @@ def files_of(path: str | Path, depth: int = 0) -> list[Path]:
 
 def require_own_hdf5(file: Path) -> None:
     """Raise ZooError where a variable of an HDF5 or NetCDF-4 file lies in another file. Anything else passes."""
+    require_h5py(file)
     import h5py
 
     if not h5py.is_hdf5(file):

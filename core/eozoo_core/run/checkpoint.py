@@ -38,10 +38,12 @@ class Receipt:
     sha256: str
     tensors: int
     parameters: int
+    origin: str = ""  # what is known of where the file is from
 
     def __str__(self) -> str:
         matched = f"all {self.tensors} tensors ({self.parameters:,} values) matched"
-        return f"{self.file}: sha256 {self.sha256[:16]}..., {matched}"
+        known = f"; {self.origin}" if self.origin else ""
+        return f"{self.file}: sha256 {self.sha256[:16]}..., {matched}{known}"
 
 
 class _Hashed:

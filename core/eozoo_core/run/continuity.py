@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -145,6 +145,8 @@ def _build(cls: type[S], values: dict, source: str, info: dict) -> S:
     try:
         return config.build_settings(cls, _as_then(cls, values), source)
     except ZooError as error:
+        if other := other_plugin(info):
+            raise ZooError(f"{str(error).rstrip('.')}. {other}") from None
         wrote = (info.get("history") or [{}])[-1].get("eozoo")
         there, here = (wrote, info.get("format")), (version("eozoo"), FORMAT)
         if wrote is None or there == here:
@@ -162,6 +164,18 @@ def _as_then(cls: type[S], values: dict) -> dict:
         group = values.get(scope) or {}
         values = values if name in group else {**values, scope: {**group, name: value}}
     return values
+
+
+def other_plugin(info: dict[str, Any]) -> str:
+    """Return what to say of a run (``info``: run.json) whose plugin is installed in another version; "" where not."""
+    package, _, trained = str(info.get("plugin", "")).rpartition(" ")
+    try:
+        found = version(package) if package else trained
+    except (PackageNotFoundError, ValueError):
+        return ""  # whether a plugin is there is no concern of core
+    if found == trained:
+        return ""
+    return f"It was trained with {package} {trained}, installed is {found}: install that version, or train again"
 
 
 def run_info(path: Path) -> dict[str, Any]:

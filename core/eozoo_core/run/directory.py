@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
-import shutil
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +40,8 @@ class Run:
     def __init__(self, path: Path, task: str, settings: TaskSettings):
         self.path, self.task, self.settings = Path(path), task, settings
         self._lease: Lease | None = None
-        self._new = self._made_folder = False  # whether `create` made the run, and the folder
+        self.made_folder = False  # whether `create` made the folder
+        self.found: dict[str, str] | None = None  # what `create` wrote over of a run that has not begun: name -> text
         self._best = ""  # hash of the best.pt that this object wrote
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -56,13 +55,14 @@ class Run:
         trains it.
         """
         run = cls(path, task, settings)
-        if run._writes():  # the other processes of the job would only see its writing half done
+        if run.writes:  # the other processes of the job would only see its writing half done
             run._require_ours()
-            run._made_folder = not run.path.exists()
+            run.made_folder = not run.path.exists()
             run._take()
             try:
                 run._require_ours()  # what it is by now
-                run._new = not (run.path / "run.json").exists()
+                files = [run.path / name for name in ("run.json", manifest.CONFIG)]
+                run.found = None if run.has_begun() else {f.name: f.read_text() for f in files if f.exists()}
                 run._write_start(plugin)
             except BaseException:
                 run.release()
@@ -105,7 +105,7 @@ class Run:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lease of the run inside; it is given up at the end. See the class."""
-        if self._writes():
+        if self.writes:
             self._take()
         try:
             yield
@@ -140,14 +140,16 @@ class Run:
             raise ZooError(
                 f"{self.path}: is a run of {found[:40]!r}, not of {self.task!r}; choose another --run directory"
             )
-        if self._has_begun():  # else killed, or refused for its data or settings, before anything was learned
+        if self.has_begun():  # else killed, or refused for its data or settings, before anything was learned
             continuity.check_continues(self.path, self.settings)
 
-    def _has_begun(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether the run, or a member of it, has a checkpoint."""
         return any(self.path.rglob("current.pt"))
 
-    def _writes(self) -> bool:
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the run: of several that train one, the first does."""
         runtime = self.settings.runtime
         return runtime.devices * runtime.nodes == 1 or is_first_process()
 
@@ -161,7 +163,7 @@ class Run:
         make_folder(self.path)
         for file in leftovers(self.path):  # of a process killed while it wrote
             file.unlink(missing_ok=True)
-        info = self.info() if self._has_begun() else {}
+        info = self.info() if self.has_begun() else {}
         if not info:
             history = self.info().get("history", [])
             info = {"task": self.task, "plugin": plugin, "started": now(), "history": history}
@@ -187,7 +189,7 @@ class Run:
 
     def note(self, key: str, value: Any) -> None:
         """Record one fact in run.json (device, data fingerprint, weights receipt ...)."""
-        if self._writes():
+        if self.writes:
             self.write_json("run.json", {**self.info(), key: value})
 
     def note_changes(self) -> None:
@@ -279,79 +281,3 @@ class Run:
         if which == "best":
             manifest.require_known(self.info, self.file(which))
         return content
-
-    def start_from(self, file: Path) -> None:
-        """Make ``file``, a checkpoint of the same task, the point from which this new run goes on.
-
-        Everything in it is restored but the best score: best.pt becomes the best of this run, whose settings and data
-        may differ. run.json records which settings do. Where the run has a checkpoint already, it goes on from that
-        and ``file`` is not read. Raises ZooError where the file is no checkpoint of this task, or of another optimiser.
-        """
-        if self.has("current") or not self._writes():
-            return
-        content = checkpoint.load_checkpoint(file)
-        if content.get("task") != self.task:
-            raise ZooError(f"{file}: was written by task {content.get('task')!r}, not {self.task!r}")
-        learned = continuity.checkpoint_settings(file, content, type(self.settings))
-        changed = [list(change) for change in continuity.fixed_changes(learned, self.settings)]
-        if optimizer := next((d for d in changed if d[0] == "train.optimizer"), None):
-            raise ZooError(
-                f"{file}: holds the state of optimizer {optimizer[1]!r}, not of {optimizer[2]!r}; "
-                "use --init-from to take its weights only"
-            )
-        best, config = content.pop("best_val"), to_dict(self.settings)
-        content.pop("format")
-        self.save("current", {**content, "best_val": math.inf, "config": config})
-        receipt = {"file": str(file), "sha256": checkpoint.sha256(file), "changed_settings": changed}
-        self.note("resumed_from", {**receipt, "best_val": best if math.isfinite(best) else None})
-
-    @contextmanager
-    def starting_from(self, file: Path | None) -> Iterator[None]:
-        """``start_from(file)`` for the training inside; None = nothing. A refusal of ``file`` leaves no trace of it.
-
-        Where training fails before it has saved anything, current.pt is taken away again: it would be what the
-        corrected command goes on from.
-        """
-        if file is None or self.has("current"):
-            yield
-            return
-        self.start_from(file)
-        current = self.file("current")
-        begun = current.stat().st_mtime_ns if self._writes() else None
-        try:
-            yield
-        except ZooError as error:
-            if begun is not None and current.exists() and current.stat().st_mtime_ns == begun:
-                current.unlink()
-                raise ZooError(str(error).replace(str(current), str(file))) from error
-            raise
-
-    @contextmanager
-    def gone_if_refused(self) -> Iterator[None]:
-        """Take a run away that ``create`` made and that is refused before it has learned or computed anything.
-
-        Its settings, which the refusal may be about, would be those of the corrected command. A folder that was there
-        before, or a link to one, stays.
-        """
-        try:
-            yield
-        except ZooError:
-            names = {file.name for file in self.path.iterdir()} if self._new and self.path.is_dir() else set()
-            if names and names <= {"run.json", manifest.CONFIG, WRITER, "tensorboard"}:
-                self.release()
-                shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
-                with suppress(OSError):  # what cannot be removed is no reason to hide the refusal
-                    for name in ("run.json", manifest.CONFIG):
-                        (self.path / name).unlink(missing_ok=True)
-                    if self._made_folder:
-                        self.path.rmdir()
-            raise
-
-    def take_weights_from(self, file: Path) -> None:
-        """Make ``file`` (our checkpoint, a state dict, safetensors) the initial weights of this new run.
-
-        ``fit`` loads them, every tensor matched, before the first step; statistics of normalisation that are buffers
-        of the model come with them.
-        """
-        if not self.has("current"):
-            self.note("init_from", {"file": str(Path(file).resolve()), "sha256": checkpoint.sha256(file)})

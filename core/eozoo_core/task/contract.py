@@ -105,6 +105,7 @@ class Contract(ABC):
     asked. ``Settings`` have every default; ``Survey`` and ``Fitted`` are typed and kept in the run.
     """
 
+    api: ClassVar[int]  # of `eozoo_core.api`, the one that the task is written for; 1 where it says nothing
     Settings: ClassVar[type[TaskSettings]]
     Survey: ClassVar[type[Survey]] = Survey
     Fitted: ClassVar[type[Fitted]] = Fitted

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eozoo_core.train.loading import Draw, epoch_order
+from eozoo_core.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +81,7 @@ class Data:
     @property
     def told(self) -> str:
         """Say how much there is, for plans."""
-        return f"{len(self)} {self.what}"
+        return counted(len(self), self.what)
 
     def order(self, seed: int, epoch: int) -> Sequence[int]:
         """Return a permutation of ``range(draws)`` that depends on seed and epoch only."""

@@ -78,7 +78,7 @@ def _pictures(folder: Path, found: Evaluated, unit: str, what: str) -> list[Pict
 
 def _interval_text(intervals: dict[str, list[float]] | None, unit: str, what: str) -> str:
     if intervals is None:
-        return f"No intervals: fewer than 6 {what} hold labels, too few places to resample."
+        return f"No intervals: fewer than 6 {what} hold labels, too few to resample."
     parts = [f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in intervals.items()]
     return f"95 % intervals, whole {what} resampled: {'; '.join(parts)} ({unit}, coverage as a share)."
 

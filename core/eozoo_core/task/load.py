@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from eozoo_core.errors import ZooError
-from eozoo_core.run.continuity import check_trained
+from eozoo_core.run.continuity import check_trained, other_plugin
 from eozoo_core.run.frozen import base_file, read_base
 from eozoo_core.run.manifest import require_beside
 from eozoo_core.settings import TaskSettings
@@ -92,7 +92,11 @@ def load_trained(
     set_threads(settings.runtime)
     trained = read_trained(run, settings)
     module = build(trained)
-    load_module(module, trained.state, trained.file)
+    try:
+        load_module(module, trained.state, trained.file)
+    except ZooError as error:
+        other = other_plugin(run.info())
+        raise ZooError(f"{error}. {other}") from None if other else error
     target = torch.device(device or resolve_device(settings.runtime.device))
     module = module.eval().to(target)
     if scope is None:

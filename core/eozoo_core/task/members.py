@@ -12,6 +12,7 @@ from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import Interrupted, ZooError
+from eozoo_core.run.beginning import take_weights_from
 from eozoo_core.run.directory import Run
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.run.rank import is_first_process
@@ -84,7 +85,7 @@ def _children(run: Run, settings: TaskSettings) -> list[Run]:
         child = run.child(f"member_{number}", member_settings(settings, number))
         child.note("precision", precision)
         if start is not None:
-            child.take_weights_from(Path(start["file"]))
+            take_weights_from(child, Path(start["file"]))
         children.append(child)
     return children
 

@@ -90,7 +90,7 @@ def require_loggers(runtime: RuntimeSettings) -> None:
         import wandb
     except ImportError:
         raise ZooError(
-            "runtime.wandb is on and wandb is not installed: pip install wandb, or runtime.wandb=off"
+            "runtime.wandb is on and wandb is not installed: pip install 'eozoo[wandb]', or runtime.wandb=off"
         ) from None
     if runtime.wandb != "online":
         return

@@ -14,6 +14,7 @@ from eozoo_core.checking import Channel, Classes, Findings, Item, Split, channel
 from eozoo_core.checking.findings import listed, percent
 from eozoo_core.checking.shares import judge_number
 from eozoo_core.raster.tiles import Window
+from eozoo_core.words import counted
 
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.splits import SPLITS, division_of, split_map
@@ -94,7 +95,9 @@ def tell_probes(task: PixelTask, findings: Findings) -> None:
         findings.unknown("labels", text, "'eozoo prepare barlow_twins labels' makes them from a classified raster")
         return
     have, names = sum(tile.has(labels.labels) for tile in tiles), class_names(labels)
-    findings.ok("labels", f"{have} of {len(tiles)} tiles have {labels.labels} for the probes of 'eozoo eval'")
+    findings.ok(
+        "labels", f"{have} of {counted(len(tiles), 'tiles')} have {labels.labels} for the probes of 'eozoo eval'"
+    )
     for split in ("train", "test"):
         with findings.guard(where):
             if not len(PixelIndex(tiles, task.usable, split_number(split))):

@@ -16,6 +16,7 @@ from eozoo_core.task import Arrays
 from eozoo_core.task.data import Data
 from eozoo_core.task.survey import BandSurvey
 from eozoo_core.train.loading import Draw
+from eozoo_core.words import counted
 
 from eozoo_barlow_twins.permutation import key32, permute
 from eozoo_barlow_twins.settings import Augment, PixelData, SelectDates
@@ -148,7 +149,7 @@ class PixelSeries(Data):
     @property
     def told(self) -> str:
         """All pixels, not only those that scores look at."""
-        return f"{self.draws:,} {'labelled ' if self.labels else ''}pixels of {len(self.index.tiles)} tiles"
+        return f"{self.draws:,} {'labelled ' if self.labels else ''}pixels of {counted(len(self.index.tiles), 'tiles')}"
 
     @property
     def tiles(self) -> list[Tile]:

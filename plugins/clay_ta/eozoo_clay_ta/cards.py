@@ -31,14 +31,14 @@ TASK = Card(
 _MODELS = {
     "clay_v1_5_large": (
         "Features of any sensor whose wavelengths are known, with the weights published as Clay v1.5.",
-        "Random here. Published weights v1.5 (Apache-2.0): 'eozoo weights fetch', then model.weights of "
+        "Random here. Published weights v1.5 (Apache-2.0): 'eozoo weights fetch', then model.weights=published of "
         "clay_ta, every tensor matched; no hash is cited, the first one seen is pinned.",
         "Forward 1.25 s, 1241 MB; with backward 4.46 s, 2834 MB",
     ),
     "clay_v1_base": (
         "The smaller published Clay, v1.0: a third of the cost of v1.5.",
         "Random here. Published weights v1.0, whose licence is stated differently in different places (unknown): "
-        "'eozoo weights fetch', then model.weights of clay_ta, every tensor matched.",
+        "'eozoo weights fetch', then model.weights=published of clay_ta, every tensor matched.",
         "Forward 0.363 s, 396 MB; with backward 1.22 s, 892 MB",
     ),
     "clay_small": (

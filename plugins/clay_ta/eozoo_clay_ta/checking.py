@@ -24,6 +24,7 @@ from eozoo_core.run.parsed import read_object
 from eozoo_core.task.check import check as core_check
 
 from eozoo_clay_ta.chunks import Chunk, open_chunk
+from eozoo_clay_ta.encoder import require_weights
 from eozoo_clay_ta.prepare.index import SPLITS
 from eozoo_clay_ta.sample_schema import BUILD, CHANNELS, LSMASK, NAMES, SZA, UNITS, Normalisation
 from eozoo_clay_ta.splits import chunks_of
@@ -38,9 +39,9 @@ _UNITS = f"in the scenes, fields, tables or statistics that they were made of, a
 def check(task: Contract, findings: Findings) -> None:
     """Describe the splits to ``eozoo_core.checking``; see ``Task.check``."""
     settings = task.settings
-    folder, weights = Path(settings.runtime.data_dir), settings.model.weights
-    if weights and not Path(weights).exists():
-        findings.error("model.weights", f"{weights}: no such file", "give the file, or null for random weights")
+    folder = Path(settings.runtime.data_dir)
+    with findings.guard("model.weights"):
+        require_weights(settings.model)
     if not settings.data.own:
         core_check(task, findings)
         return

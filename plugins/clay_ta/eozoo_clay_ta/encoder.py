@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eozoo_core.run.progress import print_message
+from eozoo_core.run.published import find_weights
 from eozoo_core.task.ensemble import member_runs
+
+from eozoo_clay_ta.plugin import SOURCES
 
 if TYPE_CHECKING:
     from eozoo_core import Run
@@ -21,10 +24,16 @@ def take_weights(encoder: ClayEncoder, options: ClayModel, quiet: bool) -> str:
     from eozoo_clay_ta.clay_weights import load_clay
 
     if options.weights:
-        return f"{options.encoder}: {load_clay(encoder, options.weights)}"
+        return f"{options.encoder}: {load_clay(encoder, options.weights, options.encoder)}"
     if not quiet:
         print_message(f"{options.encoder}: {RANDOM}")
     return ""
+
+
+def require_weights(options: ClayModel) -> None:
+    """Raise ZooError where ``model.weights`` names a file that is not there, or another than the published one."""
+    if options.weights:
+        find_weights(options.weights, options.encoder, SOURCES.get(options.encoder, ()))
 
 
 def encoder_label(run: Run, settings: ClaySettings) -> str:

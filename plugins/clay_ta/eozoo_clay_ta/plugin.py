@@ -30,11 +30,11 @@ SLOTS = {
 }
 _HUB = "https://huggingface.co/made-with-clay"
 # The licence of v1.0 is given differently in different places, and no hash of either can be cited: unknown.
-_SOURCES = {
-    "clay_v1_5_large": Source(
-        f"{_HUB}/Clay/resolve/main/v1.5/clay-v1.5.ckpt", "clay-v1.5.ckpt", "main", licence="Apache-2.0"
+SOURCES = {
+    "clay_v1_5_large": (
+        Source(f"{_HUB}/Clay/resolve/main/v1.5/clay-v1.5.ckpt", "clay-v1.5.ckpt", "main", licence="Apache-2.0"),
     ),
-    "clay_v1_base": Source(f"{_HUB}/Clay-legacy/resolve/main/v1/clay-v1-base.ckpt", "clay-v1-base.ckpt", "main"),
+    "clay_v1_base": (Source(f"{_HUB}/Clay-legacy/resolve/main/v1/clay-v1-base.ckpt", "clay-v1-base.ckpt", "main"),),
 }
 _SIZES = {
     "clay_v1_5_large": (311_442_944, "Clay encoder of the published v1.5 weights, 311 M parameters"),
@@ -63,7 +63,7 @@ def eozoo_models() -> list[Spec]:
             takes=(_PIXELS,),
             gives=(_TOKENS,),
             citation=_CITATION,
-            sources=(_SOURCES[name],) if name in _SOURCES else (),
+            sources=SOURCES.get(name, ()),
             card=cards.MODELS[name],
             parameters=parameters,
         )

@@ -36,7 +36,8 @@ class ClayModel(Settings):
     )
     weights: WeightsFile = Field(
         None,
-        description="Clay checkpoint (.ckpt, .pt, .safetensors); null = random weights, and every result says so.",
+        description="Clay checkpoint (.ckpt, .pt, .safetensors); published = what 'eozoo weights fetch' keeps; null = "
+        "random weights, and every result says so.",
         json_schema_extra=BY_CONTENT,
     )
     bt_waves_um: tuple[float, ...] = Field(
@@ -112,7 +113,7 @@ class DataSettings(Settings):
     @property
     def own(self) -> bool:
         """Whether the samples are chunks of this plugin."""
-        return self.samples.name == "clay_ta_patches"
+        return self.samples.name in ("clay_ta_patches", "eozoo-clay-ta/clay_ta_patches")
 
 
 class ClayRuntime(EnsembleRuntime):

@@ -70,11 +70,11 @@ class ClayTa(Task):
 
     def survey(self, train: Samples) -> ClaySurvey:
         """The statistics of the samples (of chunks: those they were made with), and the stations' climatology."""
+        from eozoo_clay_ta.encoder import require_weights
+        from eozoo_clay_ta.sample_schema import read_json
         from eozoo_clay_ta.survey import survey_patches
 
-        if self.settings.model.weights and not Path(self.settings.model.weights).exists():
-            raise ZooError(f"model.weights {self.settings.model.weights}: no such file")
-        from eozoo_clay_ta.sample_schema import read_json
+        require_weights(self.settings.model)
 
         said = self._folder / "calibration.json"  # samples that others prepared have none
         calibration = tuple(read_json(said)) if said.exists() else ()

@@ -13,6 +13,7 @@ from eozoo_clay_ta.evaluation import persistence
 from eozoo_clay_ta.scores import add_skill, score
 from eozoo_clay_ta.task import ClayTa
 from eozoo_core import Run, ZooError
+from eozoo_core.run import beginning
 from eozoo_core.settings.config import load_settings, to_dict
 
 REGISTRY = Registry.discover()
@@ -207,7 +208,7 @@ def test_a_run_that_starts_from_another_says_whose_weights_it_has(how, prepared,
     first, run = trained(prepared, tmp_path / "run", f"model.weights={tmp_path / 'c.pt'}", "train.epochs=1")
     settings = load_settings(ClayTa.Settings, None, ["model.weights=null", "train.epochs=2"], to_dict(first.settings))
     task, after = ClayTa(settings, REGISTRY), Run.create(tmp_path / how, "clay_ta", settings)
-    getattr(after, how)(run.file("current"))
+    getattr(beginning, how)(after, run.file("current"))
     task.train(after)
     assert task.tags(after) == {"ENCODER": "clay_micro, published weights"}
     assert after.info()["base"] == run.info()["base"]

@@ -46,7 +46,7 @@ def eozoo_models() -> list[Spec]:
             14_369_282,
             "U-Net around any timm encoder, any bands and size",
             "Wightman 2019, PyTorch Image Models, doi:10.5281/zenodo.4414861",
-            (("timm", "timm>=1.0"),),
+            (("timm", "eozoo-gedi-sparse[timm]"),),
         ),
         spec(
             "context_net",

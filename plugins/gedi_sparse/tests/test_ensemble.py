@@ -14,6 +14,7 @@ from eozoo_core import Run
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
+from eozoo_core.run.beginning import start_from
 from eozoo_core.settings.config import load_settings
 from eozoo_core.task.members import check_ended
 from eozoo_gedi_sparse.demo.landscape import write_landscape
@@ -274,7 +275,7 @@ def test_passes_need_dropout_and_resume_needs_one_member(world, registry, ensemb
     with pytest.raises(ZooError, match=r"model\.options\.dropout above 0"):
         task.evaluate(run, "val")
     task, run = make(world, registry, tmp_path / "two", "train.members=2")
-    run.start_from(ensemble.path / "member_0" / "current.pt")
+    start_from(run, ensemble.path / "member_0" / "current.pt")
     with pytest.raises(ZooError, match=r"--resume goes with train\.members=1"):
         task.train(run)
 

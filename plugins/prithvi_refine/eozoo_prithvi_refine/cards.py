@@ -51,8 +51,8 @@ def encoder(name: str, published: bool) -> Card:
     patch, coordinates = 14 if "_600" in name else 16, name.endswith("_tl")
     known = " Year and day of year, latitude and longitude may be given." if coordinates else ""
     weights = (
-        "Random here. Published weights (Apache-2.0): 'eozoo weights fetch', then model.weights of prithvi_refine, "
-        "every tensor matched; hashes are not cited, the first one seen is pinned."
+        "Random here. Published weights (Apache-2.0): 'eozoo weights fetch', then model.weights=published of "
+        "prithvi_refine, every tensor matched; hashes are not cited, the first one seen is pinned."
         if published
         else "Random here. A published file can be given to prithvi_refine (model.weights); where it lies and its "
         "licence are not cited: unknown."

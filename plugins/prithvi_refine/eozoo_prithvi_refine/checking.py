@@ -15,6 +15,7 @@ from eozoo_core.checking.preview import valid_panel
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.arrays import read_arrays
 from eozoo_core.raster.georeference import Grid
+from eozoo_core.run.published import find_weights
 from eozoo_core.score.quicklook import Panel
 from eozoo_core.task.check import check as core_check
 from eozoo_core.task.splits import describe_split
@@ -23,6 +24,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from eozoo_prithvi_refine.data import RefineTiles, Tiles
+from eozoo_prithvi_refine.plugin import sources_of
 from eozoo_prithvi_refine.prepare.pixels import KM_PER_DEGREE
 from eozoo_prithvi_refine.settings import BANDS, UNIT
 from eozoo_prithvi_refine.tile_files import KEYS, read_sidecar
@@ -37,9 +39,9 @@ _DOUBT = 0.006  # of a tile's side: how far a spot, a size in metres and a degre
 def check(task: Contract, findings: Findings) -> None:
     """Look at weights, tiles, months and biomes; see ``Task.check``."""
     settings = task.settings
-    weights = settings.model.weights
-    if weights is not None and not weights.exists():
-        findings.error("model.weights", f"{weights}: no such file", "give the file, or null for random ones")
+    if (weights := settings.model.weights) is not None:
+        with findings.guard("model.weights"):
+            find_weights(weights, settings.model.encoder, sources_of(settings.model.encoder))
     seen = core_check(task, findings)
     if not seen:
         return

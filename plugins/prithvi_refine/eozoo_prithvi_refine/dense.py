@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +34,8 @@ def prithvi_dense(
     encoder: name of a Prithvi variant. bands: which channels (from 0) are Prithvi's blue, green, red, narrow near
     infrared (B8A), 1.6 and 2.2 micrometres; empty = it has to find out. width, blocks: channels and ConvNeXt blocks at
     full resolution. trainable: "all", or "none" = the encoder keeps its weights.
-    pretrained: file of published weights, every tensor matched; None = random.
+    pretrained: file of published weights, every tensor matched, or "published": that of 'eozoo weights fetch'; None =
+    random.
 
     Raises ZooError for an option out of range, and for weights that do not match.
     """
@@ -47,7 +47,7 @@ def prithvi_dense(
         raise ZooError(f"model.options.trainable: {trainable!r} is neither 'all' nor 'none'")
     network = PrithviDense(build_encoder(encoder), in_channels, outputs, tuple(bands), width, blocks)
     if pretrained:
-        network.receipt = str(load_prithvi(network.encoder, Path(pretrained)))
+        network.receipt = str(load_prithvi(network.encoder, pretrained, encoder, "model.options.pretrained"))
     network.encoder.requires_grad_(trainable == "all")
     return network
 

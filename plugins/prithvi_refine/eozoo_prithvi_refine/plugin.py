@@ -32,13 +32,14 @@ _SIZES = {
 }
 
 
-def _sources(size: str, suffix: str) -> tuple[Source, ...]:
-    """Where the two large sizes are published; no hash can be cited, so fetching pins the first one seen."""
+def sources_of(name: str) -> tuple[Source, ...]:
+    """Where the two large encoders are published; no hash can be cited, so fetching pins the first one seen."""
+    size, suffix = (name.removesuffix("_tl"), "_TL") if name.endswith("_tl") else (name, "")
     if size not in ("prithvi_eo_v2_600", "prithvi_eo_v2_300"):
         return ()
     millions = size.removeprefix("prithvi_eo_v2_")
-    file = f"Prithvi_EO_V2_{millions}M{suffix.upper()}.pt"
-    repository = f"Prithvi-EO-2.0-{millions}M{suffix.upper().replace('_', '-')}"
+    file = f"Prithvi_EO_V2_{millions}M{suffix}.pt"
+    repository = f"Prithvi-EO-2.0-{millions}M{suffix.replace('_', '-')}"
     return (Source(f"{_HUB}/{repository}/resolve/main/{file}", file, "main", licence="Apache-2.0"),)
 
 
@@ -65,8 +66,8 @@ def eozoo_models() -> list[Spec]:
             takes=(_BANDS,),
             gives=(_TOKENS,),
             citation=_PRITHVI,
-            sources=_sources(name, suffix),
-            card=cards.encoder(name + suffix, bool(_sources(name, suffix))),
+            sources=sources_of(name + suffix),
+            card=cards.encoder(name + suffix, bool(sources_of(name + suffix))),
             parameters=parameters + (2 if suffix else 0),
         )
         for name, (parameters, size) in _SIZES.items()

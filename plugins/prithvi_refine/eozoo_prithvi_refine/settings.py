@@ -55,7 +55,8 @@ class ModelSettings(Settings):
     )
     weights: WeightsFile = Field(
         None,
-        description="Published Prithvi weights (.pt, .safetensors), read once and kept in the run; null = random.",
+        description="Prithvi weights (.pt, .safetensors); published = what 'eozoo weights fetch' keeps; null = random. "
+        "They are read once and kept in the run.",
         json_schema_extra=BY_CONTENT,
     )
     quantization: Literal["int8", "nf4", "none"] = Field(

@@ -82,4 +82,4 @@ def build_system(settings: ModelSettings, fresh: bool) -> RefineSystem:
         return RefineSystem(settings, encoder)
     encoder.to_empty(device="cpu")
     encoder.pos_embed.copy_(position_table(encoder.variant.embed_dim, *encoder.grid))
-    return RefineSystem(settings, encoder, str(load_prithvi(encoder, settings.weights)))
+    return RefineSystem(settings, encoder, str(load_prithvi(encoder, settings.weights, settings.encoder)))

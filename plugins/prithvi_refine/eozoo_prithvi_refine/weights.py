@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from eozoo_core import ZooError
-from eozoo_core.run.checkpoint import Receipt, load_module, load_weights
+from eozoo_core.run.checkpoint import Receipt
+from eozoo_core.run.published import load_published
 
 from eozoo_prithvi_refine.encoder import PrithviEncoder
+from eozoo_prithvi_refine.plugin import sources_of
 from eozoo_prithvi_refine.positions import position_table
 
 _COORDINATES = ("temporal_embed_enc.", "location_embed_enc.")
@@ -30,32 +33,34 @@ class PrithviReceipt:
         )
 
 
-def load_prithvi(encoder: PrithviEncoder, path: Path) -> PrithviReceipt:
+def load_prithvi(
+    encoder: PrithviEncoder, given: Path | str, name: str = "", setting: str = "model.weights"
+) -> PrithviReceipt:
     """Load a published ``.pt`` (masked autoencoder or encoder alone) or safetensors file, every tensor matched.
 
-    ``_timm_module.`` and ``encoder.`` prefixes are taken off; the decoder and, for an encoder without them, the time
-    and location encodings are left out. The position table is fixed and computed, not loaded; a table in the file that
-    differs from it means another model, and is an error. Raises ZooError with examples for whatever does not match.
+    ``name``: the encoder's; ``given`` and ``setting`` as for `load_published`. ``_timm_module.`` and ``encoder.``
+    prefixes are taken off; the decoder and, for an encoder without them, the time and location encodings are left out.
+    The position table is fixed and computed, not loaded; a table in the file that differs from it means another model,
+    and is an error. Raises ZooError with examples for whatever does not match.
     """
-    content = load_weights(path)
-    for key in ("state_dict", "model_state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise ZooError(f"{path}: holds no state dict of tensors")
-    state, left_out, table = {}, 0, None
-    for key, value in content.items():
-        name = key.removeprefix("_timm_module.").removeprefix("encoder.")
-        unused = not encoder.variant.coordinates and name.startswith(_COORDINATES)
-        if unused or "decoder" in name or "mask_token" in name:
-            left_out += 1
-        elif name == "pos_embed":
-            table = value
-        else:
-            state[name] = value
-    frames = _check_table(encoder, table, path)
-    state["pos_embed"] = encoder.pos_embed.detach().clone()
-    return PrithviReceipt(load_module(encoder, state, path), left_out, frames)
+    seen: dict[str, int] = {}
+
+    def pick(content: dict[str, Any], path: Path) -> dict[str, Any]:
+        state, left_out, table = {}, 0, None
+        for key, value in content.items():
+            inside = key.removeprefix("_timm_module.").removeprefix("encoder.")
+            unused = not encoder.variant.coordinates and inside.startswith(_COORDINATES)
+            if unused or "decoder" in inside or "mask_token" in inside:
+                left_out += 1
+            elif inside == "pos_embed":
+                table = value
+            else:
+                state[inside] = value
+        seen.update(left_out=left_out, frames=_check_table(encoder, table, path))
+        return {**state, "pos_embed": encoder.pos_embed.detach().clone()}
+
+    loaded = load_published(encoder, given, name, sources_of(name), pick, setting)
+    return PrithviReceipt(loaded, **seen)
 
 
 def _check_table(encoder: PrithviEncoder, table: torch.Tensor | None, path: Path) -> int:

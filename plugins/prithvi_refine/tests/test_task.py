@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from eozoo.cli import main
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
+from eozoo_core.run.beginning import start_from
 from eozoo_core.run.frozen import base_file
 from eozoo_core.settings.config import load_settings
 from eozoo_core.task.build import begin
@@ -140,12 +141,12 @@ def test_another_run_goes_on_from_a_checkpoint_with_its_base(trained, world, tmp
     run, _ = trained
     settings = settings_of(world, "train.epochs=3", "train.seed=5", "runtime.tensorboard=false")
     other = new_run(tmp_path / "other", settings)
-    other.start_from(run.file("checkpoint_epoch_002"))
+    start_from(other, run.file("checkpoint_epoch_002"))
     task_of(settings).train(other)
     assert other.load("current")["epoch"] == 3
     assert other.load("current")["base"] == run.load("current")["base"]
     fresh = new_run(tmp_path / "fresh", settings)
-    fresh.start_from(run.file("checkpoint_epoch_002"))
+    start_from(fresh, run.file("checkpoint_epoch_002"))
     fresh.note("resumed_from", None)  # then nothing says where its base is
     with pytest.raises(ZooError, match="names no frozen base"):
         task_of(settings).train(fresh)

@@ -33,7 +33,12 @@ def command(registry: Registry, name: str, stac: bool, run_dir: Path | None, out
     if run_dir is not None:
         from eozoo_core import Run
 
-        run = Run.open(run_dir, registry.of_run(name, run_dir).Settings, name)
+        from eozoo.trained_with import registry_of
+
+        registry = registry_of(registry, name, run_dir)
+        task = registry.get("task", registry.own.qualified)
+        run = Run.open(run_dir, task.Settings, registry.own.spec.name)
+        name = registry.own.qualified
     cards = describe(registry, name, run)
     if stac:
         from eozoo.stac import make_item

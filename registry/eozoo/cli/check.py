@@ -53,7 +53,8 @@ def command(
         raise ZooError(f"--out {out}: is a file; give a folder")
     if samples < 0:
         raise ZooError(f"--samples {samples}: give 0 (all) or more")
-    cls = registry.get("task", task)
+    registry = registry.within(task)
+    cls, task = registry.get("task", task), registry.own.spec.name
     settings = given_settings(cls, preset, config_file, overrides)
     findings = Findings(samples, settings.runtime.quiet)
     with findings.guard("settings"):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 from eozoo_core.spec import KINDS
 
-from eozoo.installed import installed
+from eozoo.installed import called, installed
 from eozoo.registry import Registry
 
 
@@ -21,9 +21,9 @@ def _named(*kinds: str) -> Callable[[click.Context, click.Parameter, str], list[
     return complete
 
 
-task_name, model_name, any_name = _named("task"), _named("model"), _named(*KINDS)
+task_name, any_name = _named("task"), _named(*KINDS)
 
 
 def plugin_name(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """Return the installed plugins, on or off, that begin with what is typed."""
-    return [point.name for point in installed() if point.name.startswith(typed)]
+    return [called(point) for point in installed() if called(point).startswith(typed)]

@@ -9,7 +9,7 @@ import click
 from eozoo_core.errors import ZooError
 
 from eozoo.cli.eval import class_text, format_scores
-from eozoo.cli.options import PATH, blame, echo, set_option, task_argument
+from eozoo.cli.options import PATH, blame, echo, note_parts, set_option, task_argument
 from eozoo.registry import Registry
 
 
@@ -24,18 +24,21 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
     from eozoo_core.run.lease import held
     from eozoo_core.settings.config import load_settings, to_dict
 
+    registry = registry.within(task)
+    cls, task = registry.get("task", task), registry.own.spec.name
     out = out or Path("demo") / task
     if out.exists() and not out.is_dir():
         raise ZooError(f"--out {out}: is a file; give a folder")
     if (out / "run.json").exists():
         raise ZooError(f"--out {out}: is a run, and a demo makes a folder of its own; give another folder")
-    cls, started = registry.get("task", task), time.monotonic()
+    started = time.monotonic()
     with blame(registry, task), held(out / ".demo.json", str(out), "another --out"):
         echo(f"1. synthetic data in {out / 'data'}: they show the pipeline, not how good a model is")
         sample = cls.sample(out / "data")
         settings = load_settings(cls.Settings, None, overrides, to_dict(sample.settings))
         registry.check_slots(cls, settings)
-        run = Run.create(out / "run", task, settings, registry.find("task", task).plugin)
+        run = Run.create(out / "run", task, settings, registry.own.plugin)
+        note_parts(run, registry, cls)
         run.note("data", "SYNTHETIC, made by 'eozoo demo'")
         built = cls(settings, registry)
         echo(f"2. training into {run.path}")

@@ -10,12 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
+from eozoo_core.api import speaks
 from eozoo_core.errors import ZooError
-from eozoo_core.spec import KINDS
 
-from eozoo import probe, switches
+from eozoo import findings, probe, switches
 from eozoo.cli.table import json_option
-from eozoo.installed import Plugin, installed
+from eozoo.installed import Plugin, called, installed
 from eozoo.registry import Problem, Registry
 
 _PACKAGES = ("eozoo", "torch", "lightning-fabric", "numpy", "rasterio", "timm", "peft", "bitsandbytes", "h5py")
@@ -27,26 +27,31 @@ _PACKAGES = ("eozoo", "torch", "lightning-fabric", "numpy", "rasterio", "timm", 
 def command(ctx: click.Context, as_json: bool) -> None:
     """Explain what is installed and every plugin that cannot be used; exit code 1 if there is one."""
     off = switches.disabled()
-    imports = {point.name: (point, probe.time_import(point)) for point in installed() if point.name not in off}
-    hanging = {name: (point, found.failure) for name, (point, found) in imports.items() if found.failure}
+    points = [point for point in installed() if not switches.is_off(point, off)]
+    imports = {point.key: (point, probe.time_import(point)) for point in points}
+    hanging = {key: (point, found.failure) for key, (point, found) in imports.items() if found.failure}
     registry = ctx.obj or Registry.discover(skip=hanging)
     problems = [
         *registry.problems,
         *(Problem(point.label, ZooError(failure)) for point, failure in hanging.values()),
-        *_wrong_targets(registry),
+        *findings.unmet_requirements(points),
+        *findings.broken_targets(registry),
     ]
     plugins = [_plugin(registry, point, found) for point, found in imports.values()]
     known = {plugin["plugin"] for plugin in plugins}
-    others = sorted({e.plugin for kind in KINDS for e in registry.entries(kind)} - known)
+    others = sorted({e.plugin for e in registry.everything()} - known)
     plugins += [{"plugin": name, "offers": _offers(registry, name), "import_seconds": None} for name in others]
     content = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "devices": _devices(),
+        "task_api": speaks(),
         "plugins": [plugin for plugin in plugins if plugin["offers"]],
         "problems": [{"plugin": p.plugin, "reason": p.reason, "remedy": _remedy(p)} for p in problems],
-        "disabled": sorted(off),
+        "warnings": findings.warnings(registry, points),
+        "claims": registry.claims(),
+        "disabled": [*registry.disabled, *sorted(off - {name for p in installed() for name in (p.key, p.name)})],
     }
     click.echo(json.dumps(content, indent=2)) if as_json else _print(content, problems)
     sys.exit(1 if problems else 0)
@@ -55,7 +60,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def _print(content: dict[str, Any], problems: list[Problem]) -> None:
     click.echo(f"python {content['python']} on {content['platform']}")
     click.echo("  ".join(f"{name} {found or '-'}" for name, found in content["packages"].items()))
-    click.echo(content["devices"])
+    click.echo(f"{content['devices']}; tasks of api {content['task_api']}")
     for plugin in content["plugins"]:
         seconds, slow = plugin["import_seconds"], plugin.get("slow")
         cost = "" if seconds is None else f"  (imported in {seconds:.2f} CPU s)"
@@ -65,6 +70,10 @@ def _print(content: dict[str, Any], problems: list[Problem]) -> None:
             costly = ", ".join(plugin["costly"]) or "much"
             click.echo(f"        its module imports {costly}, at every eozoo command: tell its authors to import late")
             click.echo(f"        or: eozoo plugins disable {plugin['name']}")
+    for claim in content["claims"]:
+        click.secho(f"twice   {claim}", fg="yellow")
+    for warning in content["warnings"]:
+        click.secho(f"note    {warning['plugin']}: {warning['reason']}", fg="yellow")
     for problem, entry in zip(problems, content["problems"], strict=True):
         click.secho(f"broken  {problem.plugin}: {problem.reason}", fg="red")
         if not isinstance(problem.error, ZooError):
@@ -77,7 +86,7 @@ def _print(content: dict[str, Any], problems: list[Problem]) -> None:
 def _plugin(registry: Registry, point: Plugin, found: probe.Import) -> dict[str, Any]:
     return {
         "plugin": point.label,
-        "name": point.name,
+        "name": called(point),
         "offers": _offers(registry, point.label),
         "import_seconds": found.seconds,
         "slow": found.slow,
@@ -86,20 +95,12 @@ def _plugin(registry: Registry, point: Plugin, found: probe.Import) -> dict[str,
 
 
 def _offers(registry: Registry, plugin: str) -> list[str]:
-    return [e.spec.name for kind in KINDS for e in registry.entries(kind) if e.plugin == plugin]
-
-
-def _wrong_targets(registry: Registry) -> list[Problem]:
-    found = []
-    for entry in (e for kind in KINDS for e in registry.entries(kind)):
-        if reason := probe.wrong_target(entry.spec):
-            found.append(Problem(entry.plugin, ZooError(f"{entry.kind} {entry.spec.name!r} cannot be used: {reason}")))
-    return found
+    return [registry.typed(entry) for entry in registry.everything() if entry.plugin == plugin]
 
 
 def _remedy(problem: Problem) -> str:
     package = problem.plugin.split()[0]
-    points = [p.name for p in installed() if p.label == problem.plugin]
+    points = [called(p) for p in installed() if p.label == problem.plugin]
     off = f"eozoo plugins disable {points[0]}, or: " if points else ""
     text = problem.reason
     if isinstance(problem.error, ModuleNotFoundError) and problem.error.name:

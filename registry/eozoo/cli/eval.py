@@ -42,7 +42,7 @@ def command(
 
     built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     run.note_changes()
-    with options.blame(registry, task), options.places(run), writable(run) as (place, reason):
+    with options.blame(built.registry, task), options.places(run), writable(run) as (place, reason):
         scores = built.score(place, split)
         classes = class_text(place, split)
     file = None if reason else str(run.write_scores(split, scores, built.scored_on(run, split)))

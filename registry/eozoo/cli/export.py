@@ -33,6 +33,6 @@ def command(registry: Registry, task: str, run_dir: Path, kind: str, file: Path,
     if kind == "torch-export" and file.suffix != ".pt2":
         raise ZooError(f"--output {file}: torch.export.load takes files that end in .pt2; name it so")
     built, run = open_task(registry, task, run_dir, list(overrides))
-    with blame(registry, task):
+    with blame(built.registry, task):
         receipt = export(built, run, kind, file)
     click.echo("\n".join([*receipt, str(file)]))

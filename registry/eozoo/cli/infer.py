@@ -35,6 +35,6 @@ def command(
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
     built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     run.note_changes()
-    with options.blame(registry, task):
+    with options.blame(built.registry, task):
         for path in built.infer(run, source, dest):
             options.echo(path)

@@ -53,9 +53,20 @@ def open_task(registry: Registry, name: str, run_dir: Path, overrides: list[str]
     """Open a run and build its task with the run's settings."""
     from eozoo_core import Run
 
-    cls = registry.of_run(name, run_dir)
-    run = Run.open(run_dir, cls.Settings, name, overrides)
+    from eozoo.trained_with import registry_of
+
+    registry = registry_of(registry, name, run_dir)
+    cls = registry.get("task", registry.own.qualified)
+    run = Run.open(run_dir, cls.Settings, registry.own.spec.name, overrides)
     return cls(run.settings, registry), run
+
+
+def note_parts(run: Run, registry: Registry, task: Any) -> None:
+    """Record in a run which other plugins its networks, losses and datasets are from."""
+    from eozoo.trained_with import parts_of
+
+    if parts := parts_of(registry, task, run.settings):
+        run.note("parts", parts)
 
 
 @contextmanager
@@ -68,7 +79,8 @@ def blame(registry: Registry, name: str) -> Iterator[None]:
     except (ZooError, Interrupted, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        error.add_note(f"in task {name!r} from {registry.find('task', name).plugin}: a bug, please report it there")
+        own = registry.own or registry.find("task", name)
+        error.add_note(f"in task {name!r} from {own.plugin}: a bug, please report it there")
         raise
 
 

@@ -32,6 +32,7 @@ def command(
     """Run preparation STEP of TASK; without STEP, list the steps. Settings: --set prepare..."""
     from eozoo_core.settings.presets import given_settings
 
+    registry = registry.within(task)
     cls = registry.get("task", task)
     if step is None and as_json:
         click.echo(json.dumps(cls.prepare_steps, indent=2))

@@ -47,13 +47,15 @@ def command(
 ) -> None:
     """Train TASK into a run directory. The same command again goes on after an interruption."""
     from eozoo_core import Run
+    from eozoo_core.run.beginning import starting_from, take_weights_from, undone_if_refused
     from eozoo_core.settings.presets import given_settings
 
     if resume is not None and init_from is not None:
         raise click.UsageError("--resume takes all of a checkpoint, --init-from its weights alone: give one of them")
     if as_json and not dry_run:
         raise click.UsageError("--json goes with --dry-run; what training did stands in RUN/training_log.jsonl")
-    cls = registry.get("task", task)
+    registry = registry.within(task)
+    cls, task = registry.get("task", task), registry.own.spec.name
     extra = [*options.runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
     kept = None if preset or config_file else _kept(cls, task, run_dir, resume)
     settings = given_settings(cls, preset, config_file, [*overrides, *extra], kept)
@@ -65,11 +67,12 @@ def command(
             plan = built.plan(Run(run_dir, task, settings))
             options.echo(json.dumps(asdict(plan), indent=2) if as_json else _describe(plan))
         return
-    run = Run.create(run_dir, task, settings, registry.find("task", task).plugin)
-    with options.blame(registry, task), run.gone_if_refused(), options.places(run):
+    run = Run.create(run_dir, task, settings, registry.own.plugin)
+    with options.blame(registry, task), undone_if_refused(run), options.places(run):
+        options.note_parts(run, registry, cls)
         if init_from is not None:
-            run.take_weights_from(init_from)
-        with run.starting_from(resume):
+            take_weights_from(run, init_from)
+        with starting_from(run, resume):
             built.train(run)
     options.echo(_summary(run, built.monitor))
 
@@ -92,14 +95,9 @@ def _kept(cls: Any, task: str, run_dir: Path, resume: Path | None) -> dict[str, 
 
 def _describe(plan: Plan) -> str:
     share = plan.trainable / plan.parameters if plan.parameters else 0.0
-    unit, scale = ("GB", 1e9) if (plan.memory_bytes or 0) >= 1e8 else ("MB", 1e6)
-    parts = [f"{name} {size / scale:.2f}" for name, size in plan.memory_parts.items()]
+    parts = [f"{name} {_size(size)}" for name, size in plan.memory_parts.items()]
     made_of = ", ".join(parts) or "for weights, optimiser, gradients and activations"
-    memory = (
-        "not known"
-        if plan.memory_bytes is None
-        else f"about {plan.memory_bytes / scale:.2f} {unit} in a step: {made_of}"
-    )
+    memory = "not known" if plan.memory_bytes is None else f"about {_size(plan.memory_bytes)} in a step: {made_of}"
     rows = {
         **plan.data,
         "parameters": f"{plan.parameters:,}, {plan.trainable:,} trainable ({share:.1%})",
@@ -108,6 +106,11 @@ def _describe(plan: Plan) -> str:
     }
     width = max(map(len, rows))
     return "\n".join([*(f"{name.ljust(width)}  {text}" for name, text in rows.items()), *plan.notes])
+
+
+def _size(size: float) -> str:
+    unit, scale = next(((unit, scale) for unit, scale in (("GB", 1e9), ("MB", 1e6)) if size >= scale / 10), ("kB", 1e3))
+    return f"{size / scale:.2f} {unit}" if unit == "GB" else f"{size / scale:.1f} {unit}"
 
 
 def _summary(run: Run, monitor: str) -> str:

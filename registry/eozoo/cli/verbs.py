@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
@@ -35,6 +36,7 @@ VERBS = {
     "plugins": "List the installed plugins, switch one off or on.",
     "doctor": "Explain what is installed and what cannot be used.",
 }
+_FIRST = 3.0  # seconds for the first process of a job to say what all find: the others end with it, unheard
 _BEFORE_PLUGINS = ("plugins", "doctor")  # they must work when importing a plugin hangs
 
 
@@ -83,6 +85,8 @@ class Verbs(click.Group):
             click.secho(f"Error: {said}{end} See '{asked} --help'.", fg="red", err=True)
             sys.exit(error.exit_code)
         except ZooError as error:
+            if not is_first_process():
+                time.sleep(_FIRST)
             click.secho(f"Error: {error}", fg="red", err=True)
             sys.exit(1)
         except Interrupted as stop:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from eozoo.cli.complete import model_name
+from eozoo.cli.complete import any_name
 from eozoo.cli.options import PATH
 from eozoo.cli.table import json_option, table
 from eozoo.registry import Registry
@@ -24,71 +24,79 @@ def command() -> None:
 @json_option
 @click.pass_obj
 def show(registry: Registry, as_json: bool) -> None:
-    """List the published files of every model, and which of them are in the cache."""
-    from eozoo import weights
+    """List the published files of every model and task, and which of them are in the cache."""
+    from eozoo_core.run.published import place, receipt
+    from eozoo_core.run.user_cache import user_cache
+
+    from eozoo.weights import listed
 
     records = [
         {
-            "model": entry.spec.name,
+            "model": name,
             **vars(source),
-            "sha256": source.sha256 or (weights.receipt(entry.spec.name, source) or {}).get("sha256"),
-            "path": str(weights.place(entry.spec.name, source)),
-            "cached": weights.place(entry.spec.name, source).exists(),
+            "sha256": source.sha256 or (receipt(name, source) or {}).get("sha256"),
+            "path": str(place(name, source)),
+            "cached": place(name, source).exists(),
         }
-        for entry, source in weights.listed(registry)
+        for name, source in listed(registry)
     ]
     if as_json:
         click.echo(json.dumps(records, indent=2))
         return
     if sys.stdout.isatty():
         click.echo("\n".join(line for record in records for line in _block(record)))
-        click.echo(f"cache: {weights.cache()}")
+        click.echo(f"cache: {user_cache()}")
         return
     columns = ("model", "file", "revision", "bytes", "sha256", "licence", "cached", "url")
-    rows = [[_text(record[column])[: 40 if column != "url" else None] for column in columns] for record in records]
-    click.echo(table(list(columns), rows) if rows else "no installed model names published weights")
+    rows = [[_text(record[column]) for column in columns] for record in records]
+    click.echo(table(list(columns), rows) if rows else "no installed model or task names published weights")
 
 
 @command.command("fetch")
-@click.argument("name", shell_complete=model_name)
+@click.argument("name", shell_complete=any_name)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.pass_obj
 def fetch(registry: Registry, name: str, quiet: bool) -> None:
-    """Download the published weights of model NAME into the cache and print their paths."""
+    """Download the published weights of NAME, a model or task, into the cache and print their paths."""
     from eozoo_core.run.progress import progress_bar
+    from eozoo_core.run.published import verify as check
 
     from eozoo import weights
 
-    for source in weights.sources(registry, name):
+    name, found = weights.sources(registry, name)
+    for source in found:
         with progress_bar(source.file, None, "MB", quiet) as bar:
             path = weights.fetch(name, source, lambda done, total: bar.update(done >> 20, _of(total)))
-        click.echo(f"{path}  sha256 {weights.verify(name, source)['sha256']}")
+        click.echo(f"{path}  sha256 {check(name, source)['sha256']}")
 
 
 @command.command("verify")
-@click.argument("name", required=False, shell_complete=model_name)
+@click.argument("name", required=False, shell_complete=any_name)
 @click.option("--file", type=PATH, help="A file elsewhere instead of the cache's; needs NAME.")
 @json_option
 @click.pass_obj
 def verify(registry: Registry, name: str | None, file: Path | None, as_json: bool) -> None:
     """Hash what is in the cache, of one model or all, and compare; exit code 1 where a file is wrong or missing."""
     from eozoo_core.errors import ZooError
+    from eozoo_core.run.published import place
+    from eozoo_core.run.published import verify as check
+    from eozoo_core.run.user_cache import user_cache
 
     from eozoo import weights
 
     if file is not None and name is None:
         raise ZooError("--file: name the model whose weights it holds, too")
     if name is not None:
-        todo = [(name, source) for source in weights.sources(registry, name)]
+        name, found = weights.sources(registry, name)
+        todo = [(name, source) for source in found]
     else:
-        known = [(entry.spec.name, source) for entry, source in weights.listed(registry)]
-        todo = [(model, source) for model, source in known if weights.place(model, source).exists()]
+        todo = [(model, source) for model, source in weights.listed(registry) if place(model, source).exists()]
     if file is not None and len(todo) > 1:  # several files: the one that is called so
         todo = [(model, source) for model, source in todo if source.file == file.name] or todo[:1]
     records = []
     for model, source in todo:
         try:
-            seen = weights.verify(model, source, file)
+            seen = check(model, source, file)
             found = {"ok": True, "sha256": seen["sha256"]}
         except ZooError as error:
             found = {"ok": False, "problem": str(error)}
@@ -102,7 +110,7 @@ def verify(registry: Registry, name: str | None, file: Path | None, as_json: boo
             state = "ok" if good else "wrong"
             click.secho(f"{state:<6}{record['model']}/{record['file']}: {text}", fg=None if good else "red")
         if not records:
-            click.echo(f"nothing in {weights.cache()}")
+            click.echo(f"nothing in {user_cache()}")
     sys.exit(0 if all(record["ok"] for record in records) else 1)
 
 

@@ -48,8 +48,8 @@ class Bench:
     """Everything that the checks of one task share. Work is done at the first use and its failure kept as well."""
 
     def __init__(self, name: str, registry: Registry, overrides: tuple[str, ...] = ()):
-        self.name, self.registry, self.overrides = name, registry, overrides
-        self.plugin = registry.find("task", name).plugin
+        self.name, self.registry, self.overrides = name, registry.within(name), overrides
+        self.plugin = self.registry.own.plugin
         self._kept: dict[str, tuple[Any, Exception | None]] = {}
 
     @cached_property

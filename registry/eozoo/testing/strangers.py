@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from eozoo_core import Port, Slot, Spec
 
-from eozoo.registry import Entry, Registry
+from eozoo.names import Entry
+from eozoo.registry import Registry
 
 NAME = "kit_stranger"
 _FREE = 4  # size of an axis that nothing fixes

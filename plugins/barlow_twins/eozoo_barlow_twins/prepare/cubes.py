@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.errors import did_you_mean
-from eozoo_core.raster.hdf5 import hdf5
+from eozoo_core.raster.hdf5 import hdf5, require_h5py
 from eozoo_core.raster.packed import stored, unpack
 from eozoo_core.raster.sentinel2 import Scaling, Source, scaling_of
 from eozoo_core.raster.trust import require_own_content
@@ -121,6 +121,7 @@ class _Grid:
 
 
 def _variables(folder: Path, stack: ExitStack) -> dict[str, _Variable]:
+    require_h5py(folder, "eozoo-barlow-twins[cube]")
     import h5py
 
     found: dict[str, _Variable] = {}

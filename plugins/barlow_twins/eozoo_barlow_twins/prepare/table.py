@@ -64,7 +64,7 @@ def _read(file: Path) -> Any:
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        raise ZooError("step 'table' reads parquet with pyarrow: pip install 'pyarrow>=15'") from None
+        raise ZooError("step 'table' reads Parquet with pyarrow; pip install 'eozoo-barlow-twins[table]'") from None
     try:
         return parquet.read_table(file)
     except (OSError, ValueError) as error:

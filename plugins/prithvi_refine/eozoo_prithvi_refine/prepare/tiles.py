@@ -16,6 +16,7 @@ from eozoo_core.raster.tiles import Window
 from eozoo_core.run.progress import tell_once
 from eozoo_core.run.workers import worker_processes
 from eozoo_core.run.writing import hidden_folder, make_folder, publish
+from eozoo_core.words import counted
 from rasterio import Affine
 
 from eozoo_prithvi_refine.coordinates import known, location_of
@@ -128,7 +129,7 @@ def require_places(found: list[Found], how: PrithviPrepareSettings) -> None:
     wanted = [split for split, share in zip(SPLITS, how.fractions, strict=True) if share > 0]
     if len(places) < len(wanted):
         raise ZooError(
-            f"{how.source}: {len(found)} tiles of {len(places)} place{'s' if len(places) > 1 else ''} of "
+            f"{how.source}: {counted(len(found), 'tiles')} of {counted(len(places), 'places')} of "
             f"{how.block_km:g} km cannot be divided into {', '.join(wanted)}; add products of other places, set a "
             "smaller prepare.block_km, or prepare.fractions=[1,0,0] to put all into train"
         )
