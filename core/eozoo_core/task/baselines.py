@@ -21,6 +21,13 @@ def training_mean(outputs: Sequence[Port], survey: Survey) -> dict[str, Baseline
     return {"training mean": constant(dict.fromkeys(roles, survey.label.mean))}
 
 
+def simplest(outputs: Sequence[Port], survey: Survey) -> dict[str, Baseline]:
+    """Return `training_mean`, and `most_frequent` where an output is a class and the survey has ``counts`` of them."""
+    counts, classes = getattr(survey, "counts", ()), [port.role for port in outputs if port.spread == "class"]
+    found = most_frequent(counts, classes[0]) if counts and classes else {}
+    return training_mean(outputs, survey) | found
+
+
 def most_frequent(counts: Sequence[int], role: str = "class") -> dict[str, Baseline]:
     """Return "most frequent class": in every pixel the index of the largest of ``counts``."""
     return {"most frequent class": constant({role: float(np.argmax(counts))})}

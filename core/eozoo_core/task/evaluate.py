@@ -17,6 +17,7 @@ from eozoo_core.task.features import read_features
 from eozoo_core.task.guard import judge_split
 from eozoo_core.task.load import read_trained
 from eozoo_core.task.predict import Draws, load_survey, open_draws, to_arrays
+from eozoo_core.task.references import kept_baselines
 from eozoo_core.task.splits import root_of
 from eozoo_core.task.spread import combine, present
 from eozoo_core.task.system import System, Tensors
@@ -64,7 +65,8 @@ class Scorer:
 class Evaluation:
     """All predictors of a run over one split: every draw, all draws combined, and baselines, in one pass.
 
-    ``metrics``: makes empty scores, those of ``Task.metrics`` or of more than validation takes the time for.
+    ``metrics``: makes empty scores, those of ``Task.metrics`` or of more than validation takes the time for. ``run``:
+    it keeps the fitted baselines.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Evaluation:
         draws: dict[str, System],
         survey: Any,
         metrics: Callable[[], Metrics] | None = None,
+        run: Run | None = None,
     ):
         empty = metrics or (lambda: task.metrics(survey))
         self._ports = next(iter(draws.values())).outputs
@@ -80,9 +83,8 @@ class Evaluation:
         self._ensemble = empty() if len(draws) > 1 else None
         self._least = {port.role: port.least for port in self._ports if port.least is not None}
         self._floored, self._changed = empty() if self._least else None, False
-        self._baselines: dict[str, tuple[Baseline, Metrics]] = {
-            name: (baseline, empty()) for name, baseline in task.baselines(survey).items()
-        }
+        simple = task.baselines(survey) | (kept_baselines(task, run, survey) if run else {})
+        self._baselines: dict[str, tuple[Baseline, Metrics]] = {name: (one, empty()) for name, one in simple.items()}
 
     @property
     def metrics(self) -> dict[str, Metrics]:
@@ -168,7 +170,7 @@ def evaluate(task: Contract, run: Run, split: str) -> Scores:
     """Score best.pt on ``split``; see ``Task.evaluate``. Raises ZooError where nothing there is labelled."""
     draws = open_draws(task, run, "eval")
     data = kept_of(run, draws, task.data(split))
-    evaluation = Evaluation(task, draws.systems, draws.survey)
+    evaluation = Evaluation(task, draws.systems, draws.survey, run=run)
     for group in in_groups(data, range(len(data))):
         evaluation.add(data.items(group), draws.device)
     return evaluation.compute()
