@@ -222,7 +222,7 @@ class Contract(ABC):
         They predict the one output of moments, or of probabilities (then "target" is the index of a class), one number
         for each "target". The default is the first input of `ports`, its axes other than rows and columns in one.
         """
-        from eozoo_core.task.references import first_input
+        from eozoo_core.task.baselines import first_input
 
         return first_input(self.ports(survey).inputs, batch)
 

@@ -57,17 +57,6 @@ def outcome_of(outputs: Sequence[Port]) -> Outcome | None:
     return None
 
 
-def first_input(inputs: Sequence[Port], batch: Arrays) -> np.ndarray | None:
-    """Return the first input as (B, F, H, W) or, without rows and columns, (B, F); None where the batch lacks it."""
-    axes, values = inputs[0].axes.split(), batch.get(inputs[0].role)
-    if values is None or values.dtype.kind != "f" or values.ndim != len(axes) or axes[0] != "B":
-        return None
-    if not {"H", "W"} <= set(axes):
-        return values.reshape(len(values), -1)
-    moved = np.moveaxis(values, (axes.index("H"), axes.index("W")), (-2, -1))
-    return moved.reshape(len(values), -1, *moved.shape[-2:])
-
-
 def fit_baselines(task: Contract, run: Run, survey: Survey) -> None:
     """Fit what ``eval.baselines`` names and write it into the run, unless it is there; run.json says by which hash.
 
