@@ -115,8 +115,8 @@ def absent() -> str:
 def grow_forest(x: np.ndarray, y: np.ndarray, fold: np.ndarray, classes: bool, threads: int = 1) -> Forest:
     """Grow trees on features (n, F), NaN = missing, and targets (n, K); ``classes``: K are indicators of classes.
 
-    Of numbers every split looks at a third of the features, of classes at the root of their number. Leaves have at
-    least 5 rows.
+    Of numbers every split looks at a third of the features, at ten if there are, of classes at the root of their
+    number. Leaves have at least 5 rows.
     The residual is that of a quarter of the trees, grown without the first ``fold`` (n,) and asked for it. The same
     rows give the same trees. Raises ZooError where scikit-learn is absent.
     """
@@ -138,7 +138,8 @@ def _grown(x: np.ndarray, y: np.ndarray, classes: bool, trees: int, threads: int
 
     how = {"min_samples_leaf": SMALLEST_LEAF, "random_state": 0, "n_jobs": threads}
     if not classes:
-        model = ExtraTreesRegressor(trees, max_features=1 / 3, **how).fit(x, y[:, 0])
+        some = min(x.shape[1], max(10, x.shape[1] // 3))
+        model = ExtraTreesRegressor(trees, max_features=some, **how).fit(x, y[:, 0])
         return [(tree.tree_, np.array([0])) for tree in model.estimators_]
     model = ExtraTreesClassifier(trees, max_features="sqrt", **how).fit(x, y.argmax(axis=1))
     return [(tree.tree_, model.classes_) for tree in model.estimators_]
