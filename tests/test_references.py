@@ -123,7 +123,7 @@ def test_numpy_predicts_what_scikit_learn_does(gaps, classes):
     x = np.round(random.normal(size=(400, 4)), 1).astype("float32")
     y = 3 * x[:, 0] + 0.3 * random.normal(size=400)
     x[random.random(x.shape) < gaps] = NAN
-    codes = np.digitize(y, [-0.5, 0.5]) * 2 % 5  # 0, 2, 4: of five classes training has three
+    codes = np.digitize(y, [-1, 1]) * 2 % 5  # 0, 2, 4: of five classes training has three
     target = np.eye(5)[codes] if classes else y[:, None]
     kinds = {False: ensemble.ExtraTreesRegressor, True: ensemble.ExtraTreesClassifier}
     how = {"min_samples_leaf": 5, "random_state": 0, "max_features": "sqrt" if classes else 1.0}
