@@ -54,7 +54,9 @@ def command(
         print_message(f"{run.path}: cannot be written ({reason}); the scores are shown and not kept")
 
 
-_DECIDES = {"rmse": -1, "mean_iou": 1, "macro_f1": 1, "accuracy": 1}  # metric, the first that is there -> good sign
+# metric, the first that is there -> its good sign
+_DECIDES = {"rmse": -1, "rmse_K": -1, "mean_iou": 1, "macro_f1": 1, "accuracy": 1}
+_OWN = ("floored", "maps", "member ")  # what is the model's too
 
 
 def format_scores(scores: Scores, targets: Mapping[str, Target]) -> str:
@@ -72,13 +74,13 @@ def format_scores(scores: Scores, targets: Mapping[str, Target]) -> str:
 
 
 def better_than_model(scores: Scores) -> list[str]:
-    """Return a line for every predictor beside the model, members and its floored values aside, that is better."""
+    """Return a line for every predictor beside the model, its members and maps aside, that is better."""
     model = scores.get("model", {})
     metric = next((name for name in _DECIDES if name in model), "")
     found = []
     for name, values in scores.items():
         gain = _DECIDES.get(metric, 0) * (values.get(metric, model.get(metric, 0)) - model.get(metric, 0))
-        if gain > 0 and name != "floored" and not name.startswith("member "):
+        if gain > 0 and not name.startswith(_OWN):
             numbers = f"{metric} {values[metric]:.5g}, the model {model[metric]:.5g}"
             found.append(f"{name} is better than the model by {gain:.3g} ({numbers})")
     return found
