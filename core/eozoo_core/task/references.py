@@ -124,10 +124,11 @@ def draw_rows(
     lacks the next ones give. NaN = missing, only where the network takes it too. Folds are whole samples in their
     order, five where there are so many. Classes become indicators.
     """
-    first = _elements(task, survey, data.items([0]))
+    one = data.items([0])
+    first = _elements(task, survey, one)
     if first is None or first[0].shape[-1] > MOST_FEATURES:
         return None
-    images = task.covariates(data.items([0]), survey).ndim > 2
+    images = task.covariates(one, survey).ndim > 2
     strict = task.ports(survey).inputs[0].role in _strict(task, task.ports(survey))
     chosen, drawn, taken = _spread(len(data), MOST_IMAGES if images else MOST_ROWS), [], 0
     for group in in_groups(data, chosen):
