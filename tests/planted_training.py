@@ -307,6 +307,13 @@ class NoBaseline(Toy):
         return {"model": super().evaluate(run, split)["model"]}
 
 
+@caught(baseline_beside_the_model="leaves out 'ridge', which training fitted")
+class ForgetsWhatWasFitted(Toy):
+    def train(self, run):
+        super().train(run)
+        run.note("baselines", {"fitted": ["ridge"]})
+
+
 @caught(baseline_beside_the_model="mean spread = nan")
 class ScoresNaN(Toy):
     def evaluate(self, run, split):

@@ -213,6 +213,10 @@ class EvalSettings(Settings):
     on_unlike: OnUnlike = Field(
         "stop", description="Values far outside what training saw (docs/guard.md) stop the work, or are warned of."
     )
+    baselines: tuple[Literal["ridge", "forest"], ...] = Field(
+        ("ridge", "forest"),
+        description="What stands beside scores with the mean: training fits it on at most 20,000 labels and keeps it.",
+    )
 
 
 class PrepareSettings(Settings):

@@ -14,11 +14,22 @@ Baseline = Callable[[Arrays], Arrays]
 
 
 def training_mean(outputs: Sequence[Port], survey: Survey) -> dict[str, Baseline]:
-    """Return "training mean": the mean label in every pixel, for each output of moments; none without a label."""
-    roles = [port.role for port in outputs if port.spread == "moments"]
-    if survey.label is None or not roles:
+    """Return "training mean": the mean label in every pixel, for each output of moments; none without a label.
+
+    Where such an output has a deviation, that of the labels.
+    """
+    label, roles = survey.label, [port.role for port in outputs if port.spread == "moments"]
+    if label is None or not roles:
         return {}
-    return {"training mean": constant(dict.fromkeys(roles, survey.label.mean))}
+    deviations = [port.role for port in outputs if port.of in roles and port.spread == "deviation" and label.std > 0]
+    return {"training mean": constant(dict.fromkeys(roles, label.mean) | dict.fromkeys(deviations, label.std))}
+
+
+def simplest(outputs: Sequence[Port], survey: Survey) -> dict[str, Baseline]:
+    """Return `training_mean`, and `most_frequent` where an output is a class and the survey has ``counts`` of them."""
+    counts, classes = getattr(survey, "counts", ()), [port.role for port in outputs if port.spread == "class"]
+    found = most_frequent(counts, classes[0]) if counts and classes else {}
+    return training_mean(outputs, survey) | found
 
 
 def most_frequent(counts: Sequence[int], codes: Sequence[int] = (), role: str = "class") -> dict[str, Baseline]:
@@ -32,3 +43,14 @@ def constant(values: dict[str, float | np.ndarray]) -> Baseline:
     return lambda batch: {
         role: np.broadcast_to(np.asarray(value, np.float32), batch["target"].shape) for role, value in values.items()
     }
+
+
+def first_input(inputs: Sequence[Port], batch: Arrays) -> np.ndarray | None:
+    """Return the first input as (B, F, H, W) or, without rows and columns, (B, F); None where the batch lacks it."""
+    axes, values = inputs[0].axes.split(), batch.get(inputs[0].role)
+    if values is None or values.dtype.kind != "f" or values.ndim != len(axes) or axes[0] != "B":
+        return None
+    if not {"H", "W"} <= set(axes):
+        return values.reshape(len(values), -1)
+    moved = np.moveaxis(values, (axes.index("H"), axes.index("W")), (-2, -1))
+    return moved.reshape(len(values), -1, *moved.shape[-2:])

@@ -215,10 +215,23 @@ class Contract(ABC):
         return {step: getattr(self, f"prepare_{step}") for step in self.prepare_steps}
 
     def baselines(self, survey: Survey) -> dict[str, Baseline]:
-        """Return simple predictors that stand beside the model; the default is the mean label where there is one."""
-        from eozoo_core.task.baselines import training_mean
+        """Return simple predictors that stand beside the model; the default: the mean label or most frequent class.
 
-        return training_mean(self.ports(survey).outputs, survey)
+        Those that ``eval.baselines`` names come from the run; see `covariates`.
+        """
+        from eozoo_core.task.baselines import simplest
+
+        return simplest(self.ports(survey).outputs, survey)
+
+    def covariates(self, batch: Arrays, survey: Survey) -> np.ndarray | None:
+        """Return what fitted baselines see of a batch: (B, F), or (B, F, H, W) of pixels; NaN = missing, None = no fit.
+
+        They predict the one output of moments, or of probabilities (then "target" is the index of a class), one number
+        for each "target". The default is the first input of `ports`, its axes other than rows and columns in one.
+        """
+        from eozoo_core.task.baselines import first_input
+
+        return first_input(self.ports(survey).inputs, batch)
 
     def raster_bands(self, info: RasterInfo, survey: Survey) -> tuple[int, ...]:
         """Return the numbers (1-based) of the bands of a raster that the network gets; the default: by name."""

@@ -18,6 +18,7 @@ from eozoo_core.task.features import read_features
 from eozoo_core.task.guard import judge_split
 from eozoo_core.task.load import read_trained
 from eozoo_core.task.predict import Draws, load_survey, open_draws, to_arrays
+from eozoo_core.task.references import kept_baselines
 from eozoo_core.task.scores import ClassScores
 from eozoo_core.task.splits import root_of
 from eozoo_core.task.spread import combine, present
@@ -66,7 +67,8 @@ class Scorer:
 class Evaluation:
     """All predictors of a run over one split: every draw, all draws combined, and baselines, in one pass.
 
-    ``metrics``: makes empty scores, those of ``Task.metrics`` or of more than validation takes the time for.
+    ``metrics``: makes empty scores, those of ``Task.metrics`` or of more than validation takes the time for. ``run``:
+    it keeps the fitted baselines.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Evaluation:
         draws: dict[str, System],
         survey: Any,
         metrics: Callable[[], Metrics] | None = None,
+        run: Run | None = None,
     ):
         empty = metrics or (lambda: task.metrics(survey))
         self._ports = next(iter(draws.values())).outputs
@@ -82,9 +85,8 @@ class Evaluation:
         self._ensemble = empty() if len(draws) > 1 else None
         self._least = {port.role: port.least for port in self._ports if port.least is not None}
         self._floored, self._changed = empty() if self._least else None, False
-        self._baselines: dict[str, tuple[Baseline, Metrics]] = {
-            name: (baseline, empty()) for name, baseline in task.baselines(survey).items()
-        }
+        simple = task.baselines(survey) | (kept_baselines(task, run, survey) if run else {})
+        self._baselines: dict[str, tuple[Baseline, Metrics]] = {name: (one, empty()) for name, one in simple.items()}
 
     @property
     def metrics(self) -> dict[str, Metrics]:
@@ -171,7 +173,7 @@ def evaluate(task: Contract, run: Run, split: str) -> Scores:
     """Score best.pt on ``split``; see ``Task.evaluate``. Raises ZooError where nothing there is labelled."""
     draws = open_draws(task, run, "eval")
     data = kept_of(run, draws, task.data(split).settled(draws.survey))
-    evaluation = Evaluation(task, draws.systems, draws.survey)
+    evaluation = Evaluation(task, draws.systems, draws.survey, run=run)
     for group in in_groups(data, range(len(data))):
         evaluation.add(data.items(group), draws.device)
     scores, model = evaluation.compute(), evaluation.metrics["model"]

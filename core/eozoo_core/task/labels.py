@@ -107,7 +107,7 @@ def collect(task: Contract, run: Run, data: Data) -> tuple[Evaluation, Labels]:
     Of several outputs the first that is a mean. Raises ZooError where there is no label.
     """
     draws, kept = open_draws(task, run, "eval"), 1
-    evaluation, samples = Evaluation(task, draws.systems, draws.survey), []
+    evaluation, samples = Evaluation(task, draws.systems, draws.survey, run=run), []
     ports = next(iter(draws.systems.values())).outputs
     role = next(port.role for port in ports if port.spread == "moments")
     std = next((port.role for port in ports if port.spread == "deviation" and port.of == role), "")

@@ -19,6 +19,8 @@ from eozoo_core.run.rank import is_first_process
 from eozoo_core.run.writing import refused
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.ensemble import best_hash, member_count, member_settings
+from eozoo_core.task.evaluate import survey_of
+from eozoo_core.task.references import fit_baselines
 from eozoo_core.task.train import train
 from eozoo_core.train.execution import KEY as EXECUTION
 from eozoo_core.train.job import losing_others
@@ -51,6 +53,7 @@ def _train_all(task: Contract, run: Run) -> None:
     if fitted is not None:
         best = best_hash(run, settings)
         run.note("fitted", fitted.model_copy(update={"best": best}).model_dump(mode="json"))
+    fit_baselines(task, run, survey_of(task, run))
     if task.has_split("test"):
         run.write_scores("test", task.score(run, "test", on_unlike="warn"), task.scored_on(run, "test"))
 
@@ -117,6 +120,7 @@ def _start(number: int, child: Run) -> subprocess.Popen:
     import torch
 
     command = [sys.executable, "-P", "-m", "eozoo", "train", child.task, "--run", str(child.path), "--quiet"]
+    command += ["--set", "eval.baselines=[]"]  # they are those of the whole run
     if child.settings.runtime.device in ("auto", "cuda") and torch.cuda.is_available():
         command += ["--device", f"cuda:{number % torch.cuda.device_count()}"]
     child.release()  # its own process writes it

@@ -17,6 +17,7 @@ from eozoo_core.task.execution import foreseen
 from eozoo_core.task.features import feature_shapes
 from eozoo_core.task.first import check_shapes, plain_step
 from eozoo_core.task.loss import checked_loss
+from eozoo_core.task.references import foreseen as foreseen_baselines
 from eozoo_core.task.results import Plan
 from eozoo_core.task.splits import open_splits
 from eozoo_core.task.train import Trainer
@@ -107,6 +108,7 @@ def make_plan(task: Contract, run: Run) -> Plan:
 
     memory = step_memory(networks, work, settings.train, device)
     notes += unwise(run, device, system, memory)
+    notes += foreseen_baselines(task, survey, train.items([0]))
     notes += [f"left out: {line}" for split in splits.values() for line in split.skipped]
     parameters += sum(p.numel() for network in networks[1:] for p in network.parameters())
     data = described(task, splits, survey) | {"machine": machine(run, device)}

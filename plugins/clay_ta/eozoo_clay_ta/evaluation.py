@@ -16,6 +16,7 @@ from eozoo_core.task.beside import files_beside
 from eozoo_core.task.data import in_groups, tensors
 from eozoo_core.task.evaluate import kept_of
 from eozoo_core.task.predict import open_draws
+from eozoo_core.task.references import kept_baselines
 
 from eozoo_clay_ta.encoder import encoder_label
 from eozoo_clay_ta.grid import KoGrid
@@ -49,6 +50,9 @@ def evaluate(task: Contract, run: Run, split: str) -> Scores:
     truth = labels * norm.ta_std + norm.ta_mean
     predicted = {name: z * norm.ta_std + norm.ta_mean for name, z in z_scores.items()}
     predicted |= references(draws.survey, settings, data)
+    for name, baseline in kept_baselines(task, run, draws.survey).items():
+        z = [baseline(data.items(group))["ta"] for group in in_groups(data, range(len(data)))]
+        predicted[name] = np.concatenate(z).astype(np.float64) * norm.ta_std + norm.ta_mean
     scores = {name: score(values, truth, norm.ta_std) for name, values in predicted.items()}
     loss = task.loss(draws.survey)
     for name, z in z_scores.items():

@@ -17,6 +17,7 @@ from eozoo_clay_ta.survey import ClaySurvey
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import numpy as np
     from eozoo_core import Graph, Plan, Run
     from eozoo_core.checking import Expected, Findings, Separation, Split
     from eozoo_core.raster.files import Layer
@@ -122,6 +123,14 @@ class ClayTa(Task):
         from eozoo_clay_ta.scores import TaScores
 
         return TaScores(self.loss(survey), survey.normalisation())
+
+    def covariates(self, batch: Arrays, survey: ClaySurvey) -> np.ndarray | None:
+        """What the window's centre, time and place say, 47 numbers; of chunks alone."""
+        from eozoo_core.task.data import tensors
+
+        from eozoo_clay_ta.system import context_of
+
+        return context_of(tensors(batch)).numpy() if "time7" in batch else None
 
     def derive(self, means: dict[str, float], survey: ClaySurvey) -> dict[str, float]:
         """The roots of the mean squared error."""

@@ -122,7 +122,7 @@ def test_the_base_file_is_checked(frozen, tmp_path):
 def test_scores_tables_and_page(frozen):
     task, run = frozen
     scores = task.evaluate(run, "test")
-    assert set(scores) == {"model", "mean", "climatology", "persistence"}
+    assert set(scores) == {"model", "mean", "climatology", "persistence", "ridge", "forest"}
     assert scores["model"]["rmse_norm"] == pytest.approx(math.sqrt(scores["model"]["loss"]), rel=1e-5)
     assert scores["model"]["mse_K2"] == pytest.approx(scores["model"]["rmse_K"] ** 2)
     content = json.loads((run.path / "eval_test/tables.json").read_text())

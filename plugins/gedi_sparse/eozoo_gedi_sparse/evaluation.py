@@ -1,9 +1,9 @@
-"""``eozoo eval gedi_sparse``: the document's files beside core's report, and the baselines with their deviations."""
+"""``eozoo eval gedi_sparse``: the document's files beside core's report."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core.run.written import write_array
@@ -13,9 +13,8 @@ from eozoo_core.task.scores import RegressionScores
 
 if TYPE_CHECKING:
     from eozoo_core import Run
-    from eozoo_core.score.baselines import Ridge
     from eozoo_core.task import Scores
-    from eozoo_core.task.contract import Baseline, Contract
+    from eozoo_core.task.contract import Contract
     from eozoo_core.task.labels import Labels
 
 _DOCUMENTED = {
@@ -36,10 +35,10 @@ class LabelScores(RegressionScores):
 def evaluate(task: Contract, run: Run, split: str, laplace: bool) -> Scores:
     """Score best.pt of every member on ``split`` over all labelled pixels; see ``Task.evaluate``.
 
-    "model" is the ensemble (or the one network); with several draws each of them follows, then the training mean and
-    ridge regression. Writes report.html, pictures and arrays into eval_SPLIT/, where the model also stands with its
-    variances scaled as fitted on validation. Raises ZooError where the split has no label. ``laplace``: a single
-    network predicts a Laplacian distribution.
+    "model" is the ensemble (or the one network); with several draws each of them follows, then the baselines. Writes
+    report.html, pictures and arrays into eval_SPLIT/, where the model also stands with its variances scaled as fitted
+    on validation. Raises ZooError where the split has no label. ``laplace``: a single network predicts a Laplacian
+    distribution.
     """
     unit, end = task.settings.data.unit, task.settings.eval.scatter_max
     found = evaluate_labels(task, run, split, "laplace" if laplace else "gaussian")
@@ -54,20 +53,6 @@ def documented_names(scores: dict[str, float]) -> dict[str, float]:
     """The document's names of metrics beside ours."""
     named = {name: scores[key] for name, key in _DOCUMENTED.items() if key in scores}
     return {"MSE": scores["rmse"] ** 2, **named, **{k: v for k, v in scores.items() if k not in _DOCUMENTED.values()}}
-
-
-def baselines_of(ridge: Ridge) -> dict[str, Baseline]:
-    """Training mean and ridge regression, kept by training in the survey, each with a constant deviation."""
-
-    def predictor(values: Any, std: float) -> Baseline:
-        def predict(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            mean = np.stack([values(image) for image in batch["image"]]).astype(np.float32)
-            return {"mean": mean, "std": np.full_like(mean, std)}
-
-        return predict
-
-    constant = predictor(lambda image: np.full(image.shape[1:], ridge.mean), ridge.std)
-    return {"training mean": constant, "ridge": predictor(ridge.predict, ridge.residual)}
 
 
 def _write_arrays(folder: Path, labels: Labels) -> None:

@@ -1,12 +1,11 @@
-"""What the training patches hold: bands, labels, and ridge regression on the pixel's bands."""
+"""What the training patches hold: bands and labels."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from eozoo_core.errors import ZooError
-from eozoo_core.score.baselines import Ridge, RidgeFit
+from eozoo_core.score.baselines import Ridge
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.task import Survey
 from eozoo_core.task.survey import BandSurvey, surveyed
@@ -24,7 +23,7 @@ class GediSurvey(Survey):
     bands: tuple[BandSurvey, ...] = Field(
         tuple(BandSurvey(name=name) for name in DOCUMENTED_BANDS), description="Input bands in the network's order."
     )
-    ridge: Ridge = Field(Ridge((), 0.0, 1.0, 0.0, 1.0), description="Ridge regression on the pixel's bands.")
+    ridge: Ridge | None = Field(None, description="Of runs of old versions; today's keep baselines.npz.")
 
 
 def survey_patches(data: Patches, unit: str, standard: bool) -> GediSurvey:
@@ -33,18 +32,12 @@ def survey_patches(data: Patches, unit: str, standard: bool) -> GediSurvey:
     Raises ZooError where no label has a value where the input has data.
     """
     statistics, labels = ChannelStatistics(data.bands), ChannelStatistics(["label"])
-    ridge = RidgeFit(len(data.bands))
     for arrays in data:
-        image, target = arrays["image"], arrays["target"][0]
-        statistics.update(image)
-        labels.update(target[None])
-        labelled = np.isfinite(target)
-        ridge.update(image[:, labelled], target[labelled])
-    if ridge.count == 0:
+        statistics.update(arrays["image"])
+        labels.update(arrays["target"])
+    if not labels.count.sum():
         folder = data.pair(0).label.parent
         raise ZooError(f"{folder}: none of {len(data)} label files has a value where the input has data")
     if standard:
         statistics.require_spread(str(data.input_files[0].parent))
-    fit = ridge.solve()
-    label = surveyed(labels, (unit,))[0].model_copy(update={"mean": fit.mean, "std": fit.std, "count": ridge.count})
-    return GediSurvey(bands=surveyed(statistics, data.units), label=label, ridge=fit)
+    return GediSurvey(bands=surveyed(statistics, data.units), label=surveyed(labels, (unit,))[0])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from eozoo_core.checking import Expected, Separation, Split
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.task import Scores
-    from eozoo_core.task.contract import Baseline, Loss
+    from eozoo_core.task.contract import Loss
     from eozoo_core.task.label_loss import LabelLoss
     from eozoo_core.task.moments_system import MomentsSystem
 
@@ -78,7 +78,7 @@ class GediSparse(Task):
         return all((folder / split).is_dir() for folder in folders(self.settings))
 
     def survey(self, train: Patches) -> GediSurvey:
-        """Bands, labels and ridge regression, in one pass."""
+        """Bands and labels, in one pass."""
         from eozoo_gedi_sparse.survey import survey_patches
 
         return survey_patches(train, self.settings.data.unit, self.settings.data.normalise == "standard")
@@ -100,7 +100,8 @@ class GediSparse(Task):
         loss, data, bands = self._loss(), self.settings.data, len(survey.bands)
         scaled = data.normalise == "standard"
         mean, std = (survey.mean, survey.std) if scaled else ((0.0,) * bands, (1.0,) * bands)
-        target = (survey.ridge.mean, survey.ridge.std) if data.standardise_target else (0.0, 1.0)
+        label = survey.label if data.standardise_target else None
+        target = (label.mean, max(label.std, 1e-6)) if label else (0.0, 1.0)
         sizes = {"in_channels": bands, "outputs": 2 if loss.trains_variance else 1}
         network = self.build("model", self.settings.model, sizes, fresh)
         return MomentsSystem(network, loss, mean, std, *target)
@@ -116,12 +117,6 @@ class GediSparse(Task):
         from eozoo_gedi_sparse.evaluation import LabelScores
 
         return LabelScores("mean", "std", (*self.settings.strata, float("inf")))
-
-    def baselines(self, survey: GediSurvey) -> dict[str, Baseline]:
-        """The training mean and ridge regression on the pixel's bands."""
-        from eozoo_gedi_sparse.evaluation import baselines_of
-
-        return baselines_of(survey.ridge)
 
     def derive(self, means: dict[str, float], survey: GediSurvey) -> dict[str, float]:
         """RMSE from the mean squared error."""

@@ -201,9 +201,10 @@ def test_scores_of_model_members_and_baselines(pair):
     assert scores["member 0"]["loss"] == pytest.approx(loss, rel=1e-4)
     # the training mean is 20: errors -11 and -21
     assert scores["training mean"]["rmse"] == pytest.approx(((5 * 121 + 15 * 441) / 20) ** 0.5, rel=1e-5)
-    # Ridge: both standardised bands are -1 and 1, so are covariances 1; penalty 1 / n = 0.5 on the diagonal, label
-    # covariances 10: w1 = w2 = 10 / (1.5 + 1) = 4. At z = (1, 0) it says 24: errors -7 and -17.
-    assert scores["ridge"]["rmse"] == pytest.approx(((5 * 49 + 15 * 289) / 20) ** 0.5, rel=1e-4)
+    # labels 10 and 30 deviate by 10
+    wanted = (math.log(2 * math.pi * 100) + (5 * 121 + 15 * 441) / 20 / 100) / 2
+    assert scores["training mean"]["gaussian_nll"] == pytest.approx(wanted, rel=1e-5)
+    assert "ridge" not in scores  # two training labels are too few to fit on
 
 
 def test_a_map_of_a_raster(pair, tmp_path):

@@ -162,7 +162,7 @@ def test_dropout_passes_are_repeatable_and_do_not_depend_on_the_batch(ensemble, 
 def test_scores_name_every_member_and_files_agree_with_them(ensemble, registry):
     task, run = reopen(ensemble, registry)
     scores = task.evaluate(run, "val")
-    assert list(scores) == ["model", "member 0", "member 1", "training mean", "ridge"]
+    assert list(scores) == ["model", "member 0", "member 1", "training mean", "ridge", "forest"]
     folder = run.path / "eval_val"
     names = ["predictions", "targets", "variances", "pred_means", "epistemic_std", "aleatoric_std", "patch"]
     found = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in names}

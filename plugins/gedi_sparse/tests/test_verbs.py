@@ -65,7 +65,7 @@ def test_training_ends_with_log_and_test_result_and_beats_nothing_silently(run):
     assert [line["epoch"] for line in log] == [1, 2]
     assert log[0]["train"]["rmse"] == pytest.approx(log[0]["train"]["mse"] ** 0.5)
     scores = json.loads((run / "eval_test.json").read_text())["scores"]
-    assert list(scores) == ["model", "training mean", "ridge"]
+    assert list(scores) == ["model", "training mean", "ridge", "forest"]
     assert all(
         {"rmse", "mae", "bias", "r2", "relative_rmse_percent", "gaussian_nll"} <= set(s) for s in scores.values()
     )

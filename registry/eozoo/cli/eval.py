@@ -55,6 +55,11 @@ def command(
         print_message(f"{run.path}: cannot be written ({reason}); the scores are shown and not kept")
 
 
+# metric, the first that is there -> its good sign
+_DECIDES = {"rmse": -1, "rmse_K": -1, "mean_iou": 1, "macro_f1": 1, "accuracy": 1}
+_OWN = ("floored", "maps", "member ")  # what is the model's too
+
+
 def class_text(run: Run, split: str) -> str:
     """Return the table of classes that an evaluation just wrote; "" where its labels are no classes."""
     file = run.path / f"eval_{split}" / "classes.txt"
@@ -62,11 +67,27 @@ def class_text(run: Run, split: str) -> str:
 
 
 def format_scores(scores: Scores, targets: Mapping[str, Target]) -> str:
-    """Format scores as a table: a metric per row, a predictor per column; then what the task wants of the model."""
+    """Format scores as a table: a metric per row, a predictor per column; then what the task wants of the model.
+
+    A line below says so where ridge regression, a forest or another predictor is better than the model.
+    """
     metrics = list(dict.fromkeys(metric for values in scores.values() for metric in values))
     rows = [[m, *(f"{v[m]:.5g}" if m in v else "" for v in scores.values())] for m in metrics]
     model, columns = scores.get("model", {}), ["", *scores]
     if wanted := {name: target for name, target in targets.items() if name in model}:
         columns.append("target of the model")
         rows = [[*row, wanted[row[0]].verdict(model[row[0]]) if row[0] in wanted else ""] for row in rows]
-    return table(columns, rows)
+    return "\n".join([table(columns, rows), *better_than_model(scores)])
+
+
+def better_than_model(scores: Scores) -> list[str]:
+    """Return a line for every predictor beside the model, its members and maps aside, that is better."""
+    model = scores.get("model", {})
+    metric = next((name for name in _DECIDES if name in model), "")
+    found = []
+    for name, values in scores.items():
+        gain = _DECIDES.get(metric, 0) * (values.get(metric, model.get(metric, 0)) - model.get(metric, 0))
+        if gain > 0 and not name.startswith(_OWN):
+            numbers = f"{metric} {values[metric]:.5g}, the model {model[metric]:.5g}"
+            found.append(f"{name} is better than the model by {gain:.3g} ({numbers})")
+    return found

@@ -65,7 +65,7 @@ def _needed(best: Path) -> list[Path]:
 
 
 def baseline_beside_the_model(bench: Bench, folder: Path) -> None:
-    """Scores begin with "model", have a simple baseline beside it, and are all finite floats, read-only run or not."""
+    """Scores begin with "model", have baselines beside it, those that the run keeps too, and are all finite floats."""
     from eozoo_core.run.read_only import writable
 
     path = bench.copy(bench.finished.path, folder)
@@ -79,6 +79,8 @@ def baseline_beside_the_model(bench: Bench, folder: Path) -> None:
     assert baselines, (
         "evaluate() gives no baseline with a metric of the model's: add at least the training mean (kept in the run)"
     )
+    lost = [name for name in run.info().get("baselines", {}).get("fitted", ()) if name not in scores]
+    assert not lost, f"evaluate() leaves out {lost[0]!r}, which training fitted: give Evaluation the run, run=run"
     for name, values in scores.items():
         for metric, value in values.items():
             assert isinstance(value, float) and math.isfinite(value), (

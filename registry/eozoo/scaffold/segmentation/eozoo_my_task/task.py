@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from eozoo_core import Port, Sample, Slot, Task
 from eozoo_core.task import Ports, Survey
-from eozoo_core.task.baselines import Baseline, most_frequent
 from eozoo_core.task.images import ClassSurvey, ImageData, image_port, survey_classes
 from eozoo_core.task.loss import registered_loss
 from eozoo_core.task.scores import ClassScores
@@ -59,10 +58,6 @@ class MyTask(Task):
     def metrics(self, survey: Survey) -> ClassScores:
         """Scores over labelled pixels."""
         return ClassScores("class", range(len(self.settings.data.classes)))
-
-    def baselines(self, survey: ClassSurvey) -> dict[str, Baseline]:
-        """The class that was labelled most."""
-        return most_frequent(survey.counts)
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
