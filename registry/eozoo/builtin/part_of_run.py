@@ -25,6 +25,7 @@ from eozoo_core.train.rng import kept_generators
 from torch import nn
 
 from eozoo.registry import Registry
+from eozoo.trained_with import registry_of
 
 
 def from_run(
@@ -181,7 +182,8 @@ class _Opened:
         """Open the run of one network at ``path``. Raises ZooError where there is none, or it holds several."""
         from eozoo_core.task.evaluate import survey_of
 
-        target = registry.of_run(Run.task_of(path), path)
+        registry = registry_of(registry, Run.task_of(path), path)
+        target = registry.get("task", registry.own.qualified)
         run = Run.open(path, target.Settings)
         if (members := member_count(run.settings)) > 1:
             raise ZooError(f"from_run: {path} holds {members} networks; name one: options.run={path}/member_0")
