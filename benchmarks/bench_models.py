@@ -26,6 +26,8 @@ SHAPES = {
     "context_net": [(1, 14, 256, 256)],
     "gedi_unet": [(1, 14, 256, 256)],
     "timm_unet": [(1, 14, 256, 256)],
+    "unet": [(1, 4, 256, 256)],
+    "residual_cnn": [(1, 4, 256, 256)],
     "patch_discriminator": [(1, 4, 120, 120)],
     "prithvi_dense": [(1, 14, 256, 256)],
     "prithvi_refiner": [(1, 4, 120, 120), (1, 12), (1, 16)],

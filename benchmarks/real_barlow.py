@@ -30,10 +30,11 @@ from eozoo_barlow_twins.prepare.cubes import prepare_cube
 from eozoo_barlow_twins.prepare.settings import S2_BANDS, CubeSettings
 from eozoo_barlow_twins.prepare.store import write_store
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
-from eozoo_barlow_twins.probe import Labelled, Probe, confusion_of, draw_labels, raw_features, scores_of
+from eozoo_barlow_twins.probe import Labelled, Probe, draw_labels, raw_features
 from eozoo_barlow_twins.settings import BarlowSettings
 from eozoo_barlow_twins.tiles import Tile, processed
 from eozoo_core import Run
+from eozoo_core.score.classes import class_scores, confusion_of
 from eozoo_core.settings.config import load_settings
 from eozoo_core.task.predict import open_draws
 
@@ -62,6 +63,7 @@ SETTINGS = (
     "data.tiles=[first]",
     "data.test_share=0",
     "data.val_share=0.1",
+    "data.shares_of=blocks",  # the validation fields of the protocol: a tenth of them by number
     "model.projector.width=512",
     "model.projector.hidden_layers=2",
     "model.projector.batch_norm=true",
@@ -176,7 +178,7 @@ def few_labels(encoders: list, tile: Tile, kind: str, draws: int) -> dict:
             parts = [labelled(encoders[draw % len(encoders)][0], target, fields, m) for m in (train, test)]
             rows = draw_labels(parts[0].target, share, draw)
             for name, probe in PROBES.items():
-                scores = scores_of(
+                scores = class_scores(
                     confusion_of(parts[1].target, probe.predict(parts[0], rows, parts[1], draw), len(CLASSES[kind]))
                 )
                 for metric in values[name]:
@@ -196,7 +198,7 @@ def across(here: list, first: Tile, there: list, second: Tile, kind: str) -> dic
         train, test = labelled(own, a, a, np.isin(a, both)), labelled(other, b, b, np.isin(b, both))
         for name, probe in PROBES.items():
             predicted = probe.predict(train, np.arange(len(train.target)), test, 0)
-            scores = scores_of(confusion_of(test.target, predicted, len(CLASSES[kind])))
+            scores = class_scores(confusion_of(test.target, predicted, len(CLASSES[kind])))
             for metric in values[name]:
                 values[name][metric].append(scores[metric])
     names = list(CLASSES[kind].values())

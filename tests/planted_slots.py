@@ -175,3 +175,35 @@ class PreparesNothing(Fitting):
     def prepare_rows(self):
         super().prepare_rows()
         return []
+
+
+class Detached(Around):
+    def raw(self, staged):
+        return {"y": self.network(staged["x"]).detach() if not self.training else self.network(staged["x"])}
+
+
+@caught(module_is_predict="no output with a gradient: no torch.no_grad")
+class GivesNoGradient(Fitting):
+    system_of = Detached
+
+
+class AlwaysTrains(Around):
+    def train(self, mode=True):
+        return super().train(True)
+
+
+@caught(module_is_predict="leaves evaluation mode in a parent's train")
+class NeverInEvaluationMode(Fitting):
+    system_of = AlwaysTrains
+
+
+class FillsTooLate(Around):
+    def stage(self, arrays):
+        import torch
+
+        return {"x": torch.nan_to_num(arrays["x"].float() * torch.sqrt(arrays["x"].float() ** 2 + 1))}
+
+
+@caught(module_is_predict="where a sample is missing: the gradient of 'x' is not finite; fill before")
+class HasGradientsThatAreNaN(Fitting):
+    system_of = FillsTooLate

@@ -119,7 +119,7 @@ def test_the_survey_knows_bands_label_and_classes(folder):
         24,
         8,
     )  # (0, 0) has no band
-    with pytest.raises(ZooError, match=r"label/0.tif: holds 2; data.classes names 2"):
+    with pytest.raises(ZooError, match=r"label/0.tif: holds the label 2, data.classes names 0 a, 1 b"):
         survey_classes(ImageData(folder, "train", crop(4), 0), ("a", "b"))
     for i in range(2):
         write(folder / f"train/label/{i}.tif", np.full((1, 4, 6), -9999))

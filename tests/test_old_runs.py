@@ -46,10 +46,13 @@ prepare: {build_patches: {on_bad_scene: error}}
         "model: {encoder: prithvi_eo_nano, gradient_checkpointing: true}\nruntime: {weights: w.pt, data_dir: tiles}\n",
         {"model.weights": "w.pt", "runtime.data_dir": "tiles", "model.gradient_checkpointing": True},
     ),
-    "barlow_twins": ("data: {sample_size: 8}\nruntime: {base_path: work}\n", {"runtime.data_dir": "work"}),
+    "barlow_twins": (
+        "data: {sample_size: 8}\nruntime: {base_path: work}\n",
+        {"runtime.data_dir": "work", "data.shares_of": "blocks"},
+    ),
     "barlow_landcover": (
         "model: {pretrained: runs/twins}\nruntime: {base_path: work}\n",
-        {"runtime.data_dir": "work", "model.pretrained": "runs/twins"},
+        {"runtime.data_dir": "work", "model.pretrained": "runs/twins", "data.shares_of": "blocks"},
     ),
 }
 

@@ -19,7 +19,7 @@ class Slot:
     also:  settings ("key=value") that have to go with a name in this slot.
 
     The same letter means the same size throughout a slot: a model that is fed ``B C H W`` and of which ``B 1 H W`` is
-    wanted may not give ``B 1 h w``.
+    wanted may not give ``B 1 h w``. A part whose axes end in ``...`` takes any further ones: pixels as well as rows.
     """
 
     kind: str
@@ -59,6 +59,8 @@ def misfit(slot: Slot, spec: Spec, fed: tuple[Port, ...] = ()) -> str | None:
 def _differs(port: Port, other: Port, sizes: dict[str, str], fixed: bool) -> str | None:
     """Compare the part's ``port`` with the slot's ``other``; ``fixed``: the part's new letters get their size here."""
     mine, theirs = port.axes.split(), other.axes.split()
+    if mine[-1:] == ["..."]:
+        mine, theirs = mine[:-1], theirs[: len(mine) - 1]
     if len(mine) != len(theirs):
         return f"{len(mine)} axes against {len(theirs)}"
     for a, b in zip(mine, theirs):

@@ -104,6 +104,7 @@ def blanks(kind: str, spec: Spec) -> list[str]:
     wanted += ["weights", "architecture", "kinds"] if kind in ("task", "model") else []
     ports = {"task": (), "model": ("takes", "gives"), "loss": ("takes",), "dataset": ("gives",)}[kind]
     empty = [name for name in wanted if not getattr(spec.card, name)]
+    ports = () if spec.ports_of else ports
     return empty + [name for name in (*ports, "licence", "citation") if not getattr(spec, name)]
 
 
@@ -138,6 +139,8 @@ class Spec:
     citation: paper, document or repository where the idea comes from; "none: ..." where it is your own.
     card:     more for ``eozoo show``.
     sources:  where weights of a model are published, for ``eozoo weights``.
+    ports_of: "package.module:function" of a part whose Ports its options decide: called with (registry, spec, slot,
+              options) it returns the Spec with ``takes`` and ``gives``, or raises ZooError. "" = they are as declared.
     parameters: of a model, how many it has with its default options, so that ``eozoo show`` need not build it; the
               conformance kit compares. None = it is built and counted.
 
@@ -155,12 +158,14 @@ class Spec:
     card: Card = Card()
     sources: tuple[Source, ...] = ()
     parameters: int | None = None
+    ports_of: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r}: a name is lower-case letters, digits and underscores")
-        if not _TARGET.fullmatch(self.target):
-            raise ValueError(f"{self.name}: target {self.target!r} is not 'package.module:attribute'")
+        for target in (self.target, *([self.ports_of] if self.ports_of else [])):
+            if not _TARGET.fullmatch(target):
+                raise ValueError(f"{self.name}: target {target!r} is not 'package.module:attribute'")
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"{self.name}: the summary is one line")
         for field in ("takes", "gives"):
@@ -183,11 +188,19 @@ class Spec:
         """
         if lacking := self.lacking():
             raise ZooError(f"{self.name} needs {lacking}")
-        module, _, attribute = self.target.partition(":")
-        found = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-        return found
+        return _imported(self.target)
+
+    def with_options(self, registry: Any, slot: Any, options: dict[str, Any]) -> Spec:
+        """Return the Spec for a slot and options: the same, but where ``ports_of`` decides."""
+        return _imported(self.ports_of)(registry, self, slot, options) if self.ports_of else self
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    found = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
 
 
 def _installed(module: str) -> bool:

@@ -11,6 +11,7 @@ from eozoo.registry import Registry
 if TYPE_CHECKING:
     import numpy as np
     from eozoo_core import Run, Task
+    from eozoo_core.task.module import RunModule
 
 
 def list_tasks(pattern: str = "*") -> list[str]:
@@ -69,6 +70,16 @@ class LoadedRun:
     def predict(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict for a dict of arrays; NaN in gives NaN out. Weights are loaded at the first call."""
         return self.task.predict(self.run, batch)
+
+    def module(self, output: str | None = None, trainable: bool = False) -> RunModule:
+        """Return the run as a torch module, a part of your own network: ``refined = module(opt_v1, month, biome)``.
+
+        Tensors go in by the order or the names of the input ports, in physical units, NaN = missing; ``output`` (None =
+        the first of ``outputs``) comes out, ``module.all(...)`` gives all by name, each as ``predict`` does. Gradients
+        reach the inputs; with ``trainable`` also the parameters that the run trained. See
+        `eozoo_core.task.module.RunModule`.
+        """
+        return self.task.module(self.run, output, trainable)
 
     def infer(self, source: str | Path, dest: str | Path) -> list[Path]:
         """Predict for a file or a folder and return the files written."""

@@ -77,7 +77,7 @@ def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
     for path, slot in cls.slots.items():
         named, fed = attrgetter(path)(settings), ()
         if slot.after:
-            fed = registry.find(cls.slots[slot.after].kind, attrgetter(slot.after)(settings).name).spec.gives
+            fed = registry.chosen(cls.slots[slot.after], attrgetter(slot.after)(settings)).gives
         slots[path] = {
             "kind": slot.kind,
             "now": None if named is None else named.name,
@@ -123,7 +123,7 @@ def _counted(entry: Entry) -> Card | None:
 
 
 def _factory(entry: Entry, target: Any) -> Card:
-    parameters = inspect.signature(target).parameters.values()
+    parameters = [p for p in inspect.signature(target).parameters.values() if p.name != "registry"]
     options = {p.name: None if p.default is p.empty else repr(p.default) for p in parameters}
     found: Card = {"options": options, "about": inspect.getdoc(target) or ""}
     if entry.kind == "model" and all(p.default is not p.empty for p in parameters):

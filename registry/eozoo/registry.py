@@ -160,12 +160,22 @@ class Registry:
             part = attrgetter(path)(settings)
             if not path.startswith(scope) or part is None:
                 continue  # not asked for, or left to the task
-            spec, fed = self.find(slot.kind, part.name).spec, ()
+            spec, fed = self.chosen(slot, part), ()
             if slot.after:
-                fed = self.find(task.slots[slot.after].kind, attrgetter(slot.after)(settings).name).spec.gives
+                fed = self.chosen(task.slots[slot.after], attrgetter(slot.after)(settings)).gives
             if problem := misfit(slot, spec, fed):
                 fits = ", ".join(self.fitting(slot, fed)) or "none"
                 raise ZooError(f"{path}.name: {slot.kind} {spec.name!r} does not fit: {problem}. What fits: {fits}.")
+
+    def chosen(self, slot: Any, part: Any) -> Spec:
+        """Return the Spec of what ``part`` of the settings names in ``slot``; its options may decide its Ports."""
+        return self.find(slot.kind, part.name).spec.with_options(self, slot, part.options)
+
+    def taken(self, part: Any) -> dict[str, Any] | None:
+        """Return what is known of the part of a trained run that ``part`` names; None where it names no such part."""
+        from eozoo.builtin import from_run
+
+        return part.options.get("made") or from_run.describe(self, part.options) if part.name == from_run.NAME else None
 
     def fitting(self, slot: Any, fed: tuple = ()) -> list[str]:
         """Return the names of everything registered that fits into ``slot``, sorted."""
@@ -205,6 +215,8 @@ class Registry:
             expected = type(by_name[option].default) if option in by_name else None
             if expected in _CHECKED and not isinstance(value, _CHECKED[expected]):
                 raise ZooError(f"{kind} {name!r}: option {option!r} is a {expected.__name__}, got {value!r}")
+        if kind == "model" and "registry" in by_name:  # it is made of other registered parts
+            options = {**options, "registry": self}
         return target(**options)
 
 

@@ -6,6 +6,8 @@ survey    reading some samples of each split
 verdicts  findings from a survey: bands, missing values, ranges, labels
 splits    the one rule of what two splits may not share: check reports it, training is refused by it;
           ``places`` measures ground, ``leakage`` files, pixels and times
+shares    whether each split has enough labels, of the same kind
+design    the split designer; ``division`` says what it came to, ``assign`` and ``near`` do its sums
 schedule  how many optimiser steps training takes, and whether the learning rate's schedule fits
 preview   the picture
 folders   the check of a task that has none of its own

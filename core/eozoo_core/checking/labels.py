@@ -9,6 +9,7 @@ import numpy as np
 
 from eozoo_core.checking.findings import Findings, listed, percent
 from eozoo_core.checking.odd_samples import report_suspects, some
+from eozoo_core.checking.shares import judge_shares
 from eozoo_core.checking.survey import Classes, Seen
 from eozoo_core.checking.units import Channel
 
@@ -49,6 +50,7 @@ def judge_labels(
         _judge_classes(findings, pooled, label, first)
     elif pooled[first.split.name].size and np.ptp(pooled[first.split.name]) == 0:
         findings.error(f"{first.split.name}: labels", "all have one and the same value: there is nothing to learn")
+    judge_shares(findings, seen, pooled, label)
     thinned = max(one.thinned for one in seen.values())
     _histogram(findings, pooled, label, f", thinned to at least one in {thinned}" if thinned > 1 else "")
 

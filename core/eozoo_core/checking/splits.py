@@ -67,8 +67,9 @@ def require_separate(splits: Sequence[Split], how: Separation | None = None, qui
     """
     findings = Findings(quiet=quiet)
     judge_splits(findings, splits, how)
-    if not findings.count("error") and sum(split.read is not None for split in splits) > 1:
-        prints = {s.name: _prints(s, findings) for s in splits if s.read is not None}
+    read = [split for split in splits if split.read is not None and split.compared]
+    if not findings.count("error") and len(read) > 1:
+        prints = {split.name: _prints(split, findings) for split in read}
         judge_pixels(findings, prints)
     for found in findings.found:
         if found.level == "error":

@@ -51,6 +51,7 @@ class Split:
     keys:  what no two splits may have in common ("station 90 at 2022-01-02", the name of a place) -> where it is, for
            messages; any number for a sample; None = nothing of the kind.
     key:   the word for keys in messages.
+    compared: False = their pixels are not compared: see `task.data.Data.apart`.
     divided: each sample is divided among the splits itself (by blocks): no two of them may share ground or content.
     """
 
@@ -64,6 +65,7 @@ class Split:
     keys: Mapping[Hashable, str] | None = None
     key: str = "places"
     divided: bool = False
+    compared: bool = True
 
     def __len__(self) -> int:
         return len(self.names)
@@ -212,7 +214,7 @@ def _take_image(seen: Seen, image: np.ndarray, channels: Sequence[Channel], name
         if (reason := out_of_range(channel, part)) is not None:
             seen.suspects.append(Suspect(name, channel.name, reason, likely_mistake(channel, part)))
     seen.levels.append(levels)
-    seen.prints.append(prints_of(image))
+    seen.prints.append(prints_of(image if seen.split.compared else image[:, :0]))
 
 
 def _take_label(seen: Seen, label: np.ndarray | None, what: Channel | Classes | None, name: str) -> None:

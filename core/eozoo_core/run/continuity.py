@@ -143,7 +143,7 @@ def note_changes(path: Path, settings: TaskSettings) -> None:
 
 def _build(cls: type[S], values: dict, source: str, info: dict) -> S:
     try:
-        return config.build_settings(cls, values, source)
+        return config.build_settings(cls, _as_then(cls, values), source)
     except ZooError as error:
         wrote = (info.get("history") or [{}])[-1].get("eozoo")
         there, here = (wrote, info.get("format")), (version("eozoo"), FORMAT)
@@ -153,6 +153,15 @@ def _build(cls: type[S], values: dict, source: str, info: dict) -> S:
             f"{str(error).rstrip('.')}. It was written by eozoo {wrote} (run format {there[1]}), this is {here[0]} "
             f"(format {FORMAT}): open it with that version, or train again"
         ) from None
+
+
+def _as_then(cls: type[S], values: dict) -> dict:
+    """Fill in what ``cls.earlier`` says of settings that a run does not name."""
+    for key, value in cls.earlier.items():
+        scope, name = key.split(".")
+        group = values.get(scope) or {}
+        values = values if name in group else {**values, scope: {**group, name: value}}
+    return values
 
 
 def run_info(path: Path) -> dict[str, Any]:

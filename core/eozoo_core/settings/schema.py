@@ -48,9 +48,12 @@ class Settings(BaseModel):
     """Base of every settings class: frozen, unknown keys refused, defaults checked like given values.
 
     aliases: other names that are read, dotted from here (from the ``TaskSettings`` of a task) -> the present one.
+    earlier: of a ``TaskSettings``: what settings (dotted) were in runs that do not name them yet, where that is not the
+    default.
     """
 
     aliases: ClassVar[Mapping[str, Alias]] = {}
+    earlier: ClassVar[Mapping[str, Any]] = {}
 
     # "constants": without it an infinity among free options would become None on its way to the file.
     model_config = ConfigDict(

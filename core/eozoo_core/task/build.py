@@ -43,11 +43,11 @@ def begin(task: Contract, run: Run, survey: Survey, fabric: Fabric) -> tuple[Sys
     base = base if is_first_process() else load_base(run)
     # A run that stopped before its first checkpoint starts over: the base does not hold the tensors that are trained.
     fresh = not run.has("current") and (base is None or "init_from" not in run.info())
-    system = _plain(task, survey, fresh)
-    if fresh and system.receipt:
-        run.note("weights", system.receipt)
+    system = plain(task, survey, fresh)
+    if fresh and (receipt := _receipts(system)):
+        run.note("weights", receipt)
         if not run.settings.runtime.quiet:
-            print_message(system.receipt)
+            print_message(receipt)
     elif "weights" not in run.info() and (receipt := _inherited(run)):
         run.note("weights", receipt)
     names = system.frozen()
@@ -64,6 +64,12 @@ def begin(task: Contract, run: Run, survey: Survey, fabric: Fabric) -> tuple[Sys
     return system, {"base": Base(digest)} if names else {}
 
 
+def _receipts(system: System) -> str:
+    """What the system and its parts say of weights that they begin with."""
+    found = [str(getattr(part, "receipt", None) or "") for part in system.modules()]
+    return "; ".join(dict.fromkeys(receipt for receipt in found if receipt))
+
+
 def _inherited(run: Run) -> str | None:
     """What the run that this one starts from says of published weights; None where it says nothing."""
     start = run.info().get("resumed_from") or run.info().get("init_from")
@@ -76,9 +82,18 @@ def rebuild(task: Contract, survey: Survey, trained: Trained) -> System:
     The base stays in its mapped file until it is adapted, so that a model that is quantised is never whole in memory.
     Raises ZooError as ``Trained.base``, and where the base is of another system.
     """
-    system = _plain(task, survey, fresh=False)
+    return begun(task, survey, trained, adapt=True)
+
+
+def begun(task: Contract, survey: Survey, trained: Trained, adapt: bool) -> System:
+    """Do the same; without ``adapt`` the system stays plain, for one around it to adapt."""
+    system = plain(task, survey, fresh=False)
     frozen = bool(system.frozen())
-    _adapt(system, trained.base() if frozen else None, trained.base_file if frozen else trained.file)
+    base, file = (trained.base(), trained.base_file) if frozen else (None, trained.file)
+    if adapt:
+        _adapt(system, base, file)
+    elif base is not None:
+        _fill(system, base, file)
     return system
 
 
@@ -86,7 +101,7 @@ def sketch(task: Contract, survey: Survey) -> tuple[System, int]:
     """Return an adapted system for its shapes alone, and how many parameters it has, frozen ones as before `adapt`."""
 
     def build() -> tuple[System, int]:
-        system = _plain(task, survey, fresh=False)
+        system = plain(task, survey, fresh=False)
         names = system.frozen()
         count = sum(p.numel() for name, p in system.named_parameters() if name in names)
         system.adapt()
@@ -108,8 +123,8 @@ def shapes_alone(build: Callable[[], T]) -> T:
         return build()
 
 
-def _plain(task: Contract, survey: Survey, fresh: bool) -> System:
-    """Build a system and tell it its ports."""
+def plain(task: Contract, survey: Survey, fresh: bool) -> System:
+    """Build a system, not yet adapted, and tell it its ports."""
     system, ports = task.system(survey, fresh), task.ports(survey)
     system.inputs, system.outputs = ports.inputs, ports.outputs
     return system

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eozoo_core.checking import (
@@ -49,17 +50,31 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
             raise ZooError(reasons[0])
         return {}
     expected, (splits, apart) = task.expected(), task.describe_splits(opened)
+    if isinstance(expected.label, Classes) and (names := _class_names(opened)):
+        expected = replace(expected, label=Classes(names))
+    if isinstance(expected.label, Channel) and getattr(getattr(task.settings, "data", None), "unit", "") is None:
+        unit = next((data.label_unit for data in opened.values()), "")
+        expected = replace(expected, label=channel("label", unit))
     channels = channels_of(next(iter(opened.values())), expected)
     seen = check_splits(findings, splits, channels, expected.label, expected.remedies)
     judge_likeness(findings, seen, channels)
     if "train" in opened:
         judge_schedule(findings, task.settings.train, opened["train"].draws)
     judge_splits(findings, splits, apart)
+    if (division := next((data.division for data in opened.values()), None)) is not None:
+        division.judge(findings)
+    divided = division.panels if division is not None else list
     if shown := next((one for one in seen.values() if one.best), None):
         names = [one.name for one in channels]
         bands = [names.index(name) for name in expected.shown if name in names]
-        findings.picture(shown.shown, lambda: panels_of(shown, channels, expected.label, bands or None))
+        draw = lambda: [*panels_of(shown, channels, expected.label, bands or None), *divided()]  # noqa: E731
+        findings.picture(shown.shown, draw)
     return {name: (opened[name], one) for name, one in seen.items()}
+
+
+def _class_names(opened: Mapping[str, Data]) -> dict[int, str]:
+    """Classes that were found, in any split."""
+    return {code: name for data in opened.values() for code, name in data.class_names.items()}
 
 
 def judge_likeness(findings: Findings, seen: Mapping[str, Seen], channels: Sequence[Channel]) -> None:

@@ -42,6 +42,9 @@ class Registry(Protocol):
     def create(self, kind: str, name: str, options: dict[str, Any]) -> Any:
         """Build the ``kind`` ("model", "loss", "dataset") called ``name`` with keyword ``options``."""
 
+    def taken(self, part: Named) -> dict[str, Any] | None:
+        """Return what is known of the part of a trained run that ``part`` names (``from_run``); None for any other."""
+
 
 class Metrics(Protocol):
     """Scores as sums that add up over samples and processes."""
@@ -219,8 +222,9 @@ class Contract(ABC):
     def covariates(self, batch: Arrays, survey: Survey) -> np.ndarray | None:
         """Return what fitted baselines see of a batch: (B, F), or (B, F, H, W) of pixels; NaN = missing, None = no fit.
 
-        They predict the one output of moments, or of probabilities (then "target" is the index of a class), one number
-        for each "target". The default is the first input of `ports`, its axes other than rows and columns in one.
+        They predict the one output of moments, or of probabilities, one number for each "target": of classes this is
+        the code that the output of classes has, without such an output the index. The default is the first input of
+        `ports`, its axes other than rows and columns in one.
         """
         from eozoo_core.task.baselines import first_input
 
@@ -241,10 +245,13 @@ class Contract(ABC):
     def open_scene(self, found: Any, survey: Survey) -> Scene:
         """Look at one of ``find_scenes`` before any is mapped; the default reads a raster's header.
 
+        Of a run on several dates it gets a tuple, the rasters of one scene in the order of their dates.
         Raises ZooError where it does not fit.
         """
-        from eozoo_core.task.scenes import open_raster
+        from eozoo_core.task.scenes import open_dates, open_raster
 
+        if isinstance(found, tuple):
+            return open_dates(found, survey.names, self.settings.infer)
         return open_raster(found, lambda info: self.raster_bands(info, survey), survey.names, self.settings.infer)
 
     def map(self, drawn: Any, scene: Scene) -> Iterator[Block]:
@@ -312,7 +319,8 @@ class Contract(ABC):
                 raise ZooError(f"{kind} {part.name}: the option {option!r} follows from the data; take it out")
         if self.registry is None:
             raise ValueError("this task was built without a registry")
-        known = {} if fresh or "pretrained" not in part.options else {"pretrained": False}
+        fetches = "pretrained" in part.options or {"run", "made"} <= part.options.keys()  # published, or of a run
+        known = {"pretrained": False} if fetches and not fresh else {}
         return self.registry.create(kind, part.name, {**part.options, **known, **(extra or {})})
 
     def _unwritten(self, what: str) -> NotImplementedError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from eozoo_core.checking import Findings
+    from eozoo_core.checking.division import Division
     from eozoo_core.raster.georeference import Grid
     from eozoo_core.task.survey import Survey
 
@@ -33,6 +35,9 @@ class Data:
     bands, units: of the first input, as the files name them.
     what: the word for samples in messages. skipped: a line for every file that was left out.
     together: how many whole samples scores take at once; more than 1 where all are of one size.
+    apart: True = its splits are parts of one whole that was divided so that no label is in two: core compares neither
+            pixels nor ground.
+    division: how the whole data were divided, of which this is one split; None = the splits were there.
     repeats: True = every epoch sees item ``i`` unchanged as draw ``i``. Only then core keeps features of a frozen part.
     """
 
@@ -43,8 +48,13 @@ class Data:
     input_files: Sequence[Path] = ()
     what: str = "samples"
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    label_unit: str = ""
+    class_names: Mapping[int, str] = MappingProxyType({})
     together: int = 1
+    apart: bool = False
     repeats: bool = False
+    division: Division | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} has no __len__")
@@ -112,6 +122,10 @@ class Data:
 
     def problems(self, findings: Findings, split: str) -> None:
         """Tell ``check`` what is wrong with the files of ``split`` beyond what core looks at; the default: nothing."""
+
+    def settled(self, survey: Survey) -> Data:
+        """Return the same samples with what training settled (names of classes that were found); default: itself."""
+        return self
 
     def area(self) -> list[float] | None:
         """Return [west, south, east, north] in degrees around all samples, None where none is georeferenced."""

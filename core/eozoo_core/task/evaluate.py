@@ -10,6 +10,7 @@ import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.task.classes import write_class_report
 from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
 from eozoo_core.task.data import Data, in_groups, tensors
 from eozoo_core.task.ensemble import member_runs
@@ -18,6 +19,7 @@ from eozoo_core.task.guard import judge_split
 from eozoo_core.task.load import read_trained
 from eozoo_core.task.predict import Draws, load_survey, open_draws, to_arrays
 from eozoo_core.task.references import kept_baselines
+from eozoo_core.task.scores import ClassScores
 from eozoo_core.task.splits import root_of
 from eozoo_core.task.spread import combine, present
 from eozoo_core.task.system import System, Tensors
@@ -146,7 +148,8 @@ def kept_of(run: Run, draws: Draws, data: Data) -> Data:
 
 def score(task: Contract, run: Run, split: str, on_unlike: str) -> Scores:
     """Judge ``split`` against what training saw, then ``Task.evaluate`` it; see `eozoo_core.task.guard.allow`."""
-    judge_split(task, survey_of(task, run), task.data(split), split, on_unlike)
+    survey = survey_of(task, run)
+    judge_split(task, survey, task.data(split).settled(survey), split, on_unlike)
     return task.evaluate(run, split)
 
 
@@ -169,8 +172,13 @@ def survey_of(task: Contract, run: Run) -> Survey:
 def evaluate(task: Contract, run: Run, split: str) -> Scores:
     """Score best.pt on ``split``; see ``Task.evaluate``. Raises ZooError where nothing there is labelled."""
     draws = open_draws(task, run, "eval")
-    data = kept_of(run, draws, task.data(split))
+    data = kept_of(run, draws, task.data(split).settled(draws.survey))
     evaluation = Evaluation(task, draws.systems, draws.survey, run=run)
     for group in in_groups(data, range(len(data))):
         evaluation.add(data.items(group), draws.device)
-    return evaluation.compute()
+    scores, model = evaluation.compute(), evaluation.metrics["model"]
+    if isinstance(model, ClassScores) and model.confusion.any():
+        ports = next(iter(draws.systems.values())).outputs
+        names = [name for port in ports if port.role == model.role for _, name in port.legend]
+        write_class_report(run, split, scores, model.confusion, names)
+    return scores

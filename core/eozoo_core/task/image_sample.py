@@ -1,4 +1,4 @@
-"""Images of a synthetic world for ``Task.sample``, in the folders that ``images.ImageData`` reads."""
+"""Images of a synthetic landscape for ``Task.sample``, in the folders that ``images.ImageData`` reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,24 @@ from eozoo_core.task.data import Arrays
 SPLITS = ("train",) * 12 + ("val",) * 4 + ("test",) * 4
 SIDE, STEP = 48, 56  # of an image, and from one to the next, px: nothing overlaps
 X, Y, PIXEL = 480_000.0, 2_080_000.0, 20.0  # upper left corner and side of a pixel, m of UTM 47 N
+BANDS = tuple(Band(name, "reflectance 0..1") for name in ("blue", "green", "red", "nir"))
 LABELLED = 0.2  # share of the pixels that keep their label
+
+
+def landscape() -> tuple[np.ndarray, np.ndarray]:
+    """Make up canopy height (H, W), 0 to 30 m, and reflectance 0..1 of BANDS (4, H, W) with a cloud of NaN."""
+    random, (rows, columns) = np.random.default_rng(0), np.mgrid[:400, :336].astype("float64")
+    field = np.zeros(rows.shape)
+    for wavelength, weight in ((90.0, 1.0), (37.0, 0.6), (15.0, 0.3)):
+        for _ in range(6):
+            angle, phase = random.uniform(0, 2 * np.pi, 2)
+            field += weight * np.sin((rows * np.sin(angle) + columns * np.cos(angle)) * 2 * np.pi / wavelength + phase)
+    height = np.clip(6.0 * field + 9.0, 0.0, 30.0)
+    leaves, bare, forest = 1.0 - np.exp(-height / 12.0), (0.08, 0.12, 0.18, 0.22), (0.03, 0.06, 0.03, 0.45)
+    bands = np.stack([b + (f - b) * leaves for b, f in zip(bare, forest, strict=True)])
+    bands = np.clip(bands + random.normal(scale=0.012, size=bands.shape), 0.0, 1.0).astype("float32")
+    bands[:, 30:40, 100:130] = np.nan
+    return height, bands
 
 
 def write_world(

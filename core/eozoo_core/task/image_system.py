@@ -22,6 +22,7 @@ class ImageSystem(System):
     def __init__(self, network: nn.Module, survey: Survey, shift: Sequence[float], scale: Sequence[float]):
         super().__init__()
         self.network, self.multiple = network, int(getattr(network, "multiple", 0))
+        self.receipt = str(getattr(network, "receipt", None) or "")
         for name, (mean, std) in {"input": (survey.mean, survey.std), "output": (shift, scale)}.items():
             self.register_buffer(f"{name}_mean", torch.tensor(mean, dtype=torch.float32).reshape(1, -1, 1, 1))
             spread = torch.tensor(std, dtype=torch.float32).reshape(1, -1, 1, 1)
@@ -29,9 +30,27 @@ class ImageSystem(System):
 
     def stage(self, arrays: Tensors) -> Tensors:
         """Return "image" standardised and without gaps."""
-        scaled = (arrays["image"].float() - self.input_mean) / self.input_std
-        return {"image": torch.where(torch.isfinite(scaled), scaled, 0.0)}
+        return {"image": standardised(arrays, self.input_mean, self.input_std)}
 
     def raw(self, staged: Tensors) -> Tensors:
         """Return "output" (B, K, H, W), finite everywhere."""
         return {"output": self.network(staged["image"]).float() * self.output_std + self.output_mean}
+
+
+class ClassSystem(ImageSystem):
+    """Bands (B, C, H, W) in their own units -> "probability" (B, K, H, W) of each class."""
+
+    def finish(self, raw: Tensors, arrays: Tensors) -> Tensors:
+        """Turn logits into probabilities; core chooses the likeliest class."""
+        return {"probability": raw["output"].softmax(dim=1)}
+
+
+def standardised(arrays: Tensors, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Return "image" (B, C, H, W) standardised, 0 where it is missing, with the "jitter" of training where it is not.
+
+    mean, std: broadcast against it.
+    """
+    scaled = (arrays["image"].float() - mean) / std
+    if "jitter" in arrays:
+        scaled = scaled + arrays["jitter"]
+    return torch.where(torch.isfinite(scaled), scaled, 0.0)

@@ -15,7 +15,7 @@ from eozoo_core.task.made_from import MadeWith, steadily
 from eozoo_core.task.maps import map_scene, members_port, role_of
 from eozoo_core.task.passes import Passes
 from eozoo_core.task.predict import Predictor, to_arrays
-from eozoo_core.task.scenes import Scene
+from eozoo_core.task.scenes import Scene, by_dates
 from eozoo_core.task.turns import Turns
 from eozoo_core.task.windows import Drawn
 from eozoo_core.train.execution import pixels_of
@@ -43,7 +43,7 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
 
 def _infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     predictor, problems = steadily(run, lambda: Predictor(task, run)), []
-    found, scenes, written = task.find_scenes(source), [], []
+    found, scenes, written = by_dates(task.find_scenes(source), predictor.survey.names), [], []
     for one in found:
         with skipping(task, problems):
             scenes.append(task.open_scene(one, predictor.survey))

@@ -10,10 +10,24 @@ import numpy as np
 from eozoo_core.score.calibration_plots import draw_calibration, draw_most_certain, draw_residuals
 from eozoo_core.score.plots import density_scatter
 from eozoo_core.score.report import Picture, Table, Text, score_table, write_report
+from eozoo_core.task.evaluate import survey_of
+from eozoo_core.task.labels import evaluate_labels
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
+    from eozoo_core.task.contract import Contract, Scores
+    from eozoo_core.task.label_loss import LabelLoss
     from eozoo_core.task.labels import Evaluated
+
+
+def report_labels(task: Contract, run: Run, split: str, loss: LabelLoss) -> Scores:
+    """Score all predictors of ``run`` over the labels of ``split``, and write what `write_label_report` writes.
+
+    ``loss``: what the network was trained with, which says what distribution it predicts.
+    """
+    found = evaluate_labels(task, run, split, "laplace" if loss.scale_power == 1 else "gaussian")
+    write_label_report(run, split, found, task.ports(survey_of(task, run)).outputs[0].unit, task.data(split).what)
+    return found.scores
 
 
 def write_label_report(

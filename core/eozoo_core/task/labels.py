@@ -1,6 +1,7 @@
 """What a run predicts wherever a split has a label: scores of all predictors, and how true the uncertainty is.
 
-For tasks of few labels that predict a mean and, where they can, its deviation: every label is kept in memory.
+For tasks that predict a mean and, where they can, its deviation. Labels are kept in memory, at most ``MOST``: of more
+every second, fourth ... is kept for pictures and for what is said of the uncertainty. Scores are of all.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.task.data import Data
     from eozoo_core.task.survey import Fitted
+
+MOST = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def collect(task: Contract, run: Run, data: Data) -> tuple[Evaluation, Labels]:
 
     Of several outputs the first that is a mean. Raises ZooError where there is no label.
     """
-    draws = open_draws(task, run, "eval")
+    draws, kept = open_draws(task, run, "eval"), 1
     evaluation, samples = Evaluation(task, draws.systems, draws.survey, run=run), []
     ports = next(iter(draws.systems.values())).outputs
     role = next(port.role for port in ports if port.spread == "moments")
@@ -119,13 +122,21 @@ def collect(task: Contract, run: Run, data: Data) -> tuple[Evaluation, Labels]:
         spread = [at(one[std]).astype(np.float64) ** 2 for one in found] if std else []
         columns = [target[where], np.stack([at(one[role]) for one in found]), np.stack(spread) if spread else None]
         columns += [at(together.get(name)) for name in (role, f"{role}.{ALEATORIC}", f"{role}.{EPISTEMIC}")]
-        samples.append([*columns, np.full(len(where), i), *_places(data.grid(i), where)])
+        columns += [np.full(len(where), i), *_places(data.grid(i), where)]
+        samples.append(_thinned(columns, kept))
+        while sum(len(one[0]) for one in samples) > MOST:
+            kept, samples = 2 * kept, [_thinned(one, 2) for one in samples]
     joined = [None if parts[0] is None else np.concatenate(parts, axis=-1) for parts in zip(*samples, strict=True)]
     if not joined[0].size:
         raise ZooError(
             f"{data.name(0)}: no {data.what} here has a label where the input has data; nothing can be scored"
         )
     return evaluation, Labels(*joined)
+
+
+def _thinned(columns: list[np.ndarray | None], step: int) -> list[np.ndarray | None]:
+    """Keep every ``step``-th label, along the last axis."""
+    return columns if step == 1 else [None if c is None else c[..., ::step].copy() for c in columns]
 
 
 def _places(grid: Grid | None, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from eozoo_core.raster.files import Layer, MapFiles, Shown
 from eozoo_core.raster.masks import RowMask
 from eozoo_core.raster.read import open_reader
 from eozoo_core.run.written import is_current
-from eozoo_core.score.quicklook import Panel, quicklook
+from eozoo_core.score.quicklook import Panel, class_colours, quicklook
 from eozoo_core.task.guard import SceneGuard
 from eozoo_core.task.made_from import STAMP, are_there
 from eozoo_core.task.passes import Passes
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from eozoo_core.spec import Port
     from eozoo_core.task.contract import Contract
 
-_COLOURS = ((34, 102, 51), (204, 187, 68), (187, 85, 51), (68, 119, 170), (170, 170, 170), (170, 51, 119))
 _THUMB = 1024  # px
 _PARTS = {
     "aleatoric": "from the data's noise (aleatoric)",
@@ -127,7 +126,8 @@ def _stacked(names: Sequence[str]) -> Callable[[Mapping[str, np.ndarray]], np.nd
 
 def bands_of(port: Port) -> tuple[Band, ...]:
     """Return the bands of an output's map: those that it names, or one; a class map has its classes."""
-    classes = {c: Category(name, _COLOURS[i % len(_COLOURS)]) for i, (c, name) in enumerate(port.legend)} or None
+    colours = class_colours(len(port.legend)).tolist() if port.legend else ()
+    classes = {c: Category(name, tuple(rgb)) for (c, name), rgb in zip(port.legend, colours, strict=True)} or None
     names = [f"{port.role} {band}" for band in port.bands] or [_named(port, port.role)]
     return tuple(Band(name, port.unit, classes) for name in names)
 
@@ -154,12 +154,24 @@ def draw_maps(ports: Sequence[Port], files: Mapping[str, Path], path: Path) -> l
         bands = _thumbnail(files, port.role)
         if len(bands) > 1:
             continue
+        if port.legend:
+            codes, names = zip(*port.legend, strict=True)
+            panels.append(Panel(numbered(bands[0], codes), "prediction", port.unit, classes=names))
+            continue
         spread = port.spread == "deviation"
         title = next((text for part, text in _PARTS.items() if port.role.startswith(part)), "its standard deviation")
         panels.append(Panel(bands[0], title if spread else "prediction", port.unit, "magma" if spread else "viridis"))
     if panels:
         quicklook(panels, path, title=path.stem, columns=2)
     return [path] if panels else []
+
+
+def numbered(values: np.ndarray, codes: Sequence[int]) -> np.ndarray:
+    """Return the place of each code of a class map (H, W) among ``codes``, NaN for what is none of them."""
+    found = np.full(values.shape, np.nan, np.float32)
+    for index, code in enumerate(codes):
+        found[values == code] = index
+    return found
 
 
 def _thumbnail(files: Mapping[str, Path], layer: str) -> np.ndarray:

@@ -18,7 +18,7 @@ def reading_notes(data: Data) -> list[str]:
     from eozoo_core.raster.read import read_info
 
     files = [file for file in data.files if file.suffix.lower() in _SUFFIXES]
-    found = []
+    found = list(data.notes)
     for file in files[:: -(-len(files) // _MOST) or 1]:
         try:
             found += [f"{file.name}: {note}" for note in read_info(file).notes]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,12 +15,14 @@ from eozoo_core.raster.address import variable_of
 from eozoo_core.raster.bands import told
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.info import RasterInfo
-from eozoo_core.raster.read import Reader, by_stem, read_info
+from eozoo_core.raster.read import Reader, by_stem, open_reader, read_info
+from eozoo_core.raster.stack import Stack, by_date, date_of
 
 if TYPE_CHECKING:
     from eozoo_core.settings.schema import InferSettings
     from eozoo_core.task.survey import Survey
 
+_DATED = re.compile(r"\d{8}_")  # how bands of several dates are called: see `raster.stack`
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".npy")
 
 
@@ -40,6 +43,7 @@ class Scene:
     missing: stored values that mean missing, beside what the raster declares; None = such as look so are asked about.
     notes:  what was decided while it was opened, a line each; printed once, and a tag of its maps.
     whole:  it is no raster: ``Task.write`` says what becomes of it, and core maps nothing.
+    dates:  the rasters of one grid that it is made of, in their order; () = ``path`` alone.
     """
 
     path: Path
@@ -54,6 +58,13 @@ class Scene:
     missing: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
     whole: bool = False
+    dates: tuple[Path, ...] = ()
+
+    def open(self) -> Reader:
+        """Open what is read window by window."""
+        if self.dates:
+            return Stack(self.dates, self.missing or ())
+        return open_reader(self.path, self.missing or ())
 
     def file(self, layer: str) -> str:
         """Return the name of the file of a layer, without its ending."""
@@ -109,6 +120,43 @@ def open_raster(
         others = told(info.descriptions, trained, [band - 1 for band in bands])
         notes += [f"bands found under other names: {others}"] if others else []
     return Scene(path, info.grid, bands, variable_of(path), missing=getattr(how, "nodata", None), notes=tuple(notes))
+
+
+def by_dates(found: Sequence[Any], trained: tuple[str, ...]) -> list[Any]:
+    """Return ``found``, or as one scene the rasters of as many dates as the bands ``trained`` are of.
+
+    Raises ZooError where there are other rasters than one for each date.
+    """
+    dates = sorted({name[:8] for name in trained if _DATED.match(name)})
+    if len(dates) < 2 or len(found) < 2 or not all(isinstance(one, Path) for one in found):
+        return list(found)
+    if len(found) != len(dates):
+        raise ZooError(
+            f"{found[0].parent}: holds {len(found)} rasters, and the run was trained on {len(dates)} dates "
+            f"({', '.join(dates)}); give a folder with one for each"
+        )
+    return [tuple(by_date(found))]
+
+
+def open_dates(files: tuple[Path, ...], trained: tuple[str, ...], how: InferSettings) -> Scene:
+    """Open rasters of one grid as one scene: each stands for the training date of its rank, bands are found by name.
+
+    Raises ZooError as `Stack`, and where a band is missing.
+    """
+    with Stack(files) as stack:
+        grid, starts, bands = stack.info.grid, 0, []
+        dates = sorted({name[:8] for name in trained})
+        for file, date in zip(files, dates, strict=True):
+            info = read_info(file)
+            wanted = tuple(name[9:] for name in trained if name.startswith(date))
+            bands += [starts + band for band in choose_bands(info, wanted)]
+            starts += info.count
+    order = np.argsort([dates.index(name[:8]) for name in trained], kind="stable")
+    numbers = np.empty(len(bands), int)
+    numbers[order] = bands
+    notes = [f"{date_of(file)} stands for {date}" for file, date in zip(files, dates) if date_of(file) != date]
+    return Scene(files[0].parent, grid, tuple(numbers.tolist()), missing=getattr(how, "nodata", None),
+                 reads=files, notes=tuple(notes), dates=files)  # fmt: skip
 
 
 def choose_bands(info: RasterInfo, trained: tuple[str, ...]) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from eozoo_core.errors import ZooError
+from eozoo_core.score.classes import class_scores, confusion_of
 from eozoo_core.score.metrics import RegressionMetrics
 from eozoo_core.task.contract import Arrays
 
@@ -48,37 +49,31 @@ class RegressionScores:
 
 
 class ClassScores:
-    """Accuracy and mean intersection over union of output ``role``, class codes, against a target of codes.
+    """Scores of output ``role``, class codes, against a target of codes: those of `score.classes.class_scores`, and n.
 
-    One confusion matrix, row = label, column = prediction. The mean is over the classes that occur in the labels.
+    confusion: counts (K, K) of what was added, row = label, column = prediction, in the order of ``codes``.
     """
 
     def __init__(self, role: str, codes: Sequence[int]):
-        self._role, self._codes = role, np.asarray(codes)
-        self._confusion = np.zeros((len(codes), len(codes)))
+        self.role, self._codes = role, np.asarray(codes)
+        self.confusion = np.zeros((len(codes), len(codes)))
 
     def add(self, predicted: Arrays, batch: Arrays) -> None:
         """See `Metrics.add`. Raises ZooError for a label that is none of the codes."""
-        found, target = predicted[self._role].ravel(), batch["target"].ravel()
+        found, target = predicted[self.role].ravel(), batch["target"].ravel()
         there = np.isfinite(target) & np.isfinite(found)
-        if not np.isin(target[there], self._codes).all():
-            strange = target[there][~np.isin(target[there], self._codes)][0]
-            raise ZooError(f"a label holds {strange:g}; the classes are {', '.join(map(str, self._codes))}")
+        found, target = found[there], target[there]
+        if not (known := np.isin(target, self._codes)).all():
+            classes = ", ".join(map(str, self._codes))
+            raise ZooError(f"a label holds {target[~known][0]:g}; the classes of training are {classes}")
         order = np.argsort(self._codes)
-        row, column = (order[np.searchsorted(self._codes[order], values[there])] for values in (target, found))
-        np.add.at(self._confusion, (row, column), 1)
+        row, column = (order[np.searchsorted(self._codes[order], values)] for values in (target, found))
+        self.confusion += confusion_of(row, column, len(self._codes))
 
     def sums(self) -> np.ndarray:
         """See `Metrics.sums`."""
-        return self._confusion.ravel().copy()
+        return self.confusion.ravel().copy()
 
     def compute(self, sums: np.ndarray) -> dict[str, float]:
         """See `Metrics.compute`."""
-        confusion = sums.reshape(self._confusion.shape)
-        right, labels, found = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-        there = labels > 0
-        if not there.any():
-            return {"n": 0.0}
-        iou = right[there] / (labels + found - right)[there]
-        values = {"accuracy": right.sum() / confusion.sum(), "mean_iou": iou.mean(), "n": confusion.sum()}
-        return {name: float(value) for name, value in values.items()}
+        return class_scores(sums.reshape(self.confusion.shape)) | {"n": float(sums.sum())}

@@ -42,9 +42,11 @@ def describe_split(name: str, data: Data, role: str) -> Split:
         return None if grid is None else place_of(data.name(i), grid)
 
     names = [data.name(i) for i in range(len(data))]
+    if data.apart:
+        return Split(name, names, read, what=data.what, compared=False)
     return Split(name, names, read, data.input_files, place, what=data.what)
 
 
 def root_of(data: Data) -> Path:
     """Return the folder that the files of a split lie in, see `Data.root`; "." where it has no files."""
-    return data.root or Path(os.path.commonpath([file.parent for file in data.files] or ["."]))
+    return data.root or Path(os.path.commonpath([file.parent.absolute() for file in data.files] or ["."]))

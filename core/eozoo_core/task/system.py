@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from eozoo_core.spec import Port
     from eozoo_core.task.data import Data
+    from eozoo_core.task.part import PartOfRun
 
 Tensors = dict[str, torch.Tensor]
 KEPT = "features."  # core puts it before the names of kept features in a batch
@@ -64,16 +65,26 @@ class System(nn.Module):
 
         Core stores them once in the run, under their hash, and leaves them out of checkpoints. The names before `adapt`
         say what is stored, those after it what checkpoints leave out: quantised layers may have other names. See
-        `untrained`.
+        `untrained`. The default: what whole runs inside it (`eozoo_core.task.part`) keep so.
         """
-        return set()
+        return {f"{where}.{name}" for where, part in self._runs() for name in part.frozen()}
 
     def adapt(self) -> None:
         """Turn the system of ``Task.system`` into the one that is trained, in place: quantise, add adapters and a head.
 
         Called on the CPU with the frozen tensors filled in. Tensors that came from the meta device hold any numbers:
-        the checkpoint is loaded over them. To count parameters and memory core also calls it on the meta device.
+        the checkpoint is loaded over them. To count parameters and memory core also calls it on the meta device. The
+        default: whole runs inside it are adapted.
         """
+        for _, part in self._runs():
+            part.adapt()
+
+    def _runs(self) -> list[tuple[str, PartOfRun]]:
+        """Whole runs that are parts of this system, by name; not those inside them."""
+        from eozoo_core.task.part import PartOfRun
+
+        found = [(name, part) for name, part in self.named_modules() if isinstance(part, PartOfRun)]
+        return [one for one in found if not any(one[0].startswith(f"{other}.") for other, _ in found)]
 
     def simplify(self, side: int) -> tuple[str, ...]:
         """Make of a trained system, in place, on the CPU, one that exported graphs can hold: plain float32 weights.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from eozoo_core.settings import TaskSettings
     from eozoo_core.spec import Port
     from eozoo_core.task.data import Data
+    from eozoo_core.task.module import RunModule
     from eozoo_core.task.scenes import Block, Scene
     from eozoo_core.task.survey import Fitted
     from eozoo_core.task.train import Trainer
@@ -149,6 +150,17 @@ class Task(Contract):
         from eozoo_core.task.graph import make_graph
 
         return make_graph(self, run)
+
+    def module(self, run: Run, output: str | None = None, trainable: bool = False) -> RunModule:
+        """Return the trained run as a differentiable torch module that gives ``output`` (None = the first).
+
+        Raises ZooError for an output that there is not, and for a task that does not write ``system``.
+        """
+        if not self._writes("system"):
+            raise ZooError(f"{run.task}: is no module: the task does not offer its network")
+        from eozoo_core.task.module import make_module
+
+        return make_module(self, run, output, trainable)
 
     def predict(self, run: Run, batch: Arrays) -> Arrays:
         """Predict for a dict of arrays; weights are loaded at the first call and kept."""

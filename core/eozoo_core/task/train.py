@@ -102,6 +102,8 @@ def train(task: Contract, run: Run, survey: Survey | None = None) -> Survey:
     run.note("survey", survey.model_dump(mode="json"))
     if (area := splits["train"].area()) is not None:
         run.note("area", area)
+    if (division := splits["train"].division) is not None and fabric.is_global_zero:
+        division.keep(run)
     beside = keep_beside(run, task.beside())
     system, base = begin(task, run, survey, fabric)
     loss = checked_loss(task, survey)

@@ -11,7 +11,7 @@ import numpy as np
 
 from eozoo_core.checking.guard import Verdict
 from eozoo_core.raster.predict import predicted_rows
-from eozoo_core.raster.read import Reader, open_reader
+from eozoo_core.raster.read import Reader
 from eozoo_core.raster.tiles import Tiling, Window
 from eozoo_core.task.contract import Arrays
 from eozoo_core.task.guard import Watch
@@ -94,7 +94,7 @@ def map_raster(drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[s
     """
     blended = _Blended(drawn, scene, tiling, without)
     row = 0
-    with open_reader(scene.path, scene.missing or ()) as reader:
+    with scene.open() as reader:
         grid = reader.info.grid
         size = drawn.at_once(tiling.padded(tiling.side(grid.height)) * tiling.padded(tiling.side(grid.width)))
         if scene.missing is None:

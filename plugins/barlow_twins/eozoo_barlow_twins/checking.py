@@ -12,10 +12,11 @@ import numpy as np
 from eozoo_core import ZooError
 from eozoo_core.checking import Channel, Classes, Findings, Item, Split, channel, check_splits
 from eozoo_core.checking.findings import listed, percent
+from eozoo_core.checking.shares import judge_number
 from eozoo_core.raster.tiles import Window
 
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
-from eozoo_barlow_twins.splits import SPLITS, split_map
+from eozoo_barlow_twins.splits import SPLITS, division_of, split_map
 from eozoo_barlow_twins.tile_overlap import judge_tiles
 from eozoo_barlow_twins.tiles import Tile, processed
 
@@ -59,10 +60,13 @@ def check_tiles(
     }
     check_splits(findings, splits, _channels(parts, names, findings), label, remedies)
     _judge_pixels(parts, data, findings)
+    if (division := division_of([part.tile for part in parts], data)) is not None:
+        division.judge(findings)
     _judge_statistics(parts, findings)
     _judge_offset(parts, names, findings)
     judge_tiles(tiles, data, findings)
-    findings.picture(str(parts[0].tile.path), lambda: _panels(parts[0], names, label))
+    bars = division.panels if division is not None else list
+    findings.picture(str(parts[0].tile.path), lambda: [*_panels(parts[0], names, label), *bars()])
     if len(parts) < len(tiles) or any(part.seen != "whole" for part in parts):
         return None
     try:
@@ -235,6 +239,8 @@ def _judge_pixels(parts: Sequence[_Part], data: PixelData, findings: Findings) -
         if n < (2 if name == "train" else 1):
             level = findings.error if whole and name == "train" else findings.warning
             level(f"{name}: pixels", f"{n} are usable ({text})", "lower data.min_valid, or look at masks.npy")
+        elif name != "train" and whole and parts[0].labels is None:
+            judge_number(findings, name, n, "pixels")
     if counts["train"] > 1:
         share = counts["train"] + counts["val"] + counts["test"]
         findings.ok("usable pixels", f"{text} ({percent(share / total)}; the rest: too few dates, or buffer)", counts)

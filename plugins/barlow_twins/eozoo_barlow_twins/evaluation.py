@@ -13,6 +13,7 @@ import torch
 from eozoo_core import ZooError
 from eozoo_core.run.progress import print_message
 from eozoo_core.run.written import write_text
+from eozoo_core.score.classes import class_scores, class_table, confusion_of, draw_confusion
 from eozoo_core.score.report import Picture, Table, Text, write_report
 from eozoo_core.task import Scores
 from eozoo_core.task.data import in_groups, tensors
@@ -23,17 +24,14 @@ from eozoo_core.train.execution import samples_at_once
 from eozoo_core.train.precision import compute_in, precision_in_use
 
 from eozoo_barlow_twins.labels import class_layer, class_names
-from eozoo_barlow_twins.pictures import confusion_picture, curve_picture
+from eozoo_barlow_twins.pictures import curve_picture
 from eozoo_barlow_twins.pixels import PixelIndex, chosen, require_pixels, split_number
 from eozoo_barlow_twins.probe import (
     Labelled,
     Probe,
     block_intervals,
-    class_table,
-    confusion_of,
     draw_labels,
     raw_features,
-    scores_of,
 )
 from eozoo_barlow_twins.settings import Labels, PixelEval, SelectDates
 from eozoo_barlow_twins.step import score_views
@@ -141,7 +139,7 @@ def random_system(task: PixelTask, run: Run, draws: Draws) -> PixelSystem:
     """An encoder with the seed's initial weights and the statistics of the trained one, in the same precision."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.settings.train.seed)
-        system = task.system(draws.survey, fresh=True)
+        system = task.system(draws.survey, fresh=False)
     system.outputs = task.ports(draws.survey).outputs
     return compute_in(precision_in_use(run, "eval", draws.device), system.eval().to(draws.device), draws.device)
 
@@ -189,7 +187,7 @@ class Comparison:
         }
         model = self.results["model"]
         per_class = [
-            [name, str(row["pixels"]), *(_number(row[k]) for k in ("precision", "recall", "f1"))]
+            [name, str(row["labels"]), *(_number(row[k]) for k in ("precision", "recall", "f1"))]
             for name, row in zip(self.names, model["classes"], strict=True)
         ]
         counts = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
@@ -207,7 +205,7 @@ class Comparison:
             "Classes": [
                 Table(["class", "pixels", "precision", "recall", "F1"], per_class),
                 Picture(
-                    confusion_picture(np.array(model["confusion"]), self.names, folder / "confusion.png"),
+                    draw_confusion(np.array(model["confusion"]), self.names, folder / "confusion.png"),
                     "Confusion of 'model': shares of each reference class",
                 ),
             ],
@@ -225,7 +223,7 @@ def compare(
         predicted = probe.predict(train, every, test, seed=0)
         confusion = confusion_of(test.target, predicted, len(names))
         results[name] = {
-            "scores": scores_of(confusion),
+            "scores": class_scores(confusion),
             "intervals": block_intervals(test.target, predicted, test.blocks, len(names), settings.bootstrap),
             "classes": class_table(confusion),
             "confusion": confusion.tolist(),
@@ -239,7 +237,7 @@ def _few(probe: Probe, train: Labelled, test: Labelled, share: float, classes: i
     drawn: dict[str, list[float]] = {}
     for seed in range(settings.draws):
         rows = draw_labels(train.target, share, seed)
-        values = scores_of(confusion_of(test.target, probe.predict(train, rows, test, seed), classes))
+        values = class_scores(confusion_of(test.target, probe.predict(train, rows, test, seed), classes))
         for metric, value in values.items():
             drawn.setdefault(metric, []).append(value)
     return {"share": share, "labels": len(rows)} | {

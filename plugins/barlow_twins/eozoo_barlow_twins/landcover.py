@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core import Port, Run, Sample, ZooError
 from eozoo_core.task import Ports, Scores
+from eozoo_core.task.survey import BandSurvey
 
 from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.pixel_task import PixelTask
@@ -55,13 +56,13 @@ class LandCoverTask(PixelTask):
 
     @cached_property
     def pretrained(self) -> PixelSurvey | None:
-        """What the encoder of ``model.pretrained`` was trained on; None without one.
+        """What the encoder of ``model.pretrained``, or of ``from_run``, was trained on; None without one.
 
         Raises ZooError where the settings say otherwise.
         """
         s = self.settings
         if s.model.pretrained is None:
-            return None
+            return self._survey_of_part()
         run = self._pretrained_run()
         kept = run.info().get("survey")
         if kept is None:
@@ -89,7 +90,10 @@ class LandCoverTask(PixelTask):
         from eozoo_barlow_twins.pixels import MOST, PixelSeries
 
         data, seed = self.settings.data, self.settings.train.seed
-        return PixelSeries(self.index(split), self.described(), seed, Augment(), MOST, data.labels, *self.divided)
+        index, known = self.index(split), self.described()
+        series = PixelSeries(index, known, seed, Augment(), MOST, data.labels, *self.divided)
+        series.division = self.division
+        return series
 
     def index(self, split: str) -> PixelIndex:
         """See `PixelTask.index`."""
@@ -102,7 +106,7 @@ class LandCoverTask(PixelTask):
     def survey(self, train: PixelSeries) -> ClassSurvey:
         """Bands and their statistics, those of the pre-trained encoder where there is one; labels of each class."""
         counts = train.index.class_counts(len(train.survey.legend))
-        bands = train.survey.bands if self.settings.model.pretrained is not None else train.surveyed()
+        bands = train.survey.bands if self.pretrained is not None else train.surveyed()
         return train.survey.model_copy(update={"bands": bands, "counts": tuple(counts.tolist())})
 
     def ports(self, survey: ClassSurvey) -> Ports:
@@ -120,7 +124,7 @@ class LandCoverTask(PixelTask):
         from eozoo_barlow_twins.system import ClassSystem, make_head
 
         known, m = self.known(survey), self.settings.model
-        encoder = self.encoder(known)
+        encoder = self.encoder(known, fresh)
         head = make_head(m.head, encoder.backbone.latent_dim, len(known.legend), m.hidden, m.dropout)
         system = ClassSystem(encoder, head, known, self.settings.infer, m.trainable, m.last_layers)
         if fresh and m.pretrained is not None:
@@ -135,15 +139,12 @@ class LandCoverTask(PixelTask):
 
     def loss(self, survey: ClassSurvey) -> Loss:
         """The registered loss over labelled pixels, and for the log the share of right ones."""
-        import numpy as np
+        from eozoo_core.score.classes import balanced
         from eozoo_core.task.loss import called_with
 
         part, extra = self.settings.model.loss, {}
         if self.settings.model.class_weights == "balanced":
-            counts = np.asarray(survey.counts, float)
-            there = counts > 0
-            weights = np.where(there, counts.sum() / (there.sum() * np.maximum(counts, 1)), 0.0)
-            extra = {"weights": weights.tolist()}
+            extra = {"weights": balanced(survey.counts)}
         registered = called_with(self.build("loss", part, extra), part.name, "logits", "target")
 
         def loss(raw: dict, batch: dict) -> dict:
@@ -200,7 +201,7 @@ class LandCoverTask(PixelTask):
         s, bands = self.settings, None
         with findings.guard("model.pretrained"):
             bands = self.pretrained.names if self.pretrained else None
-        judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, s.data, bands, s.data, findings))
+        judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, self.usable, bands, s.data, findings))
 
     @classmethod
     def sample(cls, root: Path) -> Sample:
@@ -208,6 +209,19 @@ class LandCoverTask(PixelTask):
         from eozoo_barlow_twins.demo.phenology import landcover_sample
 
         return landcover_sample(root)
+
+    def _survey_of_part(self) -> PixelSurvey | None:
+        """Bands and statistics of the run that ``model.backbone`` takes its encoder from; None where it takes none."""
+        backbone, known = self.settings.model.backbone, super().expects()
+        made = None if backbone is None or self.registry is None else self.registry.taken(backbone)
+        if made is None or "bands" not in made:
+            return None
+        bands = tuple(BandSurvey(**band) for band in made["bands"])
+        names = tuple(band.name for band in bands)
+        if self.settings.data.bands not in (None, names):
+            raise ZooError(f"data.bands is {self.settings.data.bands}, the encoder has {names}; leave data.bands null")
+        size = made["options"].get("sample_size", known.sample_size)
+        return known.model_copy(update={"bands": bands, "sample_size": size})
 
     def _pretrained_run(self) -> Run:
         return Run.open(Path(self.settings.model.pretrained), BarlowSettings, "barlow_twins")

@@ -86,21 +86,6 @@ def training_curves(run: Run, file: Path) -> Path:
     return _saved(figure, file)
 
 
-def confusion_picture(confusion: np.ndarray, names: tuple[str, ...], file: Path) -> Path:
-    """Draw a confusion matrix ``(K, K)`` of counts, rows = reference, as shares of each row."""
-    figure, axes = _map()
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    for i, j in np.ndindex(*confusion.shape):
-        if confusion[i].sum():
-            colour = "white" if shares[i, j] > 0.6 else "black"
-            axes.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
-    axes.set_yticks(range(len(names)), names, fontsize=7)
-    axes.set(xlabel="predicted", ylabel="reference")
-    return _saved(figure, file)
-
-
 def curve_picture(curves: dict[str, list[tuple[float, float, float]]], metric: str, file: Path) -> Path:
     """Draw a metric over the share of labels: predictor -> (share, mean, standard deviation over the draws)."""
     figure = canvas(6, 5)

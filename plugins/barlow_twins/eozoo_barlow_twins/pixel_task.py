@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from eozoo_core.checking import Separation, Split
+    from eozoo_core.checking.division import Division
     from eozoo_core.task import Arrays, Scores
     from eozoo_core.task.data import Data
     from eozoo_core.task.scenes import Block
@@ -93,6 +94,13 @@ class PixelTask(Preparation, Task):
         data = self.settings.data
         return data.val_share + data.test_share > 0, (*data.val_tiles, *data.test_tiles)
 
+    @property
+    def division(self) -> Division | None:
+        """What the division of tiles into blocks came to."""
+        from eozoo_barlow_twins.splits import division_of
+
+        return division_of(self.tiles, self.usable)
+
     def index(self, split: str) -> PixelIndex:
         """Return the usable pixels of a split. Raises ZooError where there are too few."""
         raise NotImplementedError
@@ -103,12 +111,12 @@ class PixelTask(Preparation, Task):
 
         return describe_tiles(self.tiles, self.settings.data)
 
-    def encoder(self, survey: PixelSurvey) -> Encoder:
-        """Build the encoder with fresh weights; its embedding size is ``encoder.backbone.latent_dim``."""
+    def encoder(self, survey: PixelSurvey, fresh: bool = False) -> Encoder:
+        """Build the encoder; its embedding size is ``encoder.backbone.latent_dim``. ``fresh``: see `Contract.build`."""
         from eozoo_barlow_twins.networks import Encoder, embedding_length
 
         extra = {"in_channels": len(survey.bands), "sample_size": survey.sample_size}
-        backbone = self.build("model", survey.backbone, extra)
+        backbone = self.build("model", survey.backbone, extra, fresh)
         if not isinstance(getattr(backbone, "latent_dim", None), int):
             backbone.latent_dim = embedding_length(backbone, survey.sample_size, len(survey.bands))
         return Encoder(backbone, len(survey.bands))

@@ -55,7 +55,10 @@ class BarlowTwinsTask(PixelTask):
         from eozoo_barlow_twins.pixels import PixelSeries
 
         data, seed = self.settings.data, self.settings.train.seed
-        return PixelSeries(self.index(split), self.described(), seed, data.augment, data.val_samples, "", *self.divided)
+        index, known = self.index(split), self.described()
+        series = PixelSeries(index, known, seed, data.augment, data.val_samples, "", *self.divided)
+        series.division = self.division
+        return series
 
     def index(self, split: str) -> PixelIndex:
         """See `PixelTask.index`."""
@@ -82,7 +85,7 @@ class BarlowTwinsTask(PixelTask):
         from eozoo_barlow_twins.system import TwinSystem
 
         known, p = self.known(survey), self.settings.model.projector
-        encoder = self.encoder(known)
+        encoder = self.encoder(known, fresh)
         head = projector(encoder.backbone.latent_dim, p.width, p.hidden_layers, p.batch_norm)
         return TwinSystem(encoder, head, known, self.settings.infer)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from eozoo_core.score.classes import class_scores
 
 RAW_STEP_DAYS = 30
 
@@ -89,43 +90,6 @@ def _next(after: np.ndarray, last: int) -> np.ndarray:
     return np.full(len(after), after.shape[1])
 
 
-def confusion_of(target: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts ``(K, K)`` int64, rows = reference, columns = prediction."""
-    return np.bincount(target * classes + predicted, minlength=classes**2).reshape(classes, classes)
-
-
-def scores_of(confusion: np.ndarray) -> dict[str, float]:
-    """Accuracy, macro and weighted F1 from counts ``(..., K, K)``; over the classes that occur in the reference.
-
-    F1 of a class = 2 TP / (reference + predicted).
-    """
-    confusion = confusion.astype(np.float64)
-    right, reference = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1)
-    f1 = 2 * right / np.maximum(reference + confusion.sum(-2), 1e-12)
-    there = reference > 0
-    total = reference.sum(-1)
-    values = {
-        "accuracy": right.sum(-1) / total,
-        "macro_f1": (f1 * there).sum(-1) / there.sum(-1),
-        "weighted_f1": (f1 * reference).sum(-1) / total,
-    }
-    return {name: float(v) if np.ndim(v) == 0 else v for name, v in values.items()}
-
-
-def class_table(confusion: np.ndarray) -> list[dict[str, float | None]]:
-    """Precision, recall and F1 per class and its number of reference pixels; None where undefined."""
-    rows = []
-    for k in range(len(confusion)):
-        right, reference, predicted = confusion[k, k], confusion[k].sum(), confusion[:, k].sum()
-        rows.append({
-            "pixels": int(reference),
-            "precision": float(right / predicted) if predicted else None,
-            "recall": float(right / reference) if reference else None,
-            "f1": float(2 * right / (reference + predicted)) if reference else None,
-        })  # fmt: skip
-    return rows
-
-
 def block_intervals(
     target: np.ndarray, predicted: np.ndarray, blocks: np.ndarray, classes: int, resamples: int
 ) -> dict[str, list[float]]:
@@ -136,7 +100,8 @@ def block_intervals(
     draws = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
     pooled = np.tensordot(draws, each, axes=1)
     pooled = pooled[pooled.sum((1, 2)) > 0]
-    return {name: np.quantile(v, [0.025, 0.975]).tolist() for name, v in scores_of(pooled).items()}
+    scores = {name: values for name, values in class_scores(pooled).items() if np.isfinite(values).any()}
+    return {name: np.nanquantile(values, [0.025, 0.975]).tolist() for name, values in scores.items()}
 
 
 def draw_labels(target: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from eozoo_core.score.classes import class_scores, confusion_of
 from eozoo_core.task import Arrays
 from eozoo_core.task.baselines import Baseline
-
-from eozoo_barlow_twins.probe import confusion_of, scores_of
 
 _LEAST = 1e-6  # probability of a class that training never saw: a floor instead of infinite loss
 
 
 class ClassSums:
-    """Mean cross-entropy ("loss", whatever the training's is), accuracy and F1 over labelled pixels."""
+    """Mean cross-entropy ("loss", whatever the training's is) and `class_scores` over labelled pixels."""
 
     def __init__(self, classes: int):
         self._loss, self._confusion = 0.0, np.zeros((classes, classes), np.int64)
@@ -35,7 +34,7 @@ class ClassSums:
     def compute(self, sums: np.ndarray) -> dict[str, float]:
         """See `Metrics.compute`."""
         confusion = sums[1:].reshape(self._confusion.shape)
-        return {"loss": -float(sums[0]) / float(confusion.sum())} | scores_of(confusion)
+        return {"loss": -float(sums[0]) / float(confusion.sum())} | class_scores(confusion)
 
 
 def most_frequent(counts: Sequence[int]) -> dict[str, Baseline]:

@@ -27,6 +27,7 @@ WORLDCOVER = {
 }
 
 
+_EARLIER = {"data.shares_of": "blocks"}  # so that runs of then keep their splits
 _ALIASES = {"runtime.base_path": Alias("runtime.data_dir")}  # the document's name
 
 
@@ -73,8 +74,14 @@ class PixelData(Settings):
     )
     val_tiles: tuple[str, ...] = Field((), description="Whole tiles kept for validation, beside val_share.")
     test_tiles: tuple[str, ...] = Field((), description="Whole tiles kept for the test, beside test_share.")
-    val_share: float = Field(0.1, ge=0, lt=1, description="Share of spatial blocks of the other tiles for validation.")
-    test_share: float = Field(0.2, ge=0, lt=1, description="Share of spatial blocks of the other tiles for the test.")
+    val_share: float = Field(0.1, ge=0, lt=1, description="Share of each of the other tiles for validation.")
+    test_share: float = Field(0.2, ge=0, lt=1, description="Share of each of the other tiles for the test.")
+    shares_of: Literal["pixels", "blocks"] = Field(
+        "pixels",
+        description="What shares are of: usable pixels (labelled ones, and each class), as near as whole blocks allow; "
+        "or the number of blocks, whatever is in them.",
+    )
+    split_seed: int = Field(0, ge=0, lt=2**31, description="Seed of the splits of pixels.")
     block: int = Field(
         16, ge=1, description="Side of a spatial block in pixels; a tile with blocks.npy (fields) uses those instead."
     )
@@ -215,6 +222,7 @@ class BarlowSettings(TaskSettings):
     """Settings of the pre-training."""
 
     aliases: ClassVar = _ALIASES
+    earlier: ClassVar = _EARLIER
 
     model: PretrainModel = Field(PretrainModel(), description="What is pre-trained.")
     data: PretrainData = Field(PretrainData(), description="Which pixels are seen.")
@@ -259,6 +267,7 @@ class LandCoverSettings(TaskSettings):
     """Settings of the land-cover task."""
 
     aliases: ClassVar = _ALIASES
+    earlier: ClassVar = _EARLIER
 
     model: LandCoverModel = Field(LandCoverModel(), description="Encoder and classifier.")
     data: LabelledData = Field(LabelledData(), description="Which pixels are seen, and their labels.")

@@ -34,11 +34,13 @@ _REMEDY = "see the layout in the README, or make the tile with 'eozoo prepare ba
 class Tile:
     """One tile folder. Opening checks shapes and kinds; masks and days are checked when they are read.
 
-    ``shape`` is (T, H, W, C). Raises ZooError naming the file for anything missing or mis-shaped.
+    ``shape`` is (T, H, W, C); ``divided`` keeps what `splits` found of its blocks. Raises ZooError naming the file for
+    anything missing or mis-shaped.
     """
 
     def __init__(self, path: Path):
         self.path, self.name = Path(path), Path(path).name
+        self.divided: dict[str, Any] = {}
         self.bands = _array(self.path / "bands.npy", 4, "(T, H, W, C)")
         if self.bands.dtype != np.uint16:
             raise ZooError(f"{self.path / 'bands.npy'}: holds {self.bands.dtype}, expected uint16 digital numbers")

@@ -1,6 +1,7 @@
 """``eozoo check`` of both tasks: good tiles, and each fault by itself."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -73,8 +74,13 @@ def test_good_tiles_give_no_warning_counts_that_training_has_and_a_picture(root)
         name: len(PixelIndex(tiles, data, kind)) for name, kind in (("train", 0), ("val", 1), ("test", 2))
     }
     panels = found.preview[1]()
-    assert [p.title for p in panels[3:]] == ["clear dates", "split", "more than 8 clear dates", "label"]
-    assert panels[-1].classes == tuple(LEGEND.values())
+    assert [p.title for p in panels[3:7]] == ["clear dates", "split", "more than 8 clear dates", "label"]
+    assert panels[6].classes == panels[7].classes == tuple(LEGEND.values())
+    assert panels[7].title == "classes of train, val, test, from the top"
+    (splits,) = (t for t in found.tables if t.title == "splits")
+    labelled = [int(row[2].replace(",", "")) for row in splits.rows]
+    assert labelled[1:] == [usable["val"], usable["test"]]  # training loses its buffer
+    assert labelled[0] > usable["train"]
 
 
 @pytest.mark.parametrize("task", [LandCoverTask, BarlowTwinsTask])
@@ -108,7 +114,7 @@ FAULTS = [
     ),
     (lambda r: change(r, "T1/band_mean.npy", lambda a: a / 1e4), "T1: statistics", "prepare barlow_twins statistics"),
     (lambda r: (r / "data/d/processed/T1/band_std.npy").unlink(), "T1", "band_std.npy: is missing"),
-    (lambda r: change(r, "T1/labels.npy", lambda a: np.where(a == 10, 11, a)), "train", "holds code 11"),
+    (lambda r: change(r, "T1/labels.npy", lambda a: np.where(a == 10, 11, a)), "T1", "holds code 11"),
     (lambda r: change(r, "T1/masks.npy", lambda a: a * 2), "T1", "masks.npy: holds 2"),
     (
         lambda r: shutil.copytree(r / "data/d/processed/T1", r / "data/d/processed/Z9"),
@@ -124,6 +130,19 @@ def test_one_fault_gives_one_finding(root, spoil, subject, words):
     found = told(check(root))
     assert {s for _, s, _ in found} <= {subject, "T1: statistics", "leakage tiles/tiles: ground"}
     assert [text for _, s, text in found if s == subject and words in text]
+
+
+def test_a_validation_of_24_pixels_is_told(root):
+    for number in (1, 2):
+        change(root, f"T{number}/masks.npy", lambda a: np.where(np.arange(a[0].size).reshape(a[0].shape) % 16, 0, a))
+    for task, what in ((BarlowTwinsTask, "pixels"), (LandCoverTask, "labels")):
+        text = {s: t for _, s, t in told(check(root, task=task))}
+        assert re.match(r"only (18|23): the best epoch is chosen by them, .* \+- \d\d", text[f"val: {what}"]), text
+
+
+def test_shares_that_whole_blocks_cannot_give_are_told(root):
+    found = told(check(root, "data.block=20", "data.val_share=0.05", "data.test_share=0.05"))
+    assert ("warning", "splits") in [(level, subject) for level, subject, _ in found]
 
 
 def test_reflectance_stored_as_whole_numbers_is_told(root):

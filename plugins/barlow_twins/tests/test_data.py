@@ -32,8 +32,12 @@ def make_tile(folder, t=12, h=8, w=6, c=3, seed=0, bands=("B02", "B04", "B08")):
     return folder
 
 
+def asked(**values):
+    return {"sample_size": 4, "min_valid": 5, "block": 2, "buffer": 0, **values}
+
+
 def data(**values):
-    return PretrainData(**{"sample_size": 4, "min_valid": 5, "block": 2, "buffer": 0, **values})
+    return PretrainData(**asked(**values))
 
 
 def test_statistics_are_of_clear_pixels_only(tmp_path):
@@ -137,11 +141,60 @@ def test_splits_are_whole_blocks_with_a_buffer_between(tmp_path):
     held = [set(np.unique(b)) - {NEITHER} for b in blocks]
     assert all(len(kinds) == 1 for kinds in held)
     counts = [sum(kind in kinds for kinds in held) for kind in (TRAIN, VAL, TEST)]
-    assert counts == [16 - 4 - 5, 4, 5]
+    assert counts == [8, 3, 5]
     padded = np.pad(split, 1, constant_values=TRAIN)
     near = np.stack([np.roll(padded, (i, j), (0, 1))[1:-1, 1:-1] for i in (-1, 0, 1) for j in (-1, 0, 1)])
     assert not ((split == TRAIN) & np.isin(near, (VAL, TEST)).any(0)).any()
     assert (split_map(tile, settings) == split).all()
+
+
+def test_shares_are_of_usable_pixels_and_of_every_class(tmp_path):
+    """The upper half is never clear, and of the lower half two thirds are class 10, a third, of five blocks, 20."""
+    folder = make_tile(tmp_path / "T", h=60, w=60)
+    masks = np.ones((12, 60, 60), np.uint8)
+    masks[:, :30] = 0
+    np.save(folder / "masks.npy", masks)
+    labels = np.full((60, 60), 10, np.uint8)
+    labels[30:, 50:] = labels[50:, 40:50] = labels[50:, :10] = 20
+    np.save(folder / "labels.npy", labels)
+    settings = LabelledData(**asked(block=10, val_share=0.2, test_share=0.2, buffer=0), legend={10: "a", 20: "b"})
+    split = split_map(Tile(folder), settings)
+    inside = np.zeros((60, 60), bool)
+    inside[30:] = True
+    pixels = np.array([[((split == s) & inside & (labels == c)).sum() for c in (10, 20)] for s in (TRAIN, VAL, TEST)])
+    assert pixels.tolist() == [[700, 300], [300, 100], [300, 100]]
+    assert np.abs(pixels.sum(axis=1) / 1800 - [0.6, 0.2, 0.2]).max() < 0.05
+    without = split_map(Tile(folder), data(block=10, val_share=0.2, test_share=0.2, buffer=0))
+    assert [((without == s) & inside).sum() for s in (TRAIN, VAL, TEST)] == [1000, 400, 400]
+
+
+def test_the_seed_moves_blocks_and_another_tile_does_not(tmp_path):
+    one, two = (Tile(make_tile(tmp_path / name, h=40, w=40, seed=3)) for name in ("A", "B"))
+    settings = data(block=5, val_share=0.2, test_share=0.2)
+    split = split_map(one, settings)
+    assert (split != split_map(two, settings)).any()  # of the name
+    assert (split_map(Tile(one.path), settings) == split).all()
+    assert (split != split_map(one, settings.model_copy(update={"split_seed": 1}))).any()
+
+
+def test_earlier_runs_keep_their_splits(tmp_path):
+    """By number: two blocks of ten for validation, two for the test, whatever is in them."""
+    tile = Tile(make_tile(tmp_path / "T", h=20, w=50))
+    then = data(block=10, val_share=0.11, test_share=0.2, buffer=0, shares_of="blocks")
+    kinds = split_map(tile, then)[::10, ::10].ravel()
+    assert kinds.tolist() == [2, 1, 0, 0, 0, 0, 0, 1, 2, 0]  # as computed before there was another rule
+    assert not (split_map(tile, then.model_copy(update={"shares_of": "pixels"}))[::10, ::10].ravel() == kinds).all()
+
+
+def test_a_tile_with_too_few_blocks_of_labels_is_trained_on(tmp_path):
+    folder = make_tile(tmp_path / "T", h=20, w=20)
+    labels = np.zeros((20, 20), np.uint8)
+    labels[:10, :10] = 10
+    np.save(folder / "labels.npy", labels)
+    split = split_map(Tile(folder), LabelledData(**asked(block=10, val_share=0.2, test_share=0.2), legend={10: "a"}))
+    assert (split == TRAIN).all()
+    with pytest.raises(ZooError, match="has 1 spatial blocks, too few for all splits"):
+        split_map(Tile(folder), data(block=20, val_share=0.2, test_share=0.2))
 
 
 def test_fields_are_never_cut(tmp_path):

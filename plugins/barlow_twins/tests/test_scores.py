@@ -15,16 +15,14 @@ from eozoo_barlow_twins.probe import (
     Labelled,
     Probe,
     block_intervals,
-    class_table,
-    confusion_of,
     draw_labels,
     raw_features,
-    scores_of,
 )
 from eozoo_barlow_twins.settings import PixelEval
 from eozoo_barlow_twins.survey import ClassSurvey
 from eozoo_core import Run, ZooError
 from eozoo_core.run.checkpoint import load_checkpoint, sha256
+from eozoo_core.score.classes import class_scores, class_table, confusion_of
 from eozoo_core.settings.config import load_settings, to_dict
 
 REGISTRY = Registry.discover()
@@ -37,7 +35,7 @@ def test_scores_agree_with_scikit_learn():
 
     random = np.random.default_rng(0)
     target, predicted = random.integers(0, 4, 300), random.integers(0, 5, 300)  # class 4 is never in the reference
-    scores = scores_of(confusion_of(target, predicted, 5))
+    scores = class_scores(confusion_of(target, predicted, 5))
     assert scores["accuracy"] == pytest.approx(accuracy_score(target, predicted))
     for name in ("macro", "weighted"):
         wanted = f1_score(target, predicted, average=name, labels=[0, 1, 2, 3])
@@ -46,8 +44,8 @@ def test_scores_agree_with_scikit_learn():
 
 def test_class_table_by_hand():
     rows = class_table(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]))
-    assert rows[0] == {"pixels": 4, "precision": 0.6, "recall": 0.75, "f1": pytest.approx(6 / 9)}
-    assert rows[2] == {"pixels": 0, "precision": None, "recall": None, "f1": None}
+    assert rows[0] == {"labels": 4, "precision": 0.6, "recall": 0.75, "f1": pytest.approx(6 / 9), "iou": 0.5}
+    assert rows[2] == {"labels": 0, "precision": None, "recall": None, "f1": None, "iou": None}
 
 
 def test_intervals_resample_blocks_not_pixels():

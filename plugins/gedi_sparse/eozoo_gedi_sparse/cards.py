@@ -10,13 +10,11 @@ _IMAGE = (
     "Standardised bands (mean 0, deviation 1), any number of them (14 documented, see gedi_sparse), any image size, no "
     "NaN: the task scales and fills before."
 )
-_MOMENTS = "Channel 0 the mean, channel 1 the log-scale of the target as standardised for training; NaN never."
-_TRAINED = "None are published: it begins at random and is trained on your shots."
-_SHOTS = "Mean (B, 1, H, W) and target in the same unit; a target of NaN = no label, adds nothing and no gradient."
-_VARIANCE = (
-    "Mean, raw log-scale and target, each (B, 1, H, W); a target of NaN = no label, adds nothing and no gradient. The "
-    "log-scale is clamped inside."
+_MOMENTS = (
+    "Channel 0 the mean, channel 1 the log-scale of the target as standardised for training; or a logit per class. "
+    "NaN never."
 )
+_TRAINED = "None are published: it begins at random and is trained on your shots."
 
 TASK = Card(
     purpose="Maps of canopy height or above-ground biomass density where there are satellite images and GEDI shots.",
@@ -49,7 +47,7 @@ MODELS = {
             "A pixel's result depends on a window of about 200 px around it, so windows are blended.",
         ),
         architecture="U-Net",
-        kinds=("regression",),
+        kinds=("regression", "semantic-segmentation"),
     ),
     "timm_unet": Card(
         purpose="A U-Net around an encoder of timm (resnet18 unless set), pretrained on photographs where wanted.",
@@ -63,7 +61,7 @@ MODELS = {
             "Pretrained kernels for red, green and blue are repeated over all bands: a start, not knowledge of them.",
         ),
         architecture="U-Net with a ResNet-18 encoder",
-        kinds=("regression",),
+        kinds=("regression", "semantic-segmentation"),
     ),
     "context_net": Card(
         purpose="For a few hundred shots: a pixel's bands, their means in squares around it, one hidden layer.",
@@ -76,40 +74,7 @@ MODELS = {
             "On 312 shots in Nicaragua level with ridge regression, worse than a forest: docs/real_data_gedi.md.",
         ),
         architecture="Multilayer perceptron on neighbourhood means",
-        kinds=("regression",),
-    ),
-}
-LOSSES = {
-    "gaussian_nll": Card(
-        purpose="Trains mean and variance together; the value is the NLL that scores report.",
-        inputs=f"{_VARIANCE} Log-scale = log-variance.",
-        outputs="(sum, count) over labelled pixels, nats, complete with 0.5 log 2 pi; never NaN.",
-        measured="Not measured.",
-        limits=(
-            "Outlying shots pull strongly: laplacian_nll is milder.",
-            "Early in training pixels that look hard may be neglected; option beta 0.5 helps, and is no likelihood.",
-        ),
-    ),
-    "laplacian_nll": Card(
-        purpose="As gaussian_nll for errors with heavier tails; the mean becomes a median.",
-        inputs=f"{_VARIANCE} Log-scale = log b; the deviation is sqrt(2) b.",
-        outputs="(sum, count) over labelled pixels, nats, complete with log 2; never NaN.",
-        measured="Not measured.",
-        limits=("Its map is that of the median, which lies below the mean of skewed biomass.",),
-    ),
-    "mse": Card(
-        purpose="The mean alone, without uncertainty.",
-        inputs=_SHOTS,
-        outputs="(sum, count) over labelled pixels, unit of the target squared; never NaN.",
-        measured="Not measured.",
-        limits=("Trains no variance: no standard deviation is written.",),
-    ),
-    "mae": Card(
-        purpose="The median alone, without uncertainty; mild with outlying shots.",
-        inputs=_SHOTS,
-        outputs="(sum, count) over labelled pixels, unit of the target; never NaN.",
-        measured="Not measured.",
-        limits=("Trains no variance: no standard deviation is written.",),
+        kinds=("regression", "semantic-segmentation"),
     ),
 }
 DATASET = Card(

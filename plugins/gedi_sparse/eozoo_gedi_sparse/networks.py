@@ -2,22 +2,20 @@
 
 Channel 0 is the mean of the target. Channel 1, where ``outputs`` is 2, is the raw log-scale of its distribution: the
 log-variance for the Gaussian loss, log b for the Laplacian one, neither activated nor clamped here. The clamp is
-``losses.clamp_log_scale`` and everybody who reads the channel calls it (``losses`` explains why).
-Inputs hold no NaN: ``system.SparseSystem`` fills them.
+``clamp_log_scale`` of `eozoo_core.task.label_loss`, and everybody who reads the channel calls it. For classes the
+channels are their logits. Inputs hold no NaN: the system fills them.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from eozoo_core.errors import ZooError
+from eozoo_core.unet import UNet
 from torch import nn
-
-from eozoo_gedi_sparse.layers import DoubleConv, Up, crop, pad_right_bottom
 
 
 def gedi_unet(
@@ -25,7 +23,8 @@ def gedi_unet(
 ) -> nn.Module:
     """U-Net of the training document: 17,250,818 parameters at the defaults.
 
-    in_channels: bands. outputs: 2 = mean and log-scale, 1 = mean only. width: channels at full resolution, even.
+    in_channels: bands. outputs: 2 = mean and log-scale, 1 = mean only, or a logit per class.
+    width: channels at full resolution, even.
     bilinear: bilinear up-sampling, or transposed convolutions (wider decoder, about 31 million parameters at width 64).
     dropout: probability 0..1 of dropping a channel at the bottleneck and before the head (for Monte-Carlo dropout).
     Any image size from 1 x 1 on. Raises ZooError for an option out of range.
@@ -33,7 +32,7 @@ def gedi_unet(
     _check(in_channels, outputs, dropout)
     if width < 2 or width % 2:
         raise ZooError(f"model.options.width: {width} is not an even number of channels >= 2")
-    return GediUNet(in_channels, outputs, width, bilinear, dropout)
+    return UNet(in_channels, outputs, width, 4, bilinear, dropout)
 
 
 def timm_unet(
@@ -88,48 +87,10 @@ def context_net(
 def _check(in_channels: int, outputs: int, dropout: float) -> None:
     if in_channels < 1:
         raise ZooError(f"model.options.in_channels: {in_channels} is not a number of bands >= 1")
-    if outputs not in (1, 2):
-        raise ZooError(f"model.options.outputs: {outputs} is neither 1 (mean) nor 2 (mean and log-scale)")
+    if outputs < 1:
+        raise ZooError(f"model.options.outputs: {outputs} is not a number of channels >= 1")
     if not 0 <= dropout < 1:
         raise ZooError(f"model.options.dropout: {dropout} is not a probability 0 <= p < 1")
-
-
-class GediUNet(nn.Module):
-    """The network behind ``gedi_unet``; four halvings, skips, one 1x1 head for mean and log-scale."""
-
-    # Below two pixels at the bottleneck batch norm has nothing to average over when a batch holds one image.
-    smallest = 32
-    multiple = 1  # of the sides of an image, see `eozoo_core.task.System`
-
-    def __init__(self, in_channels: int, outputs: int, width: int, bilinear: bool, dropout: float):
-        super().__init__()
-        deepest = 8 * width if bilinear else 16 * width
-        encoder = [width, 2 * width, 4 * width, 8 * width, deepest]
-        decoder = [4 * width, 2 * width, width, width // 2] if bilinear else [8 * width, 4 * width, 2 * width, width]
-        self.entry = DoubleConv(in_channels, width)
-        self.pool = nn.MaxPool2d(2)
-        self.down = nn.ModuleList(DoubleConv(a, b) for a, b in pairwise(encoder))
-        self.up = nn.ModuleList()
-        below = deepest
-        for skip, after in zip(encoder[-2::-1], decoder, strict=True):
-            middle = (below + skip) // 2 if bilinear else None
-            self.up.append(Up(below, skip, after, bilinear, middle))
-            below = after
-        self.dropout = nn.Dropout2d(dropout)
-        self.head = nn.Conv2d(below, outputs, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, outputs, H, W)."""
-        height, width = x.shape[-2:]
-        x = self.entry(pad_right_bottom(x, 1, self.smallest))
-        skips = []
-        for down in self.down:
-            skips.append(x)
-            x = down(self.pool(x))
-        x = self.dropout(x)
-        for up in self.up:
-            x = up(x, skips.pop())
-        return crop(self.head(self.dropout(x)), height, width)
 
 
 class ContextNet(nn.Module):

@@ -7,10 +7,10 @@ from eozoo_gedi_sparse import cards
 _IMAGE = Port("image", "B C H W")
 _MEAN = Port("mean", "B 1 H W")
 _LOG_SCALE = Port("log_scale", "B 1 H W")
-_TARGET = Port("target", "B 1 H W")
+_LOGITS = Port("logits", "B K H W", "1")
 SLOTS = {
     "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
-    "model.loss": Slot("loss", feeds=(_TARGET,), after="model"),
+    "model.loss": Slot("loss", feeds=(Port("target", "B 1 H W", "m or Mg/ha"),), after="model"),
     "prepare.dataset.source": Slot("dataset", wants=(Port("image", "C H W"), Port("target", "1 H W"))),
 }
 _LANG = "Lang et al. 2023, A high-resolution canopy height model of the Earth, doi:10.1038/s41559-023-02206-6"
@@ -27,11 +27,11 @@ def eozoo_tasks() -> list[Spec]:
 
 @hookimpl
 def eozoo_models() -> list[Spec]:
-    """Networks: bands in, mean and log-scale out."""
+    """Networks: bands in; out mean and log-scale, or a logit per class."""
 
     def spec(name: str, parameters: int, summary: str, citation: str, needs: tuple[tuple[str, str], ...] = ()) -> Spec:
         place, card = f"eozoo_gedi_sparse.networks:{name}", cards.MODELS[name]
-        ports = ((_IMAGE,), (_MEAN, _LOG_SCALE))
+        ports = ((_IMAGE,), (_MEAN, _LOG_SCALE, _LOGITS))
         return Spec(name, place, summary, needs, *ports, citation=citation, card=card, parameters=parameters)
 
     return [
@@ -54,24 +54,6 @@ def eozoo_models() -> list[Spec]:
             "Small network for a few hundred shots: pixel, neighbourhood means, one hidden layer",
             "none: made for this plugin, see docs/real_data_gedi.md",
         ),
-    ]
-
-
-@hookimpl
-def eozoo_losses() -> list[Spec]:
-    """Losses over labelled pixels only: NaN in the target = no label."""
-
-    def spec(name: str, summary: str, citation: str, takes: tuple[Port, ...]) -> Spec:
-        place = f"eozoo_gedi_sparse.losses:{name}"
-        return Spec(name, place, summary, takes=takes, citation=citation, card=cards.LOSSES[name])
-
-    variance, mean = (_MEAN, _LOG_SCALE, _TARGET), (_MEAN, _TARGET)
-    beta = "Nix & Weigend 1994, doi:10.1109/ICNN.1994.374138; beta: Seitzer et al. 2022, arXiv:2203.09168"
-    return [
-        spec("gaussian_nll", "Gaussian likelihood with a predicted log-variance", beta, variance),
-        spec("laplacian_nll", "Laplacian likelihood with a predicted log b; milder with outliers", _LANG, variance),
-        spec("mse", "Squared error; trains no variance", "none: textbook", mean),
-        spec("mae", "Absolute error; trains no variance", "none: textbook", mean),
     ]
 
 

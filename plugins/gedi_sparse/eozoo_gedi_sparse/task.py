@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.task import Scores
     from eozoo_core.task.contract import Loss
+    from eozoo_core.task.label_loss import LabelLoss
+    from eozoo_core.task.moments_system import MomentsSystem
 
     from eozoo_gedi_sparse.data import Patches
     from eozoo_gedi_sparse.evaluation import LabelScores
-    from eozoo_gedi_sparse.losses import SparseLoss
-    from eozoo_gedi_sparse.system import SparseSystem
 
 
 class GediSparse(Task):
@@ -93,9 +93,9 @@ class GediSparse(Task):
         std = Port("std", "B H W", unit, spread="deviation", of="mean", quantity=what)
         return Ports((image,), (mean, std) if self._loss().trains_variance else (mean,))
 
-    def system(self, survey: GediSurvey, fresh: bool) -> SparseSystem:
+    def system(self, survey: GediSurvey, fresh: bool) -> MomentsSystem:
         """The network between the scaling of bands and labels that ``data`` asks for."""
-        from eozoo_gedi_sparse.system import SparseSystem
+        from eozoo_core.task.moments_system import MomentsSystem
 
         loss, data, bands = self._loss(), self.settings.data, len(survey.bands)
         scaled = data.normalise == "standard"
@@ -104,11 +104,11 @@ class GediSparse(Task):
         target = (label.mean, max(label.std, 1e-6)) if label else (0.0, 1.0)
         sizes = {"in_channels": bands, "outputs": 2 if loss.trains_variance else 1}
         network = self.build("model", self.settings.model, sizes, fresh)
-        return SparseSystem(network, loss, mean, std, *target)
+        return MomentsSystem(network, loss, mean, std, *target)
 
     def loss(self, survey: GediSurvey) -> Loss:
         """The registered loss, and the squared error of the mean for the log."""
-        from eozoo_gedi_sparse.losses import called
+        from eozoo_core.task.label_loss import called
 
         return called(self._loss())
 
@@ -158,11 +158,10 @@ class GediSparse(Task):
 
         return Patches(*folders(self.settings), split, self.settings.data, self.settings.train.seed, lenient)
 
-    def _loss(self) -> SparseLoss:
-        from eozoo_gedi_sparse.losses import MeanLoss, SparseLoss
+    def _loss(self) -> LabelLoss:
+        from eozoo_core.task.label_loss import label_loss
 
-        loss = self.build("loss", self.settings.model.loss)
-        return loss if isinstance(loss, SparseLoss) else MeanLoss(loss)
+        return label_loss(self)
 
     @classmethod
     def sample(cls, root: Path) -> Sample:

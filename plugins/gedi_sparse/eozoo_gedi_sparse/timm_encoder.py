@@ -5,9 +5,8 @@ from __future__ import annotations
 import timm
 import torch
 from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.unet import DoubleConv, Up, crop, pad_right_bottom
 from torch import nn
-
-from eozoo_gedi_sparse.layers import DoubleConv, Up, crop, pad_right_bottom
 
 # Transformers are built for one image size unless asked otherwise, each family in its own words; the first that the
 # encoder accepts is taken, and convolutional ones accept only the last.

@@ -1,10 +1,10 @@
 import pytest
 import torch
+from eozoo.builtin.losses import gaussian_nll, laplacian_nll, mse
 from eozoo_core import Port
 from eozoo_core.errors import ZooError
-from eozoo_gedi_sparse.losses import gaussian_nll, laplacian_nll, mse
+from eozoo_core.task.moments_system import MomentsSystem
 from eozoo_gedi_sparse.networks import context_net, gedi_unet, square_mean, timm_unet
-from eozoo_gedi_sparse.system import SparseSystem
 
 SIZES = [(1, 1), (1, 40), (17, 33), (61, 30), (64, 64)]
 
@@ -72,7 +72,7 @@ def test_dropout_is_random_in_training_only():
     [
         ({"width": 5}, "width"),
         ({"in_channels": 0}, "in_channels"),
-        ({"outputs": 3}, "outputs"),
+        ({"outputs": 0}, "outputs"),
         ({"dropout": 1.0}, "dropout"),
     ],
 )
@@ -143,7 +143,7 @@ def run_on(system, image):
 
 def test_system_scales_both_ways_by_hand():
     network = Constant(0.5, -1.0)
-    model = SparseSystem(network, gaussian_nll(), [10.0, 100.0], [2.0, 50.0], target_mean=20.0, target_std=4.0)
+    model = MomentsSystem(network, gaussian_nll(), [10.0, 100.0], [2.0, 50.0], target_mean=20.0, target_std=4.0)
     model.inputs = (Port("image", "B C H W"),)
     model.outputs = (Port("mean", "B H W", spread="moments"), Port("std", "B H W", spread="deviation", of="mean"))
     image = torch.tensor([[[[14.0, float("nan")]], [[50.0, float("inf")]]]])
@@ -160,7 +160,7 @@ def test_system_scales_both_ways_by_hand():
 
 @pytest.mark.parametrize("loss", [gaussian_nll(), laplacian_nll()])
 def test_standardised_std_becomes_std_in_the_unit(loss):
-    model = SparseSystem(Constant(0.0, -0.7), loss, [0.0], [1.0], 5.0, 3.0)
+    model = MomentsSystem(Constant(0.0, -0.7), loss, [0.0], [1.0], 5.0, 3.0)
     _, log_scale = run_on(model, torch.zeros(1, 1, 1, 1))
     expected = 3.0 * loss.std(torch.tensor(-0.7))
     torch.testing.assert_close(loss.std(log_scale).squeeze(), expected)
@@ -169,7 +169,7 @@ def test_standardised_std_becomes_std_in_the_unit(loss):
 def test_system_identity_and_single_output():
     network = Constant(7.5)
     image = torch.randn(2, 3, 4, 5)
-    mean, log_scale = run_on(SparseSystem(network, mse(), [0.0] * 3, [1.0] * 3), image)
+    mean, log_scale = run_on(MomentsSystem(network, mse(), [0.0] * 3, [1.0] * 3), image)
     assert torch.equal(network.seen, image)
     assert (mean == 7.5).all()
     assert log_scale is None
@@ -177,16 +177,16 @@ def test_system_identity_and_single_output():
 
 def test_constant_band_is_centred_and_bad_statistics_refused():
     network = Constant(0.0)
-    run_on(SparseSystem(network, mse(), [3.0], [0.0]), torch.full((1, 1, 1, 1), 5.0))
+    run_on(MomentsSystem(network, mse(), [3.0], [0.0]), torch.full((1, 1, 1, 1), 5.0))
     assert network.seen.item() == 2
     for mean, std in (([float("nan")], [1.0]), ([0.0], [-1.0]), ([0.0, 1.0], [1.0])):
         with pytest.raises(ValueError, match=r"finite|means"):
-            SparseSystem(network, mse(), mean, std)
+            MomentsSystem(network, mse(), mean, std)
 
 
 def test_scaling_travels_in_the_state_dict_and_loads_strictly():
     def build(loss, *statistics):
-        return SparseSystem(gedi_unet(in_channels=2, width=2), loss, *statistics).eval()
+        return MomentsSystem(gedi_unet(in_channels=2, width=2), loss, *statistics).eval()
 
     trained, fresh = (
         build(laplacian_nll(), [1.0, 2.0], [3.0, 4.0], 5.0, 6.0),
@@ -196,7 +196,7 @@ def test_scaling_travels_in_the_state_dict_and_loads_strictly():
     x = torch.randn(1, 2, 16, 16)
     for a, b in zip(run_on(trained, x), run_on(fresh, x)):
         assert torch.equal(a, b)
-    three = SparseSystem(gedi_unet(in_channels=3, width=2), mse(), [0.0] * 3, [1.0] * 3)
+    three = MomentsSystem(gedi_unet(in_channels=3, width=2), mse(), [0.0] * 3, [1.0] * 3)
     with pytest.raises(RuntimeError, match="size mismatch"):
         three.load_state_dict(trained.state_dict())
 

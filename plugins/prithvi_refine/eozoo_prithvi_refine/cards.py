@@ -97,10 +97,11 @@ JUDGE = Card(
     kinds=("classification",),
 )
 DENSE = Card(
-    purpose="Regression maps in other tasks, for example gedi_sparse with model.name=prithvi_dense.",
+    purpose="Maps of values or classes in other tasks, for example gedi_sparse with model.name=prithvi_dense.",
     inputs="Any number of bands, (B, C, H, W), standardised (mean 0, deviation 1), any image size, no NaN: the task "
     "scales and fills before. Option bands says which of them are Prithvi's six.",
-    outputs="Channel 0 the mean, channel 1 the log-scale of the target as standardised for training; NaN never.",
+    outputs="Channel 0 the mean, channel 1 the log-scale of the target as standardised for training; or a logit per "
+    "class. NaN never.",
     weights="The published encoders (options encoder and pretrained, Apache-2.0, 'eozoo weights fetch'), every tensor "
     "matched; random without them.",
     measured=f"Forward 0.186 s, 204 MB; with backward 0.62 s, 429 MB; input 1 x 14 x 256 x 256, {_ON}.",
@@ -109,7 +110,7 @@ DENSE = Card(
         "Checkpoints hold the whole encoder, also where it is frozen: 2.5 GB each with 600 million parameters.",
     ),
     architecture="Vision Transformer (Prithvi-EO-2.0) with a ConvNeXt head",
-    kinds=("regression",),
+    kinds=("regression", "semantic-segmentation"),
 )
 LOSSES = {
     "spectral_plausibility": Card(

@@ -99,7 +99,7 @@ def eozoo_models() -> list[Spec]:
         "Maps with a Prithvi encoder: any bands in, a value for every pixel out, any size",
         needs=needs,
         takes=(Port("image", "B C H W"),),
-        gives=(Port("mean", "B 1 H W"), Port("log_scale", "B 1 H W")),
+        gives=(Port("mean", "B 1 H W"), Port("log_scale", "B 1 H W"), Port("logits", "B K H W", "1")),
         citation=f"{_PRITHVI}; Liu et al. 2022, ConvNeXt, arXiv:2201.03545",
         card=cards.DENSE,
         parameters=5_666_556,

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from eozoo_core.errors import ZooError
 
-from eozoo.cli.eval import format_scores
+from eozoo.cli.eval import class_text, format_scores
 from eozoo.cli.options import PATH, blame, echo, set_option, task_argument
 from eozoo.registry import Registry
 
@@ -43,7 +43,7 @@ def command(registry: Registry, task: str, out: Path | None, overrides: tuple[st
         echo("3. scores on the test split of the synthetic data, simple baselines beside the model")
         scores = built.evaluate(run, "test")
         file = run.write_scores("test", scores, built.scored_on(run, "test"))
-        echo(f"{format_scores(scores, built.targets())}\n{file}")
+        echo(f"{format_scores(scores, built.targets())}{class_text(run, 'test')}\n{file}")
         echo(f"4. maps of {sample.source}")
         for path in built.infer(run, sample.source, out / "maps"):
             echo(path)

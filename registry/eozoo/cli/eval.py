@@ -14,6 +14,7 @@ from eozoo.cli.table import json_option, table
 from eozoo.registry import Registry
 
 if TYPE_CHECKING:
+    from eozoo_core import Run
     from eozoo_core.task import Scores
     from eozoo_core.task.contract import Target
 
@@ -43,13 +44,13 @@ def command(
     run.note_changes()
     with options.blame(registry, task), options.places(run), writable(run) as (place, reason):
         scores = built.score(place, split)
+        classes = class_text(place, split)
     file = None if reason else str(run.write_scores(split, scores, built.scored_on(run, split)))
     if as_json:
         options.echo(json.dumps({"split": split, "run": str(run.path), "file": file, "scores": scores}, indent=2))
     else:
-        options.echo(
-            f"{split} split, {run.path}\n{format_scores(scores, built.targets())}" + (f"\n{file}" if file else "")
-        )
+        shown = f"{split} split, {run.path}\n{format_scores(scores, built.targets())}{classes}"
+        options.echo(shown + (f"\n{file}" if file else ""))
     if reason:
         print_message(f"{run.path}: cannot be written ({reason}); the scores are shown and not kept")
 
@@ -57,6 +58,12 @@ def command(
 # metric, the first that is there -> its good sign
 _DECIDES = {"rmse": -1, "rmse_K": -1, "mean_iou": 1, "macro_f1": 1, "accuracy": 1}
 _OWN = ("floored", "maps", "member ")  # what is the model's too
+
+
+def class_text(run: Run, split: str) -> str:
+    """Return the table of classes that an evaluation just wrote; "" where its labels are no classes."""
+    file = run.path / f"eval_{split}" / "classes.txt"
+    return f"\n\n{file.read_text(encoding='utf-8')}" if file.is_file() else ""
 
 
 def format_scores(scores: Scores, targets: Mapping[str, Target]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from eozoo_core.errors import ZooError
 
+from eozoo.builtin import from_run
 from eozoo.cli import options
 from eozoo.cli.options import PATH
 from eozoo.cli.table import json_option
@@ -56,6 +57,7 @@ def command(
     extra = [*options.runtime_overrides(**runtime), *(["runtime.profile=true"] if profile else [])]
     kept = None if preset or config_file else _kept(cls, task, run_dir, resume)
     settings = given_settings(cls, preset, config_file, [*overrides, *extra], kept)
+    settings = from_run.settle(registry, cls, settings, run_dir)
     registry.check_slots(cls, settings)
     built = cls(settings, registry)
     if dry_run:

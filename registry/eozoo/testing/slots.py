@@ -76,7 +76,7 @@ def _moved(bench: Bench, settings: Any, root: Path) -> Any:
 
 
 def _all_taken(guests: Guests, slots: dict[str, Slot]) -> None:
-    unused = [path for path in slots if path not in {taken for taken, _ in guests.taken}]
+    unused = [path for path in slots if path not in {built for built, _ in guests.built}]
     assert not unused, f"the task builds nothing of what {unused[0]} names: ask Task.build for it"
 
 

@@ -26,12 +26,12 @@ _STEP = 3 * 86400.0  # seconds between two samples
 class Guests(Registry):
     """The names of ``host``, and parts called `NAME` for some slots (one per kind).
 
-    taken: (slot's path, what was built) in the order in which the task asked for them.
+    built: (slot's path, what was built) in the order in which the task asked for them.
     """
 
     def __init__(self, host: Registry, slots: Mapping[str, Slot], sizes: Mapping[str, int], fed: Mapping[str, Slot]):
         super().__init__()
-        self._host, self._sizes, self.taken = host, dict(sizes), []
+        self._host, self._sizes, self.built = host, dict(sizes), []
         self._options = {slot.kind: slot.options for slot in slots.values()}
         self._specs = {
             slot.kind: (
@@ -40,7 +40,7 @@ class Guests(Registry):
                     NAME,
                     "eozoo.testing.strangers:Guests",
                     "A stranger's part",
-                    takes=(*(fed[path].wants if path in fed else ()), *slot.feeds),
+                    takes=(*(fed[path].wants if path in fed else ()), *_least(slot)),
                     gives=slot.wants,
                 ),
             )
@@ -74,7 +74,7 @@ class Guests(Registry):
             made.make(options.get("outputs"), self._sizes)
         elif kind == "dataset":
             made.make(self._sizes, options.get("split", "train"))
-        self.taken.append((path, made))
+        self.built.append((path, made))
         return made
 
 
@@ -114,7 +114,9 @@ class StrangerLoss:
         """Return (sum, count); a target is looked at, not learned."""
         require(self._path, self._spec.takes, arrays)
         learned = [a for a, port in zip(arrays, self._spec.takes, strict=True) if port.role != "target"]
-        total = sum(torch.nan_to_num(array.float()).flatten(1).square().mean(dim=1).sum() for array in learned)
+        total = sum(
+            torch.nan_to_num(array.float()).reshape(len(array), -1).square().mean(dim=1).sum() for array in learned
+        )
         return total, torch.tensor(len(arrays[0]))
 
 
@@ -145,6 +147,11 @@ class StrangerData:
             for port in self._spec.gives
             if port.role in self._shapes
         }
+
+
+def _least(slot: Slot) -> tuple[Port, ...]:
+    """What a slot feeds; to a loss without what it may leave alone."""
+    return tuple(port for port in slot.feeds if slot.kind != "loss" or not port.optional)
 
 
 def _values(port: Port, shape: tuple[int, ...], index: int) -> np.ndarray:

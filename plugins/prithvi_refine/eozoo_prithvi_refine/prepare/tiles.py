@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from eozoo_core.checking.assign import assign as assign_blocks
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.tiles import Window
@@ -78,7 +78,7 @@ def _cut_all(
             f"{how.source}: no tile passed the filters ({dict(left_out)}); relax prepare.min_valid or max_cloud"
         )
     require_places(found, how)
-    assigned = list(assign(found, how))
+    assigned = assign(found, how)
     written = [_move(tile.file, data_dir / split) for tile, split in assigned]
     splits = {
         name: {
@@ -134,29 +134,15 @@ def require_places(found: list[Found], how: PrithviPrepareSettings) -> None:
         )
 
 
-def assign(found: list[Found], how: PrithviPrepareSettings) -> Iterator[tuple[Found, str]]:
-    """Give every place to one split so that each season comes as near to ``fractions`` as whole places allow.
-
-    Places are taken from the largest down (equal ones in an order drawn from ``seed``) and go where, summed over the
-    seasons of the place, most is still wanted; the last ones go to splits that have none yet.
-    """
-    places: dict[str, list[Found]] = {}
-    for tile in found:
-        places.setdefault(tile.place, []).append(tile)
-    names = sorted(places)
-    order = np.random.default_rng(how.seed).permutation(len(names))
-    ordered = sorted((names[i] for i in order), key=lambda n: -len(places[n]))
-    total = np.bincount([t.season for t in found], minlength=4)
-    wanted = np.outer(how.fractions, total).astype(float)
-    empty = [i for i in range(3) if how.fractions[i] > 0]
-    for left, name in zip(range(len(ordered), 0, -1), ordered, strict=True):
-        seasons = np.bincount([t.season for t in places[name]], minlength=4)
-        gain = [(np.minimum(wanted[i], seasons).sum(), wanted[i].sum()) for i in range(3)]
-        open_to = empty if left <= len(empty) else [i for i in range(3) if how.fractions[i] > 0]
-        best = max(open_to, key=lambda i: gain[i])
-        empty = [i for i in empty if i != best]
-        wanted[best] -= seasons
-        yield from ((tile, SPLITS[best]) for tile in places[name])
+def assign(found: list[Found], how: PrithviPrepareSettings) -> list[tuple[Found, str]]:
+    """Give every place to one split so that tiles, and those of each season, come as near to ``fractions`` as whole
+    places allow; seeded, and the same in whatever order tiles come."""
+    place = np.unique([tile.place for tile in found], return_inverse=True)[1]
+    seasons = np.zeros((place.max() + 1, 4))
+    np.add.at(seasons, (place, [tile.season for tile in found]), 1)
+    wanted = [i for i, share in enumerate(how.fractions) if share > 0]
+    owner = assign_blocks(seasons.sum(axis=1), seasons, np.array(how.fractions)[wanted], how.seed)
+    return [(tile, SPLITS[wanted[split]]) for tile, split in zip(found, owner[place], strict=True)]
 
 
 def _cut(job: tuple[Planned, PrithviPrepareSettings, Path]) -> tuple[list[Found], dict[str, int]]:

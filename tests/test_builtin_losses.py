@@ -2,16 +2,9 @@ import math
 
 import pytest
 import torch
+from eozoo.builtin.losses import cross_entropy, dice, focal, gaussian_nll, huber, laplacian_nll, mae, mse
 from eozoo_core.errors import ZooError
-from eozoo_gedi_sparse.losses import (
-    LOG_VARIANCE_RANGE,
-    MeanLoss,
-    clamp_log_scale,
-    gaussian_nll,
-    laplacian_nll,
-    mae,
-    mse,
-)
+from eozoo_core.task.label_loss import LOG_VARIANCE_RANGE, MeanLoss, clamp_log_scale
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,3 +156,108 @@ def test_another_plugins_loss_gets_mean_and_target():
     assert not loss.trains_variance
     with pytest.raises(ZooError, match="must take mean and target, no more"):
         MeanLoss(lambda mean, log_scale, target: None)
+
+
+def test_huber_by_hand():
+    # errors 2 and -0.5 with delta 1: 1 * (2 - 0.5) + 0.25 / 2; the third has no label
+    mean = maps([5.0, 1.5, 9.0])
+    total, count = huber()(mean, maps([3.0, 2.0, NAN]))
+    total.backward()
+    assert (total.item(), count.item()) == (1.625, 2)
+    assert mean.grad.flatten().tolist() == [1.0, -0.5, 0.0]
+    with pytest.raises(ZooError, match="delta"):
+        huber(delta=0.0)
+
+
+def test_values_of_rows_are_values_of_pixels():
+    for make in (mse, mae, huber):
+        assert [float(v) for v in make()(torch.tensor([5.0, 1.0, 9.0]), torch.tensor([3.0, 2.0, NAN]))][1] == 2.0
+    with pytest.raises(ValueError, match="one shape"):
+        mse()(torch.zeros(3, 1), torch.zeros(3))  # they would broadcast to 3 x 3
+
+
+# Two classes, probabilities of class 1: 0.5, 0.8, 0.1, and a pixel without label whose logits are far off.
+LOGITS = torch.tensor([[[[0.0, 0.0, math.log(9), 90.0]], [[0.0, math.log(4), 0.0, -90.0]]]])
+CLASSES = torch.tensor([[[[1.0, 1.0, 1.0, NAN]]]])
+LOGS = [math.log(2), math.log(1.25), math.log(10)]  # -log p of the label
+
+
+def shapes_of(logits, classes):
+    """The same labels as an image, as rows of a table, and as rows with codes below 0 for no label."""
+    rows = logits[0, :, 0].T.contiguous()
+    flat = classes.flatten()
+    return [(logits, classes), (rows, flat), (rows, torch.where(flat.isnan(), -1, flat).long())]
+
+
+@pytest.mark.parametrize("case", range(3))
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (cross_entropy(), sum(LOGS)),
+        (cross_entropy(weights=[5.0, 0.5]), 0.5 * sum(LOGS)),
+        # 0.8 of the label, and 0.1 of each class's -log p
+        (
+            cross_entropy(label_smoothing=0.2),
+            0.8 * sum(LOGS) + 0.1 * (sum(LOGS) + math.log(2) + math.log(5) + math.log(10 / 9)),
+        ),
+        (focal(), 0.25 * LOGS[0] + 0.04 * LOGS[1] + 0.81 * LOGS[2]),
+        (focal(gamma=0.0, weights=[1.0, 2.0]), 2 * sum(LOGS)),
+    ],
+)
+def test_class_losses_by_hand(loss, expected, case):
+    logits, classes = shapes_of(LOGITS, CLASSES)[case]
+    logits = logits.clone().requires_grad_()
+    total, count = loss(logits, classes)
+    assert total.shape == count.shape == ()
+    assert count.item() == 3
+    assert total.item() == pytest.approx(expected, rel=1e-5)
+    total.backward()
+    assert torch.isfinite(logits.grad).all()
+    unlabelled = logits.grad[..., -1] if case == 0 else logits.grad[-1]
+    assert (unlabelled == 0).all()
+
+
+def test_dice_by_hand():
+    # Class 1: 3 labels, sum of p 1.4: dice (2 * 1.4 + 1) / (1.4 + 3 + 1). Class 0: none, 1.6: (0 + 1) / (1.6 + 0 + 1).
+    expected = 3 * ((1 - 3.8 / 5.4) + (1 - 1 / 2.6)) / 2
+    total, count = dice()(LOGITS, CLASSES)
+    assert (total.item(), count.item()) == (pytest.approx(expected, rel=1e-5), 3)
+    total, _ = dice(weights=[0.0, 4.0])(LOGITS, CLASSES)
+    assert total.item() == pytest.approx(3 * (1 - 3.8 / 5.4), rel=1e-5)
+    empty, none = dice()(LOGITS, torch.full_like(CLASSES, NAN))
+    assert (empty.item(), none.item()) == (0, 0)
+
+
+def test_sums_of_classes_add_up_over_batches():
+    torch.manual_seed(0)
+    logits, target = torch.randn(4, 3, 5, 5), torch.randint(0, 3, (4, 1, 5, 5)).float()
+    target[torch.rand_like(target) < 0.5] = NAN
+    for loss in (cross_entropy([1.0, 2.0, 0.5], 0.1), focal(), dice()):
+        total, count = loss(logits, target)
+        parts = [loss(logits[i : i + 1], target[i : i + 1]) for i in range(4)]
+        torch.testing.assert_close(total, sum(p[0] for p in parts))
+        assert count == sum(p[1] for p in parts)
+
+
+def test_a_sure_focal_loss_has_a_gradient():
+    logits = torch.tensor([[80.0, -80.0], [-80.0, 80.0]], requires_grad=True)
+    total, _ = focal(gamma=0.5)(logits, torch.tensor([0.0, 0.0]))
+    total.backward()
+    assert torch.isfinite(logits.grad).all()
+    assert total.item() == pytest.approx(160.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (cross_entropy, {"label_smoothing": 1.0}, "label_smoothing"),
+        (focal, {"gamma": -1.0}, "gamma"),
+        (dice, {"smooth": 0.0}, "smooth"),
+        (dice, {"weights": [1.0, -1.0]}, "weights"),
+    ],
+)
+def test_options_out_of_range(make, options, message):
+    with pytest.raises(ZooError, match=message):
+        make(**options)
+    with pytest.raises(ValueError, match="3 class weights for 2 classes"):
+        cross_entropy(weights=[1.0, 1.0, 1.0])(LOGITS, CLASSES)

@@ -1,4 +1,4 @@
-"""The network together with the scaling it was trained with: raw bands in, target units out."""
+"""A network for images with the scaling it was trained with: bands in, mean and standard deviation out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import math
 from collections.abc import Sequence
 
 import torch
-from eozoo_core.task.system import System, Tensors
 from torch import nn
 
-from eozoo_gedi_sparse.losses import SparseLoss
+from eozoo_core.task.image_system import standardised
+from eozoo_core.task.label_loss import LabelLoss
+from eozoo_core.task.system import System, Tensors
 
 
-class SparseSystem(System):
+class MomentsSystem(System):
     """Scale raw bands, fill missing ones, run the network, and scale its output to the unit of the target.
 
-    network:      (B, C, H, W) -> (B, 1 or 2, H, W), see ``networks``.
+    network:      (B, C, H, W) -> (B, 1 or 2, H, W): the mean and, where a variance is trained, the raw log-scale.
     loss:         says whether a variance is trained and what the log-scale channel means: log-variance (log unit^2)
                   where its ``scale_power`` is 2, log b (log unit) where it is 1.
     input_mean, input_std: per band (C values), in the bands' own units; zeros and ones = bands go in as they are.
@@ -29,7 +30,7 @@ class SparseSystem(System):
     def __init__(
         self,
         network: nn.Module,
-        loss: SparseLoss,
+        loss: LabelLoss,
         input_mean: Sequence[float],
         input_std: Sequence[float],
         target_mean: float = 0.0,
@@ -51,8 +52,7 @@ class SparseSystem(System):
 
     def stage(self, arrays: Tensors) -> Tensors:
         """Scale "image" (B, C, H, W); a missing band counts as its training mean (0 unscaled)."""
-        scaled = (arrays["image"].float() - self.input_mean) / self.input_std
-        return {"image": torch.where(torch.isfinite(scaled), scaled, 0.0)}
+        return {"image": standardised(arrays, self.input_mean, self.input_std)}
 
     def raw(self, staged: Tensors) -> Tensors:
         """Return "mean" (B, 1, H, W) in the target's unit and, where the network has one, the unclamped "log_scale"."""

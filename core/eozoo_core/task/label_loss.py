@@ -1,24 +1,27 @@
-"""Losses over labelled pixels, and the one place that says what the log-scale channel means.
+"""Losses of values over what is labelled, and the one place that says what the log-scale channel means.
 
-Every factory returns a callable ``(mean, log_scale, target) -> (sum, count)``:
+A loss is a callable ``(mean, log_scale, target) -> (sum, count)`` of arrays of one shape (B, ...), pixels or rows:
 
-- mean (B, 1, H, W) in the target's unit; log_scale the same shape, None or ignored where ``trains_variance`` is False;
-- target (B, 1, H, W), NaN or infinite = no label; such a pixel adds nothing and gets a gradient of exactly 0;
-- sum: 0-d float32, carries the gradient; count: 0-d int64, labelled pixels. The caller divides, after it has added up
+- mean in the target's unit; log_scale None or ignored where ``trains_variance`` is False;
+- target, NaN or infinite = no label; such an element adds nothing and gets a gradient of exactly 0;
+- sum: 0-d float32, carries the gradient; count: 0-d int64, labelled elements. The caller divides, after it has added up
   micro-batches and processes; a count of 0 means: skip the step.
 
 Nothing waits for the device: no boolean indexing, no ``.item()``. All arithmetic is float32 whatever comes in.
-Both likelihoods are complete (with 0.5 log 2 pi and log 2), so a logged loss equals the NLL that evaluation reports.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
+
 from eozoo_core.errors import ZooError
+
+if TYPE_CHECKING:
+    from eozoo_core.task.contract import Contract
 
 # Bounds of a log-variance, in log unit^2. exp(-5) = 0.0067 m or Mg/ha: no GEDI product is that exact, and a smaller
 # variance lets a single pixel's 1 / variance outweigh thousands. exp(7) = 1097: above the largest biomass density in
@@ -56,8 +59,8 @@ def clamp_log_scale(log_scale: torch.Tensor, power: int = 2) -> torch.Tensor:
     return _Clamp.apply(log_scale.float(), low, high)
 
 
-class SparseLoss:
-    """A loss over labelled pixels; subclasses give the loss of every pixel.
+class LabelLoss:
+    """A loss over labelled elements; subclasses give the loss of each.
 
     trains_variance: whether log_scale is used; where False no standard deviation exists and none may be written.
     scale_power:     the unit of the log-scale: log unit^2 (2) or log unit (1).
@@ -69,9 +72,11 @@ class SparseLoss:
     def __call__(
         self, mean: torch.Tensor, log_scale: torch.Tensor | None, target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (sum, count) over the labelled pixels; shapes and meaning at the top of this module."""
+        """Return (sum, count) over what is labelled; shapes and meaning at the top of this module."""
         if self.trains_variance and log_scale is None:
             raise ValueError(f"{type(self).__name__} needs a log-scale: build the network with outputs=2")
+        if mean.shape != target.shape:
+            raise ValueError(f"prediction {tuple(mean.shape)} and target {tuple(target.shape)} must be of one shape")
         labelled = torch.isfinite(target)
         # What is not labelled leaves before the arithmetic: its gradient would be 0 x NaN = NaN afterwards.
         error = torch.where(labelled, mean.float() - torch.where(labelled, target.float(), 0.0), 0.0)
@@ -81,7 +86,7 @@ class SparseLoss:
         return torch.where(labelled, pixels, 0.0).sum(), labelled.sum()
 
     def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
-        """Loss of every pixel from its error (prediction - target) and clamped log-scale, same shape."""
+        """Loss of every element from its error (prediction - target) and clamped log-scale, same shape."""
         raise NotImplementedError
 
     def std(self, log_scale: torch.Tensor) -> torch.Tensor:
@@ -89,64 +94,8 @@ class SparseLoss:
         raise ValueError(f"{type(self).__name__} trains no variance: it has no standard deviation")
 
 
-class GaussianNLL(SparseLoss):
-    """0.5 (error^2 / v + log v + log 2 pi); see ``gaussian_nll``."""
-
-    trains_variance = True
-    scale_power = 2
-
-    def __init__(self, beta: float):
-        self.beta = beta
-
-    def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
-        """Negative log-density of every pixel, times v^beta held constant."""
-        assert log_scale is not None
-        nll = 0.5 * (error.square() * torch.exp(-log_scale) + log_scale + math.log(2 * math.pi))
-        return nll * torch.exp(self.beta * log_scale.detach()) if self.beta else nll
-
-    def std(self, log_scale: torch.Tensor) -> torch.Tensor:
-        """sqrt(v) = exp(log v / 2)."""
-        return torch.exp(0.5 * clamp_log_scale(log_scale, self.scale_power))
-
-
-class LaplacianNLL(SparseLoss):
-    """|error| / b + log b + log 2; see ``laplacian_nll``."""
-
-    trains_variance = True
-    scale_power = 1
-
-    def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
-        """Negative log-density of every pixel."""
-        assert log_scale is not None
-        return error.abs() * torch.exp(-log_scale) + log_scale + math.log(2)
-
-    def std(self, log_scale: torch.Tensor) -> torch.Tensor:
-        """sqrt(2) b: the variance of a Laplace distribution is 2 b^2."""
-        return math.sqrt(2) * torch.exp(clamp_log_scale(log_scale, self.scale_power))
-
-
-class MeanOnly(SparseLoss):
-    """A loss of the mean alone: called as (mean, target), which is what its Ports say, or like all others here.
-
-    ``of_error``: turns errors into the loss of every pixel.
-    """
-
-    def __init__(self, of_error: Callable[[torch.Tensor], torch.Tensor]):
-        self._of_error = of_error
-
-    def __call__(
-        self, mean: torch.Tensor, log_scale: torch.Tensor | None, target: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (sum, count) over the labelled pixels."""
-        return super().__call__(mean, None, log_scale if target is None else target)
-
-    def pixelwise(self, error: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
-        """Loss of every pixel."""
-        return self._of_error(error)
-
-
-class MeanLoss(SparseLoss):
-    """Another plugin's loss, (mean, target) -> (sum, count) over the labelled pixels; trains no variance.
+class MeanLoss(LabelLoss):
+    """Another plugin's loss, (mean, target) -> (sum, count) over what is labelled; trains no variance.
 
     Raises ZooError for one that is not called with two arrays: how it scales a log_scale is not known here.
     """
@@ -161,11 +110,11 @@ class MeanLoss(SparseLoss):
     def __call__(
         self, mean: torch.Tensor, log_scale: torch.Tensor | None, target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (sum, count) over the labelled pixels."""
+        """Return (sum, count) over what is labelled."""
         return self._loss(mean, target)
 
 
-def called(loss: SparseLoss) -> Callable[[dict, dict], dict[str, tuple]]:
+def called(loss: LabelLoss) -> Callable[[dict, dict], dict[str, tuple]]:
     """Return ``loss`` as a task calls it, f(raw, batch) -> sums, with the squared error of the mean beside it."""
 
     def sums(raw: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> dict[str, tuple]:
@@ -177,27 +126,7 @@ def called(loss: SparseLoss) -> Callable[[dict, dict], dict[str, tuple]]:
     return sums
 
 
-def gaussian_nll(beta: float = 0.0) -> SparseLoss:
-    """Gaussian negative log-likelihood with a predicted log-variance (Nix & Weigend 1994).
-
-    beta: 0 = the likelihood; up to 1 weighs each pixel by its variance^beta, held constant, against the neglect of
-    pixels that look hard early in training (Seitzer et al. 2022); the value is then no likelihood any more.
-    """
-    if not 0 <= beta <= 1:
-        raise ZooError(f"model.loss.options.beta: {beta} is not between 0 and 1")
-    return GaussianNLL(beta)
-
-
-def laplacian_nll() -> SparseLoss:
-    """Laplacian negative log-likelihood with a predicted log b; milder with outlying shots than the Gaussian."""
-    return LaplacianNLL()
-
-
-def mse() -> SparseLoss:
-    """Squared error, unit^2; trains no variance."""
-    return MeanOnly(torch.square)
-
-
-def mae() -> SparseLoss:
-    """Absolute error, unit; trains no variance."""
-    return MeanOnly(torch.abs)
+def label_loss(task: Contract) -> LabelLoss:
+    """Return the loss that ``model.loss`` of the settings names, of whichever plugin."""
+    loss = task.build("loss", task.settings.model.loss)
+    return loss if isinstance(loss, LabelLoss) else MeanLoss(loss)

@@ -1,11 +1,14 @@
-"""Convolution blocks that the networks of this plugin share, and the padding that lets them take any image size."""
+"""A U-Net, its convolution blocks, and the padding that lets it take any image size."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
-from eozoo_core.winograd import Conv3x3
 from torch import nn
+
+from eozoo_core.winograd import Conv3x3
 
 
 class DoubleConv(nn.Sequential):
@@ -85,3 +88,47 @@ def _repeat_edge(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
         for wanted, there in ((height, x.shape[-2]), (width, x.shape[-1]))
     )
     return x.index_select(-2, rows).index_select(-1, cols)
+
+
+class UNet(nn.Module):
+    """U-Net (Ronneberger et al. 2015, arXiv:1505.04597): ``depth`` halvings, skips, one 1x1 head; any image size.
+
+    width: channels at full resolution, doubled at every halving; even. bilinear: up-sampling, else transposed
+    convolutions. dropout: probability of dropping a channel at the bottleneck and before the head.
+    """
+
+    multiple = 1  # of the sides of an image, see `eozoo_core.task.System`
+
+    def __init__(self, in_channels: int, outputs: int, width: int, depth: int, bilinear: bool, dropout: float):
+        super().__init__()
+        # Below two pixels at the bottleneck batch norm has nothing to average over when a batch holds one image.
+        self.smallest = 2 ** (depth + 1)
+        encoder = [width * 2**i for i in range(depth + 1)]
+        decoder = [a // 2 if bilinear else a for a in encoder[-2::-1]]
+        if bilinear:
+            encoder[-1] = encoder[-2]
+        deepest = encoder[-1]
+        self.entry = DoubleConv(in_channels, width)
+        self.pool = nn.MaxPool2d(2)
+        self.down = nn.ModuleList(DoubleConv(a, b) for a, b in pairwise(encoder))
+        self.up = nn.ModuleList()
+        below = deepest
+        for skip, after in zip(encoder[-2::-1], decoder, strict=True):
+            middle = (below + skip) // 2 if bilinear else None
+            self.up.append(Up(below, skip, after, bilinear, middle))
+            below = after
+        self.dropout = nn.Dropout2d(dropout)
+        self.head = nn.Conv2d(below, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, outputs, H, W)."""
+        height, width = x.shape[-2:]
+        x = self.entry(pad_right_bottom(x, 1, self.smallest))
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = down(self.pool(x))
+        x = self.dropout(x)
+        for up in self.up:
+            x = up(x, skips.pop())
+        return crop(self.head(self.dropout(x)), height, width)

@@ -1,0 +1,279 @@
+"""Labels of rasters of any size: polygons and points, or a label raster; which window has which, and their splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from eozoo_core.checking.design import NEITHER, SPLITS, Units, design
+from eozoo_core.errors import ZooError
+from eozoo_core.raster.burn import Burner, Labels, labels_on
+from eozoo_core.raster.georeference import Grid, apply, area_of, misfit
+from eozoo_core.raster.mosaic import Mosaic
+from eozoo_core.raster.points import transform_points
+from eozoo_core.raster.read import Reader, read_info
+from eozoo_core.raster.stack import Stack
+from eozoo_core.raster.tiles import Window
+from eozoo_core.raster.vector import numbers, read_shapes
+from eozoo_core.task.image_settings import ImageDataSettings
+
+ALL = "all"  # the split of everything
+_CODES = 2**16  # largest class code of a label raster
+
+
+class Labelling(Protocol):
+    """What labels the windows of one grid."""
+
+    notes: Sequence[str]
+    names: Mapping[int, str]  # of class codes that follow from names in a column; {} where numbers are stored
+    codes: Sequence[int]  # that the labels hold, of classes; () of values
+    unit: str  # of values, as the file says
+
+    def units(self) -> Units:
+        """Return what is divided."""
+
+    def columns(self, name: str) -> Sequence[Any] | None:
+        """Return the values of a column of what is divided, None = it has none."""
+
+    def divide(self, split: np.ndarray | None) -> list[np.ndarray]:
+        """Take the split of each unit (None = all are one); return for each split the numbers of its windows."""
+
+    def read(self, window: Window, split: int) -> np.ndarray:
+        """Return labels (h, w) float32 of a split in a window, NaN = none."""
+
+    @property
+    def disputed(self) -> int:
+        """Pixels that were read so far and have no label because several differ there."""
+
+
+class ShapeLabels:
+    """Polygons or points: each is in one split, and where a window shows those of another they are no labels."""
+
+    def __init__(self, path: Path, grid: Grid, windows: Sequence[Window], how: ImageDataSettings):
+        if grid.crs is None or grid.transform is None:
+            raise ZooError(f"{path}: cannot be laid over images without CRS; give images that are georeferenced")
+        wanted = ["" if how.label is None else str(how.label), *filter(None, (how.split.column, how.group))]
+        self._shapes = read_shapes(path, list(dict.fromkeys(wanted)), how.crs, how.layer)
+        self._columns = self._shapes.columns
+        column = next(iter(self._columns.values())) if how.label is None else self._columns[str(how.label)]
+        where = f"{path}, column {how.label or next(iter(self._columns))}"
+        values, self.names = coded(column, how, where)
+        self._labels = labels_on(grid, self._shapes, values, are_classes(how))
+        self.unit = self._shapes.units.get(str(how.label or next(iter(self._columns))), "")
+        self._grid, self._windows, self._how = grid, windows, how
+        if not len(self._labels):
+            area = ", ".join(f"{edge:g}" for edge in area_of([grid]) or ())
+            raise ZooError(
+                f"{path}: none of its {len(values):,} labels lies on the images, which are at {area} (west, south, "
+                "east, north in degrees); is its CRS right?"
+            )
+        self.codes = np.unique(self._labels.values).astype(int).tolist() if are_classes(how) else ()
+        self.notes = [f"{path.name}: {note}" for note in (*self._shapes.notes, *self._labels.notes)]
+        self.what = "polygons" if (self._labels.weight > 1).any() else "points"
+        self._burner: Burner | None = None
+
+    def units(self) -> Units:
+        """Every polygon or point, where it lies, with its pixels."""
+        labels, place = self._labels, on_ground(self._grid, *self._labels.points)
+        side = float(np.median(np.sqrt(labels.weight))) * pixel_of(self._grid) if self.what == "polygons" else 0.0
+        counts = None
+        if are_classes(self._how):
+            counts = np.where(labels.values[:, None] == np.array(self.codes), labels.weight[:, None], 0.0)
+        group = self.columns(self._how.group) if self._how.group else None
+        return Units(
+            *place, labels.weight, counts, None if self.codes else labels.values.astype(np.float64),
+            None if group is None else np.unique(np.asarray(group, str), return_inverse=True)[1], side, self.what,
+        )  # fmt: skip
+
+    def columns(self, name: str) -> Sequence[Any] | None:
+        """See `Labelling`."""
+        return ["" if v is None or v != v else v for v in self._columns[name][self._labels.row]]
+
+    def divide(self, split: np.ndarray | None) -> list[np.ndarray]:
+        """See `Labelling`; a window is in each split of which it shows a label."""
+        given = np.zeros(len(self._labels), np.uint8) if split is None else split
+        keep = np.flatnonzero(given != NEITHER)
+        part = Labels(*(getattr(self._labels, name)[keep] for name in ("geometry", "values", "weight", "row")))
+        self._burner = Burner(part, given[keep])
+        window, label = self._burner.touched(list(self._windows))
+        return [np.unique(window[given[keep][label] == s]) for s in range(1 if split is None else len(SPLITS))]
+
+    def read(self, window: Window, split: int) -> np.ndarray:
+        """See `Labelling`."""
+        assert self._burner is not None
+        return self._burner.read(window, split)
+
+    @property
+    def disputed(self) -> int:
+        """See `Labelling`."""
+        return self._burner.disputed if self._burner else 0
+
+
+class RasterLabels:
+    """A label raster: whole windows are divided; those without any label are in no split."""
+
+    disputed = 0
+
+    def __init__(self, path: Path, grid: Grid, windows: Sequence[Window], how: ImageDataSettings):
+        self._path, self.what = path, "windows"
+        self._reader: Reader = Stack([path], how.no_label)
+        self._band = self._reader.info.select((how.label or 1,))
+        self._grid, self._windows, self._how = grid, windows, how
+        self.names, self.unit = {}, self._reader.info.units[self._band[0] - 1]
+        self.notes = [f"{path.name}: {note}" for note in self._reader.info.notes]
+        if misfit(self._reader.info.grid, grid, "the images"):
+            self._reader = Regridded(path, self._band[0], grid, are_classes(how), how.no_label)
+            own = read_info(path).grid
+            told = f"is on another grid ({own.height} x {own.width} px, {own.crs}) than the images"
+            self.notes.append(f"{path.name}: {told}: pixels get {self._reader.how}")
+        self._rows = [self._counted(row) for row in sorted({window.row for window in windows})]
+        self.codes = sorted(self._codes()) if are_classes(how) else ()
+
+    def units(self) -> Units:
+        """Every window, its middle, with its labels."""
+        weight, total = (np.concatenate([row[i] for row in self._rows]) for i in (0, 1))
+        middle = [(w.col + w.width / 2, w.row + w.height / 2) for w in self._windows]
+        counts = None
+        if self.codes:
+            counts = np.stack([count for _, count in sorted(self._codes().items())], axis=1).astype(np.float64)
+        place = on_ground(self._grid, *np.array(middle).T)
+        side = max(self._windows[0].height, self._windows[0].width) * pixel_of(self._grid)
+        mean = None if counts is not None else np.where(weight > 0, total / np.maximum(weight, 1), np.nan)
+        return Units(*place, weight, counts, mean, size=side, what="windows")
+
+    def columns(self, name: str) -> None:
+        """See `Labelling`."""
+
+    def divide(self, split: np.ndarray | None) -> list[np.ndarray]:
+        """See `Labelling`."""
+        labelled = np.concatenate([row[0] for row in self._rows]) > 0
+        given = np.zeros(len(labelled), np.uint8) if split is None else split
+        return [np.flatnonzero(labelled & (given == s)) for s in range(1 if split is None else len(SPLITS))]
+
+    def read(self, window: Window, split: int) -> np.ndarray:
+        """See `Labelling`."""
+        return self._reader.read(window, self._band)[0]
+
+    def require_several(self) -> None:
+        """Raise ZooError where fewer windows hold labels than splits are asked for."""
+        count = sum(int((row[0] > 0).sum()) for row in self._rows)
+        wanted = sum(share > 0 for share in self._how.split.shares)
+        if count < wanted:
+            told = f"{count} windows of {self._windows[0].height} px hold labels, and {wanted} splits need one each"
+            raise ZooError(f"{self._path}: {told}; set a smaller data.window (and data.crop)")
+
+    def _counted(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Labels of each window of one row of them, their sum, and of classes how many of each code."""
+        windows = [window for window in self._windows if window.row == row]
+        values = self._reader.read(Window(row, 0, windows[0].height, self._grid.width), self._band)[0]
+        number = np.minimum(np.arange(self._grid.width) // windows[0].width, len(windows) - 1)
+        known = np.isfinite(values)
+        owner, stored = np.broadcast_to(number, values.shape)[known], values[known]
+        weight = np.bincount(owner, minlength=len(windows)).astype(np.float64)
+        total = np.bincount(owner, stored, len(windows))
+        codes = np.zeros((len(windows), 0))
+        if are_classes(self._how):
+            whole = stored.astype(np.int64)
+            if stored.size and ((whole != stored).any() or whole.min() < 0 or whole.max() >= _CODES):
+                odd = stored[(whole != stored) | (whole < 0) | (whole >= _CODES)][0]
+                raise ZooError(f"{self._path}: holds {odd:g}; classes are whole numbers from 0 to {_CODES - 1}, other "
+                               "values are no labels where data.label_nodata lists them")  # fmt: skip
+            most = int(whole.max(initial=0)) + 1
+            codes = np.bincount(owner * most + whole, minlength=len(windows) * most).reshape(len(windows), most)
+        return weight, total, codes
+
+    def _codes(self) -> dict[int, np.ndarray]:
+        """Labels of each code that there is, by window."""
+        most = max(row[2].shape[1] for row in self._rows)
+        counts = np.concatenate([np.pad(row[2], ((0, 0), (0, most - row[2].shape[1]))) for row in self._rows])
+        return {code: counts[:, code] for code in np.flatnonzero(counts.any(axis=0)).tolist()}
+
+
+class Regridded(Reader):
+    """One band of a raster on another grid, read by window: classes from the nearest pixel, as values are.
+
+    Values of finer pixels are averaged. Raises ZooError where it does not touch the grid.
+    """
+
+    def __init__(self, path: Path, band: int, grid: Grid, classes: bool, missing: Sequence[float]):
+        own = read_info(path)
+        if grid.crs is None or own.grid.crs is None or grid.transform is None or own.grid.transform is None:
+            raise ZooError(f"{path}: {misfit(own.grid, grid, 'the images')}, and cannot be placed without CRS")
+        finer = not classes and pixel_of(own.grid) < 0.99 * pixel_of(grid)
+        self.how = "the mean of its pixels" if finer else "the label of its nearest pixel"
+        self._mosaic = Mosaic(grid, "average" if finer else "nearest", missing)
+        self._mosaic.add(path, (band,), lambda values: values)
+        if not len(self._mosaic):
+            raise ZooError(f"{path}: does not touch the images: it lies at {area_of([own.grid])} degrees")
+        self.info = replace(own, grid=grid)
+
+    def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
+        """See `RasterReader.read`; the band is the one that was chosen."""
+        return self._mosaic.read(window, 1)
+
+
+def are_classes(how: ImageDataSettings) -> bool:
+    """Whether labels are codes of classes: tasks of classes have ``data.classes``."""
+    return hasattr(how, "classes")
+
+
+def coded(column: np.ndarray, how: ImageDataSettings, where: str) -> tuple[np.ndarray, dict[int, str]]:
+    """Return a column's labels (n,) float64, NaN = none, and the names of their codes where the column holds names.
+
+    Names get the codes that ``data.classes`` gives them; where that is null 0, 1, ... in sorted order. Raises ZooError
+    for text where numbers are wanted, for codes that are not whole, and for names that are no class.
+    """
+    if column.dtype.kind == "f":
+        column = np.where(np.isin(column, how.no_label), np.nan, column)
+        if (
+            are_classes(how)
+            and (odd := column[np.isfinite(column) & ((column != np.floor(column)) | (column < 0))]).size
+        ):
+            raise ZooError(f"{where}: holds {odd[0]:g}; codes of classes are whole numbers from 0 on")
+        return column, {}
+    if not are_classes(how):
+        odd = next(value for value in column if value is not None and numbers([value]) is None)
+        raise ZooError(f"{where}: holds {odd!r}, which is no number; a regression learns numbers")
+    found = sorted({value for value in column if value is not None and value not in how.label_nodata})
+    classes = how.classes
+    given = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(found if classes is None else classes))
+    code = {name: number for number, name in given.items()}
+    if strange := [name for name in found if name not in code]:
+        told = f"{', '.join(strange[:5])}" + (", ..." if len(strange) > 5 else "")
+        raise ZooError(f"{where}: holds {told}, which data.classes does not name; name it there, or list it in "
+                       "data.label_nodata to ignore it")  # fmt: skip
+    return np.array([code.get(value, np.nan) for value in column], np.float64), given
+
+
+def divided(labelling: Labelling, how: ImageDataSettings) -> np.ndarray:
+    """Return the split of each unit, by ``data.split``. Raises ZooError as `design`."""
+    column = labelling.columns(how.split.column) if how.split.column else None
+    return design(labelling.units(), how.split, column)
+
+
+def on_ground(grid: Grid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where columns and rows (n,) of a grid lie, in m: on its map, of degrees in the UTM zone of its middle.
+
+    Of a grid that is not georeferenced, pixels.
+    """
+    if grid.crs is None or grid.transform is None:
+        return x, y
+    east, north = apply(grid.transform, x, y)
+    if grid.crs.is_projected:
+        unit = grid.crs.linear_units_factor[1]
+        return east * unit, north * unit
+    lon, lat = transform_points(grid.crs, "EPSG:4326", np.array([east.mean()]), np.array([north.mean()]))[:, 0]
+    zone = int((lon + 180) // 6) % 60 + 1
+    found = transform_points(grid.crs, f"EPSG:{32600 + zone if lat >= 0 else 32700 + zone}", east, north)
+    return found[0], found[1]
+
+
+def pixel_of(grid: Grid) -> float:
+    """Return the side of a pixel in the middle of a grid, in the unit of `on_ground`."""
+    middle = grid.width / 2, grid.height / 2
+    x, y = on_ground(grid, np.array([middle[0], middle[0] + 1]), np.array([middle[1], middle[1]]))
+    return float(np.hypot(*(x[1] - x[0], y[1] - y[0])))

@@ -1,0 +1,215 @@
+"""What tasks of samples in a table share: rows and splits, tables and rasters to predict, what ``check`` says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eozoo_core.errors import NoSplit, ZooError
+from eozoo_core.run.table_file import SUFFIXES
+from eozoo_core.spec import Port
+from eozoo_core.task.survey import BandSurvey
+from eozoo_core.task.table_settings import TableSettings
+from eozoo_core.task.table_survey import ROLE, TableSurvey
+from eozoo_core.task.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from eozoo_core.checking import Expected, Findings, Separation, Split
+    from eozoo_core.raster.files import Layer
+    from eozoo_core.raster.read import RasterInfo
+    from eozoo_core.run.directory import Run
+    from eozoo_core.task.contract import Scores
+    from eozoo_core.task.data import Data
+    from eozoo_core.task.results import Network
+    from eozoo_core.task.scenes import Block, Scene
+    from eozoo_core.task.table_data import Samples, TableData, Target
+    from eozoo_core.task.windows import Drawn
+
+
+class TableTask(Task):
+    """A network of samples, rows of a table: a subclass says what is learned of them, and its network, loss, scores.
+
+    ``unit``: of a target of numbers as the settings give it, "" = its header's; None = the target is a class.
+    ``classes``: names of the classes, () = all that the target holds.
+    """
+
+    Survey: ClassVar = TableSurvey
+    settings: TableSettings
+    tolerates_gaps: ClassVar = (ROLE,)
+    unit: str | None = None
+    classes: tuple[str, ...] = ()
+    known: TableSurvey = TableSurvey()  # of the run at hand: its columns and classes are looked for in other tables
+    _opened: tuple[Any, Samples] | None = None
+
+    @property
+    def target(self) -> Target:
+        """What is learned, and in which order an encoder takes the bands."""
+        from eozoo_core.task.table_data import Target
+
+        return Target(self.unit, self.classes, tuple(band.name for band in self.taken))
+
+    @property
+    def samples(self) -> Samples:
+        """The table, read once as long as it does not change."""
+        from eozoo_core.task.table_data import open_samples
+
+        path = self.settings.runtime.table
+        stat = path.stat() if path is not None and path.exists() else None
+        key = path, stat and (stat.st_mtime_ns, stat.st_size), self.known
+        if self._opened is None or self._opened[0] != key:
+            found = open_samples(path, self.settings.data, self.target, self.known)
+            self._opened = key, found
+        return self._opened[1]
+
+    def data(self, split: str) -> TableData:
+        """Rows of a split that have a target and any feature."""
+        from eozoo_core.task.table_data import TableData
+
+        return TableData(self.samples, split)
+
+    @property
+    def validates(self) -> bool:
+        """Whether rows are kept for validation."""
+        try:
+            return len(self.samples.rows("val")) > 0
+        except NoSplit:
+            return False
+
+    def survey(self, train: TableData) -> TableSurvey:
+        """Statistics of every column, and the target."""
+        from eozoo_core.task.table_data import survey_table
+
+        return survey_table(train, self.settings.data.days, self.taken)
+
+    @property
+    def taken(self) -> tuple[BandSurvey, ...]:
+        """Bands of the run that ``model.encoder`` is taken from; () where it is taken from none."""
+        encoder = self.settings.model.encoder
+        made = None if encoder is None or self.registry is None else self.registry.taken(encoder)
+        return tuple(BandSurvey(**band) for band in (made or {}).get("bands", ()))
+
+    def inputs(self, survey: TableSurvey) -> tuple[Port, ...]:
+        """The columns, with their names and statistics where they are known."""
+        units = sorted({band.unit for band in survey.bands})
+        unit = units[0] if len(units) == 1 and units[0] else "those of the training table"
+        return (
+            Port(ROLE, "B C", unit, survey.names, survey.mean, survey.std) if survey.seen else Port(ROLE, "B C", unit),
+        )
+
+    def parts(self, survey: TableSurvey, outputs: int, fresh: bool) -> tuple[Any, Any]:
+        """Build the registered network, and the encoder before it or None."""
+        model, inputs, encoder = self.settings.model, len(survey.bands), None
+        if model.encoder is not None:
+            from eozoo_core.task.table_system import embedding_length, require_days
+
+            require_days(self.settings, survey)
+            dates = max(survey.dates, 1)
+            sizes = {"in_channels": inputs // dates, "sample_size": dates}
+            encoder = self.build("model", model.encoder, sizes, fresh)
+            inputs = embedding_length(encoder, dates, sizes["in_channels"])
+        return self.build("model", model, {"in_channels": inputs, "outputs": outputs}, fresh), encoder
+
+    def describe_splits(self, data: Mapping[str, Data]) -> tuple[list[Split], Separation]:
+        """Splits are rows of one table, divided by ``data.split``: each is looked at as one sample (C, rows)."""
+        from eozoo_core.checking import Item, Separation, Split
+
+        def split(name: str, one: TableData) -> Split:
+            def read(number: int) -> Item:
+                return Item(one.samples.values[one.chosen].T, one.samples.labels[one.chosen])
+
+            return Split(name, [f"{name} rows of {one.samples.path.name}"], read, what="table")
+
+        return [split(name, one) for name, one in data.items()], Separation()
+
+    def expected(self) -> Expected:
+        """Labels in the unit of the target, or the classes that it holds."""
+        from eozoo_core.checking import Classes, Expected, channel
+
+        if self._opened is None:
+            return super().expected()
+        samples = self.samples
+        known = Classes(dict(enumerate(samples.classes))) if samples.classes else channel("label", samples.unit)
+        remedies = {"nodata": "add it to data.nodata", "bands": "leave it out (data.exclude)", "units": "in data.units"}
+        return Expected(known, remedies=remedies)
+
+    def check(self, findings: Findings) -> None:
+        """Look at all rows: columns, target, division, copies of rows, and features that give the target away."""
+        from eozoo_core.task.check import check
+        from eozoo_core.task.table_check import check_table
+
+        if check(self, findings):
+            check_table(findings, self.samples, self.settings.data)
+
+    # -- a run knows its columns and classes: another table is read by them ---------------------------------------
+
+    def remember(self, run: Run) -> None:
+        """Take columns and classes from a run."""
+        from eozoo_core.task.evaluate import survey_of
+
+        self.known = survey_of(self, run)
+
+    def evaluate(self, run: Run, split: str) -> Scores:
+        """See `Task.evaluate`."""
+        self.remember(run)
+        return super().evaluate(run, split)
+
+    def score(self, run: Run, split: str, on_unlike: str | None = None) -> Scores:
+        """See `Task.score`."""
+        self.remember(run)
+        return super().score(run, split, on_unlike)
+
+    def network(self, run: Run | None = None) -> Network:
+        """See `Task.network`."""
+        if run is not None:
+            self.remember(run)
+        return super().network(run)
+
+    # -- tables and rasters to predict ----------------------------------------------------------------------------
+
+    def find_scenes(self, source: Path) -> Sequence[Path]:
+        """A table or raster, or all of a folder."""
+        from eozoo_core.task.scenes import rasters
+
+        tables = [p for p in sorted(source.iterdir()) if p.suffix.lower() in SUFFIXES] if source.is_dir() else []
+        try:
+            return [*tables, *rasters(source)]
+        except ZooError:
+            if not tables:
+                raise ZooError(f"{source}: holds no table ({', '.join(SUFFIXES)}) and no raster") from None
+            return tables
+
+    def open_scene(self, found: Path, survey: TableSurvey) -> Scene:
+        """Look for the columns of the run in a table, or among the bands of a raster."""
+        if found.suffix.lower() in SUFFIXES:
+            from eozoo_core.task.table_predict import open_table
+
+            return open_table(found, survey)
+        scene, nodata = super().open_scene(found, survey), self.settings.data.nodata
+        return replace(scene, missing=nodata) if nodata and scene.missing is None else scene
+
+    def raster_bands(self, info: RasterInfo, survey: TableSurvey) -> tuple[int, ...]:
+        """The bands that are called as the columns are, in the same units."""
+        from eozoo_core.task.pixels import bands_by_name
+
+        return bands_by_name(info, survey)
+
+    def map(self, drawn: Drawn, scene: Scene) -> Iterator[Block]:
+        """Every pixel is a sample."""
+        from eozoo_core.task.pixels import map_pixels
+
+        return map_pixels(drawn, scene, lambda values: {ROLE: values})
+
+    def write(self, drawn: Drawn, scene: Scene, dest: Path) -> list[Path]:
+        """The table with the predictions behind its columns."""
+        from eozoo_core.task.table_predict import predict_table
+
+        return [predict_table(drawn, scene, dest, (*self.settings.data.nodata, *(self.settings.infer.nodata or ())))]
+
+    def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
+        """A file for every output."""
+        from eozoo_core.task.pixels import pixel_layers
+
+        return pixel_layers(outputs)

@@ -1,0 +1,1 @@
+"""Tasks, networks and losses that come with eozoo itself, as a plugin like any other; ``plugin`` names them."""

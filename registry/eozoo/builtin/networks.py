@@ -1,0 +1,62 @@
+"""Networks for any image: (B, C, H, W) standardised bands without NaN -> (B, outputs, H, W).
+
+For values channel 0 is the mean and channel 1, where there are two, the raw log-scale (`eozoo_core.task.label_loss`);
+for classes the channels are logits.
+"""
+
+from __future__ import annotations
+
+import torch
+from eozoo_core.errors import ZooError
+from eozoo_core.unet import UNet
+from torch import nn
+
+
+def unet(in_channels: int = 4, outputs: int = 1, width: int = 32, depth: int = 4, dropout: float = 0.0) -> nn.Module:
+    """U-Net with bilinear up-sampling: 4.3 million parameters with the default width, 270 thousand with width 8.
+
+    in_channels: bands. outputs: channels of the result. width: channels at full resolution, even, doubled at each of
+    ``depth`` halvings. dropout: probability 0..1 of dropping a channel at the bottleneck and before the head (for
+    Monte-Carlo dropout). Raises ZooError for an option out of range.
+    """
+    _check(in_channels=in_channels, outputs=outputs, width=width, depth=depth)
+    if width % 2:
+        raise ZooError(f"model.options.width: {width} is not even")
+    if not 0 <= dropout < 1:
+        raise ZooError(f"model.options.dropout: {dropout} is not a probability 0 <= p < 1")
+    return UNet(in_channels, outputs, width, depth, bilinear=True, dropout=dropout)
+
+
+def residual_cnn(in_channels: int = 4, outputs: int = 1, width: int = 32, depth: int = 3) -> nn.Module:
+    """Residual 3 x 3 convolutions at full resolution; sees 2 depth + 3 pixels across.
+
+    in_channels: bands. outputs: channels of the result. width: hidden channels. depth: residual blocks.
+    Raises ZooError for a number below 1.
+    """
+    _check(in_channels=in_channels, outputs=outputs, width=width, depth=depth)
+    return ResidualCNN(in_channels, outputs, width, depth)
+
+
+class ResidualCNN(nn.Module):
+    """The network behind ``residual_cnn``."""
+
+    multiple = 1
+
+    def __init__(self, in_channels: int, outputs: int, width: int, depth: int):
+        super().__init__()
+        self.entry = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.blocks = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
+        self.head = nn.Conv2d(width, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Predict every pixel."""
+        x = self.entry(x)
+        for block in self.blocks:
+            x = x + block(torch.relu(x))
+        return self.head(torch.relu(x))
+
+
+def _check(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < 1:
+            raise ZooError(f"model.options.{name}: {value} is not a number >= 1")

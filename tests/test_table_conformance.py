@@ -1,0 +1,15 @@
+"""The conformance kit on the built-in tasks of tables; its own file, so that workers can share them out."""
+
+from eozoo.testing import parametrize_with_checks
+
+SHORT = ("model.options={width: 8, depth: 2}",)
+
+
+@parametrize_with_checks("scalar_regression", overrides=SHORT)
+def test_scalar_regression(check, tmp_path):
+    check(tmp_path)
+
+
+@parametrize_with_checks("classification", overrides=SHORT)
+def test_classification(check, tmp_path):
+    check(tmp_path)
