@@ -255,6 +255,9 @@ def test_a_missing_value_hides_a_prediction_only_where_it_hides_the_networks(tmp
     })  # fmt: skip
     lenient = kept(tmp_path / "a", task_of((value, std), ("bands",), (series,)), data)
     strict = kept(tmp_path / "b", task_of((value, std), (), (series,)), data)
+    for tolerates, count in ((("bands",), 60), ((), 45)):
+        rows = draw_rows(task_of((value, std), tolerates, (series,)), Survey(), data, Outcome(value))
+        assert len(rows[0]) == count
     batch = data.items(range(8))
     for name in ("ridge", "forest"):
         assert np.isfinite(lenient[name](batch)["value"]).all()
@@ -416,8 +419,8 @@ def test_the_simplest_is_the_mean_with_its_deviation_or_the_most_frequent_class(
     assert {name: values.ravel().tolist() for name, values in made.items()} == {"height": [3] * 4, "std": [2] * 4}
     counted = SimpleNamespace(counts=(1, 5), label=None)
     assert simplest((SHARES, CLASS), counted)["most frequent class"]({"target": np.zeros(2)})["class"].tolist() == [
-        1,
-        1,
+        9,
+        9,
     ]
 
 
