@@ -72,7 +72,8 @@ def test_predicting_a_few_samples_at_a_time_gives_all_of_them(kept):
 def test_the_plan_knows_what_is_kept(kept):
     run, task, _ = kept
     plan = task.plan(run)
-    assert plan.notes == ("what the frozen part gives is computed once and kept; epochs train the rest only",)
+    assert plan.notes[0] == "what the frozen part gives is computed once and kept; epochs train the rest only"
+    assert len(plan.notes) == 2  # and which baselines are fitted
     assert plan.trainable == 10
     assert plan.memory_bytes
 

@@ -160,7 +160,7 @@ class Pictures(Data):
     def item(self, index):
         self.read.append(index)
         image = np.random.default_rng(index).normal(size=(2, 4, 5)).astype("float32")
-        target = (10 * image[:1] + image[1:]) if not self.classes else (image[:1] > 0).astype("float32")
+        target = (10 * image[:1] + image[1:]) if not self.classes else np.where(image[:1] > 0, 9, 7).astype("float32")
         target.ravel()[self.labelled[index] :] = NAN
         return {"image": image, "target": target}
 
@@ -212,7 +212,7 @@ def test_too_few_labels_or_too_many_numbers_are_not_fitted():
 def test_labels_that_are_no_classes_are_told(capsys):
     task = task_of((SHARES, CLASS))
     assert draw_rows(task, Survey(), Pictures([20, 20]), references.outcome_of((SHARES, CLASS))) is None
-    assert "a label is none of the class indices 0 to 1" in capsys.readouterr().err
+    assert "a label is none of the classes [7, 9]" in capsys.readouterr().err
 
 
 def kept(folder, task, data):
@@ -238,7 +238,7 @@ def test_classes_of_pixels_come_as_shares_and_codes(tmp_path):
         assert made["class"].shape == (2, 4, 5)
         assert (np.isnan(made["class"]) == silent).all()
         np.testing.assert_allclose(made["share"].sum(axis=1)[~silent], 1, rtol=1e-5)
-        codes = np.where(batch["target"][:, 0] > 0, 9, 7)
+        codes = batch["target"][:, 0]
         assert (made["class"] == codes)[~silent].mean() > 0.8
 
 
@@ -255,6 +255,9 @@ def test_a_missing_value_hides_a_prediction_only_where_it_hides_the_networks(tmp
     })  # fmt: skip
     lenient = kept(tmp_path / "a", task_of((value, std), ("bands",), (series,)), data)
     strict = kept(tmp_path / "b", task_of((value, std), (), (series,)), data)
+    for tolerates, count in ((("bands",), 60), ((), 45)):
+        rows = draw_rows(task_of((value, std), tolerates, (series,)), Survey(), data, Outcome(value))
+        assert len(rows[0]) == count
     batch = data.items(range(8))
     for name in ("ridge", "forest"):
         assert np.isfinite(lenient[name](batch)["value"]).all()
@@ -416,8 +419,8 @@ def test_the_simplest_is_the_mean_with_its_deviation_or_the_most_frequent_class(
     assert {name: values.ravel().tolist() for name, values in made.items()} == {"height": [3] * 4, "std": [2] * 4}
     counted = SimpleNamespace(counts=(1, 5), label=None)
     assert simplest((SHARES, CLASS), counted)["most frequent class"]({"target": np.zeros(2)})["class"].tolist() == [
-        1,
-        1,
+        9,
+        9,
     ]
 
 

@@ -27,9 +27,10 @@ def training_mean(outputs: Sequence[Port], survey: Survey) -> dict[str, Baseline
 
 def simplest(outputs: Sequence[Port], survey: Survey) -> dict[str, Baseline]:
     """Return `training_mean`, and `most_frequent` where an output is a class and the survey has ``counts`` of them."""
-    counts, classes = getattr(survey, "counts", ()), [port.role for port in outputs if port.spread == "class"]
-    found = most_frequent(counts, classes[0]) if counts and classes else {}
-    return training_mean(outputs, survey) | found
+    counts, port = getattr(survey, "counts", ()), next((p for p in outputs if p.spread == "class"), None)
+    if not counts or port is None:
+        return training_mean(outputs, survey)
+    return training_mean(outputs, survey) | most_frequent(counts, [code for code, _ in port.legend], port.role)
 
 
 def most_frequent(counts: Sequence[int], codes: Sequence[int] = (), role: str = "class") -> dict[str, Baseline]:

@@ -226,8 +226,9 @@ class Contract(ABC):
     def covariates(self, batch: Arrays, survey: Survey) -> np.ndarray | None:
         """Return what fitted baselines see of a batch: (B, F), or (B, F, H, W) of pixels; NaN = missing, None = no fit.
 
-        They predict the one output of moments, or of probabilities (then "target" is the index of a class), one number
-        for each "target". The default is the first input of `ports`, its axes other than rows and columns in one.
+        They predict the one output of moments, or of probabilities, one number for each "target": of classes this is
+        the code that the output of classes has, without such an output the index. The default is the first input of
+        `ports`, its axes other than rows and columns in one.
         """
         from eozoo_core.task.baselines import first_input
 

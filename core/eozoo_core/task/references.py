@@ -34,15 +34,15 @@ _KINDS: dict[str, type] = {"ridge": LinearFit, "forest": Forest}
 
 @dataclass(frozen=True)
 class Outcome:
-    """The output that is predicted: a number, or the probabilities of ``classes`` (0 = a number)."""
+    """The output that is predicted: a number, or the probabilities of the classes that labels call ``codes``."""
 
     port: Port
-    classes: int = 0
+    codes: tuple[int, ...] = ()
 
     @property
     def columns(self) -> int:
         """How many numbers a prediction has."""
-        return max(self.classes, 1)
+        return max(len(self.codes), 1)
 
 
 def outcome_of(outputs: Sequence[Port]) -> Outcome | None:
@@ -51,9 +51,9 @@ def outcome_of(outputs: Sequence[Port]) -> Outcome | None:
     if len(means) == 1 and not shares:
         return Outcome(means[0])
     if len(shares) == 1 and not means:
-        codes = next((p.legend for p in outputs if p.of == shares[0].role), ())
-        classes = len(shares[0].bands) or len(codes)
-        return Outcome(shares[0], classes) if classes > 1 else None
+        legend = next((p.legend for p in outputs if p.of == shares[0].role), ())
+        codes = tuple(code for code, _ in legend) or tuple(range(len(shares[0].bands)))
+        return Outcome(shares[0], codes) if len(codes) > 1 else None
     return None
 
 
@@ -68,7 +68,7 @@ def fit_baselines(task: Contract, run: Run, survey: Survey) -> None:
     outcome = outcome_of(ports.outputs)
     if kept or not wanted or outcome is None:
         return
-    rows = draw_rows(task, survey, task.data("train"), outcome)
+    rows = draw_rows(task, survey, task.data("train").settled(survey), outcome)
     if rows is None:
         return
     x, y, fold = rows
@@ -78,7 +78,7 @@ def fit_baselines(task: Contract, run: Run, survey: Survey) -> None:
     if "forest" in wanted and (why := absent()):
         print_message(f"no forest among the baselines: {why}")
     elif "forest" in wanted:
-        made["forest"] = grow_forest(x, y, fold, outcome.classes > 0, _threads())
+        made["forest"] = grow_forest(x, y, fold, bool(outcome.codes), _threads())
     arrays = {f"{name}.{field}": np.asarray(v) for name, one in made.items() for field, v in vars(one).items()}
     write_arrays(file, arrays, compress=True)
     run.note("baselines", {"fitted": list(made), "labels": len(x), "features": x.shape[1], "sha256": sha256(file)})
@@ -145,10 +145,10 @@ def draw_rows(
     x, target, sample = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
     if len(target) < FEWEST:
         return None
-    if outcome.classes and not np.isin(target, range(outcome.classes)).all():
-        print_message(f"no fitted baselines: a label is none of the class indices 0 to {outcome.classes - 1}")
+    y = (target[:, None] == outcome.codes if outcome.codes else target[:, None]).astype(np.float64)
+    if outcome.codes and not y.any(axis=1).all():
+        print_message(f"no fitted baselines: a label is none of the classes {list(outcome.codes)}")
         return None
-    y = np.eye(outcome.classes)[target.astype(int)] if outcome.classes else target[:, None].astype(np.float64)
     order = np.unique(sample, return_inverse=True)[1].ravel()
     count = int(order.max()) + 1
     return x, y, order * FOLDS // count if count >= FOLDS else np.arange(len(y)) * FOLDS // len(y)
@@ -218,7 +218,7 @@ def _predictor(task: Contract, survey: Survey, outcome: Outcome, model: LinearFi
         if isinstance(model, Forest) and target.ndim > 1:
             there = _thinned(there, MOST_ASKED, 0)
         values = np.full((*target.shape, outcome.columns), np.nan, np.float32)
-        values[there] = _as_shares(model.predict(x[there])) if outcome.classes else model.predict(x[there])
+        values[there] = _as_shares(model.predict(x[there])) if outcome.codes else model.predict(x[there])
         seen = tensors({p.role: batch[p.role] for p in strict if p.role in batch})
         made = hide(tensors({port.role: _shaped(values, port)}), [port], seen, [p for p in strict if p.role in seen])
         made = {name: one.numpy() for name, one in present(made, shown).items()}

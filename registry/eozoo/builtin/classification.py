@@ -13,7 +13,6 @@ from eozoo.builtin.table_cards import CLASS_SLOTS
 from eozoo.builtin.table_settings import ClassSettings
 
 if TYPE_CHECKING:
-    from eozoo_core.task.baselines import Baseline
     from eozoo_core.task.contract import Loss
     from eozoo_core.task.scores import ClassScores
     from eozoo_core.task.table_survey import TableSurvey
@@ -59,12 +58,6 @@ class Classification(TableTask):
         from eozoo_core.task.scores import ClassScores
 
         return ClassScores("class", [code for code, _ in self._legend(survey)])
-
-    def baselines(self, survey: TableSurvey) -> dict[str, Baseline]:
-        """The class of most training rows."""
-        from eozoo_core.task.baselines import most_frequent
-
-        return most_frequent(survey.counts, [code for code, _ in self._legend(survey)])
 
     def _legend(self, survey: TableSurvey) -> tuple[tuple[int, str], ...]:
         return tuple(enumerate(survey.classes or self.known.classes or self.classes or ("class 0", "class 1")))

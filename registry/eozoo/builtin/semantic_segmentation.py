@@ -15,7 +15,6 @@ from eozoo.builtin.image_cards import SEGMENTATION_SLOTS
 from eozoo.builtin.image_settings import SegmentationSettings
 
 if TYPE_CHECKING:
-    from eozoo_core.task.baselines import Baseline
     from eozoo_core.task.contract import Loss
     from eozoo_core.task.image_system import ClassSystem
     from eozoo_core.task.scores import ClassScores
@@ -66,12 +65,6 @@ class SemanticSegmentation(Task):
         from eozoo_core.task.scores import ClassScores
 
         return ClassScores("class", [code for code, _ in self._legend(survey)])
-
-    def baselines(self, survey: ClassSurvey) -> dict[str, Baseline]:
-        """The class that was labelled most."""
-        from eozoo_core.task.baselines import most_frequent
-
-        return most_frequent(survey.counts, [code for code, _ in self._legend(survey)])
 
     def _legend(self, survey: ClassSurvey) -> Legend:
         return legend_of(self.settings.data.classes, survey)
