@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from eozoo import Registry, probe, switches
 from eozoo.cli import main
 from eozoo.registry import installed
+from eozoo.trained_with import registry_of
 from eozoo_core import Port, Spec, ZooError
 
 PLUGIN = """
@@ -147,7 +148,7 @@ def test_a_target_that_never_ends_costs_no_other(zoo, monkeypatch):
     assert "AttributeError: module 'time' has no attribute 'nap'" in said[3]
 
 
-def test_disable_needs_no_import_and_enable_undoes_it(zoo, unimported):
+def test_disable_needs_no_import_and_enable_undoes_it(zoo, unimported, tmp_path):
     zoo("good", "dies")  # importing "dies" would end this very process
     listed = eozoo("plugins").output
     assert "dies" in listed
@@ -161,7 +162,14 @@ def test_disable_needs_no_import_and_enable_undoes_it(zoo, unimported):
     assert "good (zz-good 1.0) is off" in eozoo("plugins", "disable", "ZZ_good").output  # the distribution's name
     assert switches.disabled() == {"zz-dies/dies", "zz-good/good"}
     assert "zz_good" not in Registry.discover().names("model")
+    (tmp_path / "run.json").write_text('{"task": "zz_good", "format": 2, "plugin": "zz-good 0.9"}')
+    with pytest.raises(ZooError, match=r"with zz-good 0\.9, which is switched off; 'eozoo plugins enable good'"):
+        registry_of(Registry.discover(), "zz_good", tmp_path)
+    with pytest.raises(ZooError, match="no model 'zz_good': its plugin is switched off; 'eozoo plugins enable good'"):
+        Registry.discover().find("model", "zz-good/zz_good")
     eozoo("plugins", "enable", "good")
+    with pytest.raises(ZooError, match=r"and zz-good 1\.0 gives no task 'zz_good'; see 'eozoo doctor'"):
+        registry_of(Registry.discover(), "zz_good", tmp_path)
     assert switches.disabled() == {"zz-dies/dies"}
     assert "zz_good" in Registry.discover().names("model")
 

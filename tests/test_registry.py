@@ -185,11 +185,11 @@ def test_twice_in_one_package_is_a_problem_of_that_package(install):
 
 
 def test_an_unknown_name_gets_a_suggestion_not_a_list(registry, install, monkeypatch):
-    for name in ("alpha_unet", "beta_unet", "gamma_net", "delta"):
+    for name in ("alpha_heron", "beta_heron", "gamma_net", "delta"):
         install(name, GOOD.replace("{name}", f"zz_{name}"))
     full = Registry.discover()
-    near = "'gedi_unet' or 'timm_unet' or 'zz_alpha_unet'"
-    for name, said in (("zz_gama_net", "'zz_gamma_net'"), ("big_unet_of_mine", near)):
+    near = "'zz_alpha_heron' or 'zz_beta_heron'"
+    for name, said in (("zz_gama_net", "'zz_gamma_net'"), ("big_heron_of_mine", near)):
         with pytest.raises(ZooError, match=re.escape(f"no model {name!r}. Did you mean {said}?")):
             full.find("model", name)
     with pytest.raises(ZooError, match=r"no model 'qqqq'\. 'eozoo list models' shows all \d+\."):

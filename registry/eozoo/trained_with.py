@@ -34,7 +34,7 @@ def registry_of(registry: Registry, name: str, path: Path) -> Registry:
 
     info = run_info(path)
     plugin, parts = str(info.get("plugin", "")), info.get("parts", {})
-    if plugin and info.get("task") == name.rpartition("/")[2]:
+    if " " in plugin and info.get("task") == name.rpartition("/")[2]:
         task = info["task"]
         whole = f"{distribution_of(plugin)}/{task}"
         if "/" in name and normal(name.partition("/")[0]) != normal(distribution_of(plugin)):

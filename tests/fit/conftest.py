@@ -2,6 +2,7 @@
 
 import pytest
 from eozoo_core import Run
+from eozoo_core.run import beginning
 from eozoo_core.train.launch import launch
 from eozoo_core.train.step import pooled_step
 from toy import Toy
@@ -21,7 +22,7 @@ def train(data, tmp_path):
         settings = settings_of(root, *overrides)
         run = Run.create(tmp_path / name, "toy", settings)
         if start_from is not None:
-            start_from(run, start_from)
+            beginning.start_from(run, start_from)
         Toy(settings).train(run)
         return run
 
