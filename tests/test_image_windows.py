@@ -102,6 +102,16 @@ def test_a_field_is_in_one_split_whole_and_windows_hide_the_others(scene, fields
     assert sum(found.counts) == labelled[0].sum()
 
 
+def test_fields_in_the_gap_are_in_no_split(scene, fields):
+    settings = how(label="crop", split={"block": 60.0, "gap": 15.0})
+    division = opened(scene, fields, settings, "train").division
+    lost = np.flatnonzero(division.split == 3)
+    assert 0 < len(lost) < 36
+    for split in SPLITS:
+        label = painted(opened(scene, fields, settings, split))[0]
+        assert all(np.isnan(label[6 * (i // 6) : 6 * (i // 6) + 5, 6 * (i % 6) : 6 * (i % 6) + 5]).all() for i in lost)
+
+
 def test_edges_are_padded_with_nothing(scene, fields):
     data = opened(scene, fields, how(label="crop", split={"block": 60.0}), "all")
     i = next(i for i in range(len(data)) if data.source.window(i).col == 32)
@@ -306,6 +316,14 @@ def test_dates_become_channels_and_a_scene_of_other_dates_has_them_in_their_orde
     with pytest.raises(ZooError, match="holds 2 rasters, and the run was trained on 3 dates"):
         by_dates(files[:2], data.bands)
     assert by_dates(files, ("B4", "B8")) == files
+
+
+def test_a_process_reads_through_files_that_it_opened_itself(scene, monkeypatch):
+    stack = Stack([scene])
+    mine = stack._readers()[0]
+    assert stack._readers()[0] is mine
+    monkeypatch.setattr("eozoo_core.raster.stack.os.getpid", lambda: -1)  # as in a process that was forked
+    assert stack._readers()[0] is not mine
 
 
 def test_what_are_no_dates_is_said(tmp_path):
