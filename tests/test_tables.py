@@ -18,10 +18,11 @@ from eozoo_core.raster.small import write_small
 from eozoo_core.run.table_file import column_names, read_table, write_with
 from eozoo_core.task.survey import BandSurvey
 from eozoo_core.task.table_columns import metres
-from eozoo_core.task.table_data import Target, open_samples
+from eozoo_core.task.table_data import TableData, Target, open_samples
 from eozoo_core.task.table_settings import TableDataSettings
 from eozoo_core.task.table_survey import TableSurvey
 from eozoo_core.task.table_system import per_band
+from eozoo_core.train.loading import Draw
 from rasterio.crs import CRS
 
 QUIET = {"device": "cpu", "workers": 0, "tensorboard": False, "quiet": True}
@@ -88,6 +89,18 @@ def test_a_table_comes_back_with_columns_behind_its_own(tmp_path):
     with pytest.raises(ZooError, match="has a column 'h' already"):
         write_with(source, out, {"h": added["p"]}, {})
     assert out.read_text(encoding="utf-8").startswith("id;h;p [m]")  # the old one stays
+
+
+def test_a_table_is_read_and_written_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("eozoo_core.run.table_file._ROWS", 2)
+    source, numbers = tmp_path / "a.csv", np.arange(7, dtype=np.float32)
+    source.write_text("a\n" + "".join(f"{i}\n" for i in range(7)))
+    assert read_table(source)["a"].values.tolist() == numbers.tolist()
+    write_with(source, tmp_path / "b.csv", {"b": 10 * numbers}, {})
+    assert read_table(tmp_path / "b.csv")["b"].values.tolist() == (10 * numbers).tolist()
+    source.write_text(source.read_text() + "1,2\n")
+    with pytest.raises(ZooError, match="row 9 has 2 fields"):
+        read_table(source)
 
 
 def test_parquet_with_arrays_and_units(tmp_path):
@@ -158,6 +171,19 @@ def test_rows_of_a_group_stay_together_and_a_column_may_say_the_split(tmp_path):
     given = opened(file, target="y", split={"column": "split"})
     assert given.rows("val").tolist() == [i for i in range(60) if i % 4 == 1 and i != 5]
     assert "split" not in [column.name for column in given.features]
+
+
+def test_a_batch_holds_the_rows_of_its_split(tmp_path):
+    samples = opened(write_rows(tmp_path / "t.csv"), target="y", features=["a", "b"])
+    data, rows = TableData(samples, "val"), samples.rows("val")
+    assert len(rows) == len(data) > 3
+    assert not set(rows) & {*samples.rows("train"), *samples.rows("test")}
+    batch = data.batch([Draw(3, 0), Draw(0, 0)])
+    columns = read_table(tmp_path / "t.csv")
+    expected = np.stack([columns[name].values[rows[[3, 0]]] for name in ("a", "b")], axis=1)
+    assert batch["features"].tolist() == expected.astype("float32").tolist()
+    assert batch["target"].tolist() == columns["y"].values[rows[[3, 0]]].astype("float32").tolist()
+    assert data.name(0).endswith(f"row {rows[0] + 2}")
 
 
 @pytest.mark.parametrize(
