@@ -18,7 +18,7 @@ from eozoo_core.raster.small import write_small
 from eozoo_core.run.table_file import column_names, read_table, write_with
 from eozoo_core.task.survey import BandSurvey
 from eozoo_core.task.table_columns import metres
-from eozoo_core.task.table_data import TableData, Target, open_samples
+from eozoo_core.task.table_data import TableData, Target, open_samples, survey_table
 from eozoo_core.task.table_settings import TableDataSettings
 from eozoo_core.task.table_survey import TableSurvey
 from eozoo_core.task.table_system import per_band
@@ -265,6 +265,23 @@ def test_a_band_is_scaled_over_all_dates_together():
     assert std.tolist() == pytest.approx([0.75**0.5, 0.0] * 2)
 
 
+def test_what_is_always_the_same_is_no_feature_and_rare_flags_are_not_absurd(tmp_path):
+    file = write_rows(tmp_path / "t.csv", 400)
+    lines = file.read_text().splitlines()
+    extra = ["same,flag,late", *(f"1,{int(i == 7)},{int(i > 300)}" for i in range(400))]
+    file.write_text("\n".join(f"{line},{more}" for line, more in zip(lines, extra, strict=True)))
+    found = opened(file, target="y", exclude=["field", "late"], split={"val": 0, "test": 0})
+    assert [column.name for column in found.features] == ["a", "b", "e", "flag"]
+    flag = survey_table(TableData(found, "train"), (), ()).bands[-1]
+    assert (flag.quantiles[0], flag.quantiles[-1]) == (0, 1)
+    assert flag.mean == pytest.approx(1 / 399)
+    words = ["split", *("train" if i < 300 else "test" for i in range(400))]
+    file.write_text("\n".join(f"{a},{b}" for a, b in zip(file.read_text().splitlines(), words, strict=True)))
+    late = opened(file, target="y", features=["a", "late"], split={"column": "split"})
+    with pytest.raises(ZooError, match=r"late: constant or missing in all training rows; --set data.exclude=\[late\]"):
+        survey_table(TableData(late, "train"), (), ())
+
+
 # -- check ------------------------------------------------------------------------------------------------------------
 
 
@@ -278,7 +295,7 @@ def test_check_tells_leaks_copies_constants_and_fillers(tmp_path):
     file = write_rows(tmp_path / "t.csv")
     header, *rows = csv.reader(file.read_text().splitlines())
     for i, row in enumerate(rows):
-        row += [f"{-3 * float(row[7] or 0)}", "1", ("train", "train", "val", "test")[i % 4]]
+        row += [f"{-3 * float(row[7] or 0)}", "2" if i % 4 == 3 else "1", ("train", "train", "val", "test")[i % 4]]
     rows[19][2:] = [*rows[16][2:11], "test"]  # row 18 (from 2 on) once more, in another split
     with file.open("w", newline="") as out:
         csv.writer(out).writerows([[*header, "again", "same", "split"], *rows])
