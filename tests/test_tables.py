@@ -272,7 +272,9 @@ def test_what_is_always_the_same_is_no_feature_and_rare_flags_are_not_absurd(tmp
     file.write_text("\n".join(f"{line},{more}" for line, more in zip(lines, extra, strict=True)))
     found = opened(file, target="y", exclude=["field", "late"], split={"val": 0, "test": 0})
     assert [column.name for column in found.features] == ["a", "b", "e", "flag"]
-    flag = survey_table(TableData(found, "train"), (), ()).bands[-1]
+    survey = survey_table(TableData(found, "train"), (), ())
+    flag = survey.bands[-1]
+    assert survey.widths == (*(band.std for band in survey.bands[:3]), 0.5)
     assert (flag.quantiles[0], flag.quantiles[-1]) == (0, 1)
     assert flag.mean == pytest.approx(1 / 399)
     words = ["split", *("train" if i < 300 else "test" for i in range(400))]

@@ -29,10 +29,8 @@ from eozoo_core.task.table_columns import (
     with_unit,
 )
 from eozoo_core.task.table_settings import TableDataSettings
-from eozoo_core.task.table_survey import ROLE, TableSurvey
+from eozoo_core.task.table_survey import ROLE, ZERO_TO_ONE, TableSurvey
 from eozoo_core.train.loading import Draw
-
-_ZERO_TO_ONE = (0.0,) * 4 + (0.5,) + (1.0,) * 4  # what the guard allows of columns of 0 and 1, however rare
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,7 @@ def survey_table(data: TableData, days: tuple[int, ...], scaling: tuple[BandSurv
         labels.update(samples.labels[rows][None])
     return TableSurvey(
         bands=tuple(
-            band.model_copy(update={"quantiles": _ZERO_TO_ONE}) if flag else band
+            band.model_copy(update={"quantiles": ZERO_TO_ONE}) if flag else band
             for band, flag in zip(surveyed(statistics, data.units), logical, strict=True)
         ),
         label=None if samples.classes else surveyed(labels, (samples.unit,))[0],

@@ -95,9 +95,8 @@ class TableTask(Task):
         """The columns, with their names and statistics where they are known."""
         units = sorted({band.unit for band in survey.bands})
         unit = units[0] if len(units) == 1 and units[0] else "those of the training table"
-        return (
-            Port(ROLE, "B C", unit, survey.names, survey.mean, survey.std) if survey.seen else Port(ROLE, "B C", unit),
-        )
+        known = (survey.names, survey.mean, survey.widths) if survey.seen else ()
+        return (Port(ROLE, "B C", unit, *known),)
 
     def parts(self, survey: TableSurvey, outputs: int, fresh: bool) -> tuple[Any, Any]:
         """Build the registered network, and the encoder before it or None."""
