@@ -109,6 +109,20 @@ def test_rare_classes_are_in_every_split_and_a_single_one_is_trained_on():
         assert split[60] == TRAIN
 
 
+def test_no_split_is_empty_however_small_its_share_is():
+    units = points([NONE] * 3, group=np.arange(3))
+    assert sorted(design(units, SplitSettings(by="samples", val=0.01, test=0.01))) == [TRAIN, VAL, TEST]
+
+
+def test_classes_never_take_a_split_further_than_a_block_from_its_share():
+    """Five fields of 20 labels, three of 5 and eight of 1: classes alone would train on 50 of 104."""
+    kinds = np.array([0, 1, 1, 3, 1, 0, 1, 2, 3, 2, 3, 0, 3, 0, 2, 1])
+    counts = np.eye(4)[kinds] * np.array([1, 1, 5, 20])
+    units = points([NONE] * 16, group=np.arange(16), counts=counts, weight=counts.sum(axis=1))
+    got = np.bincount(design(units, SplitSettings(by="samples")), units.weight)
+    assert np.abs(got - [72.8, 15.6, 15.6]).max() <= 20
+
+
 def test_numbers_are_shared_from_low_to_high():
     values = np.arange(200.0)
     means = []

@@ -198,6 +198,27 @@ and its container. Optimisers update in one fused operation, but for fp16. torch
 12 % of a U-Net's step after minutes of compiling, and a transformer's took 1.6 times as long. `python -m benchmarks
 execution` measures all of this on your machine."""
 
+SPLITS = """
+## How data are divided
+
+Data that come as one piece (a raster with labels, a table, tiles) are divided by `data.split`: whole blocks, clusters
+or groups go to one split, so that labels, and of classes each one, are shared as asked, as near as whole blocks allow
+(within the largest block, unless a split would be empty). A class that is in as many blocks as there are splits is in
+each where that can be; one that is in a single block is trained on. Numbers count as five classes from low to high. The
+same data and seed give the same splits, in whatever order they come. With a gap what lies too near to validation or
+test is not trained on, and what lies too near to the test is not validated on. `check` prints what came of it and draws
+it with `--out`; training keeps it as RUN/splits.png and in `run.json`.
+
+`check` warns, in every task that has labels, of a split
+
+- of fewer than 100 labels: a share of right answers is then known to +- 10 points (95 %), an RMSE to +- 14 %, if the
+  labels are independent; neighbouring pixels are not, so that it is less in truth. 24 labels: +- 20 points;
+- that lacks a class which is trained on, or has one that is not: its score says nothing of it;
+- of which 90 % are one class: who always says that class is right nine times of ten, and accuracy tells nothing more;
+- whose labels are others than those of training: three of ten would have to change their class, or their mean lies
+  more than a standard deviation of training's off (as far as a guess of one number is);
+- that got less than half, or more than twice, of the share that was asked for; and of a gap that takes most labels."""
+
 PROCESSES = """
 ## What several processes change
 
@@ -214,10 +235,11 @@ def settings_page():
     from eozoo_core.settings import schema
     from eozoo_core.settings.config import _choices
     from eozoo_core.settings.fixed import is_free
+    from eozoo_core.settings.splits import SplitSettings
 
     scopes = {"train": schema.TrainSettings, "train.schedule": schema.ScheduleSettings,
               "runtime": schema.RuntimeSettings, "infer": schema.InferSettings, "eval": schema.EvalSettings,
-              "model, model.loss ...": schema.Named}  # fmt: skip
+              "model, model.loss ...": schema.Named, "data.split": SplitSettings}  # fmt: skip
     lines = [
         "# Settings that all tasks share\n",
         "`eozoo config TASK` prints every setting of a task with its default there, which may differ from the default "
@@ -239,7 +261,7 @@ def settings_page():
             text = field.description + (f" One of: {', '.join(choices)}." if choices else "")
             text += " Free at any time." if is_free(cls, name) else ""
             lines.append(f"| `{name}` | {shown} | {text} |")
-    lines += [PRECISION, EXECUTION, PROCESSES]
+    lines += [SPLITS, PRECISION, EXECUTION, PROCESSES]
     return "\n".join(lines) + "\n"
 
 

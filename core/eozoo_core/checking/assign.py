@@ -16,7 +16,7 @@ def assign(weight: np.ndarray, counts: np.ndarray, shares: np.ndarray, seed: int
 
     weight (A,) labels in each block, their sum above 0; counts (A, K) labels of each class, K may be 0. No split is
     left without labels where that can be, then each is within the largest block of its share, then classes are even:
-    first that none is missing anywhere, in the first split least of all. Random divisions (within each class, and of
+    first that none is missing anywhere. Random divisions (within each class, and of
     all blocks in a row, which keeps the shares) are improved by moves and exchanges of blocks. The order of blocks and
     ``seed`` decide the rest.
     """
@@ -58,7 +58,7 @@ class _Problem:
         self.amounts, self.asked = amounts, np.outer(shares / shares.sum(), amounts.sum(axis=0))
         self.largest, self.total = amounts[:, 0].max(), amounts[:, 0].sum()
         enough = (amounts > 0).sum(axis=0) >= len(shares)  # a class in fewer blocks than splits is lost somewhere
-        self.absent = np.where(enough, _ABSENT, 0.0) * np.where(np.arange(len(shares)) == 0, 2.0, 1.0)[:, None]
+        self.absent = np.where(enough, _ABSENT, 0.0)
 
     def got(self, owner: np.ndarray) -> np.ndarray:
         """Amounts (S, 1 + K) of each split."""
@@ -68,7 +68,7 @@ class _Problem:
         """How bad ``got`` (..., 1 + K) is for ``split``: the labels count as much as all classes together."""
         asked = self.asked[split]
         ratio = got / asked - 1
-        miss = np.minimum(ratio**2, np.abs(ratio)) + self.absent[split] * (got <= 0)
+        miss = np.minimum(ratio**2, np.abs(ratio)) + self.absent * (got <= 0)
         classes = miss[..., 1:].mean(axis=-1) if miss.shape[-1] > 1 else 0.0
         far = np.maximum(np.abs(got[..., 0] - asked[..., 0]) - self.largest * (1 + 1e-9), 0) / self.total
         return miss[..., 0] + classes + _FAR * far + _EMPTY * (got[..., 0] <= 0)

@@ -61,10 +61,10 @@ class Division:
             if name not in asked and not (self.split == s).any():
                 continue
             share = percent(labels[s] / max(1, labels[:NEITHER].sum())) if s != NEITHER else ""
-            far = f"{nearest[name]:,.0f} {self.unit}" if name in nearest else ""
-            row = [name, f"{(self.split == s).sum():,}", f"{labels[s]:,.0f}", share, *cells[s], far]
-            rows.append(row)
-        return Numbers("splits", ["split", self.units.what, "labels", "share", *columns, "nearest other"], rows)
+            far = [f"{nearest[name]:,.0f} {self.unit}" if name in nearest else ""] if nearest else []
+            rows.append([name, f"{(self.split == s).sum():,}", f"{labels[s]:,.0f}", share, *cells[s], *far])
+        columns += ["nearest other"] if nearest else []
+        return Numbers("splits", ["split", self.units.what, "labels", "share", *columns], rows)
 
     def numbers(self) -> dict[str, Any]:
         """The same for a script: by split units, labels, labels of each class."""

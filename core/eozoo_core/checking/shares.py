@@ -22,7 +22,7 @@ FEW = 100
 ONE_CLASS = 0.9
 OTHER_CLASSES = 0.3
 OTHER_MEAN = 1.0
-_AGAIN = "divide the data again, so that every split has some of all (data.split.stratify, smaller blocks)"
+_AGAIN = "divide the data again, in smaller blocks or stratified, so that every split has some of all"
 
 
 def judge_shares(
