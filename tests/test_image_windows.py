@@ -102,6 +102,16 @@ def test_a_field_is_in_one_split_whole_and_windows_hide_the_others(scene, fields
     assert sum(found.counts) == labelled[0].sum()
 
 
+def test_fields_in_the_gap_are_in_no_split(scene, fields):
+    settings = how(label="crop", split={"block": 60.0, "gap": 15.0})
+    division = opened(scene, fields, settings, "train").division
+    lost = np.flatnonzero(division.split == 3)
+    assert 0 < len(lost) < 36
+    for split in SPLITS:
+        label = painted(opened(scene, fields, settings, split))[0]
+        assert all(np.isnan(label[6 * (i // 6) : 6 * (i // 6) + 5, 6 * (i % 6) : 6 * (i % 6) + 5]).all() for i in lost)
+
+
 def test_edges_are_padded_with_nothing(scene, fields):
     data = opened(scene, fields, how(label="crop", split={"block": 60.0}), "all")
     i = next(i for i in range(len(data)) if data.source.window(i).col == 32)

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from eozoo_core.checking.design import NEITHER, SPLITS, Units, design
+from eozoo_core.checking.design import SPLITS, Units, design
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.burn import Burner, Labels, labels_on
+from eozoo_core.raster.burn import Burner, labels_on
 from eozoo_core.raster.georeference import Grid, apply, area_of, misfit
 from eozoo_core.raster.mosaic import Mosaic
 from eozoo_core.raster.points import transform_points
@@ -96,11 +96,9 @@ class ShapeLabels:
     def divide(self, split: np.ndarray | None) -> list[np.ndarray]:
         """See `Labelling`; a window is in each split of which it shows a label."""
         given = np.zeros(len(self._labels), np.uint8) if split is None else split
-        keep = np.flatnonzero(given != NEITHER)
-        part = Labels(*(getattr(self._labels, name)[keep] for name in ("geometry", "values", "weight", "row")))
-        self._burner = Burner(part, given[keep])
+        self._burner = Burner(self._labels, given)
         window, label = self._burner.touched(list(self._windows))
-        return [np.unique(window[given[keep][label] == s]) for s in range(1 if split is None else len(SPLITS))]
+        return [np.unique(window[given[label] == s]) for s in range(1 if split is None else len(SPLITS))]
 
     def read(self, window: Window, split: int) -> np.ndarray:
         """See `Labelling`."""
