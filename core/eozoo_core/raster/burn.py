@@ -68,8 +68,10 @@ def labels_on(grid: Grid, shapes: Shapes, values: np.ndarray, classes: bool) -> 
     keep = np.flatnonzero(on & known)
     placed, values, rows = placed[keep], values[keep].astype(np.float32), rows[keep]
     small = _small(placed)
+    placed[small] = shapely.point_on_surface(placed[small])
+    point = shapely.get_dimensions(placed) == 0
+    placed[point] = shapely.transform(placed[point], lambda xy: np.floor(xy) + 0.5)  # the pixel's centre
     if small.any():
-        placed[small] = shapely.point_on_surface(placed[small])
         notes.append(f"{small.sum():,} polygons smaller than a pixel label the pixel that they lie in")
     weight = np.maximum(shapely.area(placed), 1.0)
     found = _together(grid, Labels(placed, values, weight, rows), classes, notes)
@@ -148,12 +150,15 @@ def _together(grid: Grid, labels: Labels, classes: bool, notes: list[str]) -> La
 
 
 class Burner:
-    """Labels of a grid by window, of one split each; ``split`` (n,): the number of each label's."""
+    """Labels of a grid by window, of one split each; ``split`` (n,): the number of each label's.
+
+    disputed: pixels so far without label because labels of different values or splits lie on them.
+    """
 
     def __init__(self, labels: Labels, split: np.ndarray):
         import shapely
 
-        self.labels, self.split = labels, split
+        self.labels, self.split, self.disputed = labels, split, 0
         pairs = np.stack([split.astype(np.float64), labels.values.astype(np.float64)])
         self._pairs, number = np.unique(pairs, axis=1, return_inverse=True)
         self._number = number.ravel().astype(np.int32)
@@ -166,6 +171,7 @@ class Burner:
         import shapely
 
         edges = np.array([(w.col, w.row, w.col + w.width, w.row + w.height) for w in windows], np.float64)
+        edges += (0.4, 0.4, -0.4, -0.4)  # to the centres of the outer pixels
         return self._tree.query(shapely.box(*edges.T), predicate="intersects")
 
     def read(self, window: Window, split: int) -> np.ndarray:
@@ -179,6 +185,7 @@ class Burner:
             return np.full((window.height, window.width), np.nan, np.float32)
         high = self._drawn(found, window, np.maximum)
         low = self._drawn(found[::-1], window, np.minimum)
+        self.disputed += int((high != low).sum())
         # What is written last is the highest number, or the lowest: where they differ, labels do.
         alone = (high == low) & (high >= 0)
         mine = alone & (self._pairs[0][np.maximum(high, 0)] == split)

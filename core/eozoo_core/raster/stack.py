@@ -31,7 +31,8 @@ def by_date(files: Sequence[Path]) -> list[Path]:
     dates = [date_of(file) for file in files]
     for i, (file, date) in enumerate(zip(files, dates, strict=True)):
         if len(files) > 1 and not date:
-            raise ZooError(f"{file}: has no date in its name, as in 20200531; several rasters of one grid are dates")
+            raise ZooError(f"{file}: has no date in its name, as in 20200531; several rasters are dates "
+                           "of one place (gdalbuildvrt makes one of several places)")  # fmt: skip
         if date and date in dates[:i]:
             raise ZooError(f"{file}: is of the date of {files[dates.index(date)].name}; keep one of them")
     return [file for _, file in sorted(zip(dates, files, strict=True))]

@@ -6,24 +6,25 @@ and tables are read without it. This module needs ``pip install 'eozoo[vector]'`
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eozoo_core.errors import ZooError, did_you_mean
-from eozoo_core.run.parsed import read_object, read_text, unreadable
+from eozoo_core.run.parsed import read_object, unreadable
+from eozoo_core.run.table_file import read_table
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
 
 _MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb\x03"}
+_SHAPEFILE = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 _DRIVERS = ("GPKG", "ESRI Shapefile", "FlatGeobuf")
-SUFFIXES = (*_MAGIC, ".geojson", ".json", ".parquet", ".geoparquet", ".csv")
+SUFFIXES = (*_MAGIC, ".geojson", ".json", ".parquet", ".geoparquet", ".csv", ".tsv")
 LONGITUDE = ("lon", "long", "longitude", "lng", "lon_dd", "lon_wgs84", "decimallongitude", "x_wgs84")
 LATITUDE = ("lat", "latitude", "lat_dd", "lat_wgs84", "decimallatitude", "y_wgs84")
 _EAST = ("x", "easting", "east", "utm_x", "x_utm", "coord_x", "xcoord")
@@ -37,13 +38,15 @@ class Shapes:
     """Polygons and points of one file, in its order.
 
     geometry: (n,) shapely, valid, polygons (of one or several parts) and single points. columns: name -> (n,) float64
-    (NaN = missing) or text (None = missing). notes: what was left out or mended, a line each.
+    (NaN = missing) or text (None = missing). units: of columns, where the file says. notes: what was left out or
+    mended, a line each.
     """
 
     path: Path
     crs: CRS
     geometry: np.ndarray
     columns: Mapping[str, np.ndarray]
+    units: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -54,6 +57,14 @@ class _Found:
     geometry: Sequence[bytes | None]
     columns: Mapping[str, Any]
     crs: Any = None
+    units: Mapping[str, str] = field(default_factory=dict)
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Return the files that hold what a vector file holds: of a shapefile those of its name."""
+    if path.suffix.lower() != ".shp":
+        return [path]
+    return sorted(part for part in path.parent.glob(f"{path.stem}.*") if part.suffix.lower() in _SHAPEFILE)
 
 
 def is_vector(path: Path) -> bool:
@@ -75,8 +86,8 @@ def read_shapes(path: Path, wanted: Sequence[str], crs: str | None = None, layer
         found = _read_gdal(path, wanted, layer)
     elif suffix in (".parquet", ".geoparquet"):
         found = _read_parquet(path, wanted)
-    elif suffix == ".csv":
-        found = _read_csv(path, wanted)
+    elif suffix in (".csv", ".tsv"):
+        found = _of_table(path, wanted)
     else:
         found = _read_geojson(path, wanted)
     return _shapes(path, found, crs)
@@ -147,6 +158,7 @@ def _read_geojson(path: Path, wanted: Sequence[str]) -> _Found:
 
 
 def _read_parquet(path: Path, wanted: Sequence[str]) -> _Found:
+    """Read GeoParquet 1.0, or a table with coordinates (https://geoparquet.org/releases/v1.0.0)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -155,45 +167,41 @@ def _read_parquet(path: Path, wanted: Sequence[str]) -> _Found:
             geo = json.loads((file.schema_arrow.metadata or {}).get(b"geo", b"{}"))
             main = geo.get("primary_column", "")
             column = geo.get("columns", {}).get(main, {})
-            there = [name for name in file.schema_arrow.names if name != main and name != "bbox"]
-            place = [main] if main else _coordinates(path, there)
-            names = chosen(path, [name for name in there if name not in place], wanted)
-            table = file.read(columns=list(dict.fromkeys([*names, *place])))
-    except (pa.ArrowException, OSError, ValueError, AttributeError) as error:
+            geometry = file.read(columns=[main]).column(main).to_pylist() if main else []
+    except (pa.ArrowException, OSError, ValueError, AttributeError, KeyError) as error:
         raise unreadable(path, "a Parquet file", error) from None
-    columns = {name: table.column(name).to_pylist() for name in names}
     if not main:
-        return _points(path, columns, *(table.column(name).to_pylist() for name in place), place)
+        return _of_table(path, wanted)
     if column.get("encoding") != "WKB":
         raise ZooError(f"{path}: its geometries are stored as {column.get('encoding')}, not WKB; write it as WKB")
-    crs = column.get("crs", "OGC:CRS84")  # left out means that; null means not known
-    return _Found(table.column(main).to_pylist(), columns, json.dumps(crs) if isinstance(crs, dict) else crs)
+    table, crs = read_table(path), column.get("crs", "OGC:CRS84")  # left out means that; null means not known
+    names = chosen(path, list(table), wanted)
+    units = {name: table[name].unit for name in names}
+    told = json.dumps(crs) if isinstance(crs, dict) else crs
+    return _Found(geometry, {name: table[name].values for name in names}, told, units)
 
 
-def _read_csv(path: Path, wanted: Sequence[str]) -> _Found:
+def _of_table(path: Path, wanted: Sequence[str]) -> _Found:
+    """Read points from columns of coordinates, or geometries as well-known text."""
     import shapely
 
-    lines = read_text(path, "a CSV file").splitlines()
-    if len(lines) < 2:
-        raise ZooError(f"{path}: holds no row")
-    delimiter = max(",;\t", key=lines[0].count)
-    try:
-        header, *rows = list(csv.reader(lines, delimiter=delimiter))
-    except csv.Error as error:
-        raise unreadable(path, "a CSV file", error) from None
-    if short := next((i for i, row in enumerate(rows, 2) if row and len(row) != len(header)), 0):
-        raise ZooError(f"{path}: line {short} has another number of columns than the {len(header)} of its header")
-    held = dict(zip(header, zip(*(row for row in rows if row), strict=True), strict=True))
-    wkt = next((name for name in header if name.lower() in _WKT), None)
-    place = [wkt] if wkt else _coordinates(path, header)
-    names = chosen(path, [name for name in header if name not in place], wanted)
-    columns = {name: held[name] for name in names}
-    if not wkt:
-        return _points(path, columns, held[place[0]], held[place[1]], place)
-    try:
-        return _Found(shapely.to_wkb(shapely.force_2d(shapely.from_wkt([text or None for text in held[wkt]]))), columns)
-    except shapely.errors.GEOSException as error:
-        raise unreadable(path, f"WKT in its column {wkt}", error) from None
+    table = read_table(path)
+    text = next((name for name in table if name.lower() in _WKT), None)
+    place = [text] if text else _coordinates(path, list(table))
+    names = chosen(path, [name for name in table if name not in place], wanted)
+    columns, units = ({name: getattr(table[name], what) for name in names} for what in ("values", "unit"))
+    if text:
+        try:
+            shapes = shapely.force_2d(shapely.from_wkt(table[text].values))
+        except (shapely.errors.GEOSException, TypeError) as error:
+            raise unreadable(path, f"WKT in its column {text}", error) from None
+        return _Found(shapely.to_wkb(shapes), columns, None, units)
+    x, y = (table[name].values for name in place)
+    if not (table[place[0]].numeric and table[place[1]].numeric):
+        raise ZooError(f"{path}: the columns {' and '.join(place)} hold more than numbers")
+    known, wkb = np.isfinite(x) & np.isfinite(y), np.full(len(x), None, object)
+    wkb[known] = shapely.to_wkb(shapely.points(x[known], y[known]))
+    return _Found(wkb, columns, "OGC:CRS84" if place[0].lower() in LONGITUDE else None, units)
 
 
 def _coordinates(path: Path, there: Sequence[str]) -> list[str]:
@@ -204,18 +212,6 @@ def _coordinates(path: Path, there: Sequence[str]) -> list[str]:
         if x and y:
             return [x, y]
     raise ZooError(f"{path}: has no columns lon and lat, x and y, or geometry (WKT); it has: {', '.join(there)}")
-
-
-def _points(path: Path, columns: Mapping[str, Any], x: Sequence[Any], y: Sequence[Any], names: Sequence[str]) -> _Found:
-    import shapely
-
-    lon, lat = (numbers(column) for column in (x, y))
-    if lon is None or lat is None:
-        raise ZooError(f"{path}: the columns {' and '.join(names)} hold more than numbers")
-    known = np.isfinite(lon) & np.isfinite(lat)
-    wkb = np.full(len(lon), None, object)
-    wkb[known] = shapely.to_wkb(shapely.points(lon[known], lat[known]))
-    return _Found(wkb, columns, "OGC:CRS84" if names[0].lower() in LONGITUDE else None)
 
 
 def numbers(column: Sequence[Any]) -> np.ndarray | None:
@@ -237,15 +233,17 @@ def _texts(column: Sequence[Any]) -> np.ndarray:
 
 def _shapes(path: Path, found: _Found, given: str | None) -> Shapes:
     import shapely
+    from rasterio import Env
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
     if not (found.crs or given):
         raise ZooError(f"{path}: does not say in which CRS its coordinates are; set data.crs, as in EPSG:32631")
     try:
-        crs = CRS.from_user_input(found.crs or given)
-    except CRSError as error:
-        raise ZooError(f"{path}: its CRS {found.crs or given!r} is not known ({error})") from None
+        with Env():  # PROJ would write to the terminal
+            crs = CRS.from_user_input(found.crs or given)
+    except CRSError:
+        raise ZooError(f"{path}: its CRS {found.crs or given!r} is not known; write it as in EPSG:32631") from None
     try:
         shapes, notes = shapely.from_wkb(list(found.geometry)), []
     except (shapely.errors.GEOSException, TypeError) as error:
@@ -269,4 +267,4 @@ def _shapes(path: Path, found: _Found, given: str | None) -> Shapes:
     for name, column in found.columns.items():
         values = numbers(column)
         columns[name] = (_texts(column) if values is None else values)[rows]
-    return Shapes(path, crs, shapes, columns, tuple(notes))
+    return Shapes(path, crs, shapes, columns, found.units, tuple(notes))

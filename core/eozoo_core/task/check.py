@@ -52,6 +52,9 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
     expected, (splits, apart) = task.expected(), task.describe_splits(opened)
     if isinstance(expected.label, Classes) and (names := _class_names(opened)):
         expected = replace(expected, label=Classes(names))
+    if isinstance(expected.label, Channel) and getattr(getattr(task.settings, "data", None), "unit", "") is None:
+        unit = next((data.label_unit for data in opened.values()), "")
+        expected = replace(expected, label=channel("label", unit))
     channels = channels_of(next(iter(opened.values())), expected)
     seen = check_splits(findings, splits, channels, expected.label, expected.remedies)
     judge_likeness(findings, seen, channels)

@@ -49,6 +49,7 @@ class Data:
     what: str = "samples"
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    label_unit: str = ""
     class_names: Mapping[int, str] = MappingProxyType({})
     together: int = 1
     apart: bool = False

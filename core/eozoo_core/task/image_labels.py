@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from eozoo_core.checking.design import NEITHER, SPLITS, Units, design
+from eozoo_core.checking.design import SPLITS, Units, design
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.burn import Burner, Labels, labels_on
+from eozoo_core.raster.burn import Burner, labels_on
 from eozoo_core.raster.georeference import Grid, apply, area_of, misfit
 from eozoo_core.raster.mosaic import Mosaic
 from eozoo_core.raster.points import transform_points
@@ -45,6 +45,10 @@ class Labelling(Protocol):
     def read(self, window: Window, split: int) -> np.ndarray:
         """Return labels (h, w) float32 of a split in a window, NaN = none."""
 
+    @property
+    def disputed(self) -> int:
+        """Pixels that were read so far and have no label because several differ there."""
+
 
 class ShapeLabels:
     """Polygons or points: each is in one split, and where a window shows those of another they are no labels."""
@@ -59,7 +63,8 @@ class ShapeLabels:
         where = f"{path}, column {how.label or next(iter(self._columns))}"
         values, self.names = coded(column, how, where)
         self._labels = labels_on(grid, self._shapes, values, are_classes(how))
-        self.unit, self._grid, self._windows, self._how = "", grid, windows, how
+        self.unit = self._shapes.units.get(str(how.label or next(iter(self._columns))), "")
+        self._grid, self._windows, self._how = grid, windows, how
         if not len(self._labels):
             area = ", ".join(f"{edge:g}" for edge in area_of([grid]) or ())
             raise ZooError(
@@ -91,20 +96,25 @@ class ShapeLabels:
     def divide(self, split: np.ndarray | None) -> list[np.ndarray]:
         """See `Labelling`; a window is in each split of which it shows a label."""
         given = np.zeros(len(self._labels), np.uint8) if split is None else split
-        keep = np.flatnonzero(given != NEITHER)
-        part = Labels(*(getattr(self._labels, name)[keep] for name in ("geometry", "values", "weight", "row")))
-        self._burner = Burner(part, given[keep])
+        self._burner = Burner(self._labels, given)
         window, label = self._burner.touched(list(self._windows))
-        return [np.unique(window[given[keep][label] == s]) for s in range(1 if split is None else len(SPLITS))]
+        return [np.unique(window[given[label] == s]) for s in range(1 if split is None else len(SPLITS))]
 
     def read(self, window: Window, split: int) -> np.ndarray:
         """See `Labelling`."""
         assert self._burner is not None
         return self._burner.read(window, split)
 
+    @property
+    def disputed(self) -> int:
+        """See `Labelling`."""
+        return self._burner.disputed if self._burner else 0
+
 
 class RasterLabels:
     """A label raster: whole windows are divided; those without any label are in no split."""
+
+    disputed = 0
 
     def __init__(self, path: Path, grid: Grid, windows: Sequence[Window], how: ImageDataSettings):
         self._path, self.what = path, "windows"
@@ -145,6 +155,14 @@ class RasterLabels:
     def read(self, window: Window, split: int) -> np.ndarray:
         """See `Labelling`."""
         return self._reader.read(window, self._band)[0]
+
+    def require_several(self) -> None:
+        """Raise ZooError where fewer windows hold labels than splits are asked for."""
+        count = sum(int((row[0] > 0).sum()) for row in self._rows)
+        wanted = sum(share > 0 for share in self._how.split.shares)
+        if count < wanted:
+            told = f"{count} windows of {self._windows[0].height} px hold labels, and {wanted} splits need one each"
+            raise ZooError(f"{self._path}: {told}; set a smaller data.window (and data.crop)")
 
     def _counted(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Labels of each window of one row of them, their sum, and of classes how many of each code."""

@@ -47,7 +47,11 @@ class ImageDataSettings(Settings):
     layer: str | None = Field(None, description="Layer of polygons or points; null = the only one.")
     crs: str | None = Field(None, description="CRS of points or polygons that do not say it, as in EPSG:32631.")
     group: str | None = Field(None, description="Column: labels of one value (a farm, a site) stay in one split.")
-    window: int = Field(256, ge=1, description="runtime.images of any size are cut into squares of this side, px.")
+    window: int | None = Field(
+        None,
+        ge=1,
+        description="runtime.images of any size are cut into squares of this side, px; null = 256, less of small ones.",
+    )
     split: SplitSettings = Field(SplitSettings(), description="How runtime.images are divided into splits.")
     dataset: Named | None = Field(
         None, description="Registered dataset instead of files; it gets split, and gives 'image' and 'target'."

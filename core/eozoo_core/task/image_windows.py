@@ -17,7 +17,7 @@ from eozoo_core.raster.georeference import Grid, part_of
 from eozoo_core.raster.stack import Stack
 from eozoo_core.raster.tiles import Window
 from eozoo_core.raster.trust import files_of
-from eozoo_core.raster.vector import is_vector
+from eozoo_core.raster.vector import is_vector, parts_of
 from eozoo_core.task.image_labels import ALL, Labelling, RasterLabels, ShapeLabels, divided, on_ground, pixel_of
 from eozoo_core.task.image_settings import ImageDataSettings
 from eozoo_core.task.image_source import Images
@@ -25,6 +25,8 @@ from eozoo_core.task.image_source import Images
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings
 
+_SIDE, _MANY = 256, 64  # px of a window, and so many of them, where nobody says
+_LOOKED_AT = 50  # windows whose labels ``check`` burns to see how many pixels several labels claim
 _KEPT = 2**28  # bytes of labels, compressed, that are kept once they were burned
 
 
@@ -37,7 +39,7 @@ class Layout:
     def __init__(self, files: Sequence[Path], labels: Path | None, how: ImageDataSettings, whole: bool):
         self.stack = Stack(files, how.nodata)
         self.grid, self.how, self.whole = self.stack.info.grid, how, whole
-        side = min(how.window, max(self.grid.height, self.grid.width))
+        side = side_of(self.grid, how)
         rows, cols = range(0, self.grid.height, side), range(0, self.grid.width, side)
         self.windows = [Window(row, col, side, side) for row in rows for col in cols]
         inside = [self.inside(window) for window in self.windows]
@@ -45,6 +47,8 @@ class Layout:
         if labels is not None:
             kind = ShapeLabels if is_vector(labels) else RasterLabels
             self.labels = kind(labels, self.grid, inside, how)
+        if isinstance(self.labels, RasterLabels) and not whole:
+            self.labels.require_several()
         self.units = self.labels.units() if self.labels else self._squares(inside)
         self.split = None if whole else divided(self.labels, how) if self.labels else design(self.units, how.split)
         self.chosen = self.labels.divide(self.split) if self.labels else self._own()
@@ -95,6 +99,14 @@ class Layout:
         return [np.flatnonzero(given == s) for s in range(1 if self.whole else len(SPLITS))]
 
 
+def side_of(grid: Grid, how: ImageDataSettings) -> int:
+    """Return the side of windows: as set; null = 256 px, halved while there are fewer than 64 and a crop fits in."""
+    side = how.window or _SIDE
+    while how.window is None and side // 2 >= how.crop and -(-grid.height // side) * -(-grid.width // side) < _MANY:
+        side //= 2
+    return min(side, max(grid.height, grid.width))
+
+
 class Windows(Images):
     """The windows of one split of a `Layout`."""
 
@@ -105,8 +117,9 @@ class Windows(Images):
             raise NoSplit(f"data.split: has no split {split!r}; there are {', '.join((*SPLITS, ALL))}")
         self._layout, self._split = layout, 0 if split == ALL else SPLITS.index(split)
         self._chosen, self.extent = layout.chosen[self._split], layout.grid
-        info = layout.stack.info
+        info, side = layout.stack.info, layout.windows[0].height
         self._bands = self.take_bands(info, layout.how.bands)
+        self.together = max(1, _SIDE**2 // side**2)
         self.where, self.files, self.labelled = str(info.path), files, layout.labels is not None
         if layout.labels is not None:
             self.names = {code: layout.labels.names.get(code, str(code)) for code in layout.labels.codes}
@@ -157,6 +170,14 @@ class Windows(Images):
         text = f"{len(times):,} of {len(layout.windows):,} windows of {layout.windows[0].height} px show labels"
         shared = f"; {(times > 1).sum():,} show those of several splits, and each split sees its own"
         findings.ok("windows", text + (shared if (times > 1).any() else ""))
+        if not layout.labels.disputed:
+            for index in np.unique(np.linspace(0, len(self) - 1, min(len(self), _LOOKED_AT)).astype(int)).tolist():
+                self.label(index)
+        if layout.labels.disputed:
+            text = (
+                f"{layout.labels.disputed:,} pixels or more lie in {layout.labels.what} of different labels or splits"
+            )
+            findings.ok("labels", f"{text}: they have no label")
         if division is not None and not layout.how.split.gap and min(division.nearest.values(), default=1.0) <= 0:
             text = f"{layout.labels.what} of two splits touch: neighbours are alike, and scores too good"
             findings.warning(
@@ -172,7 +193,9 @@ def open_windows(
     for file in filter(None, (*files, labels)):
         if not Path(file).exists():
             raise ZooError(f"{file}: no such file")
-    read = [part for file in (*files, *([labels] if labels else [])) for part in files_of(file)]
+    read = [part for file in files for part in files_of(file)]
+    if labels is not None:
+        read += parts_of(labels) if is_vector(labels) else files_of(labels)
     stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in read)
     key = type(how), how.model_dump_json()
     layout = _layout(tuple(files), labels, key, split == ALL, stamps)

@@ -47,6 +47,7 @@ class ImageData(Data):
         self._opened = where, split, labelled
         self.labelled, self.bands, self.units = source.labelled, source.bands, source.units
         self.input_files, self.files = source.input_files, source.files
+        self.together = source.together
         self.what, self.apart, self.division = source.what, source.apart, source.division
         self.label_unit, self.notes = source.unit, source.notes
 

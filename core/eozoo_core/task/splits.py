@@ -49,4 +49,4 @@ def describe_split(name: str, data: Data, role: str) -> Split:
 
 def root_of(data: Data) -> Path:
     """Return the folder that the files of a split lie in, see `Data.root`; "." where it has no files."""
-    return data.root or Path(os.path.commonpath([file.parent for file in data.files] or ["."]))
+    return data.root or Path(os.path.commonpath([file.parent.absolute() for file in data.files] or ["."]))

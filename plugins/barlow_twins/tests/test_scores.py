@@ -44,8 +44,8 @@ def test_scores_agree_with_scikit_learn():
 
 def test_class_table_by_hand():
     rows = class_table(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]))
-    assert rows[0] == {"pixels": 4, "precision": 0.6, "recall": 0.75, "f1": pytest.approx(6 / 9)}
-    assert rows[2] == {"pixels": 0, "precision": None, "recall": None, "f1": None}
+    assert rows[0] == {"labels": 4, "precision": 0.6, "recall": 0.75, "f1": pytest.approx(6 / 9), "iou": 0.5}
+    assert rows[2] == {"labels": 0, "precision": None, "recall": None, "f1": None, "iou": None}
 
 
 def test_intervals_resample_blocks_not_pixels():

@@ -72,7 +72,7 @@ def test_dropout_is_random_in_training_only():
     [
         ({"width": 5}, "width"),
         ({"in_channels": 0}, "in_channels"),
-        ({"outputs": 3}, "outputs"),
+        ({"outputs": 0}, "outputs"),
         ({"dropout": 1.0}, "dropout"),
     ],
 )

@@ -56,9 +56,7 @@ class MyTask(Task):
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Canopy height at a fifth of the pixels, as if measured there."""
-        from eozoo_core.task.image_sample import Band, write_world
-
-        from eozoo_my_task.world import BANDS, landscape
+        from eozoo_core.task.image_sample import BANDS, Band, landscape, write_world
 
         height, bands = landscape()
         scene, batch = write_world(root, bands, BANDS, height, Band("height", "m"))

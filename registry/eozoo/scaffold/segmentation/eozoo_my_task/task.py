@@ -67,9 +67,7 @@ class MyTask(Task):
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Bare, shrub or forest by canopy height, labelled at a fifth of the pixels."""
-        from eozoo_core.task.image_sample import Band, write_world
-
-        from eozoo_my_task.world import BANDS, landscape
+        from eozoo_core.task.image_sample import BANDS, Band, landscape, write_world
 
         height, bands = landscape()
         scene, batch = write_world(root, bands, BANDS, np.digitize(height, (2.0, 10.0)), Band("class"))

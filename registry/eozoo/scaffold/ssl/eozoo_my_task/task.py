@@ -73,9 +73,7 @@ class MyTask(Task):
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Images only."""
-        from eozoo_core.task.image_sample import write_world
-
-        from eozoo_my_task.world import BANDS, landscape
+        from eozoo_core.task.image_sample import BANDS, landscape, write_world
 
         scene, batch = write_world(root, landscape()[1], BANDS)
         return Sample(MyTaskSettings(runtime={"data_dir": root}), scene, batch)
