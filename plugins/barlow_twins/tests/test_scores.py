@@ -270,7 +270,7 @@ def test_another_place_is_probed_with_what_was_learned(pretrained, tmp_path):
     scores = task.score(run, "test")
     assert {"model", "raw_forest", "random_encoder"} <= scores.keys()
     assert task.scored_on(run, "test")["fingerprint"] != here.scored_on(run, "test")["fingerprint"]
-    with pytest.raises(ZooError, match="name another place with eval.tiles"):
+    with pytest.raises(ZooError, match=r"name another place with eval\.tiles"):
         here.score(run, "all")
     with pytest.raises(ZooError, match="probes learn on a part"):
         task.score(run, "all")
