@@ -256,8 +256,8 @@ ELSEWHERE = ("eval.trees=5", "eval.draws=1", "eval.shares=[0.5]", "eval.bootstra
 def test_another_place_is_probed_with_what_was_learned(pretrained, tmp_path):
     """The tiles of another folder, under other names: the probes learn and are scored there, the encoder stays."""
     root, run = pretrained
-    shutil.copytree(root / "data", tmp_path / "there/data")
-    (folder,) = (tmp_path / "there/data").glob("*/processed")
+    shutil.copytree(root / "data", tmp_path / "there")
+    (folder,) = (tmp_path / "there").glob("data/*/processed")
     for tile in list(folder.iterdir()):
         tile.rename(folder / f"other-{tile.name}")
     settings = load_settings(
@@ -278,7 +278,7 @@ def test_another_place_is_probed_with_what_was_learned(pretrained, tmp_path):
 
 def test_embeddings_as_samples_and_as_a_table(pretrained, tmp_path):
     root, run = pretrained
-    (folder,) = (root / "data").glob("*/processed")
+    (folder,) = (root / "data").glob("data/*/processed")
     data = REGISTRY.create("dataset", "embeddings", {"run": str(run.path), "folder": str(folder)})
     task, number = BarlowTwinsTask(run.settings, REGISTRY), len(data) - 3
     ((tile, _, pixels),) = data.index.groups(np.array([number]))
