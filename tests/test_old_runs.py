@@ -103,7 +103,7 @@ def test_every_alias_is_read_with_set_and_shown_nowhere(registry, task):
     shown = to_dict(cls())
     for old, alias in cls.aliases.items():
         value = leaf(shown, alias.new)
-        words = {before for before, now in alias.values.items() if now == value} or {value}
+        words = [before for before, now in alias.values.items() if now == value] or [value]
         for word in words:
             text = "null" if word is None else json.dumps(word)
             assert to_dict(load_settings(cls, None, [f"{old}={text}"])) == shown

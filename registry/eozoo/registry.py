@@ -171,12 +171,6 @@ class Registry:
         """Return the Spec of what ``part`` of the settings names in ``slot``; its options may decide its Ports."""
         return self.find(slot.kind, part.name).spec.with_options(self, slot, part.options)
 
-    def taken(self, part: Any) -> dict[str, Any] | None:
-        """Return what is known of the part of a trained run that ``part`` names; None where it names no such part."""
-        from eozoo.builtin import from_run
-
-        return part.options.get("made") or from_run.describe(self, part.options) if part.name == from_run.NAME else None
-
     def fitting(self, slot: Any, fed: tuple = ()) -> list[str]:
         """Return the names of everything registered that fits into ``slot``, sorted."""
         return [e.spec.name for e in self.entries(slot.kind) if misfit(slot, e.spec, fed) is None]
@@ -215,7 +209,7 @@ class Registry:
             expected = type(by_name[option].default) if option in by_name else None
             if expected in _CHECKED and not isinstance(value, _CHECKED[expected]):
                 raise ZooError(f"{kind} {name!r}: option {option!r} is a {expected.__name__}, got {value!r}")
-        if kind == "model" and "registry" in by_name:  # it is made of other registered parts
+        if "registry" in by_name:  # it is made of other registered parts
             options = {**options, "registry": self}
         return target(**options)
 

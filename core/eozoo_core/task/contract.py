@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.settings import Named, TaskSettings
 from eozoo_core.slots import Slot
-from eozoo_core.spec import Port
+from eozoo_core.spec import Port, Spec
 from eozoo_core.task.survey import Fitted, Survey
 
 if TYPE_CHECKING:
@@ -42,8 +42,11 @@ class Registry(Protocol):
     def create(self, kind: str, name: str, options: dict[str, Any]) -> Any:
         """Build the ``kind`` ("model", "loss", "dataset") called ``name`` with keyword ``options``."""
 
-    def taken(self, part: Named) -> dict[str, Any] | None:
-        """Return what is known of the part of a trained run that ``part`` names (``from_run``); None for any other."""
+    def chosen(self, slot: Slot, part: Named) -> Spec:
+        """Return the Spec of what ``part`` names in ``slot``, with the Ports that its options decide.
+
+        Of a part of a trained run they say what that run scaled its bands with.
+        """
 
 
 class Metrics(Protocol):

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from eozoo_core.errors import ZooError
 
-if TYPE_CHECKING:
-    from eozoo_core.task.system import System
-
 
 def matched(module: nn.Module, state: dict[str, torch.Tensor], new: tuple[str, ...], said: str) -> tuple[set[str], str]:
     """Load ``state`` into ``module``, but for what begins with one of ``new``; return the names loaded, and a receipt.
 
     ``said``: file and part, for messages. Raises ZooError where a tensor that is not new is missing, too many or of
-    another shape, and for a name in ``new`` that the module does not have; the module is then unchanged.
+    another shape, and for a name in ``new`` that neither has; the module is then unchanged.
     """
     own = module.state_dict()
-    if strange := next((name for name in new if not any(key.startswith(name) for key in own)), None):
+    if strange := next((name for name in new if not any(key.startswith(name) for key in (*own, *state))), None):
         raise ZooError(f"{said}: no tensor begins with {strange!r} (options.new); the network has {_some(own)}")
     begins_new = {name for name in {*own, *state} if new and name.startswith(new)}
     wanted = {name for name in own if name not in begins_new}
@@ -35,10 +32,11 @@ def matched(module: nn.Module, state: dict[str, torch.Tensor], new: tuple[str, .
         ],
     }
     if problems := [f"{len(names)} {kind} ({_some(sorted(names))})" for kind, names in found.items() if names]:
-        first = next(names for names in found.values() if names)[0].split()[0]
+        names = sorted(one.split()[0] for names in found.values() for one in names)
+        begin = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
         raise ZooError(
             f"{said}: {'; '.join(problems)}; give the options that it was trained with, or let these begin at random: "
-            f"options.new=[{first.rpartition('.')[0] or first}]"
+            f"options.new=[{_some(begin)}]"
         )
     module.load_state_dict({**own, **{name: state[name] for name in wanted}}, strict=True)
     values = sum(own[name].numel() for name in wanted)
@@ -76,26 +74,31 @@ class _Resting(nn.Module):
 class PartOfRun(nn.Module):
     """A whole run as a model: its inputs by position, in physical units; its output ``output`` as a tensor.
 
-    The system around it stores the frozen tensors of the run's system with its own (`System.frozen`), and adapts it
-    (`System.adapt`): then ``load``, where given, fills in what the run trained.
+    ``system``: plain, of the run. The system around it stores the frozen tensors of that with its own
+    (`System.frozen`), and adapts it (`System.adapt`): then ``load``, where given, fills in what the run trained.
     """
 
     receipt: str = ""
 
-    def __init__(self, system: System, output: str, freeze: bool, load: Callable[[], Any] | None = None):
+    def __init__(self, system: Any, output: str, freeze: bool, load: Callable[[], Any] | None = None):
         super().__init__()
         self.system, self.output, self.freeze, self._load = system, output, freeze, load
+        self._frozen = system.frozen()
+        system.frozen = set  # what its run keeps once is the care of the system around this one
 
     def frozen(self) -> set[str]:
-        """Names of the tensors that the run itself keeps once."""
-        return {f"system.{name}" for name in self.system.frozen()}
+        """Names of the tensors that the run itself keeps once; what ``freeze`` adds is not among them."""
+        return {f"system.{name}" for name in self._frozen}
 
     def adapt(self) -> None:
         """Make of the plain system the one that was trained, with its weights."""
         self.system.adapt()
+        del self.system.frozen  # checkpoints of its run do not hold them
+        self._frozen = self.system.frozen()
         if self._load is not None:
             self._load()
             self._load = None
+        self.system.frozen = set
         if self.freeze:
             rest(self, nn.Module.state_dict(self))
 

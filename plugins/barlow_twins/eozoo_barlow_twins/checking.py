@@ -23,6 +23,7 @@ from eozoo_barlow_twins.tiles import Tile, processed
 if TYPE_CHECKING:
     from eozoo_core.score.quicklook import Panel
 
+    from eozoo_barlow_twins.pixel_task import PixelTask
     from eozoo_barlow_twins.settings import Labels, PixelData
 
 _READ = 2**24  # values of a tile that are looked at
@@ -75,16 +76,38 @@ def check_tiles(
         return 0
 
 
-def tell_probes(base: str, data: PixelData, labels: Labels, findings: Findings) -> None:
-    """Say whether 'eozoo eval barlow_twins' will have labels for its probes."""
-    folder = processed(base, data.dataset)
-    names = data.tiles or sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else ()
-    have = sum((folder / name / labels.labels).exists() for name in names)
-    if have:
-        findings.ok("labels", f"{have} of {len(names)} tiles have {labels.labels} for the probes of 'eozoo eval'")
-    else:
+def tell_probes(task: PixelTask, findings: Findings) -> None:
+    """Say whether 'eozoo eval barlow_twins' will have labels for its probes, and what it would stop at."""
+    from eozoo_barlow_twins.evaluation import probe_labels
+    from eozoo_barlow_twins.pixels import PixelIndex, split_number
+
+    labels, where = task.settings.data.probed, "labels of probes"
+    try:
+        tiles = task.tiles
+        layers = probe_labels(tiles, labels)
+    except ZooError as error:
+        said, _, remedy = str(error).partition("; ")
+        findings.warning(where, f"'eozoo eval' would stop: {said}", remedy or "correct it before 'eozoo eval'")
+        return
+    if layers is None:
         text = f"no tile has {labels.labels}: pre-training needs none, the probes of 'eozoo eval' do"
         findings.unknown("labels", text, "'eozoo prepare barlow_twins labels' makes them from a classified raster")
+        return
+    have, names = sum(tile.has(labels.labels) for tile in tiles), class_names(labels)
+    findings.ok("labels", f"{have} of {len(tiles)} tiles have {labels.labels} for the probes of 'eozoo eval'")
+    for split in ("train", "test"):
+        with findings.guard(where):
+            if not len(PixelIndex(tiles, task.usable, split_number(split))):
+                continue  # told with the splits
+            counts = PixelIndex(tiles, task.usable, split_number(split), layers).class_counts(len(names))
+            held = [f"{name} {count:,}" for name, count in zip(names, counts.tolist(), strict=True) if count]
+            text = f"{split}: {int(counts.sum()):,} labelled pixels ({listed(held) if held else 'none'})"
+            if counts.sum() < (2 if split == "train" else 1):
+                findings.warning(where, f"'eozoo eval' would stop: {text}", "label more, or change data.test_share")
+            elif len(held) == 1:
+                findings.warning(where, f"{text}: nothing to tell apart", "label other classes, or see data.legend")
+            else:
+                findings.ok(f"{where}, {split}", text)
 
 
 @dataclass(frozen=True)

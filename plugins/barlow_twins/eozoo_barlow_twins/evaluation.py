@@ -61,6 +61,8 @@ def encode(
 
 def evaluate_encoder(task: PixelTask, run: Run, split: str, strict: bool) -> Scores:
     """See ``BarlowTwinsTask.evaluate``. Without ``strict`` labels that probes cannot use are told and left out."""
+    if split == "all":
+        raise ZooError("split all: probes learn on a part of the place; score its test split")
     draws = open_draws(task, run, "eval", every=True)
     (trained,) = draws.systems.values()
     both = {"model": trained, "random_encoder": random_system(task, run, draws)}
@@ -86,7 +88,8 @@ def evaluate_encoder(task: PixelTask, run: Run, split: str, strict: bool) -> Sco
 def probed(task: PixelTask, split: str, draws: Draws, systems: Mapping[str, PixelSystem]) -> Comparison | None:
     """Compare classifiers on embeddings and on raw bands, on the labels of the tiles; None where there are none."""
     e, select, survey = task.settings.eval, task.settings.infer, draws.survey
-    labels = _probe_labels(task.tiles, e.labels)
+    named = task.settings.data.probed
+    labels = probe_labels(task.tiles, named)
     if labels is None:
         return None
     encoders = {
@@ -105,7 +108,7 @@ def probed(task: PixelTask, split: str, draws: Draws, systems: Mapping[str, Pixe
         "raw_logistic": Probe("raw", "logistic"),
         "raw_forest": Probe("raw", "forest", trees=e.trees),
     }
-    return compare(probes, *parts, class_names(e.labels), e)
+    return compare(probes, *parts, class_names(named), e)
 
 
 def evaluate_classes(task: PixelTask, run: Run, split: str) -> Scores:
@@ -119,9 +122,11 @@ def evaluate_classes(task: PixelTask, run: Run, split: str) -> Scores:
     scores, names = evaluation.compute(), class_names(task.settings.data)
     side = task.settings.data.block
     target, blocks = data.index.classes(data.scored), data.index.blocks(data.scored, side)
-    parts = [labelled_pixels(task.index(kind), survey, side, {}, e.max_pixels) for kind in ("train", split)]
+    kinds = ("train", split) if split != "all" else (split, split)  # of all, nothing is left to learn from
+    parts = [labelled_pixels(task.index(kind), survey, side, {}, e.max_pixels) for kind in kinds]
     probes = {"raw_logistic": Probe("raw", "logistic"), "raw_forest": Probe("raw", "forest", trees=e.trees)}
-    others, whole = compare(probes, *parts, names, e), np.concatenate(predicted)
+    others = compare(probes if split != "all" else {}, *parts, names, e)
+    whole = np.concatenate(predicted)
     confusion = confusion_of(target, whole, len(names))
     model_result = {
         "scores": {k: v for k, v in scores["model"].items() if k != "loss"},
@@ -245,7 +250,7 @@ def _few(probe: Probe, train: Labelled, test: Labelled, share: float, classes: i
     }
 
 
-def _probe_labels(tiles: Sequence[Tile], data: Labels) -> list[np.ndarray] | None:
+def probe_labels(tiles: Sequence[Tile], data: Labels) -> list[np.ndarray] | None:
     """Class layers of the tiles; a tile without a label file has none. None where no tile has one."""
     if not any(tile.has(data.labels) for tile in tiles):
         return None

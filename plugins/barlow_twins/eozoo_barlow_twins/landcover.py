@@ -15,7 +15,7 @@ from eozoo_barlow_twins.labels import class_layer, class_names, class_values
 from eozoo_barlow_twins.pixel_task import PixelTask
 from eozoo_barlow_twins.plugin import LANDCOVER_SLOTS
 from eozoo_barlow_twins.settings import Augment, BarlowSettings, LandCoverSettings
-from eozoo_barlow_twins.survey import ClassSurvey, PixelSurvey
+from eozoo_barlow_twins.survey import UNIT, ClassSurvey, PixelSurvey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class LandCoverTask(PixelTask):
     Settings: ClassVar = LandCoverSettings
     Survey: ClassVar = ClassSurvey
     slots: ClassVar = LANDCOVER_SLOTS
-    presets: ClassVar = {"documented": Path(__file__).with_name("landcover_documented.yaml")}
+    presets: ClassVar = {"documented": Path(__file__).with_name("documented_landcover.yaml")}
     settings: LandCoverSettings
 
     @property
@@ -106,7 +106,12 @@ class LandCoverTask(PixelTask):
     def survey(self, train: PixelSeries) -> ClassSurvey:
         """Bands and their statistics, those of the pre-trained encoder where there is one; labels of each class."""
         counts = train.index.class_counts(len(train.survey.legend))
-        bands = train.survey.bands if self.pretrained is not None else train.surveyed()
+        bands, known = train.survey.bands, self._survey_of_part()
+        if known is not None:  # its scaling, and what this training saw
+            pairs = zip(train.surveyed(), known.bands, strict=True)
+            bands = tuple(own.model_copy(update={"mean": its.mean, "std": its.std}) for own, its in pairs)
+        elif self.settings.model.pretrained is None:
+            bands = train.surveyed()
         return train.survey.model_copy(update={"bands": bands, "counts": tuple(counts.tolist())})
 
     def ports(self, survey: ClassSurvey) -> Ports:
@@ -213,15 +218,16 @@ class LandCoverTask(PixelTask):
     def _survey_of_part(self) -> PixelSurvey | None:
         """Bands and statistics of the run that ``model.backbone`` takes its encoder from; None where it takes none."""
         backbone, known = self.settings.model.backbone, super().expects()
-        made = None if backbone is None or self.registry is None else self.registry.taken(backbone)
-        if made is None or "bands" not in made:
+        if backbone is None or self.registry is None:
             return None
-        bands = tuple(BandSurvey(**band) for band in made["bands"])
-        names = tuple(band.name for band in bands)
-        if self.settings.data.bands not in (None, names):
-            raise ZooError(f"data.bands is {self.settings.data.bands}, the encoder has {names}; leave data.bands null")
-        size = made["options"].get("sample_size", known.sample_size)
-        return known.model_copy(update={"bands": bands, "sample_size": size})
+        port = next((p for p in self.registry.chosen(self.slots["model.backbone"], backbone).takes if p.mean), None)
+        if port is None:
+            return None
+        if self.settings.data.bands not in (None, port.bands):
+            raise ZooError(f"data.bands is {self.settings.data.bands}, the encoder has {port.bands}; leave it null")
+        rows = zip(port.bands, port.mean, port.std, strict=True)
+        bands = tuple(BandSurvey(name=name, unit=UNIT, mean=mean, std=std, count=1) for name, mean, std in rows)
+        return known.model_copy(update={"bands": bands})
 
     def _pretrained_run(self) -> Run:
         return Run.open(Path(self.settings.model.pretrained), BarlowSettings, "barlow_twins")

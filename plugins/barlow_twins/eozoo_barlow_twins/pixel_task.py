@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from eozoo_core import Graph, Network, Port, Run, Task, ZooError
@@ -170,9 +170,34 @@ class PixelTask(Preparation, Task):
         return super().graph(run)
 
     def score(self, run: Run, split: str, on_unlike: str | None = None) -> Scores:
-        """See `Task.score`; its bands are those of the run."""
-        self.remember(run)
-        return super().score(run, split, on_unlike)
+        """See `Task.score`; its bands are those of the run, its place that of ``eval``."""
+        place = self.where_scored(run, split)
+        return super(PixelTask, place).score(run, split, on_unlike)
+
+    def scored_on(self, run: Run, split: str) -> dict[str, Any]:
+        """See `Task.scored_on`."""
+        return super(PixelTask, self.where_scored(run, split)).scored_on(run, split)
+
+    def where_scored(self, run: Run | None, split: str = "test") -> PixelTask:
+        """Return this task, or the same with the data of the other place that ``eval`` names.
+
+        There, tiles are divided as they would be for training; "all" are all pixels of it. Raises ZooError for "all" of
+        the place that was trained on.
+        """
+        s, e = self.settings, self.settings.eval
+        if split == "all" and not e.elsewhere:
+            raise ZooError("split all: holds what was trained on; name another place with eval.tiles or eval.data_dir")
+        if run is not None:
+            self.remember(run)
+        if not e.elsewhere:
+            return self
+        data = {"dataset": e.dataset or s.data.dataset, "tiles": e.tiles, "val_tiles": (), "test_tiles": ()}
+        data |= {} if s.data.test_share else {"test_share": type(s.data).model_fields["test_share"].default}
+        runtime = s.runtime.model_copy(update={"data_dir": e.data_dir or s.runtime.data_dir})
+        moved = {"data": s.data.model_copy(update=data), "runtime": runtime}
+        there = type(self)(s.model_copy(update=moved), self.registry)
+        there.survey_seen = self.survey_seen
+        return there
 
     def train(self, run: Run) -> None:
         """See `Task.train`."""

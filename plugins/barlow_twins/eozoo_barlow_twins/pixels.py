@@ -286,10 +286,12 @@ def require_pixels(index: PixelIndex, split: str, folder: Path) -> None:
         )
 
 
-def split_number(split: str) -> int:
-    """The number of a split's name. Raises ZooError for an unknown one."""
+def split_number(split: str) -> int | None:
+    """The number of a split's name, None for "all". Raises ZooError for an unknown one."""
     from eozoo_core.errors import did_you_mean
 
+    if split == "all":
+        return None
     if split not in SPLITS:
         raise ZooError(f"no split {split!r}.{did_you_mean(split, SPLITS)}")
     return SPLITS[split]

@@ -23,6 +23,7 @@ _TILE = (
     Port("doys", "T", "day of year 1..366", dtype="int64"),
 )
 _NAME = ("prepare.dataset.tile=NAME",)
+_EMBEDDED = (Port("embedding", "D", "1"), Port("target", "", _CODE))
 _PREPARED = {
     "prepare.dataset.series": Slot("dataset", wants=(*_PIXEL, Port("target", "", _CODE, optional=True)), also=_NAME),
     "prepare.dataset.tiles": Slot("dataset", wants=(*_TILE, Port("target", "H W", _CODE, optional=True)), also=_NAME),
@@ -108,4 +109,13 @@ def eozoo_datasets() -> list[Spec]:
     return [
         Spec(name, f"eozoo_barlow_twins.datasets:{cls}", line, gives=gives, citation=_SOURCE, card=cards.DATASETS[name])
         for name, (cls, line, gives) in lines.items()
+    ] + [
+        Spec(
+            "embeddings",
+            "eozoo_barlow_twins.embeddings:EmbeddingsDataset",
+            "Embeddings of the pixels of tile folders by a barlow_twins run, with their label codes",
+            gives=_EMBEDDED,
+            citation=_SOURCE,
+            card=cards.DATASETS["embeddings"],
+        )
     ]

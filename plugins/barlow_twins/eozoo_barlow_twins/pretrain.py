@@ -184,7 +184,7 @@ class BarlowTwinsTask(PixelTask):
 
         s = self.settings
         judge_schedule(findings, s.train, check_tiles(s.runtime.data_dir, s.data, None, None, findings))
-        tell_probes(s.runtime.data_dir, s.data, s.eval.labels, findings)
+        tell_probes(self.where_scored(None), findings)
 
     def network(self, run: Run | None = None) -> Network:
         """The encoder; its projector is left behind after pre-training."""

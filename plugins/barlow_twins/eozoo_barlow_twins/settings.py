@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, ClassVar, Literal
 
 from eozoo_core import EvalSettings, InferSettings, RuntimeSettings, Settings, TaskSettings, TrainSettings
-from eozoo_core.settings import BY_CONTENT, Alias, Named, ScheduleSettings
+from eozoo_core.settings import BY_CONTENT, FREE, Alias, Named, ScheduleSettings
 from eozoo_core.settings.ensemble import EnsembleRuntime, EnsembleTrain
 from eozoo_core.settings.maps import PlainInfer, SceneInfer
 from pydantic import Field, model_validator
@@ -103,13 +104,6 @@ class PixelData(Settings):
         return self
 
 
-class PretrainData(PixelData):
-    """Pixels of the pre-training."""
-
-    val_samples: int = Field(4096, ge=2, description="At most so many validation pixels, spread over all of them.")
-    augment: Augment = Field(Augment(), description="Augmentation of the views.")
-
-
 class Labels(Settings):
     """A label file and what its codes mean."""
 
@@ -119,6 +113,28 @@ class Labels(Settings):
         description="Code -> class name; codes of one name are one class. With --set: 'data.legend={\"10\": Tree}'.",
     )
     no_label: tuple[int, ...] = Field((0,), description="Codes that mean 'no label'; they enter nothing.")
+
+
+def _of_probes(name: str) -> Any:
+    """Field ``name`` of `Labels` where nothing is learned from labels: free at any time."""
+    field = copy(Labels.model_fields[name])
+    field.json_schema_extra = FREE
+    return field
+
+
+class PretrainData(PixelData):
+    """Pixels of the pre-training; labels are for probes alone (``eval``), under the names of ``barlow_landcover``."""
+
+    val_samples: int = Field(4096, ge=2, description="At most so many validation pixels, spread over all of them.")
+    augment: Augment = Field(Augment(), description="Augmentation of the views.")
+    labels: str = _of_probes("labels")
+    legend: dict[int, str] = _of_probes("legend")
+    no_label: tuple[int, ...] = _of_probes("no_label")
+
+    @property
+    def probed(self) -> Labels:
+        """What probes learn from."""
+        return Labels(labels=self.labels, legend=self.legend, no_label=self.no_label)
 
 
 class LabelledData(PixelData, Labels):
@@ -215,13 +231,32 @@ class PixelEval(EvalSettings):
     trees: int = Field(100, ge=1, description="Trees of the random forest on raw bands.")
     bootstrap: int = Field(500, ge=10, description="Resamples of spatial blocks for the intervals.")
     max_pixels: int = Field(20000, ge=10, description="At most so many labelled pixels of each split, spread evenly.")
-    labels: Labels = Field(Labels(), description="barlow_twins only: labels for its probes.")
+    data_dir: str | None = Field(
+        None, description="Score on another place: folder that holds data/DATASET/processed/; null = runtime.data_dir."
+    )
+    dataset: str | None = Field(None, description="Score on another data set; null = data.dataset.")
+    tiles: tuple[str, ...] | None = Field(
+        None, description="Score on these tiles; null = all of another place, else those of the training."
+    )
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether scores are of another place than the training's."""
+        return any(value is not None for value in (self.data_dir, self.dataset, self.tiles))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former(cls, values: Any) -> Any:
+        """Leave out ``labels``, which stands in ``data`` now (and did nothing in barlow_landcover)."""
+        return {k: v for k, v in values.items() if k != "labels"} if isinstance(values, dict) else values
 
 
 class BarlowSettings(TaskSettings):
     """Settings of the pre-training."""
 
-    aliases: ClassVar = _ALIASES
+    aliases: ClassVar = _ALIASES | {
+        f"eval.labels.{name}": Alias(f"data.{name}") for name in ("labels", "legend", "no_label")
+    }
     earlier: ClassVar = _EARLIER
 
     model: PretrainModel = Field(PretrainModel(), description="What is pre-trained.")

@@ -2,6 +2,7 @@
 
 import json
 
+import eozoo
 import numpy as np
 import pytest
 import rasterio
@@ -412,3 +413,36 @@ def test_dry_run_counts_and_predicts(world, tmp_path):
     assert (plan.steps_per_epoch, plan.total_steps) == (2, 4)
     assert 0 < plan.trainable < plan.parameters
     assert plan.memory_bytes == sum(plan.memory_parts.values()) > plan.memory_parts["weights"]
+
+
+def test_stage_3_trains_on_what_stage_2_refines(trained):
+    """As the document calls it: refined = model(opt_v1, month, biome), segmentation = stage3(refined, sar)."""
+    run, _ = trained
+    model = eozoo.load_run(run.path).module()
+    random = torch.Generator().manual_seed(0)
+    opt_v1 = 0.3 * torch.rand(2, 4, 28, 28, generator=random)
+    month, biome = torch.tensor([6, 1]), torch.tensor([4, 16])
+    with torch.no_grad():
+        refined = model(opt_v1, month, biome)
+    expected = eozoo.load_run(run.path).predict({"opt_v1": opt_v1.numpy(), "month": [6, 1], "biome": [4, 16]})
+    assert refined.shape == (2, 4, 28, 28)
+    assert refined.numpy() == pytest.approx(expected["refined"], abs=1e-5)
+    features = model.all(opt_v1, month, biome)["features"]
+    assert features.numpy() == pytest.approx(expected["features"], abs=1e-3)
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    assert any(values.dtype == torch.int8 for values in before.values())  # the frozen base, in 8 bit
+    generator, stage_3 = torch.nn.Conv2d(2, 4, 1), torch.nn.Conv2d(6, 3, 3, padding=1)
+    both = torch.nn.ModuleDict({"first": generator, "second": model, "third": stage_3}).train()
+    optimizer = torch.optim.Adam(both.parameters(), lr=0.01)
+    sar = torch.randn(2, 2, 28, 28, generator=random)
+    truth = torch.randint(0, 3, (2, 28, 28), generator=random)
+    refined = model(generator(sar).sigmoid(), month, biome)
+    torch.nn.functional.cross_entropy(stage_3(torch.cat([refined, sar], dim=1)), truth).backward()
+    assert generator.weight.grad.abs().sum() > 0
+    optimizer.step()
+    assert all(torch.equal(before[name], values) for name, values in model.state_dict().items())
+    x = opt_v1.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(model(x, month, biome).sum(), x)
+    way = torch.randn(x.shape, generator=random)
+    up, down = ((model(opt_v1 + sign * 1e-2 * way, month, biome)).double().sum() for sign in (1, -1))
+    assert (gradient * way).sum().item() == pytest.approx((up - down).item() / 2e-2, rel=0.1)

@@ -50,7 +50,9 @@ def ports_of(registry: Registry, spec: Spec, slot: Slot, options: dict[str, Any]
     made = options.get("made") or describe(registry, options)
     if "name" in made:
         inner = registry.find("model", made["name"]).spec
-        return replace(spec, takes=inner.takes, gives=inner.gives)
+        scaled = {name: tuple(made[name]) for name in ("bands", "mean", "std")}
+        takes = (replace(port, **scaled) if "C" in port.axes.split() else port for port in inner.takes)
+        return replace(spec, takes=tuple(takes), gives=inner.gives)
     takes, gives = (tuple(Port(**port) for port in made[side]) for side in ("takes", "gives"))
     for port in takes:
         fed = next((one for one in slot.feeds if one.role == port.role), None)

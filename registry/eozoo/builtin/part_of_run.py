@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from eozoo_core import Run, Task
+from eozoo_core import Run, Slot, Spec, Task
 from eozoo_core.errors import ZooError
 from eozoo_core.run.checkpoint import load_module
 from eozoo_core.run.continuity import run_info
 from eozoo_core.run.manifest import quick_sha256
+from eozoo_core.settings import Named
 from eozoo_core.settings.config import build_settings, to_dict
 from eozoo_core.task.build import begun, plain, shapes_alone
 from eozoo_core.task.ensemble import member_count
@@ -64,7 +65,7 @@ def describe_part(registry: Registry, path: Path, part: str) -> dict[str, Any]:
     """Return what rebuilds ``part`` of the run at ``path`` without it, in plain values.
 
     Always "task", "part", "best" (SHA-256 of best.pt) and "weights" (what the run began with). Of a network its "name",
-    "options" and the "bands" of the run with their statistics; of a whole run "settings", "survey", "takes", "gives".
+    "options", and "bands", "mean" and "std" of the run; of a whole run "settings", "survey", "takes", "gives".
     """
     opened = _Opened.of(registry, path)
     task, survey = opened.task, opened.survey
@@ -89,8 +90,9 @@ def describe_part(registry: Registry, path: Path, part: str) -> dict[str, Any]:
     if len(inside) > 1:
         raise ZooError(f"from_run: {path} holds {len(inside)} registered networks; take the whole run: part=whole")
     (made,) = inside
-    bands = [band.model_dump(mode="json") for band in survey.bands]
-    return {**known, "part": places[0], "name": made.name, "options": made.options, "bands": bands}
+    scaled = {"bands": survey.names, "mean": survey.mean, "std": survey.std}
+    lists = {key: list(values) for key, values in scaled.items()}
+    return {**known, "part": places[0], "name": made.name, "options": made.options, **lists}
 
 
 def _trained_part(registry: Registry, run: str, made: dict[str, Any]) -> tuple[dict[str, torch.Tensor], Path]:
@@ -158,9 +160,9 @@ class _Recorder:
             self.built.append(_Built(name, plain_options, found))
         return found
 
-    def taken(self, part: Any) -> dict[str, Any] | None:
-        """See `Registry.taken`."""
-        return self.registry.taken(part)
+    def chosen(self, slot: Slot, part: Named) -> Spec:
+        """See `Registry.chosen`."""
+        return self.registry.chosen(slot, part)
 
     def inside(self, system: nn.Module) -> list[_Built]:
         """Those that are a part of ``system``."""

@@ -107,6 +107,13 @@ class DatasetSettings(Settings):
     )
 
 
+class EmbeddingSettings(Settings):
+    """A table of embeddings."""
+
+    run: str = Field("", description="Run of 'barlow_twins' that encodes the pixels of data.tiles, of any place.")
+    file: Path = Field(Path("embeddings.csv"), description="CSV table to write: e0, e1, ..., x, y, block, code, class.")
+
+
 class PixelPrepare(PrepareSettings):
     """One field per step."""
 
@@ -115,4 +122,5 @@ class PixelPrepare(PrepareSettings):
     labels: LabelSettings = Field(LabelSettings(), description="Step 'labels': classified raster -> labels.npy.")
     table: TableSettings = Field(TableSettings(), description="Step 'table': parquet -> tile.")
     dataset: DatasetSettings = Field(DatasetSettings(), description="Step 'dataset': registered dataset -> tiles.")
+    embeddings: EmbeddingSettings = Field(EmbeddingSettings(), description="Step 'embeddings': pixels -> table.")
     picture: PictureSettings = Field(PictureSettings(), description="Step 'picture': a saved map -> PNG with legend.")

@@ -21,6 +21,7 @@ class Preparation:
         "labels": "a classified raster such as ESA WorldCover -> labels.npy of a tile (prepare.labels)",
         "statistics": "band_mean.npy and band_std.npy of every tile of the data set, over clear pixels",
         "store": "pixels.npy of every tile: random access to pixels in one read",
+        "embeddings": "what the encoder of a barlow_twins run says of pixels -> a table (prepare.embeddings)",
         "picture": "a saved map -> PNG with legend (prepare.picture)",
     }
 
@@ -76,6 +77,14 @@ class Preparation:
         from eozoo_barlow_twins.prepare.store import write_store
 
         return [write_store(tile) for tile in self._tiles()]
+
+    def prepare_embeddings(self) -> list[Path]:
+        """See ``embeddings.write_embeddings``."""
+        from eozoo_barlow_twins.embeddings import EmbeddingsDataset, write_embeddings
+
+        step, data = self.settings.prepare.embeddings, self.settings.data
+        made = EmbeddingsDataset(step.run, str(self._folder()), data.tiles, data.labels, registry=self.registry)
+        return [write_embeddings(made, step.file, data.block, data.legend)]
 
     def prepare_picture(self) -> list[Path]:
         """See ``pictures.map_picture``."""
