@@ -284,6 +284,13 @@ def test_what_is_always_the_same_is_no_feature_and_rare_flags_are_not_absurd(tmp
         survey_table(TableData(late, "train"), (), ())
 
 
+def test_an_encoder_of_another_run_gets_the_scaling_of_that_run():
+    scaling = (BandSurvey(name="B2", mean=3, std=2), BandSurvey(name="B3", mean=5, std=4))
+    bands = tuple(BandSurvey(name=f"c{i}", mean=i, count=1) for i in range(4))
+    mean, std = per_band(TableSurvey(bands=bands, scaling=scaling, target="y", dates=2))
+    assert (mean.tolist(), std.tolist()) == ([3, 5, 3, 5], [2, 4, 2, 4])
+
+
 # -- check ------------------------------------------------------------------------------------------------------------
 
 
