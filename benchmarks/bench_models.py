@@ -28,6 +28,8 @@ SHAPES = {
     "timm_unet": [(1, 14, 256, 256)],
     "unet": [(1, 4, 256, 256)],
     "residual_cnn": [(1, 4, 256, 256)],
+    "linear": [(262_144, 4)],
+    "mlp": [(262_144, 4)],
     "patch_discriminator": [(1, 4, 120, 120)],
     "prithvi_dense": [(1, 14, 256, 256)],
     "prithvi_refiner": [(1, 4, 120, 120), (1, 12), (1, 16)],

@@ -304,7 +304,8 @@ def test_presets(tmp_path):
     found = given_settings(task, "fast", tmp_path / "own.yaml", ["data.rate=2"])
     assert (found.data.count, found.data.text, found.data.rate) == (5, "b", 2.0)
     assert "no preset 'fats'. Did you mean 'fast'?" in message(given_settings, task, "fats", None)
-    for name in ("quick.yaml", "fast"):
+    assert given_settings(task, "quick", None).data.count == 5  # as its file is called
+    for name in ("quick.yaml", "fast", "fast.yaml", "configs/hardware.fast.yaml"):
         assert "no such file; the plugin's own is --preset fast" in message(given_settings, task, None, Path(name))
     assert "cannot be read" in message(given_settings, task, None, Path("other.yaml"))
 

@@ -18,10 +18,11 @@ from eozoo_core.raster.small import write_small
 from eozoo_core.run.table_file import column_names, read_table, write_with
 from eozoo_core.task.survey import BandSurvey
 from eozoo_core.task.table_columns import metres
-from eozoo_core.task.table_data import Target, open_samples
+from eozoo_core.task.table_data import TableData, Target, open_samples, survey_table
 from eozoo_core.task.table_settings import TableDataSettings
 from eozoo_core.task.table_survey import TableSurvey
 from eozoo_core.task.table_system import per_band
+from eozoo_core.train.loading import Draw
 from rasterio.crs import CRS
 
 QUIET = {"device": "cpu", "workers": 0, "tensorboard": False, "quiet": True}
@@ -88,6 +89,18 @@ def test_a_table_comes_back_with_columns_behind_its_own(tmp_path):
     with pytest.raises(ZooError, match="has a column 'h' already"):
         write_with(source, out, {"h": added["p"]}, {})
     assert out.read_text(encoding="utf-8").startswith("id;h;p [m]")  # the old one stays
+
+
+def test_a_table_is_read_and_written_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("eozoo_core.run.table_file._ROWS", 2)
+    source, numbers = tmp_path / "a.csv", np.arange(7, dtype=np.float32)
+    source.write_text("a\n" + "".join(f"{i}\n" for i in range(7)))
+    assert read_table(source)["a"].values.tolist() == numbers.tolist()
+    write_with(source, tmp_path / "b.csv", {"b": 10 * numbers}, {})
+    assert read_table(tmp_path / "b.csv")["b"].values.tolist() == (10 * numbers).tolist()
+    source.write_text(source.read_text() + "1,2\n")
+    with pytest.raises(ZooError, match="row 9 has 2 fields"):
+        read_table(source)
 
 
 def test_parquet_with_arrays_and_units(tmp_path):
@@ -158,6 +171,19 @@ def test_rows_of_a_group_stay_together_and_a_column_may_say_the_split(tmp_path):
     given = opened(file, target="y", split={"column": "split"})
     assert given.rows("val").tolist() == [i for i in range(60) if i % 4 == 1 and i != 5]
     assert "split" not in [column.name for column in given.features]
+
+
+def test_a_batch_holds_the_rows_of_its_split(tmp_path):
+    samples = opened(write_rows(tmp_path / "t.csv"), target="y", features=["a", "b"])
+    data, rows = TableData(samples, "val"), samples.rows("val")
+    assert len(rows) == len(data) > 3
+    assert not set(rows) & {*samples.rows("train"), *samples.rows("test")}
+    batch = data.batch([Draw(3, 0), Draw(0, 0)])
+    columns = read_table(tmp_path / "t.csv")
+    expected = np.stack([columns[name].values[rows[[3, 0]]] for name in ("a", "b")], axis=1)
+    assert batch["features"].tolist() == expected.astype("float32").tolist()
+    assert batch["target"].tolist() == columns["y"].values[rows[[3, 0]]].astype("float32").tolist()
+    assert data.name(0).endswith(f"row {rows[0] + 2}")
 
 
 @pytest.mark.parametrize(
@@ -239,6 +265,32 @@ def test_a_band_is_scaled_over_all_dates_together():
     assert std.tolist() == pytest.approx([0.75**0.5, 0.0] * 2)
 
 
+def test_what_is_always_the_same_is_no_feature_and_rare_flags_are_not_absurd(tmp_path):
+    file = write_rows(tmp_path / "t.csv", 400)
+    lines = file.read_text().splitlines()
+    extra = ["same,flag,late", *(f"1,{int(i == 7)},{int(i > 300)}" for i in range(400))]
+    file.write_text("\n".join(f"{line},{more}" for line, more in zip(lines, extra, strict=True)))
+    found = opened(file, target="y", exclude=["field", "late"], split={"val": 0, "test": 0})
+    assert [column.name for column in found.features] == ["a", "b", "e", "flag"]
+    survey = survey_table(TableData(found, "train"), (), ())
+    flag = survey.bands[-1]
+    assert survey.widths == (*(band.std for band in survey.bands[:3]), 0.5)
+    assert (flag.quantiles[0], flag.quantiles[-1]) == (0, 1)
+    assert flag.mean == pytest.approx(1 / 399)
+    words = ["split", *("train" if i < 300 else "test" for i in range(400))]
+    file.write_text("\n".join(f"{a},{b}" for a, b in zip(file.read_text().splitlines(), words, strict=True)))
+    late = opened(file, target="y", features=["a", "late"], split={"column": "split"})
+    with pytest.raises(ZooError, match=r"late: constant or missing in all training rows; --set data.exclude=\[late\]"):
+        survey_table(TableData(late, "train"), (), ())
+
+
+def test_an_encoder_of_another_run_gets_the_scaling_of_that_run():
+    scaling = (BandSurvey(name="B2", mean=3, std=2), BandSurvey(name="B3", mean=5, std=4))
+    bands = tuple(BandSurvey(name=f"c{i}", mean=i, count=1) for i in range(4))
+    mean, std = per_band(TableSurvey(bands=bands, scaling=scaling, target="y", dates=2))
+    assert (mean.tolist(), std.tolist()) == ([3, 5, 3, 5], [2, 4, 2, 4])
+
+
 # -- check ------------------------------------------------------------------------------------------------------------
 
 
@@ -252,7 +304,7 @@ def test_check_tells_leaks_copies_constants_and_fillers(tmp_path):
     file = write_rows(tmp_path / "t.csv")
     header, *rows = csv.reader(file.read_text().splitlines())
     for i, row in enumerate(rows):
-        row += [f"{-3 * float(row[7] or 0)}", "1", ("train", "train", "val", "test")[i % 4]]
+        row += [f"{-3 * float(row[7] or 0)}", "2" if i % 4 == 3 else "1", ("train", "train", "val", "test")[i % 4]]
     rows[19][2:] = [*rows[16][2:11], "test"]  # row 18 (from 2 on) once more, in another split
     with file.open("w", newline="") as out:
         csv.writer(out).writerows([[*header, "again", "same", "split"], *rows])

@@ -30,15 +30,16 @@ def given_settings(
 
     ``base``: plain values that take the place of a preset where none is named.
 
-    Raises ZooError for an unknown preset, for a ``file`` that is not there and has the name of one, and as
-    `load_settings` does.
+    A preset goes by the name of its file, too (``documented_landcover``). Raises ZooError for an unknown preset, for a
+    ``file`` that is not there and has the name of one, and as `load_settings` does.
     """
     if preset is not None:
-        if preset not in task.presets:
+        shipped = next((yaml for name, yaml in task.presets.items() if preset in (name, yaml.stem)), None)
+        if shipped is None:
             raise ZooError(f"no preset {preset!r}.{did_you_mean(preset, task.presets)}")
-        base = read_yaml(task.presets[preset])
+        base = read_yaml(shipped)
     if file is not None and not file.exists():
         for name, shipped in task.presets.items():
-            if file.name in (shipped.name, name):
+            if {file.stem, file.stem.rpartition(".")[2], file.name} & {name, shipped.stem}:  # hardware.lowvr.yaml too
                 raise ZooError(f"--config {file}: no such file; the plugin's own is --preset {name}")
     return load_settings(task.Settings, file, overrides, base)

@@ -32,10 +32,11 @@ def matched(module: nn.Module, state: dict[str, torch.Tensor], new: tuple[str, .
         ],
     }
     if problems := [f"{len(names)} {kind} ({_some(sorted(names))})" for kind, names in found.items() if names]:
-        first = next(names for names in found.values() if names)[0].split()[0]
+        names = sorted(one.split()[0] for names in found.values() for one in names)
+        begin = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
         raise ZooError(
             f"{said}: {'; '.join(problems)}; give the options that it was trained with, or let these begin at random: "
-            f"options.new=[{first.rpartition('.')[0] or first}]"
+            f"options.new=[{_some(begin)}]"
         )
     module.load_state_dict({**own, **{name: state[name] for name in wanted}}, strict=True)
     values = sum(own[name].numel() for name in wanted)

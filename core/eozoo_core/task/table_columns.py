@@ -43,7 +43,7 @@ def choose(
         return series_columns(columns, how, path, order)
     taken = {find_column(columns, name, path, "data").name for name in spoken_for(columns, how)}
     if how.features is None:
-        found = [c for c in columns.values() if c.numeric and c.name not in taken]
+        found = [c for c in columns.values() if c.numeric and c.name not in taken and varies(c)]
     else:
         found = [columns[n] for pattern in how.features for n in matching(columns, pattern, path, "data.features")]
         found = list({column.name: column for column in found}.values())
@@ -59,6 +59,12 @@ def choose(
     if not found:
         raise ZooError(f"{path}: no column of numbers is left for features; look at data.features and data.exclude")
     return found, 0
+
+
+def varies(column: Column) -> bool:
+    """Whether a column of numbers holds two different ones."""
+    there = column.values[np.isfinite(column.values)]
+    return bool(there.size) and bool((there != there[0]).any())
 
 
 def spoken_for(columns: Mapping[str, Column], how: TableDataSettings) -> list[str]:

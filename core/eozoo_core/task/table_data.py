@@ -29,7 +29,7 @@ from eozoo_core.task.table_columns import (
     with_unit,
 )
 from eozoo_core.task.table_settings import TableDataSettings
-from eozoo_core.task.table_survey import ROLE, TableSurvey
+from eozoo_core.task.table_survey import ROLE, ZERO_TO_ONE, TableSurvey
 from eozoo_core.train.loading import Draw
 
 
@@ -167,14 +167,23 @@ def survey_table(data: TableData, days: tuple[int, ...], scaling: tuple[BandSurv
     statistics = ChannelStatistics(data.bands)
     for start in range(0, len(rows), 2**17):  # bounds the memory of its float64 copies
         statistics.update(samples.values[rows[start : start + 2**17]].T)
-    statistics.require_spread(f"{samples.path}: training rows")
+    low, high = statistics.minimum, statistics.maximum
+    if flat := [name for name, a, b in zip(data.bands, low, high) if not a < b]:
+        raise ZooError(
+            f"{samples.path}: {listed(flat, 8)}: constant or missing in all training rows; --set "
+            f"data.exclude=[{','.join(flat)}]"
+        )
+    logical = _logical(samples.values[rows])
     labels, counts = ChannelStatistics([samples.target]), ()
     if samples.classes:
         counts = tuple(np.bincount(samples.labels[rows].astype(int), minlength=len(samples.classes)).tolist())
     else:
         labels.update(samples.labels[rows][None])
     return TableSurvey(
-        bands=surveyed(statistics, data.units),
+        bands=tuple(
+            band.model_copy(update={"quantiles": ZERO_TO_ONE}) if flag else band
+            for band, flag in zip(surveyed(statistics, data.units), logical, strict=True)
+        ),
         label=None if samples.classes else surveyed(labels, (samples.unit,))[0],
         target=samples.target,
         dates=samples.dates,
@@ -183,3 +192,8 @@ def survey_table(data: TableData, days: tuple[int, ...], scaling: tuple[BandSurv
         classes=samples.classes,
         counts=counts,
     )
+
+
+def _logical(values: np.ndarray) -> list[bool]:
+    """Whether each feature of ``values`` (n, C) holds nothing but 0 and 1: which of them is rare says nothing."""
+    return [bool(((one == 0) | (one == 1) | np.isnan(one)).all()) for one in values.T]

@@ -22,7 +22,7 @@ class TableDataSettings(Settings):
     features: tuple[str, ...] | None = Field(
         None,
         description="Columns that are learned from, by name or pattern ('B*'), in the network's order; null = all "
-        "numbers that are nothing else.",
+        "numbers that are nothing else and not always the same.",
     )
     exclude: tuple[str, ...] = Field((), description="Columns, by name or pattern, that are no features.")
     series: str | None = Field(

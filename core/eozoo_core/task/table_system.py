@@ -28,7 +28,7 @@ class TableSystem(System):
     def __init__(self, network: nn.Module, survey: TableSurvey, encoder: nn.Module | None = None):
         super().__init__()
         self.network, self.encoder = network, encoder
-        mean, std = per_band(survey) if encoder is not None else (survey.mean, survey.std)
+        mean, std = per_band(survey) if encoder is not None else (survey.mean, survey.widths)
         self.register_buffer("input_mean", torch.tensor(np.asarray(mean), dtype=torch.float32))
         spread = torch.tensor(np.asarray(std), dtype=torch.float32)
         self.register_buffer("input_std", torch.where(spread == 0, 1.0, spread))

@@ -88,16 +88,18 @@ class TableTask(Task):
     def taken(self) -> tuple[BandSurvey, ...]:
         """Bands of the run that ``model.encoder`` is taken from; () where it is taken from none."""
         encoder = self.settings.model.encoder
-        made = None if encoder is None or self.registry is None else self.registry.taken(encoder)
-        return tuple(BandSurvey(**band) for band in (made or {}).get("bands", ()))
+        if encoder is None or self.registry is None:
+            return ()
+        port = next((p for p in self.registry.chosen(self.slots["model.encoder"], encoder).takes if p.mean), None)
+        rows = zip(port.bands, port.mean, port.std, strict=True) if port else ()
+        return tuple(BandSurvey(name=name, mean=mean, std=std, count=1) for name, mean, std in rows)
 
     def inputs(self, survey: TableSurvey) -> tuple[Port, ...]:
         """The columns, with their names and statistics where they are known."""
         units = sorted({band.unit for band in survey.bands})
         unit = units[0] if len(units) == 1 and units[0] else "those of the training table"
-        return (
-            Port(ROLE, "B C", unit, survey.names, survey.mean, survey.std) if survey.seen else Port(ROLE, "B C", unit),
-        )
+        known = (survey.names, survey.mean, survey.widths) if survey.seen else ()
+        return (Port(ROLE, "B C", unit, *known),)
 
     def parts(self, survey: TableSurvey, outputs: int, fresh: bool) -> tuple[Any, Any]:
         """Build the registered network, and the encoder before it or None."""

@@ -38,7 +38,7 @@ class LandCoverTask(PixelTask):
     Settings: ClassVar = LandCoverSettings
     Survey: ClassVar = ClassSurvey
     slots: ClassVar = LANDCOVER_SLOTS
-    presets: ClassVar = {"documented": Path(__file__).with_name("landcover_documented.yaml")}
+    presets: ClassVar = {"documented": Path(__file__).with_name("documented_landcover.yaml")}
     settings: LandCoverSettings
 
     @property

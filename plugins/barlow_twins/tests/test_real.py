@@ -74,7 +74,7 @@ def test_documented_settings_are_accepted():
     assert pretrain.train.learning_rate == 1e-5
     assert pretrain.train.schedule == ScheduleSettings(name="linear", warmup_steps=100)
     assert pretrain.model.backbone.options["position"] == "index"
-    landcover = load_settings(settings.LandCoverSettings, home / "landcover_documented.yaml")
+    landcover = load_settings(settings.LandCoverSettings, home / "documented_landcover.yaml")
     assert landcover.train.schedule == ScheduleSettings(name="cosine", warmup_steps=2000, hold_steps=11000)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from eozoo.registry import Registry
 from eozoo_barlow_twins.colours import Colours
+from eozoo_barlow_twins.embeddings import write_embeddings
 from eozoo_barlow_twins.evaluation import compare
 from eozoo_barlow_twins.landcover import LandCoverTask
 from eozoo_barlow_twins.pretrain import BarlowTwinsTask
@@ -22,6 +23,7 @@ from eozoo_barlow_twins.settings import PixelEval
 from eozoo_barlow_twins.survey import ClassSurvey
 from eozoo_core import Run, ZooError
 from eozoo_core.run.checkpoint import load_checkpoint, sha256
+from eozoo_core.run.table_file import read_table
 from eozoo_core.score.classes import class_scores, class_table, confusion_of
 from eozoo_core.settings.config import load_settings, to_dict
 
@@ -246,3 +248,51 @@ def test_a_strangers_loss_of_two_views_trains_and_is_scored(pretrained, tmp_path
     mixed = load_settings(BarlowTwinsTask.Settings, None, ["data.augment.mixup=0.1"], to_dict(settings))
     with pytest.raises(ZooError, match=r"data\.augment\.mixup: is a term of the loss barlow_twins"):
         BarlowTwinsTask(mixed, Stranger()).plan(Run(tmp_path / "mixed", "barlow_twins", mixed))
+
+
+ELSEWHERE = ("eval.trees=5", "eval.draws=1", "eval.shares=[0.5]", "eval.bootstrap=10")
+
+
+def test_another_place_is_probed_with_what_was_learned(pretrained, tmp_path):
+    """The tiles of another folder, under other names: the probes learn and are scored there, the encoder stays."""
+    root, run = pretrained
+    shutil.copytree(root / "data", tmp_path / "there")
+    (folder,) = (tmp_path / "there").glob("data/*/processed")
+    for tile in list(folder.iterdir()):
+        tile.rename(folder / f"other-{tile.name}")
+    settings = load_settings(
+        BarlowTwinsTask.Settings, None, [f"eval.data_dir={tmp_path / 'there'}", *ELSEWHERE], to_dict(run.settings)
+    )
+    task, here = BarlowTwinsTask(settings, REGISTRY), BarlowTwinsTask(run.settings, REGISTRY)
+    place = task.where_scored(run)
+    assert {tile.name[:6] for tile in place.tiles} == {"other-"}
+    assert task.where_scored(run).survey_seen.mean == here.where_scored(run).survey_seen.mean
+    scores = task.score(run, "test")
+    assert {"model", "raw_forest", "random_encoder"} <= scores.keys()
+    assert task.scored_on(run, "test")["fingerprint"] != here.scored_on(run, "test")["fingerprint"]
+    with pytest.raises(ZooError, match=r"name another place with eval\.tiles"):
+        here.score(run, "all")
+    with pytest.raises(ZooError, match="probes learn on a part"):
+        task.score(run, "all")
+
+
+def test_embeddings_as_samples_and_as_a_table(pretrained, tmp_path):
+    root, run = pretrained
+    (folder,) = (root / "data").glob("data/*/processed")
+    data = REGISTRY.create("dataset", "embeddings", {"run": str(run.path), "folder": str(folder)})
+    task, number = BarlowTwinsTask(run.settings, REGISTRY), len(data) - 3
+    ((tile, _, pixels),) = data.index.groups(np.array([number]))
+    series, clear = data.index.tiles[tile].series(pixels)
+    bands = np.where(clear[..., None], series.astype(np.float32), np.float32(np.nan))
+    order = data.index.tiles[tile].select(task.where_scored(run).survey_seen.names)
+    doys = np.repeat(data.index.tiles[tile].doys[None], 1, axis=0)
+    expected = task.predict(run, {"bands": bands[..., order], "doys": doys})["embedding"][0]
+    assert data[number]["embedding"] == pytest.approx(expected, abs=1e-5)
+    assert data[number]["target"] == data.index.tiles[tile].layer("labels.npy").reshape(-1)[pixels[0]]
+    with pytest.raises(IndexError):
+        data[len(data)]
+    file = write_embeddings(data, tmp_path / "t" / "e.csv", 16, {10: "trees"})
+    table = read_table(file)
+    assert len(table["e0"].values) == len(data)
+    assert table["e1"].values[number] == pytest.approx(expected[1], rel=1e-4, abs=1e-5)
+    assert {code for code, name in zip(table["code"].values, table["class"].values, strict=True) if name} <= {10}

@@ -38,28 +38,41 @@ _LIMITS = (
 _OUT = "A table gets predictions behind its columns. A raster whose bands are called as the columns, maps: "
 
 
-def _net(name: str, kind: str, summary: str, purpose: str, limit: str) -> Spec:
+_ON = "input 262144 x 4, CPU seconds of one thread of 2 x AMD EPYC with other work beside it, weights included."
+
+
+def _net(name: str, parameters: int, measured: str, kind: str, summary: str, purpose: str, limit: str) -> Spec:
     card = Card(
         purpose=purpose,
         inputs="Features (B, C), standardised (mean 0, deviation 1), any number of them, no NaN: the task fills gaps.",
         outputs="K numbers per sample: standardised values or logits; no NaN.",
         weights="None are published: it begins at random.",
-        measured="Not measured.",
+        measured=f"{measured}; {_ON}",
         limits=(limit,),
         architecture=kind,
         kinds=("regression", "classification"),
     )
     gives = (_MEAN, Port("log_scale", "B 1"), _LOGITS)
     target = f"eozoo.builtin.table_nets:{name}"
-    return Spec(name, target, summary, takes=_FEATURES, gives=gives, citation="none: textbook", card=card)
+    return Spec(
+        name, target, summary, takes=_FEATURES, gives=gives, citation="none: textbook", card=card, parameters=parameters
+    )
 
 
 MODELS = [
     _net(
-        "linear", "Linear model", "One weight for each feature", "What a line can do; read its weights.", "Lines only."
+        "linear",
+        5,
+        "Forward 0.0016 s, 11 MB; with backward 0.0025 s, 20 MB",
+        "Linear model",
+        "One weight for each feature",
+        "What a line can do; its weights can be read.",
+        "Lines only.",
     ),
     _net(
         "mlp",
+        33793,
+        "Forward 1.02 s, 395 MB; with backward 2.48 s, 663 MB",
         "Multilayer perceptron",
         "Residual layers with ReLU; dropout and batch norm on request",
         "Tables of tens to hundreds of features.",
