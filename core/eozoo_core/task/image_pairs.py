@@ -37,6 +37,9 @@ class Pairs(Images):
         self.take_bands(read_info(self.images[0]), how.bands)
         self.input_files, self.files = self.images, [*self.images, *self.labels]
         self._band = (how.label or 1,)
+        if self.labels:
+            info = read_info(self.labels[0])
+            self.unit = info.units[info.select(self._band)[0] - 1]
 
     def __len__(self) -> int:
         return len(self.images)
