@@ -87,6 +87,7 @@ def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
             "kind": slot.kind,
             "now": None if named is None else named.name,
             "fits": registry.fitting(slot, fed),
+            "may_fit": [e.spec.name for e in registry.entries(slot.kind) if e.spec.ports_of],
             "also": list(slot.also),
         }
     task = cls(settings, registry)
@@ -170,6 +171,7 @@ def _more(card: Card) -> Rows:
     found += [("measured", card["measured"]), *(("limit", limit) for limit in card["limits"])]
     for path, slot in card.get("slots", {}).items():
         text = f"{slot['now'] or 'chosen by the task'}; any {slot['kind']} that fits: {', '.join(slot['fits'])}"
+        text += "".join(f"; {name}, as its options say" for name in slot["may_fit"])
         found.append((path, text + "".join(f" (with --set {setting})" for setting in slot["also"])))
     found += [("prepare", f"{step}: {text}") for step, text in card.get("prepare_steps", {}).items()]
     found += [("preset", f"{name}: {text}") for name, text in card.get("presets", {}).items()]

@@ -82,6 +82,10 @@ class EmbeddingsDataset:
         for part in range(-(-len(self) // _TOGETHER)):
             yield self._numbers(part), self.encoded(self._numbers(part))
 
+    def write(self, file: Path, block: int, legend: dict[int, str]) -> Path:
+        """Write them as a table; see `write_embeddings`."""
+        return write_embeddings(self, file, block, legend)
+
     def _numbers(self, part: int) -> np.ndarray:
         return np.arange(part * _TOGETHER, min(len(self), (part + 1) * _TOGETHER))
 

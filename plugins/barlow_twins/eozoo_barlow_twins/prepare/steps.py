@@ -79,12 +79,10 @@ class Preparation:
         return [write_store(tile) for tile in self._tiles()]
 
     def prepare_embeddings(self) -> list[Path]:
-        """See ``embeddings.write_embeddings``."""
-        from eozoo_barlow_twins.embeddings import EmbeddingsDataset, write_embeddings
-
+        """Write the dataset ``embeddings`` of a run as a table."""
         step, data = self.settings.prepare.embeddings, self.settings.data
-        made = EmbeddingsDataset(step.run, str(self._folder()), data.tiles, data.labels, registry=self.registry)
-        return [write_embeddings(made, step.file, data.block, data.legend)]
+        options = {"run": step.run, "folder": str(self._folder()), "tiles": data.tiles, "labels": data.labels}
+        return [self.registry.create("dataset", "embeddings", options).write(step.file, data.block, data.legend)]
 
     def prepare_picture(self) -> list[Path]:
         """See ``pictures.map_picture``."""
