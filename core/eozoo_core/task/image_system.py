@@ -29,8 +29,7 @@ class ImageSystem(System):
 
     def stage(self, arrays: Tensors) -> Tensors:
         """Return "image" standardised and without gaps."""
-        scaled = (arrays["image"].float() - self.input_mean) / self.input_std
-        return {"image": torch.where(torch.isfinite(scaled), scaled, 0.0)}
+        return {"image": ((arrays["image"].float() - self.input_mean) / self.input_std).nan_to_num(0.0, 0.0, 0.0)}
 
     def raw(self, staged: Tensors) -> Tensors:
         """Return "output" (B, K, H, W), finite everywhere."""

@@ -51,8 +51,7 @@ class SparseSystem(System):
 
     def stage(self, arrays: Tensors) -> Tensors:
         """Scale "image" (B, C, H, W); a missing band counts as its training mean (0 unscaled)."""
-        scaled = (arrays["image"].float() - self.input_mean) / self.input_std
-        return {"image": torch.where(torch.isfinite(scaled), scaled, 0.0)}
+        return {"image": ((arrays["image"].float() - self.input_mean) / self.input_std).nan_to_num(0.0, 0.0, 0.0)}
 
     def raw(self, staged: Tensors) -> Tensors:
         """Return "mean" (B, 1, H, W) in the target's unit and, where the network has one, the unclamped "log_scale"."""

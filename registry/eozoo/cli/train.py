@@ -47,6 +47,7 @@ def command(
     """Train TASK into a run directory. The same command again goes on after an interruption."""
     from eozoo_core import Run
     from eozoo_core.settings.presets import given_settings
+    from eozoo_core.train.launch import keep_freed_memory
 
     if resume is not None and init_from is not None:
         raise click.UsageError("--resume takes all of a checkpoint, --init-from its weights alone: give one of them")
@@ -64,6 +65,7 @@ def command(
             options.echo(json.dumps(asdict(plan), indent=2) if as_json else _describe(plan))
         return
     run = Run.create(run_dir, task, settings, registry.find("task", task).plugin)
+    keep_freed_memory()
     with options.blame(registry, task), run.gone_if_refused(), options.places(run):
         if init_from is not None:
             run.take_weights_from(init_from)
