@@ -2,7 +2,8 @@
 
 A plain script reads a raster whole, cuts windows of 256 px every 192 px, predicts them one by one, averages where they
 overlap and writes a GeoTIFF: no strips, guard, stamps, quick-looks, cloud-optimised files, or safety on a full disk.
-CPU seconds of one thread, the best of three in turn; the floor is the network on the rasters as arrays in memory.
+Each way is a process of its own, of one thread: CPU seconds, the best of three in turn. The floor is the
+network on one raster in memory, whole, as often as there are rasters.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.tools import in_process
+from benchmarks.tools import cpu_seconds, in_process
 
 if TYPE_CHECKING:
     import numpy as np
 
 WIDTH, HEIGHTS, BANDS = 2048, (5_000, 20_000), 14
+CASES = (256, 4, 100), (1000, 1, 5)  # side of rasters, px, and how many
+WAYS = "infer", "plain", "forward"
 
 
 def main() -> None:
     """Print both comparisons."""
-    print(in_process("benchmarks.bench_maps", "compare"), end="")
+    compare()
     results = [json.loads(in_process("benchmarks.bench_maps", str(height))) for height in HEIGHTS]
     for height, r in zip(HEIGHTS, results, strict=True):
         print(
@@ -81,45 +84,69 @@ def measure(height: int) -> dict[str, float]:
     return {"rate": pixels / taken, "network": pixels / in_network, "covered": float(covered), "memory": memory}
 
 
-def compare() -> None:
-    """Map one scene and a folder of small ones: a U-Net of width 16 for 14 bands, trained for one step."""
-    import torch
+def compare(cases: Sequence[tuple[int, int, int]] = CASES, rounds: int = 3) -> None:
+    """Map folders of rasters with a U-Net of width 16 for 14 bands, trained for one step.
+
+    cases: side of the rasters, px, and how many two folders have. A raster costs what the second takes more than the
+    first; the rest of the first is the process: imports, best.pt, the first pass.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        scene = Path(in_process("benchmarks.bench_maps", "world", folder).strip().splitlines()[-1])
+        for side, *counts in cases:
+            places = [root / f"{side}_{count}" for count in counts]
+            for place, count in zip(places, counts, strict=True):
+                _cut(scene, place, count, side)
+            spent: dict[tuple[str, int], float] = {}
+            for _ in range(rounds):
+                for way, at in ((way, at) for way in WAYS for at in (0, 1)):
+                    shutil.rmtree(root / "maps", ignore_errors=True)
+                    seconds = cpu_seconds(_command(way, root, places[at]), 1, warm=False)
+                    spent[way, at] = min(spent.get((way, at), seconds), seconds)
+            each = {way: (spent[way, 1] - spent[way, 0]) / (counts[1] - counts[0]) for way in WAYS}
+            for way, seconds in each.items():
+                once = spent[way, 0] - counts[0] * seconds
+                print(
+                    f"{side} px: {way:<7} {1e3 * seconds:7.1f} ms a raster = {seconds / each['forward']:.2f} x the "
+                    f"passes = {seconds / each['plain']:.2f} x the plain script; a process {once:.1f} s",
+                    flush=True,
+                )
+
+
+def _command(way: str, root: Path, source: Path) -> list[str]:
+    if way == "infer":
+        given = ["--run", root / "run", "--input", source, "--output", root / "maps"]
+        return [sys.executable, "-m", "eozoo", "infer", "gedi_sparse", *map(str, given)]
+    return [sys.executable, "-m", "benchmarks.bench_maps", way, str(root), str(source)]
+
+
+def world(root: Path) -> None:
+    """Train into ``root``/run and print the path of a scene."""
     from eozoo.registry import Registry
     from eozoo_core import Run
     from eozoo_core.settings.config import load_settings, to_dict
     from eozoo_gedi_sparse.task import GediSparse
 
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        sample = GediSparse.sample(root / "data")
-        overrides = ["train.steps=1", "train.members=1", "runtime.quiet=true", "runtime.tensorboard=false"]
-        overrides += ["infer.window=256", "infer.on_unlike=warn"]
-        settings = load_settings(type(sample.settings), None, overrides, to_dict(sample.settings))
-        task, run = GediSparse(settings, Registry.discover()), Run.create(root / "run", "gedi_sparse", settings)
-        task.train(run)
-        predict = task.predictor(run)
-        for count, side in ((1, 1000), (24, 256)):
-            sources = _cut(sample.source, root / f"{count}", count, side)
-            whole = [_read(file) for file in sources]
-            work = {
-                "infer": lambda: task.infer(run, sources[0].parent, root / "maps"),  # noqa: B023
-                "plain script": lambda: [_plain(file, root / "plain.tif", predict) for file in sources],  # noqa: B023
-                "forward passes": lambda: [predict({"image": image[None]}) for image in whole],  # noqa: B023
-            }
-            spent = dict.fromkeys(work, float("inf"))
-            for _ in range(3):
-                for name, call in work.items():
-                    shutil.rmtree(root / "maps", ignore_errors=True)
-                    start = time.process_time()
-                    call()
-                    spent[name] = min(spent[name], time.process_time() - start)
-            floor, plain = spent["forward passes"], spent["plain script"]
-            for name, seconds in spent.items():
-                print(
-                    f"{count} x {side} px: {name:<15} {seconds:7.2f} s = {seconds / floor:.2f} x the forward passes = "
-                    f"{seconds / plain:.2f} x the plain script"
-                )
+    sample = GediSparse.sample(root / "data")
+    overrides = ["train.steps=1", "train.members=1", "runtime.quiet=true", "runtime.tensorboard=false"]
+    overrides += ["infer.window=256", "infer.on_unlike=warn", "runtime.threads=1"]
+    settings = load_settings(type(sample.settings), None, overrides, to_dict(sample.settings))
+    GediSparse(settings, Registry.discover()).train(Run.create(root / "run", "gedi_sparse", settings))
+    print(sample.source)
+
+
+def beside(way: str, root: Path, source: Path) -> None:
+    """Map a folder with the plain script, or run the forward passes alone; this process does nothing else."""
+    import eozoo
+
+    found = eozoo.load_run(root / "run")
+    predict, files = found.task.predictor(found.run), sorted(source.iterdir())
+    image = _read(files[0])[None]
+    for file in files:
+        if way == "plain":
+            _plain(file, root / "plain.tif", predict)
+        else:
+            predict({"image": image})
 
 
 def _cut(scene: Path, folder: Path, count: int, side: int) -> list[Path]:
@@ -192,7 +219,9 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "compare":
-        compare()
+    if sys.argv[1] == "world":
+        world(Path(sys.argv[2]))
+    elif sys.argv[1] in WAYS:
+        beside(sys.argv[1], *map(Path, sys.argv[2:]))
     else:
         print(json.dumps(measure(int(sys.argv[1]))))

@@ -33,7 +33,7 @@ def main() -> None:
     """Print a row for every system."""
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {torch.backends.cpu.get_cpu_capability()}")
-    systems = {"unet": unet, "twins": twins, "clay": clay}
+    systems = {"unet": unet, "twins": twins, "clay": clay, "refine": refine}
     named = [name for name in systems if f"--{name}" in sys.argv]
     for name in named or systems:
         with tempfile.TemporaryDirectory() as folder:
@@ -86,6 +86,22 @@ def clay(folder: Path) -> None:
     with torch.no_grad():
         ours.batch |= {KEPT + name: values for name, values in system.features(staged).items()}
     _row("head over frozen clay_tiny, batch 256", ours, theirs, 7)
+
+
+def refine(folder: Path) -> None:
+    """The document's tiles of 120 px, a batch of 4; the tiny encoder, in fp32, adapted, with the discriminator."""
+    from eozoo_prithvi_refine.demo.landscape import write_world
+    from eozoo_prithvi_refine.variants import VARIANTS
+
+    from benchmarks.reference_refine import refine_step
+
+    name = "prithvi_eo_v2_tiny"
+    world, variant = write_world(folder, size=120, train=4, held_out=1), VARIANTS[name]
+    overrides = [f"runtime.data_dir={world.data_dir}", f"model.encoder={name}", "model.quantization=none"]
+    ours = _Ours("prithvi_refine", [*overrides, "train.batch_size=4", "train.accumulate=1"], 4)
+    image, target = (ours.batch[role].nan_to_num(0.1) for role in ("opt_v1", "target"))
+    theirs = refine_step(image, target, (variant.embed_dim, variant.depth, variant.heads, variant.patch))
+    _row("refiner, tiny encoder, 120 px, batch 4", ours, theirs, 7)
 
 
 class _Ours:

@@ -16,8 +16,8 @@ def seconds(work: Callable[[], object], repeats: int = 5) -> float:
     return statistics.median(_timed(work) for _ in range(repeats))
 
 
-def cpu_seconds(command: Sequence[str], repeats: int = 9) -> float:
-    """Return the median CPU seconds (user + system) of a whole process, after one warm-up."""
+def cpu_seconds(command: Sequence[str], repeats: int = 9, warm: bool = True) -> float:
+    """Return the median CPU seconds (user + system) of a whole process, after one warm-up if ``warm``."""
 
     def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -25,7 +25,8 @@ def cpu_seconds(command: Sequence[str], repeats: int = 9) -> float:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
 
-    once()
+    if warm:
+        once()
     return statistics.median(once() for _ in range(repeats))
 
 

@@ -222,6 +222,14 @@ def test_every_window_gets_the_scenes_other_arrays_and_values_in_the_networks_un
     assert [block.row for block in blocks] == np.cumsum([0, *(len(b.values["height"]) for b in blocks[:-1])]).tolist()
 
 
+def test_a_window_that_the_network_does_not_take_is_refused_in_one_line(tmp_path):
+    np.save(tmp_path / "s.npy", np.ones((1, 90, 90), "float32"))
+    scene, two = Scene(tmp_path / "s.npy", Grid(90, 90), (1,)), Two((Port("image", "B C H W"),), (HEIGHT,))
+    with pytest.raises(ZooError, match=r"infer.window: 100 px is no multiple of 32 px.*--set infer.window=128$"):
+        list(map_raster(Drawn(two, "", lambda *_: None), scene, Tiling(100, 8, 32)))
+    assert not two.seen
+
+
 def test_one_scene_that_does_not_open_hides_no_other(tmp_path, monkeypatch):
     class Picky(Heights):
         def find_scenes(self, source):

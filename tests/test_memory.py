@@ -1,5 +1,9 @@
 """Predicted memory: against numbers by hand, what autograd really saves, and what a real step allocates."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 from eozoo.testing.watch import allocated_by
@@ -185,3 +189,23 @@ def test_a_plan_counts_all_networks():
     assert (plan.parameters, plan.trainable, plan.steps_per_epoch, plan.total_steps) == (11, 8, 4, 12)
     assert (plan.memory_bytes, plan.memory_parts, plan.notes) == (memory.total, memory.parts(), ("a",))
     assert (Plan.of({}, nets, times, None).memory_bytes, Plan.of({}, nets, times, None).memory_parts) == (None, {})
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+@pytest.mark.parametrize(("environment", "kept"), [({}, True), ({"MALLOC_ARENA_MAX": "4"}, False)])
+def test_freed_memory_is_kept_for_the_next_array_unless_the_environment_says_how(environment, kept):
+    program = """
+import resource, numpy as np
+from eozoo_core.train.launch import keep_freed_memory
+keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        arrays = [np.ones(5_000_000, np.uint8) for _ in range(6)]  # 30 MB, 7,300 pages
+        del arrays
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert (int(told.stdout) < 3_000) == kept

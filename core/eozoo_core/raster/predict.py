@@ -45,13 +45,16 @@ def predicted_rows(
             if len(todo) < batch_size:
                 yield None
             for done, prediction in batcher.results():
+                if len(todo) == 1:  # nothing to blend
+                    yield prediction.astype(np.float32, copy=False)
+                    break
                 blender = blender or Blender(grid.height, grid.width, len(prediction), tiling)
                 rows = blender.add(done, prediction)
                 if rows.shape[1]:
                     yield rows
             if progress is not None:
                 progress(number + 1, len(todo))
-    rows = blender.close()
+    rows = blender.close() if blender else np.empty((0, 0))
     if rows.shape[1]:
         yield rows
 

@@ -271,26 +271,25 @@ def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Cou
     """
     known = [np.False_ if one is None else one for one in hidden]
     found: Counter[float] = Counter()
-    for values, missing in zip(stored, known, strict=True):
-        if (mark := _filler_like(values)) is not None and mark.any():
+    ends = [(np.fmin.reduce(values, None), np.fmax.reduce(values, None)) for values in stored]  # NaN aside
+    for values, missing, (low, high) in zip(stored, known, ends, strict=True):
+        if (mark := _filler_like(values, low, high)) is not None and mark.any():
             found.update(values[mark & ~missing].astype(float).tolist())
-    if len(stored) > 2:
+    if len(stored) > 2 and 4 * sum(low <= 0 <= high for low, high in ends) >= 3 * len(stored):
         zeros = sum(((band == 0) & ~gone).astype(np.int16) for band, gone in zip(stored, known, strict=True))
         found[0.0] += int((4 * zeros >= 3 * len(stored)).sum())
     return +found
 
 
-def _filler_like(values: np.ndarray) -> np.ndarray | None:
-    """Where the stored values of a band are numbers for "nothing here" but 0; None = its type has none."""
-    kind = values.dtype.kind
-    if kind == "f":
+def _filler_like(values: np.ndarray, low: float, high: float) -> np.ndarray | None:
+    """Where the stored values of a band, ``low`` to ``high``, mean "nothing here" but 0; None = nowhere."""
+    kind, odd = values.dtype.kind, None
+    if kind in "fi" and values.dtype.itemsize > 1 and low <= -9999:
         odd = (values == -9999) | (values == -32768)
-        if np.abs(np.stack([np.fmin.reduce(values, None), np.fmax.reduce(values, None)])).max() > _HUGE:
-            odd |= (np.abs(values) > _HUGE) & np.isfinite(values)
-        return odd
-    if kind == "i" and values.dtype.itemsize > 1:
-        return (values == -9999) | (values == -32768)
-    return values == 65535 if values.dtype == np.uint16 else None
+    if kind == "f" and max(-low, high) > _HUGE:
+        huge = (np.abs(values) > _HUGE) & np.isfinite(values)
+        return huge if odd is None else odd | huge
+    return values == 65535 if values.dtype == np.uint16 and high == 65535 else odd
 
 
 def _thinned(grid: Grid, longest: int) -> tuple[int, int]:
@@ -303,5 +302,9 @@ def _equal(values: np.ndarray, nodata: float) -> np.ndarray:
     """Where ``values`` are ``nodata``; for floats within 2 units in the last place of float32, as GDAL compares."""
     if values.dtype.kind != "f":
         return values == nodata
+    near = 4 * 2.0**-23 * abs(nodata)
     with np.errstate(over="ignore", invalid="ignore"):
-        return (values == values.dtype.type(nodata)) | (np.abs(values - nodata) < 4 * 2.0**-23 * abs(nodata))
+        low, high = np.fmin.reduce(values, None), np.fmax.reduce(values, None)  # a quarter of the work below
+        if np.isfinite(nodata) and not low - 2 * near <= nodata <= high + 2 * near:
+            return np.zeros(values.shape, bool)
+        return (values == values.dtype.type(nodata)) | (np.abs(values - nodata) < near)

@@ -16,6 +16,7 @@ import time
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 _MARK = re.compile(r"\.([0-9a-f]{8})-(\d+)-(\w*)\.")
@@ -36,11 +37,9 @@ class Owner:
     @classmethod
     def here(cls) -> Owner:
         """Return this process."""
-        user = ""
-        with suppress(KeyError, OSError, ImportError):  # a container may know no user of this number
-            user = getpass.getuser()
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:300] if sys.argv else ""
-        return cls(socket.gethostname(), machine(), os.getpid(), start_of(os.getpid()) or "", user, command)
+        started, user = _self(os.getpid())
+        return cls(socket.gethostname(), machine(), os.getpid(), started, user, command)
 
     def is_same(self, other: Owner) -> bool:
         """Whether both are one process."""
@@ -87,7 +86,7 @@ def start_of(pid: int) -> str | None:
 
 def mark() -> str:
     """Return a short form of this process for the names of its temporary files."""
-    return f"{_place()}-{os.getpid()}-{start_of(os.getpid())}"
+    return f"{_place()}-{os.getpid()}-{_self(os.getpid())[0]}"
 
 
 def is_left_behind(file: Path) -> bool:
@@ -106,6 +105,15 @@ def is_left_behind(file: Path) -> bool:
         except OSError:
             return False  # gone meanwhile
     return not lives
+
+
+@lru_cache(1)  # of one number: a forked process is another
+def _self(pid: int) -> tuple[str, str]:
+    """When this process started, and who runs it."""
+    user = ""
+    with suppress(KeyError, OSError, ImportError):  # a container may know no user of this number
+        user = getpass.getuser()
+    return start_of(pid) or "", user
 
 
 def _place() -> str:

@@ -166,6 +166,9 @@ def _merge(cls: type[BaseModel] | None, into: dict, new: dict) -> None:
     """Put ``new`` over ``into``, group by group; a value that is itself a mapping (``options``) is replaced whole."""
     if cls is not None and issubclass(cls, Named) and new.get("name", into.get("name")) != into.get("name"):
         into["options"] = {}
+    for older, newer in getattr(cls, "earlier", {}).items():
+        if newer in new:
+            into.pop(older, None)
     for key, value in new.items():
         group = _owner(cls, (key,)) if cls else None
         if isinstance(value, dict) and isinstance(into.get(key), dict) and group is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,7 @@ class SceneInfer(PlainInfer, EnsembleInfer):
 class MapInfer(SceneInfer):
     """How maps are made of rasters."""
 
+    earlier: ClassVar[dict[str, str]] = {"stride": "overlap"}  # older name -> what, set later, replaces it
     bands: tuple[int | str, ...] | None = Field(
         None, description="The raster's bands by number (from 1) or name, in the network's order; null = by name."
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eozoo_core.checking.guard import Verdict
+from eozoo_core.errors import ZooError
 from eozoo_core.raster.predict import predicted_rows
 from eozoo_core.raster.read import Reader
 from eozoo_core.raster.tiles import Tiling, Window
@@ -92,6 +93,12 @@ def map_raster(drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[s
 
     Raises ZooError where its values are in other units than the training data's, and for a file damaged in the middle.
     """
+    if tiling.multiple > 1 and (rest := tiling.window % tiling.multiple):
+        nearest = tiling.window + tiling.multiple - rest
+        raise ZooError(
+            f"infer.window: {tiling.window} px is no multiple of {tiling.multiple} px, as this network needs it; "
+            f"--set infer.window={nearest}"
+        )
     blended = _Blended(drawn, scene, tiling, without)
     row = 0
     with scene.open() as reader:

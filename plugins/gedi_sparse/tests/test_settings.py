@@ -51,6 +51,8 @@ def test_stride_of_earlier_runs_is_read_as_the_overlap_that_it_left():
     earlier = {"infer": {"window": 256, "stride": 192}}
     assert load_settings(GediSettings, base=earlier).infer.overlap == 64
     assert load_settings(GediSettings, base=earlier, overrides=["infer.stride=128"]).infer.overlap == 128
+    both = load_settings(GediSettings, base=earlier, overrides=["infer.overlap=16"])
+    assert (both.infer.window, both.infer.overlap) == (256, 16)  # the later word wins
     now = load_settings(GediSettings, overrides=["infer.stride=200"])
     assert (now.infer.window, now.infer.overlap) == (256, 56)
     assert load_settings(GediSettings, base=to_dict(now), overrides=["infer.stride=256"]).infer.overlap == 0

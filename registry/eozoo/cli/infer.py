@@ -26,6 +26,7 @@ def command(
     """Predict for SRC with a trained run of TASK; the files written are printed."""
     from eozoo_core.errors import ZooError
     from eozoo_core.raster.address import is_address
+    from eozoo_core.train.launch import keep_freed_memory
 
     if not source.exists() and not is_address(source):
         raise ZooError(f"--input {source}: no such file or folder")
@@ -35,6 +36,7 @@ def command(
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
     built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     run.note_changes()
+    keep_freed_memory()
     with options.blame(built.registry, task):
         for path in built.infer(run, source, dest):
             options.echo(path)

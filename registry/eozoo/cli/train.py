@@ -49,6 +49,7 @@ def command(
     from eozoo_core import Run
     from eozoo_core.run.beginning import starting_from, take_weights_from, undone_if_refused
     from eozoo_core.settings.presets import given_settings
+    from eozoo_core.train.launch import keep_freed_memory
 
     if resume is not None and init_from is not None:
         raise click.UsageError("--resume takes all of a checkpoint, --init-from its weights alone: give one of them")
@@ -68,6 +69,7 @@ def command(
             options.echo(json.dumps(asdict(plan), indent=2) if as_json else _describe(plan))
         return
     run = Run.create(run_dir, task, settings, registry.own.plugin)
+    keep_freed_memory()
     with options.blame(registry, task), undone_if_refused(run), options.places(run):
         options.note_parts(run, registry, cls)
         if init_from is not None:
