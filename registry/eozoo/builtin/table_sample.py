@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from affine import Affine
 from eozoo_core.raster.cog import Band
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.small import write_small
 from eozoo_core.run.written import write_table
 from eozoo_core.task import Arrays
+from rasterio import Affine
 from rasterio.crs import CRS
 
 BANDS = ("blue", "green", "red", "nir")
