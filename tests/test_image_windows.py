@@ -318,6 +318,14 @@ def test_dates_become_channels_and_a_scene_of_other_dates_has_them_in_their_orde
     assert by_dates(files, ("B4", "B8")) == files
 
 
+def test_a_process_reads_through_files_that_it_opened_itself(scene, monkeypatch):
+    stack = Stack([scene])
+    mine = stack._readers()[0]
+    assert stack._readers()[0] is mine
+    monkeypatch.setattr("eozoo_core.raster.stack.os.getpid", lambda: -1)  # as in a process that was forked
+    assert stack._readers()[0] is not mine
+
+
 def test_what_are_no_dates_is_said(tmp_path):
     one, two = (raster(tmp_path / f"{name}.tif", np.ones((1, 4, 4))) for name in ("20200101", "x"))
     assert (date_of(one), date_of(two), date_of(tmp_path / "T31_20201301")) == ("20200101", "", "")

@@ -5,14 +5,14 @@ from eozoo_core import Card, Port, Slot, Spec
 _IMAGE = Port("image", "B C H W")
 _MEAN = Port("mean", "B 1 H W")
 _LOGITS = Port("logits", "B K H W", "1")
-_DATASET = Slot("dataset", wants=(Port("image", "C H W"), Port("target", "1 H W")), options=("split",))
+_SAMPLE, _OPTIONS = Port("image", "C H W"), ("split",)
 REGRESSION_SLOTS = {
-    "data.dataset": _DATASET,
+    "data.dataset": Slot("dataset", wants=(_SAMPLE, Port("target", "1 H W")), options=_OPTIONS),
     "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
     "model.loss": Slot("loss", feeds=(Port("target", "B 1 H W", "unit of the labels"),), after="model"),
 }
 SEGMENTATION_SLOTS = {
-    "data.dataset": _DATASET,
+    "data.dataset": Slot("dataset", wants=(_SAMPLE, Port("target", "1 H W", "class code")), options=_OPTIONS),
     "model": Slot("model", feeds=(_IMAGE,), wants=(_LOGITS,)),
     "model.loss": Slot("loss", feeds=(_LOGITS, Port("target", "B 1 H W", "class index"))),
 }
