@@ -21,6 +21,7 @@ from eozoo_core.settings.config import load_settings
 from eozoo_core.task.data import Batched
 from eozoo_core.task.system import KEPT
 from eozoo_core.task.train import Trainer
+from eozoo_core.train.execution import by_rule
 from eozoo_core.train.loading import Draw
 from lightning_fabric import Fabric
 
@@ -116,6 +117,7 @@ class _Ours:
         survey = task.survey(self._data.data)
         system = task.system(survey, fresh=True)
         system.adapt()
+        by_rule(system, "cpu", "fp32", training=True).lay_out(system)
         fabric = Fabric(accelerator="cpu", devices=1)
         run = SimpleNamespace(settings=settings, path=Path())
         self.trainer = Trainer(run, fabric, system, task.loss(survey), survey, None, steps=1000)

@@ -83,11 +83,12 @@ def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
         named, fed = attrgetter(path)(settings), ()
         if slot.after:
             fed = registry.chosen(cls.slots[slot.after], attrgetter(slot.after)(settings)).gives
+        by_options = [entry.spec.name for entry in registry.entries(slot.kind) if entry.spec.ports_of]
         slots[path] = {
             "kind": slot.kind,
             "now": None if named is None else named.name,
             "fits": registry.fitting(slot, fed),
-            "may_fit": [e.spec.name for e in registry.entries(slot.kind) if e.spec.ports_of],
+            **({"may_fit": by_options} if by_options else {}),
             "also": list(slot.also),
         }
     task = cls(settings, registry)
@@ -171,7 +172,7 @@ def _more(card: Card) -> Rows:
     found += [("measured", card["measured"]), *(("limit", limit) for limit in card["limits"])]
     for path, slot in card.get("slots", {}).items():
         text = f"{slot['now'] or 'chosen by the task'}; any {slot['kind']} that fits: {', '.join(slot['fits'])}"
-        text += "".join(f"; {name}, as its options say" for name in slot["may_fit"])
+        text += "".join(f"; {name}, as its options say" for name in slot.get("may_fit", ()))
         found.append((path, text + "".join(f" (with --set {setting})" for setting in slot["also"])))
     found += [("prepare", f"{step}: {text}") for step, text in card.get("prepare_steps", {}).items()]
     found += [("preset", f"{name}: {text}") for name, text in card.get("presets", {}).items()]
