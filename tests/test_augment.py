@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from eozoo_core.task.augment import disturbed, turned
-from eozoo_core.task.image_sample import BANDS, Band, landscape, write_world
-from eozoo_core.task.image_settings import AugmentSettings, ImageDataSettings
-from eozoo_core.task.image_system import standardised
-from eozoo_core.task.images import ImageData
+from eozoo_core.images.augment import disturbed, turned
+from eozoo_core.images.data import ImageData
+from eozoo_core.images.sample import BANDS, Band, landscape, write_world
+from eozoo_core.images.settings import AugmentSettings, ImageDataSettings
+from eozoo_core.images.system import standardised
 from eozoo_core.train.loading import Draw
 
 SQUARE = np.arange(8, dtype="float32").reshape(2, 2, 2)  # two bands: 0 1 / 2 3 and 4 5 / 6 7

@@ -7,6 +7,9 @@ import pytest
 import rasterio
 import torch
 from eozoo_core import ZooError
+from eozoo_core.images.data import ImageData, image_port, survey_classes, survey_images
+from eozoo_core.images.sample import LABELLED, SPLITS, write_world
+from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.raster.cog import Band
 from eozoo_core.raster.read import read_info
 from eozoo_core.score.statistics import ChannelStatistics
@@ -14,9 +17,6 @@ from eozoo_core.task import Survey
 from eozoo_core.task.baselines import constant, most_frequent
 from eozoo_core.task.data import Batched, Data, as_is, in_groups, stack, tensors
 from eozoo_core.task.graph import example
-from eozoo_core.task.image_sample import LABELLED, SPLITS, write_world
-from eozoo_core.task.image_settings import ImageDataSettings
-from eozoo_core.task.images import ImageData, image_port, survey_classes, survey_images
 from eozoo_core.task.loss import called_with
 from eozoo_core.task.reading import reading_notes
 from eozoo_core.task.scenes import choose_bands

@@ -9,12 +9,12 @@ from eozoo.builtin.image_settings import RegressionData, SegmentationData
 from eozoo_core import ZooError
 from eozoo_core.checking import Findings
 from eozoo_core.errors import NoSplit
+from eozoo_core.images.data import ImageData, survey_classes, survey_images
+from eozoo_core.images.settings import ImageRuntime
 from eozoo_core.raster.stack import Stack, by_date, date_of
 from eozoo_core.raster.tiles import Window
 from eozoo_core.settings.schema import InferSettings
 from eozoo_core.task.classes import ClassSurvey
-from eozoo_core.task.image_settings import ImageRuntime
-from eozoo_core.task.images import ImageData, survey_classes, survey_images
 from eozoo_core.task.scenes import by_dates, open_dates
 from eozoo_core.train.loading import Draw
 from rasterio import Affine

@@ -16,12 +16,12 @@ from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import read_whole
 from eozoo_core.raster.small import write_small
 from eozoo_core.run.table_file import column_names, read_table, write_with
+from eozoo_core.tables.columns import metres
+from eozoo_core.tables.data import TableData, Target, open_samples, survey_table
+from eozoo_core.tables.settings import TableDataSettings
+from eozoo_core.tables.survey import TableSurvey
+from eozoo_core.tables.system import per_band
 from eozoo_core.task.survey import BandSurvey
-from eozoo_core.task.table_columns import metres
-from eozoo_core.task.table_data import TableData, Target, open_samples, survey_table
-from eozoo_core.task.table_settings import TableDataSettings
-from eozoo_core.task.table_survey import TableSurvey
-from eozoo_core.task.table_system import per_band
 from eozoo_core.train.loading import Draw
 from rasterio.crs import CRS
 

@@ -24,11 +24,11 @@ from eozoo_gedi_sparse.survey import GediSurvey
 if TYPE_CHECKING:
     from eozoo_core import Run
     from eozoo_core.checking import Expected, Separation, Split
+    from eozoo_core.images.moments import MomentsSystem
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.task import Scores
     from eozoo_core.task.contract import Loss
     from eozoo_core.task.label_loss import LabelLoss
-    from eozoo_core.task.moments_system import MomentsSystem
 
     from eozoo_gedi_sparse.data import Patches
     from eozoo_gedi_sparse.evaluation import LabelScores
@@ -95,7 +95,7 @@ class GediSparse(Task):
 
     def system(self, survey: GediSurvey, fresh: bool) -> MomentsSystem:
         """The network between the scaling of bands and labels that ``data`` asks for."""
-        from eozoo_core.task.moments_system import MomentsSystem
+        from eozoo_core.images.moments import MomentsSystem
 
         loss, data, bands = self._loss(), self.settings.data, len(survey.bands)
         scaled = data.normalise == "standard"

@@ -3,7 +3,7 @@ import torch
 from eozoo.builtin.losses import gaussian_nll, laplacian_nll, mse
 from eozoo_core import Port
 from eozoo_core.errors import ZooError
-from eozoo_core.task.moments_system import MomentsSystem
+from eozoo_core.images.moments import MomentsSystem
 from eozoo_gedi_sparse.networks import context_net, gedi_unet, square_mean, timm_unet
 
 SIZES = [(1, 1), (1, 40), (17, 33), (61, 30), (64, 64)]

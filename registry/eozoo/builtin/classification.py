@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core import Port, Sample
+from eozoo_core.tables.task import TableTask
 from eozoo_core.task import Ports
-from eozoo_core.task.table_task import TableTask
 
 from eozoo.builtin.table_cards import CLASS_SLOTS
 from eozoo.builtin.table_settings import ClassSettings
 
 if TYPE_CHECKING:
+    from eozoo_core.tables.survey import TableSurvey
+    from eozoo_core.tables.system import ClassSystem
     from eozoo_core.task.contract import Loss
     from eozoo_core.task.scores import ClassScores
-    from eozoo_core.task.table_survey import TableSurvey
-    from eozoo_core.task.table_system import ClassSystem
 
 
 class Classification(TableTask):
@@ -40,7 +40,7 @@ class Classification(TableTask):
 
     def system(self, survey: TableSurvey, fresh: bool) -> ClassSystem:
         """The network; logits start at those of the class frequencies."""
-        from eozoo_core.task.table_system import ClassSystem
+        from eozoo_core.tables.system import ClassSystem
 
         classes = len(self._legend(survey))
         network, encoder = self.parts(survey, classes, fresh)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from eozoo_core import Sample
+from eozoo_core.images.sample import BANDS, Band, landscape, write_world
 from eozoo_core.raster.read import read_whole
 from eozoo_core.score.quicklook import Panel, quicklook
-from eozoo_core.task.image_sample import BANDS, Band, landscape, write_world
 
 from eozoo.builtin.image_settings import (
     TRAIN,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from eozoo_core.images.settings import ImageDataSettings, ImageSettings
 from eozoo_core.settings import Named, ScheduleSettings, like
 from eozoo_core.settings.ensemble import EnsembleEval, EnsembleTrain
 from eozoo_core.settings.maps import MapInfer
 from eozoo_core.task.classes import ClassNames, ClassWeights
-from eozoo_core.task.image_settings import ImageDataSettings, ImageSettings
 from pydantic import Field, field_validator, model_validator
 
 TRAIN = EnsembleTrain(

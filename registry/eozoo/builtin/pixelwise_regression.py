@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core import Port, Run, Sample, Task
+from eozoo_core.images.data import ImageData, image_data, image_port, survey_images
 from eozoo_core.task import Ports, Scores, Survey
-from eozoo_core.task.images import ImageData, image_data, image_port, survey_images
 
 from eozoo.builtin.image_cards import REGRESSION_SLOTS
 from eozoo.builtin.image_settings import RegressionSettings
 
 if TYPE_CHECKING:
+    from eozoo_core.images.moments import MomentsSystem
     from eozoo_core.task.contract import Loss
     from eozoo_core.task.label_loss import LabelLoss
-    from eozoo_core.task.moments_system import MomentsSystem
     from eozoo_core.task.scores import RegressionScores
 
 
@@ -44,7 +44,7 @@ class PixelwiseRegression(Task):
 
     def system(self, survey: Survey, fresh: bool) -> MomentsSystem:
         """The network between the scaling of bands and labels."""
-        from eozoo_core.task.moments_system import MomentsSystem
+        from eozoo_core.images.moments import MomentsSystem
 
         loss, label = self._loss(), survey.label
         sizes = {"in_channels": len(survey.bands), "outputs": 2 if loss.trains_variance else 1}

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from eozoo_core import Port, Run, Sample
+from eozoo_core.tables.task import TableTask
 from eozoo_core.task import Ports, Scores
-from eozoo_core.task.table_task import TableTask
 
 from eozoo.builtin.table_cards import REGRESSION_SLOTS
 from eozoo.builtin.table_settings import RegressionSettings
 
 if TYPE_CHECKING:
+    from eozoo_core.tables.survey import TableSurvey
+    from eozoo_core.tables.system import ValueSystem
     from eozoo_core.task.contract import Loss
     from eozoo_core.task.label_loss import LabelLoss
     from eozoo_core.task.scores import RegressionScores
-    from eozoo_core.task.table_survey import TableSurvey
-    from eozoo_core.task.table_system import ValueSystem
 
 
 class ScalarRegression(TableTask):
@@ -42,7 +42,7 @@ class ScalarRegression(TableTask):
 
     def system(self, survey: TableSurvey, fresh: bool) -> ValueSystem:
         """The network between the scaling of columns and target."""
-        from eozoo_core.task.table_system import ValueSystem
+        from eozoo_core.tables.system import ValueSystem
 
         loss = self._loss()
         network, encoder = self.parts(survey, 2 if loss.trains_variance else 1, fresh)

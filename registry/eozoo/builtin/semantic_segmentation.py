@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from eozoo_core import Port, Run, Sample, Task
+from eozoo_core.images.data import ImageData, image_data, image_port, survey_classes
 from eozoo_core.task import Ports
 from eozoo_core.task.classes import ClassSurvey, Legend, legend_of
-from eozoo_core.task.images import ImageData, image_data, image_port, survey_classes
 
 from eozoo.builtin.image_cards import SEGMENTATION_SLOTS
 from eozoo.builtin.image_settings import SegmentationSettings
 
 if TYPE_CHECKING:
+    from eozoo_core.images.system import ClassSystem
     from eozoo_core.task.contract import Loss
-    from eozoo_core.task.image_system import ClassSystem
     from eozoo_core.task.scores import ClassScores
 
 
@@ -45,7 +45,7 @@ class SemanticSegmentation(Task):
 
     def system(self, survey: ClassSurvey, fresh: bool) -> ClassSystem:
         """The network with the bands' scaling; logits start at those of the class frequencies."""
-        from eozoo_core.task.image_system import ClassSystem
+        from eozoo_core.images.system import ClassSystem
 
         classes = len(self._legend(survey))
         sizes = {"in_channels": len(survey.bands), "outputs": classes}

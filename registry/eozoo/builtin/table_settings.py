@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from eozoo_core.settings import Named, like
+from eozoo_core.tables.settings import TableDataSettings, TableModel, TableSettings
 from eozoo_core.task.classes import ClassWeights
-from eozoo_core.task.table_settings import TableDataSettings, TableModel, TableSettings
 from pydantic import Field
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eozoo_core.task.image_system import ImageSystem
+from eozoo_core.images.system import ImageSystem
 from eozoo_core.task.system import Tensors
 
 

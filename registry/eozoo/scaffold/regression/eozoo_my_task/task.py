@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from eozoo_core import Port, Sample, Slot, Task
+from eozoo_core.images.data import ImageData, image_port, survey_images
 from eozoo_core.task import Ports, Survey
-from eozoo_core.task.images import ImageData, image_port, survey_images
 from eozoo_core.task.loss import registered_loss
 from eozoo_core.task.scores import RegressionScores
 
@@ -56,7 +56,7 @@ class MyTask(Task):
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Canopy height at a fifth of the pixels, as if measured there."""
-        from eozoo_core.task.image_sample import BANDS, Band, landscape, write_world
+        from eozoo_core.images.sample import BANDS, Band, landscape, write_world
 
         height, bands = landscape()
         scene, batch = write_world(root, bands, BANDS, height, Band("height", "m"))

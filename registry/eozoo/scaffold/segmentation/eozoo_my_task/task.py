@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from eozoo_core import Port, Sample, Slot, Task
+from eozoo_core.images.data import ClassSurvey, ImageData, image_port, survey_classes
 from eozoo_core.task import Ports, Survey
-from eozoo_core.task.images import ClassSurvey, ImageData, image_port, survey_classes
 from eozoo_core.task.loss import registered_loss
 from eozoo_core.task.scores import ClassScores
 
@@ -62,7 +62,7 @@ class MyTask(Task):
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Bare, shrub or forest by canopy height, labelled at a fifth of the pixels."""
-        from eozoo_core.task.image_sample import BANDS, Band, landscape, write_world
+        from eozoo_core.images.sample import BANDS, Band, landscape, write_world
 
         height, bands = landscape()
         scene, batch = write_world(root, bands, BANDS, np.digitize(height, (2.0, 10.0)), Band("class"))

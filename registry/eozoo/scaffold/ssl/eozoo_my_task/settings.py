@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from eozoo_core.images.settings import ImageSettings
 from eozoo_core.settings import Named
-from eozoo_core.task.image_settings import ImageSettings
 from pydantic import Field
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from eozoo_core.task.image_system import ImageSystem
+from eozoo_core.images.system import ImageSystem
 from eozoo_core.task.survey import Survey
 from eozoo_core.task.system import Tensors
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from eozoo_core import Port, Sample, Slot, Task
+from eozoo_core.images.data import ImageData, image_port, survey_images
 from eozoo_core.task import Arrays, Ports, Survey
 from eozoo_core.task.baselines import Baseline, constant
-from eozoo_core.task.images import ImageData, image_port, survey_images
 from eozoo_core.task.loss import registered_loss
 from eozoo_core.task.scores import RegressionScores
 
@@ -73,7 +73,7 @@ class MyTask(Task):
     @classmethod
     def sample(cls, root: Path) -> Sample:
         """Images only."""
-        from eozoo_core.task.image_sample import BANDS, landscape, write_world
+        from eozoo_core.images.sample import BANDS, landscape, write_world
 
         scene, batch = write_world(root, landscape()[1], BANDS)
         return Sample(MyTaskSettings(runtime={"data_dir": root}), scene, batch)

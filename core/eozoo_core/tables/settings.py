@@ -1,4 +1,4 @@
-"""Settings of tasks of samples in a table; see ``table_data``. A task adds its model and what its target needs."""
+"""Settings of tasks of samples in a table; see ``data``. A task adds its model and what its target needs."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ from rasterio import Affine
 from eozoo_core.checking.design import NEITHER, SPLITS, Units, design
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
+from eozoo_core.images.labels import ALL, are_classes, on_ground, pixel_of
+from eozoo_core.images.settings import ImageDataSettings
+from eozoo_core.images.source import Images, all_named
 from eozoo_core.raster.georeference import Grid, apply, misfit
 from eozoo_core.raster.info import RasterInfo
 from eozoo_core.raster.points import transform_points
 from eozoo_core.raster.read import by_stem, open_reader, read_info
 from eozoo_core.raster.tiles import Window
-from eozoo_core.task.image_labels import ALL, are_classes, on_ground, pixel_of
-from eozoo_core.task.image_settings import ImageDataSettings
-from eozoo_core.task.image_source import Images, all_named
 
 SUFFIXES = (".tif", ".tiff", ".npy")
 

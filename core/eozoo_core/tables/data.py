@@ -15,9 +15,7 @@ from eozoo_core.checking.findings import listed
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.run.table_file import Column, read_table
 from eozoo_core.score.statistics import ChannelStatistics
-from eozoo_core.task.data import Arrays, Data
-from eozoo_core.task.survey import BandSurvey, surveyed
-from eozoo_core.task.table_columns import (
+from eozoo_core.tables.columns import (
     choose,
     class_indices,
     column_values,
@@ -28,8 +26,10 @@ from eozoo_core.task.table_columns import (
     units_of,
     with_unit,
 )
-from eozoo_core.task.table_settings import TableDataSettings
-from eozoo_core.task.table_survey import ROLE, ZERO_TO_ONE, TableSurvey
+from eozoo_core.tables.settings import TableDataSettings
+from eozoo_core.tables.survey import ROLE, ZERO_TO_ONE, TableSurvey
+from eozoo_core.task.data import Arrays, Data
+from eozoo_core.task.survey import BandSurvey, surveyed
 from eozoo_core.train.loading import Draw
 
 

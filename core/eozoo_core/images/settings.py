@@ -1,4 +1,4 @@
-"""Settings of tasks of images and maps; see ``images``. A task adds its model and what else it has to set."""
+"""Settings of tasks of images and maps; see ``data``. A task adds its model and what else it has to set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of a synthetic landscape for ``Task.sample``, in the folders that ``images.ImageData`` reads."""
+"""Images of a synthetic landscape for ``Task.sample``, in the folders that ``data.ImageData`` reads."""
 
 from __future__ import annotations
 

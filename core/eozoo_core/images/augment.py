@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eozoo_core.task.image_settings import AugmentSettings
+from eozoo_core.images.settings import AugmentSettings
 
 Arrays = dict[str, np.ndarray]
 

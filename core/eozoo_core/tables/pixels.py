@@ -17,12 +17,12 @@ from eozoo_core.raster.read import Reader
 from eozoo_core.raster.stack import date_of
 from eozoo_core.raster.tiles import Window
 from eozoo_core.spec import Port
+from eozoo_core.tables.columns import bands_of_series
+from eozoo_core.tables.survey import TableSurvey
 from eozoo_core.task.contract import Arrays
 from eozoo_core.task.maps import bands_of
 from eozoo_core.task.scenes import Block, Scene, open_dates, require_no_fillers
 from eozoo_core.task.survey import Survey
-from eozoo_core.task.table_columns import bands_of_series
-from eozoo_core.task.table_survey import TableSurvey
 from eozoo_core.task.windows import Drawn
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import numpy as np
 
 from eozoo_core.checking.design import SPLITS, Units, design
 from eozoo_core.errors import ZooError
+from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.raster.burn import Burner, labels_on
 from eozoo_core.raster.georeference import Grid, apply, area_of, misfit
 from eozoo_core.raster.mosaic import Mosaic
@@ -19,7 +20,6 @@ from eozoo_core.raster.read import Reader, read_info
 from eozoo_core.raster.stack import Stack
 from eozoo_core.raster.tiles import Window
 from eozoo_core.raster.vector import numbers, read_shapes
-from eozoo_core.task.image_settings import ImageDataSettings
 
 ALL = "all"  # the split of everything
 _CODES = 2**16  # largest class code of a label raster

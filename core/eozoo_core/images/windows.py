@@ -13,14 +13,14 @@ import numpy as np
 from eozoo_core.checking.design import SPLITS, Units, design
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
+from eozoo_core.images.labels import ALL, Labelling, RasterLabels, ShapeLabels, divided, on_ground, pixel_of
+from eozoo_core.images.settings import ImageDataSettings
+from eozoo_core.images.source import Images
 from eozoo_core.raster.georeference import Grid, part_of
 from eozoo_core.raster.stack import Stack
 from eozoo_core.raster.tiles import Window
 from eozoo_core.raster.trust import files_of
 from eozoo_core.raster.vector import is_vector, parts_of
-from eozoo_core.task.image_labels import ALL, Labelling, RasterLabels, ShapeLabels, divided, on_ground, pixel_of
-from eozoo_core.task.image_settings import ImageDataSettings
-from eozoo_core.task.image_source import Images
 
 if TYPE_CHECKING:
     from eozoo_core.checking import Findings

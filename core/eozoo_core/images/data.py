@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eozoo_core.errors import ZooError
+from eozoo_core.images.augment import disturbed, turned
+from eozoo_core.images.pairs import open_pairs, split_pairs
+from eozoo_core.images.settings import ImageDataSettings, ImageRuntime
+from eozoo_core.images.source import Images, no_place, registered_images
+from eozoo_core.images.windows import open_windows
 from eozoo_core.raster.georeference import Grid, area_of
 from eozoo_core.raster.tiles import Window
 from eozoo_core.score.statistics import ChannelStatistics
 from eozoo_core.spec import Port
-from eozoo_core.task.augment import disturbed, turned
 from eozoo_core.task.classes import ClassCount, ClassNames, ClassSurvey
 from eozoo_core.task.data import Arrays, Data
-from eozoo_core.task.image_pairs import open_pairs, split_pairs
-from eozoo_core.task.image_settings import ImageDataSettings, ImageRuntime
-from eozoo_core.task.image_source import Images, no_place, registered_images
-from eozoo_core.task.image_windows import open_windows
 from eozoo_core.task.survey import BandSurvey, Survey, surveyed
 from eozoo_core.train.loading import Draw
 

@@ -9,8 +9,8 @@ import numpy as np
 from eozoo_core.checking import Findings
 from eozoo_core.checking.design import SPLITS
 from eozoo_core.checking.findings import listed
-from eozoo_core.task.table_data import Samples
-from eozoo_core.task.table_settings import TableDataSettings
+from eozoo_core.tables.data import Samples
+from eozoo_core.tables.settings import TableDataSettings
 
 _ALIKE = 0.9999  # a correlation that is no chance
 _REPEATS = 5  # rows with one value, on average, of a feature that could tell classes apart by itself

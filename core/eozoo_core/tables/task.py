@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.run.table_file import SUFFIXES
 from eozoo_core.spec import Port
+from eozoo_core.tables.settings import TableSettings
+from eozoo_core.tables.survey import ROLE, TableSurvey
 from eozoo_core.task.survey import BandSurvey
-from eozoo_core.task.table_settings import TableSettings
-from eozoo_core.task.table_survey import ROLE, TableSurvey
 from eozoo_core.task.task import Task
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from eozoo_core.raster.files import Layer
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.run.directory import Run
+    from eozoo_core.tables.data import Samples, TableData, Target
     from eozoo_core.task.contract import Scores
     from eozoo_core.task.data import Data
     from eozoo_core.task.results import Network
     from eozoo_core.task.scenes import Block, Scene
-    from eozoo_core.task.table_data import Samples, TableData, Target
     from eozoo_core.task.windows import Drawn
 
 
@@ -47,14 +47,14 @@ class TableTask(Task):
     @property
     def target(self) -> Target:
         """What is learned, and in which order an encoder takes the bands."""
-        from eozoo_core.task.table_data import Target
+        from eozoo_core.tables.data import Target
 
         return Target(self.unit, self.classes, tuple(band.name for band in self.taken))
 
     @property
     def samples(self) -> Samples:
         """The table, read once as long as it does not change."""
-        from eozoo_core.task.table_data import open_samples
+        from eozoo_core.tables.data import open_samples
 
         path = self.settings.runtime.table
         stat = path.stat() if path is not None and path.exists() else None
@@ -66,7 +66,7 @@ class TableTask(Task):
 
     def data(self, split: str) -> TableData:
         """Rows of a split that have a target and any feature."""
-        from eozoo_core.task.table_data import TableData
+        from eozoo_core.tables.data import TableData
 
         return TableData(self.samples, split)
 
@@ -80,7 +80,7 @@ class TableTask(Task):
 
     def survey(self, train: TableData) -> TableSurvey:
         """Statistics of every column, and the target."""
-        from eozoo_core.task.table_data import survey_table
+        from eozoo_core.tables.data import survey_table
 
         return survey_table(train, self.settings.data.days, self.taken)
 
@@ -105,7 +105,7 @@ class TableTask(Task):
         """Build the registered network, and the encoder before it or None."""
         model, inputs, encoder = self.settings.model, len(survey.bands), None
         if model.encoder is not None:
-            from eozoo_core.task.table_system import embedding_length, require_days
+            from eozoo_core.tables.system import embedding_length, require_days
 
             require_days(self.settings, survey)
             dates = max(survey.dates, 1)
@@ -139,8 +139,8 @@ class TableTask(Task):
 
     def check(self, findings: Findings) -> None:
         """Look at all rows: columns, target, division, copies of rows, and features that give the target away."""
+        from eozoo_core.tables.check import check_table
         from eozoo_core.task.check import check
-        from eozoo_core.task.table_check import check_table
 
         if check(self, findings):
             check_table(findings, self.samples, self.settings.data)
@@ -190,12 +190,12 @@ class TableTask(Task):
         """Look for the columns of the run in a table, or among the bands of a raster or of one for each date."""
         nodata = self.settings.data.nodata
         if isinstance(found, tuple):
-            from eozoo_core.task.pixels import open_series
+            from eozoo_core.tables.pixels import open_series
 
             scene = open_series(found, self.settings.data.series or "", survey, self.settings.infer)
             return replace(scene, missing=nodata) if nodata and scene.missing is None else scene
         if found.suffix.lower() in SUFFIXES:
-            from eozoo_core.task.table_predict import open_table
+            from eozoo_core.tables.predict import open_table
 
             return open_table(found, survey)
         scene = super().open_scene(found, survey)
@@ -203,24 +203,24 @@ class TableTask(Task):
 
     def raster_bands(self, info: RasterInfo, survey: TableSurvey) -> tuple[int, ...]:
         """The bands that are called as the columns are, in the same units."""
-        from eozoo_core.task.pixels import bands_by_name
+        from eozoo_core.tables.pixels import bands_by_name
 
         return bands_by_name(info, survey)
 
     def map(self, drawn: Drawn, scene: Scene) -> Iterator[Block]:
         """Every pixel is a sample."""
-        from eozoo_core.task.pixels import map_pixels
+        from eozoo_core.tables.pixels import map_pixels
 
         return map_pixels(drawn, scene, lambda values: {ROLE: values})
 
     def write(self, drawn: Drawn, scene: Scene, dest: Path) -> list[Path]:
         """The table with the predictions behind its columns."""
-        from eozoo_core.task.table_predict import predict_table
+        from eozoo_core.tables.predict import predict_table
 
         return [predict_table(drawn, scene, dest, (*self.settings.data.nodata, *(self.settings.infer.nodata or ())))]
 
     def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
         """A file for every output."""
-        from eozoo_core.task.pixels import pixel_layers
+        from eozoo_core.tables.pixels import pixel_layers
 
         return pixel_layers(outputs)

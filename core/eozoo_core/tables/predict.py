@@ -13,12 +13,12 @@ from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.run.table_file import column_names, read_table, write_with
 from eozoo_core.spec import Port
+from eozoo_core.tables.columns import find_column, stacked
+from eozoo_core.tables.survey import ROLE, TableSurvey
 from eozoo_core.task.contract import Arrays
 from eozoo_core.task.predict import to_arrays
 from eozoo_core.task.scenes import Scene
 from eozoo_core.task.spread import output_ports, present
-from eozoo_core.task.table_columns import find_column, stacked
-from eozoo_core.task.table_survey import ROLE, TableSurvey
 from eozoo_core.task.windows import Drawn
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from eozoo_core.task.image_system import standardised
+from eozoo_core.images.system import standardised
 from eozoo_core.task.label_loss import LabelLoss
 from eozoo_core.task.system import System, Tensors
 

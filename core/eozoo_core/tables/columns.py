@@ -14,7 +14,7 @@ from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.raster.bands import find_bands
 from eozoo_core.raster.points import transform_points
 from eozoo_core.run.table_file import Column
-from eozoo_core.task.table_settings import TableDataSettings
+from eozoo_core.tables.settings import TableDataSettings
 
 _X, _Y = ("lon", "longitude", "x", "easting"), ("lat", "latitude", "y", "northing")
 _DEGREES = ("lon", "longitude")

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from eozoo_core.errors import ZooError
+from eozoo_core.tables.settings import TableSettings
+from eozoo_core.tables.survey import ROLE, TableSurvey
 from eozoo_core.task.label_loss import LabelLoss
 from eozoo_core.task.system import System, Tensors
-from eozoo_core.task.table_settings import TableSettings
-from eozoo_core.task.table_survey import ROLE, TableSurvey
 
 
 class TableSystem(System):

@@ -1,0 +1,1 @@
+"""Tables of samples, and the tasks that learn from them."""
