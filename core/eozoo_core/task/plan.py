@@ -27,6 +27,7 @@ from eozoo_core.train.loading import Draw
 from eozoo_core.train.memory import StepMemory, memory_of, step_memory
 from eozoo_core.train.precision import slow_precision, training_precision
 from eozoo_core.train.schedule import plan_steps
+from eozoo_core.train.timetable import passes
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -82,7 +83,7 @@ def make_plan(task: Contract, run: Run) -> Plan:
     train, device = splits["train"], resolve_device(settings.runtime.device)
     survey = task.survey(train)
     system, parameters = sketch(task, survey)
-    size = min(settings.train.batch_size, train.draws)
+    size = min(settings.train.batch_size, train.draws * passes(settings.train, train.draws))
     times = plan_steps(settings.train, train.draws)
     one = tensors(train.batch([Draw(0, 0)]))
     given = {name: (values.shape, values.dtype) for name, values in one.items()}
