@@ -19,7 +19,7 @@ from eozoo_core.raster.points import transform_points
 from eozoo_core.raster.read import Reader, read_info
 from eozoo_core.raster.stack import Stack
 from eozoo_core.raster.tiles import Window
-from eozoo_core.raster.vector import numbers, read_shapes
+from eozoo_core.raster.vector import Shapes, numbers, read_shapes
 
 ALL = "all"  # the split of everything
 _CODES = 2**16  # largest class code of a label raster
@@ -69,7 +69,7 @@ class ShapeLabels:
             area = ", ".join(f"{edge:g}" for edge in area_of([grid]) or ())
             raise ZooError(
                 f"{path}: none of its {len(values):,} labels lies on the images, which are at {area} (west, south, "
-                "east, north in degrees); is its CRS right?"
+                f"east, north in degrees); {placed(self._shapes)}; is that CRS right?"
             )
         self.codes = np.unique(self._labels.values).astype(int).tolist() if are_classes(how) else ()
         self.notes = [f"{path.name}: {note}" for note in (*self._shapes.notes, *self._labels.notes)]
@@ -212,6 +212,16 @@ class Regridded(Reader):
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         """See `RasterReader.read`; the band is the one that was chosen."""
         return self._mosaic.read(window, 1)
+
+
+def placed(shapes: Shapes) -> str:
+    """Say where polygons or points lie, in degrees."""
+    import shapely
+
+    west, south, east, north = shapely.total_bounds(shapes.geometry)
+    x, y = transform_points(shapes.crs, "EPSG:4326", np.array([west, east]), np.array([south, north]))
+    edges = ", ".join(f"{edge:g}" for edge in (x[0], y[0], x[1], y[1]))
+    return f"by {shapes.crs.to_string()[:40]} they lie at {edges}"
 
 
 def are_classes(how: ImageDataSettings) -> bool:

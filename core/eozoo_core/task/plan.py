@@ -28,6 +28,7 @@ from eozoo_core.train.memory import StepMemory, memory_of, step_memory
 from eozoo_core.train.precision import slow_precision, training_precision
 from eozoo_core.train.schedule import plan_steps
 from eozoo_core.train.timetable import passes
+from eozoo_core.words import counted
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -140,7 +141,9 @@ def machine(run: Run, device: str) -> str:
 def described(task: Contract, splits: Mapping[str, Data], survey: Survey) -> dict[str, str]:
     """Say in words what there is to train on."""
     data = {name: split.told for name, split in splits.items()}
-    if survey.label is not None:
+    if counts := getattr(survey, "counts", ()):
+        data["train"] += f", {counted(sum(counts), 'labels')} of {counted(len(counts), 'classes')}"
+    elif survey.label is not None:
         label = survey.label
         data["train"] += f", labels {label.mean:.2f} +- {label.std:.2f} {label.unit}".rstrip()
     data["bands"] = ", ".join(survey.names)
