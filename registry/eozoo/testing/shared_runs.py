@@ -53,6 +53,7 @@ class Bench:
     def __init__(self, name: str, registry: Registry, overrides: tuple[str, ...] = ()):
         self.name, self.registry, self.overrides = name, registry.within(name), overrides
         self.plugin = self.registry.own.plugin
+        self.drawn: set[tuple[Any, ...]] = set()
         self._kept: dict[str, tuple[Any, Exception | None]] = {}
 
     @cached_property
