@@ -9,7 +9,6 @@ import numpy as np
 
 from eozoo_core.checking.design import NEITHER, SPLITS, TEST, TRAIN, VAL, Units
 from eozoo_core.checking.findings import Findings, Numbers, listed, percent
-from eozoo_core.checking.near import distances
 from eozoo_core.score.quicklook import Panel, quicklook
 
 if TYPE_CHECKING:
@@ -44,11 +43,11 @@ class Division:
     @property
     def nearest(self) -> dict[str, float]:
         """How near each split comes to another one, from edge to edge, in ``unit``; only of those with places."""
-        points, placed, found = self.units.points, self.units.placed, {}
+        placed, found = self.units.placed & (self.units.weight > 0), {}
         for s, name in enumerate(SPLITS):
             mine, other = placed & (self.split == s), placed & (self.split != s) & (self.split != NEITHER)
             if mine.any() and other.any():
-                found[name] = least_distance(points[mine], points[other], self.units.size)
+                found[name] = least_distance(self.units, mine, other)
         return found
 
     def table(self) -> Numbers:
@@ -143,7 +142,7 @@ class Division:
         points = self.units.points[self.units.placed]
         low, extent = points.min(axis=0), np.ptp(points, axis=0)
         across = min(_SIDE, 2 * len(points) ** 0.5)  # few units are drawn larger
-        side = max(self.units.size, float(extent.max()) / across) or 1.0
+        side = max(self.units.side, float(extent.max()) / across) or 1.0
         col, row = np.floor((points - low) / side).astype(int).T
         height, width = row.max() + 1, col.max() + 1
         return (height - 1 - row, col), (height, width)
@@ -180,10 +179,10 @@ class Division:
         return Panel(np.concatenate(rows[:-1]), title, classes=self._class_names()) if rows else None
 
 
-def least_distance(points: np.ndarray, others: np.ndarray, size: float = 0.0) -> float:
-    """The least distance between two lists of places (n, 2), (m, 2), squares of side ``size``, edge to edge."""
-    extent = np.ptp(np.concatenate([points, others]), axis=0)
-    most = max(float(extent.max()) / (len(points) + len(others)) ** 0.5, 1e-9)
-    while not np.isfinite(found := distances(points, others, most, size).min()):
+def least_distance(units: Units, mine: np.ndarray, others: np.ndarray) -> float:
+    """The least distance between the units ``mine`` (n,) and ``others`` (n,), bool, edge to edge."""
+    extent = np.ptp(units.points[mine | others], axis=0)
+    most = max(float(extent.max()) / (mine.sum() + others.sum()) ** 0.5, 1e-9)
+    while not np.isfinite(found := units.distances(mine, others, most).min()):
         most *= 2
     return float(found)

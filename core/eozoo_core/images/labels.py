@@ -15,7 +15,7 @@ from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.raster.burn import Burner, labels_on
 from eozoo_core.raster.georeference import Grid, apply, area_of, misfit
 from eozoo_core.raster.mosaic import Mosaic
-from eozoo_core.raster.points import transform_points
+from eozoo_core.raster.points import on_plane
 from eozoo_core.raster.read import Reader, read_info
 from eozoo_core.raster.stack import Stack
 from eozoo_core.raster.tiles import Window
@@ -78,15 +78,18 @@ class ShapeLabels:
 
     def units(self) -> Units:
         """Every polygon or point, where it lies, with its pixels."""
+        import shapely
+
         labels, place = self._labels, on_ground(self._grid, *self._labels.points)
-        side = float(np.median(np.sqrt(labels.weight))) * pixel_of(self._grid) if self.what == "polygons" else 0.0
+        shapes = shapely.transform(labels.geometry, lambda xy: np.stack(on_ground(self._grid, *xy.T), axis=1))
+        side = float(np.median(np.sqrt(labels.weight))) * max(pixel_of(self._grid)) if self.what == "polygons" else 0.0
         counts = None
         if are_classes(self._how):
             counts = np.where(labels.values[:, None] == np.array(self.codes), labels.weight[:, None], 0.0)
         group = self.columns(self._how.group) if self._how.group else None
         return Units(
             *place, labels.weight, counts, None if self.codes else labels.values.astype(np.float64),
-            None if group is None else np.unique(np.asarray(group, str), return_inverse=True)[1], side, self.what,
+            None if group is None else np.unique(np.asarray(group, str), return_inverse=True)[1], side, self.what, shapes,
         )  # fmt: skip
 
     def columns(self, name: str) -> Sequence[Any] | None:
@@ -139,9 +142,8 @@ class RasterLabels:
         if self.codes:
             counts = np.stack([count for _, count in sorted(self._codes().items())], axis=1).astype(np.float64)
         place = on_ground(self._grid, *np.array(middle).T)
-        side = max(self._windows[0].height, self._windows[0].width) * pixel_of(self._grid)
         mean = None if counts is not None else np.where(weight > 0, total / np.maximum(weight, 1), np.nan)
-        return Units(*place, weight, counts, mean, size=side, what="windows")
+        return Units(*place, weight, counts, mean, size=size_of(self._grid, self._windows[0]), what="windows")
 
     def columns(self, name: str) -> None:
         """See `Labelling`."""
@@ -201,7 +203,7 @@ class Regridded(Reader):
         own = read_info(path)
         if grid.crs is None or own.grid.crs is None or grid.transform is None or own.grid.transform is None:
             raise ZooError(f"{path}: {misfit(own.grid, grid, 'the images')}, and cannot be placed without CRS")
-        finer = not classes and pixel_of(own.grid) < 0.99 * pixel_of(grid)
+        finer = not classes and max(pixel_of(own.grid)) < 0.99 * max(pixel_of(grid))
         self.how = "the mean of its pixels" if finer else "the label of its nearest pixel"
         self._mosaic = Mosaic(grid, "average" if finer else "nearest", missing)
         self._mosaic.add(path, (band,), lambda values: values)
@@ -254,7 +256,7 @@ def divided(labelling: Labelling, how: ImageDataSettings) -> np.ndarray:
 
 
 def on_ground(grid: Grid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where columns and rows (n,) of a grid lie, in m: on its map, of degrees in the UTM zone of its middle.
+    """Return where columns and rows (n,) of a grid lie, in m: on its map, of degrees as `on_plane` does.
 
     Of a grid that is not georeferenced, pixels.
     """
@@ -264,14 +266,16 @@ def on_ground(grid: Grid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
     if grid.crs.is_projected:
         unit = grid.crs.linear_units_factor[1]
         return east * unit, north * unit
-    lon, lat = transform_points(grid.crs, "EPSG:4326", np.array([east.mean()]), np.array([north.mean()]))[:, 0]
-    zone = int((lon + 180) // 6) % 60 + 1
-    found = transform_points(grid.crs, f"EPSG:{32600 + zone if lat >= 0 else 32700 + zone}", east, north)
-    return found[0], found[1]
+    return tuple(on_plane(grid.crs, east, north))
 
 
-def pixel_of(grid: Grid) -> float:
-    """Return the side of a pixel in the middle of a grid, in the unit of `on_ground`."""
-    middle = grid.width / 2, grid.height / 2
-    x, y = on_ground(grid, np.array([middle[0], middle[0] + 1]), np.array([middle[1], middle[1]]))
-    return float(np.hypot(*(x[1] - x[0], y[1] - y[0])))
+def size_of(grid: Grid, window: Window) -> tuple[float, float]:
+    """Return how far a window reaches along x and y of `on_ground`, in the middle of the grid."""
+    row, col, box = grid.height / 2, grid.width / 2, np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
+    found = on_ground(grid, col + box[:, 0] * window.width, row + box[:, 1] * window.height)
+    return float(np.ptp(found[0])), float(np.ptp(found[1]))
+
+
+def pixel_of(grid: Grid) -> tuple[float, float]:
+    """Return the size of a pixel as `size_of`."""
+    return size_of(grid, Window(0, 0, 1, 1))

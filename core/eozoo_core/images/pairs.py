@@ -14,7 +14,7 @@ from rasterio import Affine
 from eozoo_core.checking.design import NEITHER, SPLITS, Units, design
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
-from eozoo_core.images.labels import ALL, are_classes, on_ground, pixel_of
+from eozoo_core.images.labels import ALL, are_classes, on_ground, size_of
 from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.images.source import Images, all_named
 from eozoo_core.raster.georeference import Grid, apply, misfit
@@ -164,7 +164,7 @@ def _divided(
         mean = np.array(
             [sum(v * n for v, n in one.items()) / max(1, sum(one.values())) if one else np.nan for one in held]
         )
-    size = float(np.median([max(grid.height, grid.width) * pixel_of(grid) for grid in grids]))
+    size = tuple(np.max([size_of(grid, grid.whole) for grid in grids], axis=0).tolist())
     units = Units(*_places(grids), weight, counts, mean, None, size, "patches")
     owner = np.where(weight > 0, design(units, settings.split), NEITHER).astype(np.uint8)
     return Division(units, owner, settings.split, names, "m" if grids[0].crs else "px")
