@@ -193,13 +193,19 @@ def _classes(units: Units, how: SplitSettings, block: np.ndarray) -> np.ndarray:
 
 
 def _with_gap(split: np.ndarray, units: Units, how: SplitSettings) -> np.ndarray:
-    """Take out what lies nearer than the gap to labels of another split: of train first, then of validation."""
-    placed = units.placed & (units.weight > 0)
+    """Take out what lies nearer than the gap to labels of another split: of train first, then of validation.
+
+    Last what has no label itself: it takes no labels out.
+    """
+    placed, has = units.placed, units.weight > 0
     if not how.gap or not placed.any():
         return split
     split = split.copy()
-    for mine, others in ((VAL, (TEST,)), (TRAIN, (VAL, TEST))):
-        rows, held = np.flatnonzero((split == mine) & placed), np.isin(split, others) & placed
+    for mine, others, of_labels in (
+        (VAL, (TEST,), True), (TRAIN, (VAL, TEST), True), (TEST, (TRAIN, VAL), False), (VAL, (TRAIN, TEST), False)
+    ):  # fmt: skip
+        rows = np.flatnonzero((split == mine) & placed & (of_labels | ~has))
+        held = np.isin(split, others) & placed & (has | (not of_labels))
         near = units.distances(rows, held, how.gap) < how.gap * (1 - 1e-9)
         split[rows[near]] = NEITHER
     return split
@@ -230,7 +236,7 @@ def _checked(split: np.ndarray, units: Units, how: SplitSettings, by: str) -> np
     for s, (name, share) in enumerate(zip(SPLITS, how.shares, strict=True)):
         wanted = name == "train" if given else share > 0
         if wanted and not (units.weight[split == s] > 0).any():
-            lost = int((split == NEITHER).sum())
+            lost = int(((split == NEITHER) & (units.weight > 0)).sum())
             cause = f"data.split.gap of {how.gap:g} leaves out {lost:,} {units.what}, and " if how.gap and lost else ""
             raise ZooError(f"data.split: {cause}{name} has no label; set a smaller gap, or other shares")
     return split

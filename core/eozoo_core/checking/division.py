@@ -57,11 +57,12 @@ class Division:
         columns, cells = self._contents()
         rows = []
         for s, name in enumerate((*SPLITS, "in the gap")):
-            if name not in asked and not (self.split == s).any():
+            mine = (self.split == s) & (self.units.weight > 0)
+            if name not in asked and not mine.any():
                 continue
             share = percent(labels[s] / max(1, labels[:NEITHER].sum())) if s != NEITHER else ""
             far = [f"{nearest[name]:,.0f} {self.unit}" if name in nearest else ""] if nearest else []
-            rows.append([name, f"{(self.split == s).sum():,}", f"{labels[s]:,.0f}", share, *cells[s], *far])
+            rows.append([name, f"{mine.sum():,}", f"{labels[s]:,.0f}", share, *cells[s], *far])
         columns += ["nearest other"] if nearest else []
         return Numbers("splits", ["split", self.units.what, "labels", "share", *columns], rows)
 

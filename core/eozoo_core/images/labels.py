@@ -20,9 +20,10 @@ from eozoo_core.raster.read import Reader, read_info
 from eozoo_core.raster.stack import Stack
 from eozoo_core.raster.tiles import Window
 from eozoo_core.raster.vector import numbers, read_shapes
+from eozoo_core.task.classes import MOST
 
 ALL = "all"  # the split of everything
-_CODES = 2**16  # largest class code of a label raster
+_CODES = 2**16  # codes of classes are below
 
 
 class Labelling(Protocol):
@@ -72,6 +73,7 @@ class ShapeLabels:
                 "east, north in degrees); is its CRS right?"
             )
         self.codes = np.unique(self._labels.values).astype(int).tolist() if are_classes(how) else ()
+        require_few(self.codes, where)
         self.notes = [f"{path.name}: {note}" for note in (*self._shapes.notes, *self._labels.notes)]
         self.what = "polygons" if (self._labels.weight > 1).any() else "points"
         self._burner: Burner | None = None
@@ -120,9 +122,10 @@ class RasterLabels:
     disputed = 0
 
     def __init__(self, path: Path, grid: Grid, windows: Sequence[Window], how: ImageDataSettings):
+        require_no_columns(how, f"the label raster {path.name} has")
         self._path, self.what = path, "windows"
         self._reader: Reader = Stack([path], how.no_label)
-        self._band = self._reader.info.select((how.label or 1,))
+        self._band = self._reader.info.select((1 if how.label is None else how.label,))
         self._grid, self._windows, self._how = grid, windows, how
         self.names, self.unit = {}, self._reader.info.units[self._band[0] - 1]
         self.notes = [f"{path.name}: {note}" for note in self._reader.info.notes]
@@ -166,7 +169,7 @@ class RasterLabels:
             told = f"{count} windows of {self._windows[0].height} px hold labels, and {wanted} splits need one each"
             raise ZooError(f"{self._path}: {told}; set a smaller data.window (and data.crop)")
 
-    def _counted(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _counted(self, row: int) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
         """Labels of each window of one row of them, their sum, and of classes how many of each code."""
         windows = [window for window in self._windows if window.row == row]
         values = self._reader.read(Window(row, 0, windows[0].height, self._grid.width), self._band)[0]
@@ -175,22 +178,26 @@ class RasterLabels:
         owner, stored = np.broadcast_to(number, values.shape)[known], values[known]
         weight = np.bincount(owner, minlength=len(windows)).astype(np.float64)
         total = np.bincount(owner, stored, len(windows))
-        codes = np.zeros((len(windows), 0))
+        codes: dict[int, np.ndarray] = {}
         if are_classes(self._how):
             whole = stored.astype(np.int64)
             if stored.size and ((whole != stored).any() or whole.min() < 0 or whole.max() >= _CODES):
                 odd = stored[(whole != stored) | (whole < 0) | (whole >= _CODES)][0]
                 raise ZooError(f"{self._path}: holds {odd:g}; classes are whole numbers from 0 to {_CODES - 1}, other "
                                "values are no labels where data.label_nodata lists them")  # fmt: skip
-            most = int(whole.max(initial=0)) + 1
-            codes = np.bincount(owner * most + whole, minlength=len(windows) * most).reshape(len(windows), most)
+            there = np.unique(whole)
+            place = owner * len(there) + np.searchsorted(there, whole)
+            counts = np.bincount(place, minlength=len(windows) * len(there)).reshape(len(windows), -1)
+            codes = dict(zip(there.tolist(), counts.T, strict=True)) if len(there) else {}
         return weight, total, codes
 
     def _codes(self) -> dict[int, np.ndarray]:
         """Labels of each code that there is, by window."""
-        most = max(row[2].shape[1] for row in self._rows)
-        counts = np.concatenate([np.pad(row[2], ((0, 0), (0, most - row[2].shape[1]))) for row in self._rows])
-        return {code: counts[:, code] for code in np.flatnonzero(counts.any(axis=0)).tolist()}
+        codes = sorted({code for row in self._rows for code in row[2]})
+        require_few(codes, str(self._path))
+        return {
+            code: np.concatenate([row[2].get(code, np.zeros(len(row[0]))) for row in self._rows]) for code in codes
+        }
 
 
 class Regridded(Reader):
@@ -216,6 +223,19 @@ class Regridded(Reader):
         return self._mosaic.read(window, 1)
 
 
+def require_few(codes: Sequence[int], where: str) -> None:
+    """Raise ZooError for more codes than classes may be."""
+    if len(codes) > MOST:
+        raise ZooError(f"{where}: holds {len(codes):,} different labels: those are values, not {MOST} classes or less")
+
+
+def require_no_columns(how: ImageDataSettings, what: str) -> None:
+    """Raise ZooError where settings name a column, or a layer, of labels that have none."""
+    for name, value in (("group", how.group), ("layer", how.layer), ("split.column", how.split.column)):
+        if value is not None:
+            raise ZooError(f"data.{name} {value!r}: {what} no columns or layers; take it away")
+
+
 def are_classes(how: ImageDataSettings) -> bool:
     """Whether labels are codes of classes: tasks of classes have ``data.classes``."""
     return hasattr(how, "classes")
@@ -224,11 +244,15 @@ def are_classes(how: ImageDataSettings) -> bool:
 def coded(column: np.ndarray, how: ImageDataSettings, where: str) -> tuple[np.ndarray, dict[int, str]]:
     """Return a column's labels (n,) float64, NaN = none, and the names of their codes where the column holds names.
 
-    Names get the codes that ``data.classes`` gives them; where that is null 0, 1, ... in sorted order. Raises ZooError
-    for text where numbers are wanted, for codes that are not whole, and for names that are no class.
+    Names get the codes that ``data.classes`` gives them; where that is null 0, 1, ... in sorted order. Whole numbers
+    that are too large for codes (of crops: 3301010101) are names. Raises ZooError for text where numbers are wanted,
+    for codes that are not whole, and for names that are no class.
     """
     if column.dtype.kind == "f":
         column = np.where(np.isin(column, how.no_label), np.nan, column)
+        if are_classes(how) and np.nanmax(column, initial=0) >= _CODES:
+            column = np.array([None if v != v else f"{v:.0f}" for v in column], object)
+    if column.dtype.kind == "f":
         if (
             are_classes(how)
             and (odd := column[np.isfinite(column) & ((column != np.floor(column)) | (column < 0))]).size

@@ -14,7 +14,7 @@ from rasterio import Affine
 from eozoo_core.checking.design import NEITHER, SPLITS, Units, design
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
-from eozoo_core.images.labels import ALL, are_classes, on_ground, size_of
+from eozoo_core.images.labels import ALL, are_classes, on_ground, require_no_columns, size_of
 from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.images.source import Images, all_named
 from eozoo_core.raster.georeference import Grid, apply, misfit
@@ -142,8 +142,7 @@ def _divided(
 ) -> Division:  # fmt: skip
     """Divide patches; every label is read once. One without any label is in no split."""
     settings, files = how[0].model_validate_json(how[1]), _patches(images)
-    if settings.split.column:
-        raise ZooError(f"data.split.column {settings.split.column!r}: patches have no columns; use blocks or samples")
+    require_no_columns(settings, "patches have")
     pairs = Pairs(files, [] if labels is None else _labels_of(images, labels), settings, images)
     grids = [read_info(file).grid for file in files]
     weight = np.array([grid.height * grid.width for grid in grids], np.float64)

@@ -126,7 +126,8 @@ class Windows(Images):
             self.notes = tuple(layout.notes) if self._split == 0 else ()
         self.division = layout.division
         if not len(self._chosen):
-            raise NoSplit(f"{self.where}: no window is in {split}; data.split.{split} is its share")
+            told = "shows a label" if split == ALL else f"is in {split}; data.split.{split} is its share"
+            raise NoSplit(f"{self.where}: no window {told}")
 
     def __len__(self) -> int:
         return len(self._chosen)

@@ -66,7 +66,7 @@ def labels_on(grid: Grid, shapes: Shapes, values: np.ndarray, classes: bool) -> 
     if (known & ~on).any():
         notes.append(f"{(known & ~on).sum():,} of {len(values):,} labels lie outside the raster")
     keep = np.flatnonzero(on & known)
-    placed, values, rows = placed[keep], values[keep].astype(np.float32), rows[keep]
+    placed, values, rows = _clipped(placed[keep], grid), values[keep].astype(np.float32), rows[keep]
     small = _small(placed)
     placed[small] = shapely.point_on_surface(placed[small])
     point = shapely.get_dimensions(placed) == 0
@@ -92,6 +92,18 @@ def _in_pixels(grid: Grid, shapes: Shapes) -> np.ndarray:
     lost[index[~np.isfinite(xy).all(axis=1)]] = True  # has no place in the CRS of the raster
     found[lost] = shapely.Point()
     return found
+
+
+def _clipped(geometry: np.ndarray, grid: Grid) -> np.ndarray:
+    """Cut polygons at the edge of the grid: what lies beyond counts as no label, and is no place of one."""
+    import shapely
+
+    low_x, low_y, high_x, high_y = shapely.bounds(geometry).T
+    over = (low_x < 0) | (low_y < 0) | (high_x > grid.width) | (high_y > grid.height)
+    cut = np.flatnonzero(over & (shapely.get_dimensions(geometry) == 2))
+    inside = shapely.intersection(geometry[cut], shapely.box(0, 0, grid.width, grid.height))
+    geometry[cut] = np.where(shapely.get_dimensions(inside) == 2, inside, shapely.Polygon())
+    return geometry
 
 
 def _small(geometry: np.ndarray) -> np.ndarray:
