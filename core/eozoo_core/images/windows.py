@@ -122,7 +122,7 @@ class Windows(Images):
         self.where, self.files, self.labelled = str(info.path), files, layout.labels is not None
         if layout.labels is not None:
             self.names = {code: layout.labels.names.get(code, str(code)) for code in layout.labels.codes}
-            self.unit = layout.labels.unit
+            self.column, self.unit = tuple(layout.labels.names.values()), layout.labels.unit
             self.notes = tuple(layout.notes) if self._split == 0 else ()
         self.division = layout.division
         if not len(self._chosen):

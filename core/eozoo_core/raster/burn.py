@@ -57,16 +57,15 @@ def labels_on(grid: Grid, shapes: Shapes, values: np.ndarray, classes: bool) -> 
     if grid.crs is None or grid.transform is None:
         raise ValueError("the grid is not georeferenced")
     rows, notes = np.arange(len(values)), []
-    placed = _in_pixels(grid, shapes)
+    placed = _clipped(_in_pixels(grid, shapes), grid)
     low_x, low_y, high_x, high_y = shapely.bounds(placed).T
-    on = (high_x > 0) & (high_y > 0) & (low_x < grid.width) & (low_y < grid.height)
-    on &= ~shapely.is_empty(placed)
+    on = (high_x >= 0) & (high_y >= 0) & (low_x < grid.width) & (low_y < grid.height)
     if (known := np.isfinite(values)).sum() < len(values):
         notes.append(f"{(~known).sum():,} of {len(values):,} labels have no value")
     if (known & ~on).any():
         notes.append(f"{(known & ~on).sum():,} of {len(values):,} labels lie outside the raster")
     keep = np.flatnonzero(on & known)
-    placed, values, rows = _clipped(placed[keep], grid), values[keep].astype(np.float32), rows[keep]
+    placed, values, rows = placed[keep], values[keep].astype(np.float32), rows[keep]
     small = _small(placed)
     placed[small] = shapely.point_on_surface(placed[small])
     point = shapely.get_dimensions(placed) == 0

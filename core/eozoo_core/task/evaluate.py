@@ -10,6 +10,7 @@ import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.progress import tell_once
 from eozoo_core.task.classes import write_class_report
 from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
 from eozoo_core.task.data import Data, in_groups, tensors
@@ -149,7 +150,9 @@ def kept_of(run: Run, draws: Draws, data: Data) -> Data:
 def score(task: Contract, run: Run, split: str, on_unlike: str) -> Scores:
     """Judge ``split`` against what training saw, then ``Task.evaluate`` it; see `eozoo_core.task.guard.allow`."""
     survey = survey_of(task, run)
-    judge_split(task, survey, task.data(split).settled(survey), split, on_unlike)
+    data = task.data(split).settled(survey)
+    tell_once(data.notes, task.settings.runtime.quiet)
+    judge_split(task, survey, data, split, on_unlike)
     return task.evaluate(run, split)
 
 
