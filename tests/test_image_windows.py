@@ -13,8 +13,11 @@ from eozoo_core.images.data import ImageData, survey_classes, survey_images
 from eozoo_core.images.settings import ImageRuntime
 from eozoo_core.raster.stack import Stack, by_date, date_of
 from eozoo_core.raster.tiles import Window
+from eozoo_core.run.directory import Run
+from eozoo_core.settings import TaskSettings
 from eozoo_core.settings.schema import InferSettings
 from eozoo_core.task.classes import ClassSurvey
+from eozoo_core.task.evaluate import require_division
 from eozoo_core.task.scenes import by_dates, open_dates
 from eozoo_core.train.loading import Draw
 from rasterio import Affine
@@ -477,3 +480,29 @@ def test_what_a_label_raster_cannot_be_asked_is_refused(scene, tmp_path, setting
     path = raster(tmp_path / "l.tif", np.arange(SIDE * (SIDE - 4)).reshape(1, SIDE, -1) % 300, nodata=None)
     with pytest.raises((ZooError, NoSplit), match=message):
         opened(scene, path, how(**settings), "all")
+
+
+def test_a_split_that_was_divided_otherwise_than_in_training_is_not_scored(scene, fields, tmp_path, capsys):
+    run = Run(tmp_path / "run", "any", TaskSettings())
+    settings = how(label="crop", split={"block": 60.0})
+    opened(scene, fields, settings, "train").division.keep(run)
+    for split in (*SPLITS, "all"):
+        require_division(run, split, opened(scene, fields, settings, split), "refuse")
+    shapes = [pixels(6 * c, 6 * r, 6 * c + 5, 6 * r + 5) for r in range(6) for c in range(6)][1:]
+    polygons(fields, shapes, "crop", [("wheat", "beet", "maize")[i % 3] for i in range(35)])
+    require_division(run, "all", opened(scene, fields, settings, "all"), "refuse")
+    with pytest.raises(ZooError, match="test split: the data are divided otherwise than in training"):
+        require_division(run, "test", opened(scene, fields, settings, "test"), "refuse")
+    require_division(run, "test", opened(scene, fields, settings, "test"), "warn")
+    assert "it may hold what was trained on" in capsys.readouterr().err
+
+
+def test_classes_that_training_did_not_know_are_no_labels_of_another_place(scene, fields, tmp_path):
+    survey = ClassSurvey(bands=(), counts=(1, 1), legend=((5, "beet"), (7, "maize")))
+    data = opened(scene, fields, how(label="crop", split={"block": 60.0}), "all").settled(survey)
+    assert set(np.unique(painted(data)[0][:35, :35]).tolist()[:2]) == {5, 7}
+    assert "training knew no wheat: labels of it are not scored" in data.notes[-1]
+    label = raster(tmp_path / "l.tif", np.arange(SIDE * (SIDE - 4)).reshape(1, SIDE, -1) % 4 + 4, nodata=None)
+    data = opened(scene, label, how(), "all").settled(survey)
+    assert np.unique(painted(data)[0][:, :36]).tolist()[:2] == [5, 7]
+    assert "training knew no 4, 6: labels" in data.notes[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,11 @@ class Division:
             for s, name in enumerate(SPLITS)
         }
 
+    @property
+    def digest(self) -> str:
+        """The same where the same units, by their order and labels, are in the same splits."""
+        return hashlib.sha256(self.split.tobytes() + self.units.weight.astype(np.float64).tobytes()).hexdigest()[:16]
+
     def judge(self, findings: Findings) -> None:
         """Add the table, and say where shares are far off those asked, or a gap takes most labels."""
         findings.tables.append(self.table())
@@ -99,8 +105,9 @@ class Division:
             findings.ok("splits", f"shares of the labels: {', '.join(parts)}", self.numbers())
 
     def keep(self, run: Run) -> None:
-        """Note the numbers in run.json, and draw the picture into ``run`` as splits.png."""
+        """Note the numbers and the digest in run.json, and draw the picture into ``run`` as splits.png."""
         run.note("splits", self.numbers())
+        run.note("division", self.digest)
         if panels := self.panels():
             quicklook(panels, run.path / "splits.png", "how the data are divided")
 

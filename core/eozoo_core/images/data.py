@@ -126,12 +126,12 @@ class ImageData(Data):
             return self
         column, (where, split, labelled) = self.source.column, self._opened
         strange = [name for name in column if name not in known.values()]
-        strange += [] if column else [code for code in self.source.names if code not in known]
+        strange += [] if column else [float(code) for code in self.source.names if code not in known]
         ignored = (*self._how.label_nodata, *strange)
         how = self._how.model_copy(update={"classes": known, "label_nodata": ignored})
         found = type(self)(where, split, how, self._seed, labelled)
         if strange:
-            text = f"training knew no {listed([str(one) for one in strange])}: labels of it are not scored"
+            text = f"training knew no {listed([one if isinstance(one, str) else f'{one:g}' for one in strange])}: labels of it are not scored"
             found.notes = (*found.notes, f"{self.source.where}: {text}")
         return found
 

@@ -195,9 +195,7 @@ class RasterLabels:
         """Labels of each code that there is, by window."""
         codes = sorted({code for row in self._rows for code in row[2]})
         require_few(codes, str(self._path))
-        return {
-            code: np.concatenate([row[2].get(code, np.zeros(len(row[0]))) for row in self._rows]) for code in codes
-        }
+        return {code: np.concatenate([row[2].get(code, np.zeros(len(row[0]))) for row in self._rows]) for code in codes}
 
 
 class Regridded(Reader):

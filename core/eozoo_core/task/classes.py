@@ -26,9 +26,7 @@ ClassNames = tuple[str, ...] | dict[int, str]
 ClassWeights = Literal["none", "balanced"] | tuple[float, ...]
 Legend = tuple[tuple[int, str], ...]
 MOST = 256  # classes; more are values
-UNSAID = (
-    "which files often hold where there is no label; set data.label_nodata to it, or name it in data.classes if it is one"
-)
+UNSAID = "which files often hold where there is no label; set data.label_nodata to it, or name it in data.classes if it is one"
 
 
 class ClassSurvey(Survey):
