@@ -118,6 +118,8 @@ def _opened(path: Path) -> Iterator[tuple[list[str], str, Iterator[list[str]]]]:
             line = next((line for line in file if line.strip()), "")
             if not line:
                 raise ZooError(f"{path}: is empty; give a table with a line of names")
+            while line.count('"') % 2 and (more := next(file, "")):  # a name of two lines
+                line += more
             delimiter = max(_DELIMITERS, key=re.sub('"[^"]*"', "", line).count)
             rows = csv.reader(chain([line], file), delimiter=delimiter)
             names = [" ".join(name.split()) for name in next(rows)]
@@ -127,7 +129,7 @@ def _opened(path: Path) -> Iterator[tuple[list[str], str, Iterator[list[str]]]]:
 
 
 def _coding(path: Path) -> str:
-    """Say how a text file is written: UTF-16, UTF-8, or else as Windows does it. Raises ZooError for what is no text."""
+    """Say how text is written: UTF-16, UTF-8, or else as Windows does it. Raises ZooError for what is no text."""
     try:
         with path.open("rb") as raw:
             start = raw.read(2**16)
