@@ -223,7 +223,9 @@ class Registry:
         target = self.get(kind, name)
         parameters = inspect.signature(target).parameters.values()
         by_name = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        stands_for = by_name.pop("others", None)  # for another registered part, which has the options that it has not
+        by_name = {n: p for n, p in by_name.items() if not (stands_for and n == "registry")}
+        takes_any = stands_for or any(p.kind is p.VAR_KEYWORD for p in parameters)
         for option in options:
             if option not in by_name and not takes_any:
                 raise ZooError(f"{kind} {name!r} has no option {option!r}.{did_you_mean(option, by_name)}")
@@ -234,6 +236,8 @@ class Registry:
             expected = type(by_name[option].default) if option in by_name else None
             if expected in _CHECKED and not isinstance(value, _CHECKED[expected]):
                 raise ZooError(f"{kind} {name!r}: option {option!r} is a {expected.__name__}, got {value!r}")
-        if "registry" in by_name:  # it is made of other registered parts
-            options = {**options, "registry": self}
+        if stands_for:
+            others = {option: value for option, value in options.items() if option not in by_name}
+            own = {option: value for option, value in options.items() if option in by_name}
+            options = {**own, "others": others, "registry": self}
         return target(**options)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from eozoo_core.task.survey import Survey
 
 
+AT_FOREST = "model at the forest's labels"  # of an image it is not asked for all
+
+
 class Scorer:
     """Loss and metrics of one system as sums over samples.
 
@@ -88,6 +91,7 @@ class Evaluation:
         self._floored, self._changed = empty() if self._least else None, False
         simple = task.baselines(survey) | (kept_baselines(task, run, survey) if run else {})
         self._baselines: dict[str, tuple[Baseline, Metrics]] = {name: (one, empty()) for name, one in simple.items()}
+        self._at_forest, self._fewer = empty() if "forest" in simple else None, False
 
     @property
     def metrics(self) -> dict[str, Metrics]:
@@ -103,8 +107,10 @@ class Evaluation:
             self._ensemble.add({name: values.numpy() for name, values in shown.items()}, batch)
         if self._floored is not None:
             self._add_floored(found, batch)
-        for baseline, metrics in self._baselines.values():
-            metrics.add(baseline(batch), batch)
+        for name, (baseline, metrics) in self._baselines.items():
+            metrics.add(made := baseline(batch), batch)
+            if name == "forest" and batch["target"].ndim > 1:
+                self._add_at_forest(made, found, batch)
         return found
 
     def _add_floored(self, found: list[Tensors], batch: Arrays) -> None:
@@ -115,14 +121,28 @@ class Evaluation:
             shown[name] = np.maximum(shown[name], np.float32(least))
         self._floored.add(shown, batch)
 
+    def _add_at_forest(self, made: Arrays, found: list[Tensors], batch: Arrays) -> None:
+        """Score the model at the labels that the forest ``made`` predictions for."""
+        target = batch["target"]
+        role = next((name for name, values in made.items() if values.size == target.size), None)
+        if role is None:
+            return
+        shown = to_arrays(present(combined(found, self._ports), self._ports))
+        silent, said = np.isnan(made[role]).reshape(target.shape), np.isfinite(shown[role]).reshape(target.shape)
+        self._fewer |= bool((silent & said & np.isfinite(target)).any())
+        self._at_forest.add(shown, batch | {"target": np.where(silent, np.float32(np.nan), target)})
+
     def compute(self) -> Scores:
         """Return predictor -> metric -> value: the model, its members where there are several, baselines.
 
-        "floored" is the model as maps show it, where that differs: see `Port.least`.
+        "floored" is the model as maps show it, where that differs: see `Port.least`. `AT_FOREST` is the model at the
+        labels that the forest was asked for, where these are fewer.
         """
         draws = {name: scorer.compute(scorer.sums()) for name, scorer in self._draws.items()}
         ensemble = self._ensemble and self._ensemble.compute(self._ensemble.sums())
         floored = {"floored": self._floored.compute(self._floored.sums())} if self._changed else {}
+        if self._fewer:
+            floored[AT_FOREST] = self._at_forest.compute(self._at_forest.sums())
         return (
             self._ordered(draws, ensemble)
             | floored

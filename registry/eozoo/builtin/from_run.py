@@ -48,12 +48,15 @@ def ports_of(registry: Registry, spec: Spec, slot: Slot, options: dict[str, Any]
     Raises ZooError where they name no run, and for a whole run in a slot that does not say its units.
     """
     made = options.get("made") or describe(registry, options)
-    if "name" in made:
-        inner = registry.find("model", made["name"]).spec
-        scaled = {name: tuple(made[name]) for name in ("bands", "mean", "std")}
-        takes = (replace(port, **scaled) if "C" in port.axes.split() else port for port in inner.takes)
-        return replace(spec, takes=tuple(takes), gives=inner.gives)
-    takes, gives = (tuple(Port(**port) for port in made[side]) for side in ("takes", "gives"))
+    try:
+        if "name" in made:
+            inner = registry.find("model", made["name"]).spec
+            scaled = {name: tuple(made[name]) for name in ("bands", "mean", "std")}
+            takes = (replace(port, **scaled) if "C" in port.axes.split() else port for port in inner.takes)
+            return replace(spec, takes=tuple(takes), gives=inner.gives)
+        takes, gives = (tuple(Port(**port) for port in made[side]) for side in ("takes", "gives"))
+    except (KeyError, TypeError):
+        raise ZooError(f"{NAME}: options.made describes no part of a run; leave it out, training fills it in") from None
     for port in takes:
         fed = next((one for one in slot.feeds if one.role == port.role), None)
         if fed is not None and port.unit and not fed.unit:
@@ -68,6 +71,9 @@ def describe(registry: Registry, options: dict[str, Any]) -> dict[str, Any]:
     """Return what rebuilds the part without its run; see `part_of_run.describe_part`."""
     if not options.get("run"):
         raise ZooError(f"{NAME}: say which run: --set model.options.run=RUN, for example runs/twins")
+    new, words = options.get("new", ()), [options["run"], options.get("part", "")]
+    if not isinstance(new, str | list | tuple) or not all(isinstance(w, str | Path) for w in [*words, *new]):
+        raise ZooError(f"{NAME}: options.run and part are words, options.new is a list of words such as [head]")
     from eozoo.builtin.part_of_run import describe_part
 
     return describe_part(registry, Path(options["run"]), options.get("part", ""))
