@@ -18,7 +18,7 @@ def places_of(columns: Sequence[str], bands: Sequence[str], pattern: str = "") -
     """Return which of ``columns`` holds each band at each date (T, len(bands)) int64, ABSENT = none does.
 
     pattern: how columns are called, 'B{band}_{t}' with the number of the date; "" = one date, a column is called as its
-    band. Names mean what they mean for rasters: B2 is blue.
+    band. Names mean what they mean for rasters: B8A is nir08.
     """
     if not pattern:
         return np.array([[_among(list(columns), band) for band in bands]], np.int64)

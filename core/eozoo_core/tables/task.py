@@ -97,10 +97,12 @@ class TableTask(Task):
 
     def inputs(self, survey: TableSurvey) -> tuple[Port, ...]:
         """The columns, with their names and statistics where they are known."""
-        units = sorted({band.unit for band in survey.bands})
-        unit = units[0] if len(units) == 1 and units[0] else "those of the training table"
-        known = (survey.names, survey.mean, survey.widths) if survey.seen else ()
-        return (Port(ROLE, "B C", unit, *known),)
+        if not survey.seen:
+            return (Port(ROLE, "B C", "those of the training table"),)
+        known, units = (survey.names, survey.mean, survey.widths), tuple(band.unit for band in survey.bands)
+        if len(set(units)) > 1:
+            return (Port(ROLE, "B C", "", *known, units=units),)
+        return (Port(ROLE, "B C", units[0] or "those of the training table", *known),)
 
     def parts(self, survey: TableSurvey, outputs: int, fresh: bool) -> tuple[Any, Encoder | None]:
         """Build the registered network, and the encoder before it or None."""
