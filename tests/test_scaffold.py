@@ -17,7 +17,7 @@ from stranger import Stranger
 
 ROOT = Path(__file__).parent.parent
 MAKES = {"network": "def glacier_task_net(", "samples": "class GlacierTask(ScalarRegression)"}
-LINES = {"network": 40, "samples": 155}
+LINES = {"network": 30, "samples": 120}  # blank ones not counted
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def test_what_is_written_is_whole_and_clean(tmp_path, kind):
     assert (made / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     low, high = core_range()
     assert f'"eozoo>={low},<{high}"' in text
-    code = [p.read_text().splitlines() for p in made.glob("eozoo_glacier_task/*.py")]
-    assert sum(map(len, code)) <= LINES.get(kind, 300)
+    code = "\n".join(p.read_text() for p in made.glob("eozoo_glacier_task/*.py"))
+    assert sum(1 for line in code.splitlines() if line.strip()) <= LINES.get(kind, 200)
     places = {p.name for p in files}
     assert set(re.findall(r"`(\w+\.py)`", (made / "README.md").read_text())) <= places  # "where to change what"
     ruff = Path(sys.executable).with_name("ruff")

@@ -28,6 +28,5 @@ class MyTask(ScalarRegression):
         from eozoo_my_task.table import write_world
 
         source, batch = write_world(root)
-        return Sample(
-            MyTaskSettings(data={"target": "biomass"}, runtime={"table": root / "samples.csv"}), source, batch
-        )
+        data, runtime = {"target": "biomass", "unit": "Mg/ha"}, {"table": root / "samples.csv"}
+        return Sample(MyTaskSettings(data=data, runtime=runtime), source, batch)
