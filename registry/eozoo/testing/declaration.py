@@ -16,7 +16,6 @@ from eozoo.testing.shared_runs import Bench
 from eozoo.testing.watch import ambient
 
 MOST_PARAMETERS = 8
-_FACTORIES = ("model", "loss", "dataset")
 
 
 def settings_are_documented(bench: Bench, folder: Path) -> None:
@@ -66,10 +65,9 @@ def settings_round_trip(bench: Bench, folder: Path) -> None:
 def parameters_are_named(bench: Bench, folder: Path) -> None:
     """No ``**kwargs`` and at most eight parameters, in the task's public methods and in the factories beside it."""
     task = bench.task_class
-    wraps = {f"{kind} {e.spec.name}" for kind in _FACTORIES for e in bench.registry.entries(kind) if e.spec.ports_of}
     found = {f"{task.__name__}.{name}": f for name, f in inspect.getmembers(task, callable) if not name.startswith("_")}
     found[f"{task.__name__}()"] = task.__init__
-    for kind in _FACTORIES:
+    for kind in ("model", "loss", "dataset"):
         for entry in bench.registry.entries(kind):
             if entry.plugin == bench.plugin and (factory := _loaded(entry.spec)) is not None:
                 found[f"{kind} {entry.spec.name}"] = factory
@@ -77,9 +75,7 @@ def parameters_are_named(bench: Bench, folder: Path) -> None:
         if inspect.isclass(function) and not name.startswith(("model ", "loss ", "dataset ")):
             continue  # a nested class such as Settings, not a method
         parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in ("self", "cls")]
-        stars = [
-            p.name for p in parameters if p.kind is p.VAR_KEYWORD and name not in wraps
-        ]  # options of what it wraps
+        stars = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
         assert not stars, f"{name} takes **{stars[0]}: name every parameter, so that a typing error is refused"
         assert len(parameters) <= MOST_PARAMETERS, f"{name} takes {len(parameters)} parameters, at most 8: group them"
 
