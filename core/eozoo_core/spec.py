@@ -22,6 +22,7 @@ class Port:
     axes:  named axes in order, a letter or word each, for example "B C H W"; a number fixes a size ("B 1 H W").
     unit:  unit and range, for example "reflectance 0..1", "m"; "" where any unit passes through.
     bands: names along the axis C (or the number that stands for it), in order; () where any bands do.
+    units: of each of the bands, where they differ (dB, K, m); ``unit`` is then "".
     mean, std: per band, what the values are standardised with: (value - mean) / std. () where nothing is, or where
                it is not known before training. A task does it itself; who calls a bare model does it before.
     dtype: "float32", "int64" ...
@@ -48,6 +49,7 @@ class Port:
     quantity: str = ""
     optional: bool = False
     least: float | None = None
+    units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.optional and not self.dtype.startswith("float"):
@@ -60,6 +62,15 @@ class Port:
             raise ValueError(
                 f"{self.role}: {len(self.bands)} bands, {len(self.mean)} means, {len(self.std)} deviations"
             )
+
+        if self.units and (self.unit or len(self.units) != len(self.bands)):
+            raise ValueError(f"{self.role}: one unit, or a unit for each of the {len(self.bands)} bands")
+
+    @property
+    def described(self) -> tuple[str, ...]:
+        """The names of the bands, with their units where these differ."""
+        pairs = zip(self.bands, self.units or ("",) * len(self.bands), strict=True)
+        return tuple(f"{band} [{unit}]" if unit else band for band, unit in pairs)
 
     def __str__(self) -> str:
         return f"{self.role} ({', '.join(self.axes.split())})" + (f" [{self.unit}]" if self.unit else "")

@@ -51,7 +51,8 @@ class TableModel(Named):
 
     name: str = Field("mlp", description="Network; 'eozoo show TASK' lists what fits.")
     encoder: Named | None = Field(
-        None, description="Encoder of the series before the network ('btfm_transformer'); null = none."
+        None,
+        description="Encoder before the network, of the series ('btfm_transformer') or of columns; null = none.",
     )
     loss: Named = Field(description="Loss; 'eozoo show TASK' lists what fits.")
 

@@ -59,7 +59,7 @@ def ports_of(registry: Registry, spec: Spec, slot: Slot, options: dict[str, Any]
         raise ZooError(f"{NAME}: options.made describes no part of a run; leave it out, training fills it in") from None
     for port in takes:
         fed = next((one for one in slot.feeds if one.role == port.role), None)
-        if fed is not None and port.unit and not fed.unit:
+        if fed is not None and (port.unit or port.units) and not fed.unit:
             raise ZooError(
                 f"{NAME}: the whole run takes {port}, and the slot does not say in which unit it gives {fed}; take the "
                 "run's network alone (no options.part), or build on module() in Python"
