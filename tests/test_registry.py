@@ -151,13 +151,15 @@ def test_a_task_means_its_own_package_first_then_those_of_its_run(install, tmp_p
         assert seen.create("model", "zz-second/zz_net", {}).package == "zz_second"
         task = seen.get("task", "zz_task")
         assert task is seen.get("task", f"{package}/zz_task")
-        settings = Namespace(model=Namespace(name="zz_net"))
+        settings = Namespace(model=Namespace(name="zz_net", options={}))
         seen.check_slots(task, settings)
         assert parts_of(seen, task, settings) == {}
     third = registry.within("zz_third")
     with pytest.raises(ZooError, match="'zz_net' is claimed by"):
         third.create("model", "zz_net", {})
-    parts = parts_of(third, third.get("task", "zz_third"), Namespace(model=Namespace(name="zz-second/zz_net")))
+    parts = parts_of(
+        third, third.get("task", "zz_third"), Namespace(model=Namespace(name="zz-second/zz_net", options={}))
+    )
     assert parts == {"model": "zz-second 2.0"}
 
     def run(task, plugin, asked=None, **more):

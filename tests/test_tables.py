@@ -11,6 +11,7 @@ from eozoo.builtin.scalar_regression import ScalarRegression
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
 from eozoo_core.checking import Findings
+from eozoo_core.errors import NoSplit
 from eozoo_core.raster.cog import Band
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import read_whole
@@ -460,3 +461,38 @@ def test_an_encoder_of_series_sees_bands_and_days(tmp_path):
     with pytest.raises(ZooError, match=r"data\.days is not set"):
         trained(ScalarRegression, tmp_path / "two", data=no_days, runtime={"table": file, **QUIET},
                 model={"encoder": encoder})  # fmt: skip
+
+
+class Half:
+    """A stranger's dataset: 40 samples of two features, of which y = 2 a - b; no test split."""
+
+    def __init__(self, split):
+        if split == "test":
+            raise NoSplit("there is no test")
+        self.values = np.random.default_rng(["train", "val"].index(split)).normal(size=(40, 2))
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, i):
+        a, b = self.values[i]
+        return {"features": self.values[i], "target": np.nan if i == 3 else 2 * a - b}
+
+
+def test_a_registered_dataset_instead_of_a_table(tmp_path):
+    class Theirs:
+        def create(self, kind, name, options):
+            return Half(**options) if kind == "dataset" else Registry.discover().create(kind, name, options)
+
+    data = {"dataset": {"name": "half"}, "unit": "m"}
+    settings = ScalarRegression.Settings(data=data, train=SMALL, runtime=QUIET, model={"name": "linear"})
+    task = ScalarRegression(settings, Theirs())
+    train, val = task.data("train"), task.data("val")
+    assert (len(train), len(val), train.bands, list(train.files)) == (39, 39, ("f0", "f1"), [])
+    values = Half("val").values[[0, 4]].astype(np.float32)  # sample 3 has no target
+    assert np.array_equal(val.items([0, 3])["features"], values)
+    assert val.items([0, 3])["target"] == pytest.approx(2 * values[:, 0] - values[:, 1], abs=1e-6)
+    assert not task.has_split("test")
+    run = Run.create(tmp_path / "run", "scalar_regression", settings, "eozoo 0.1.0")
+    task.train(run)
+    assert task.score(run, "val")["model"]["n"] == 39

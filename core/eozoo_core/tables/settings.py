@@ -18,6 +18,9 @@ TRAIN = EnsembleTrain(epochs=50, batch_size=64, learning_rate=3e-3, weight_decay
 class TableDataSettings(Settings):
     """Which columns are learned from, which one is learned, and what the table does not say."""
 
+    dataset: Named | None = Field(
+        None, description="Registered dataset instead of a table; it gets split, and gives 'features' and 'target'."
+    )
     target: str | None = Field(None, description="Column that is learned.")
     features: tuple[str, ...] | None = Field(
         None,

@@ -53,14 +53,19 @@ class TableTask(Task):
 
     @property
     def samples(self) -> Samples:
-        """The table, read once as long as it does not change."""
-        from eozoo_core.tables.data import open_samples
+        """The table, read once as long as it does not change, or a registered dataset."""
+        from eozoo_core.tables.data import open_samples, samples_of
+        from eozoo_core.tables.registered import registered_table
 
-        path = self.settings.runtime.table
+        path, how = self.settings.runtime.table, self.settings.data
         stat = path.stat() if path is not None and path.exists() else None
         key = path, stat and (stat.st_mtime_ns, stat.st_size), self.known
         if self._opened is None or self._opened[0] != key:
-            found = open_samples(path, self.settings.data, self.target, self.known)
+            if how.dataset is None:
+                found = open_samples(path, how, self.target, self.known)
+            else:
+                given = registered_table(self, how.dataset, how)
+                found = samples_of(given.said, given.columns, given.how, self.target, self.known, given.files)
             self._opened = key, found
         return self._opened[1]
 

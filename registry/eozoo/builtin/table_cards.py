@@ -13,7 +13,9 @@ _ENCODER = Slot(
     wants=(Port("embedding", "B D"),),
     options=("in_channels", "sample_size"),
 )
+_SAMPLE = Port("features", "C")
 REGRESSION_SLOTS = {
+    "data.dataset": Slot("dataset", wants=(_SAMPLE, Port("target", "")), options=("split",)),
     "model": Slot("model", feeds=_FEATURES, wants=(_MEAN, _LOG_SCALE)),
     "model.encoder": _ENCODER,
     "model.loss": Slot(
@@ -22,6 +24,7 @@ REGRESSION_SLOTS = {
     ),
 }
 CLASS_SLOTS = {
+    "data.dataset": Slot("dataset", wants=(_SAMPLE, Port("target", "")), options=("split",)),
     "model": Slot("model", feeds=_FEATURES, wants=(_LOGITS,)),
     "model.encoder": _ENCODER,
     "model.loss": Slot("loss", feeds=(_LOGITS, Port("target", "B", "class index"))),
