@@ -65,7 +65,8 @@ class Division:
             far = [f"{nearest[name]:,.0f} {self.unit}" if name in nearest else ""] if nearest else []
             rows.append([name, f"{mine.sum():,}", f"{labels[s]:,.0f}", share, *cells[s], *far])
         columns += ["nearest other"] if nearest else []
-        return Numbers("splits", ["split", self.units.what, "labels", "share", *columns], rows)
+        labelled = "labels (area)" if self.units.what == "polygons" else "labels"  # in pixels: none was counted
+        return Numbers("splits", ["split", self.units.what, labelled, "share", *columns], rows)
 
     def numbers(self) -> dict[str, Any]:
         """The same for a script: by split units, labels, labels of each class."""

@@ -19,7 +19,7 @@ from eozoo_core.raster.points import on_plane
 from eozoo_core.raster.read import Reader, read_info
 from eozoo_core.raster.stack import Stack
 from eozoo_core.raster.tiles import Window
-from eozoo_core.raster.vector import numbers, read_shapes
+from eozoo_core.raster.vector import Shapes, numbers, read_shapes
 from eozoo_core.task.classes import MOST
 
 ALL = "all"  # the split of everything
@@ -70,7 +70,7 @@ class ShapeLabels:
             area = ", ".join(f"{edge:g}" for edge in area_of([grid]) or ())
             raise ZooError(
                 f"{path}: none of its {len(values):,} labels lies on the images, which are at {area} (west, south, "
-                "east, north in degrees); is its CRS right?"
+                f"east, north in degrees); {placed(self._shapes)}; is that CRS right?"
             )
         self.codes = np.unique(self._labels.values).astype(int).tolist() if are_classes(how) else ()
         require_few(self.codes, where)
@@ -232,6 +232,16 @@ def require_no_columns(how: ImageDataSettings, what: str) -> None:
     for name, value in (("group", how.group), ("layer", how.layer), ("split.column", how.split.column)):
         if value is not None:
             raise ZooError(f"data.{name} {value!r}: {what} no columns or layers; take it away")
+
+
+def placed(shapes: Shapes) -> str:
+    """Say where polygons or points lie, in degrees."""
+    import shapely
+
+    west, south, east, north = shapely.total_bounds(shapes.geometry)
+    x, y = transform_points(shapes.crs, "EPSG:4326", np.array([west, east]), np.array([south, north]))
+    edges = ", ".join(f"{edge:g}" for edge in (x[0], y[0], x[1], y[1]))
+    return f"by {shapes.crs.to_string()[:40]} they lie at {edges}"
 
 
 def are_classes(how: ImageDataSettings) -> bool:

@@ -117,14 +117,15 @@ def indices_of(target: torch.Tensor, codes: Sequence[int]) -> torch.Tensor:
     return found
 
 
-def write_class_report(run: Run, split: str, scores: Scores, confusion: np.ndarray, names: Sequence[str]) -> None:
+def write_class_report(run: Run, split: str, scores: Scores, confusion: np.ndarray, legend: Legend) -> None:
     """Write classes.txt, classes.csv, confusion.csv, confusion.png and report.html into eval_SPLIT/.
 
-    ``confusion`` (K, K) counts of the model, row = label.
+    ``confusion`` (K, K) counts of the model, row = label, in the order of ``legend``.
     """
     folder, confusion = f"eval_{split}", confusion.astype(np.int64)
+    names = [name for _, name in legend]
     rows = [{"class": n, **row} for n, row in zip(names, class_table(confusion), strict=True)]
-    run.write_text(f"{folder}/classes.txt", f"{class_text(confusion, names)}\n")
+    run.write_text(f"{folder}/classes.txt", f"{class_text(confusion, legend)}\n")
     run.write_text(f"{folder}/classes.csv", _csv([list(rows[0]), *(list(row.values()) for row in rows)]))
     counts = [[name, *line] for name, line in zip(names, confusion.tolist(), strict=True)]
     run.write_text(f"{folder}/confusion.csv", _csv([["label, predicted as:", *names], *counts]))

@@ -220,6 +220,6 @@ def evaluate(task: Contract, run: Run, split: str) -> Scores:
     scores, model = evaluation.compute(), evaluation.metrics["model"]
     if isinstance(model, ClassScores) and model.confusion.any():
         ports = next(iter(draws.systems.values())).outputs
-        names = [name for port in ports if port.role == model.role for _, name in port.legend]
-        write_class_report(run, split, scores, model.confusion, names)
+        legend = next(port.legend for port in ports if port.role == model.role)
+        write_class_report(run, split, scores, model.confusion, legend)
     return scores
