@@ -15,7 +15,7 @@ from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.raster.burn import Burner, labels_on
 from eozoo_core.raster.georeference import Grid, apply, area_of, misfit
 from eozoo_core.raster.mosaic import Mosaic
-from eozoo_core.raster.points import on_plane
+from eozoo_core.raster.points import on_plane, transform_points
 from eozoo_core.raster.read import Reader, read_info
 from eozoo_core.raster.stack import Stack
 from eozoo_core.raster.tiles import Window
