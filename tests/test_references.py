@@ -18,6 +18,7 @@ from eozoo_core.settings.ensemble import EnsembleRuntime, EnsembleTrain
 from eozoo_core.task import Ports, Survey, references
 from eozoo_core.task.baselines import first_input, simplest
 from eozoo_core.task.data import Data
+from eozoo_core.task.evaluate import AT_FOREST
 from eozoo_core.task.references import FILE, Outcome, draw_rows, kept_baselines
 from eozoo_core.task.survey import BandSurvey
 from stranger_systems import Line, LineRuntime, LineSettings, write_rows
@@ -407,6 +408,8 @@ def test_a_model_that_loses_is_told():
     }
     assert better_than_model(scores) == ["ridge is better than the model by 0.5 (rmse 2.5, the model 3)"]
     classes = {"model": {"accuracy": 0.8, "mean_iou": 0.5}, "forest": {"accuracy": 0.7, "mean_iou": 0.6}}
+    few = scores | {AT_FOREST: {"rmse": 2.0}, "forest": {"rmse": 2.2}}  # of other labels: 2.2 is not better than 3
+    assert better_than_model(few) == ["ridge is better than the model by 0.5 (rmse 2.5, the model 3)"]
     assert better_than_model(classes) == ["forest is better than the model by 0.1 (mean_iou 0.6, the model 0.5)"]
     assert better_than_model({"model": {"loss": 1.0}, "mean": {"loss": 0.5}}) == []
     assert TaskSettings().eval.baselines == ("ridge", "forest")

@@ -9,11 +9,16 @@ _MEAN, _LOG_SCALE = Port("mean", "B 1"), Port("log_scale", "B 1", optional=True)
 _LOGITS = Port("logits", "B K", "1")
 _ENCODER = Slot(
     "model",
-    feeds=(Port("bands", "B L C"), Port("doys", "B L")),
+    feeds=(
+        *(Port("bands", "B L C"), Port("doys", "B L")),  # of a series, standardised
+        *(Port("columns", "B F"), Port("missing", "B F", "1 = missing")),  # in their own units, 0 where missing
+    ),
     wants=(Port("embedding", "B D"),),
-    options=("in_channels", "sample_size"),
+    options=("in_channels", "sample_size", "columns"),
 )
+_SAMPLE = Port("features", "C")
 REGRESSION_SLOTS = {
+    "data.dataset": Slot("dataset", wants=(_SAMPLE, Port("target", "")), options=("split",)),
     "model": Slot("model", feeds=_FEATURES, wants=(_MEAN, _LOG_SCALE)),
     "model.encoder": _ENCODER,
     "model.loss": Slot(
@@ -22,6 +27,7 @@ REGRESSION_SLOTS = {
     ),
 }
 CLASS_SLOTS = {
+    "data.dataset": Slot("dataset", wants=(_SAMPLE, Port("target", "")), options=("split",)),
     "model": Slot("model", feeds=_FEATURES, wants=(_LOGITS,)),
     "model.encoder": _ENCODER,
     "model.loss": Slot("loss", feeds=(_LOGITS, Port("target", "B", "class index"))),
