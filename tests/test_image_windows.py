@@ -458,7 +458,7 @@ def test_255_that_nobody_named_is_asked_about(scene, tmp_path):
     label = np.arange(SIDE * (SIDE - 4)).reshape(1, SIDE, -1) % 3
     label[:, :, ::4] = 255
     path = raster(tmp_path / "l.tif", label, kind="uint8", nodata=None)
-    with pytest.raises(ZooError, match="the labels hold 255, which files often hold where there is no label"):
+    with pytest.raises(ZooError, match="the labels hold 255, which often means no label"):
         survey_classes(opened(scene, path, how(), "train"), None)
     found = survey_classes(opened(scene, path, how(label_nodata=(255,)), "train"), None)
     assert [code for code, _ in found.legend] == [0, 1, 2]
