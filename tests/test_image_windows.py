@@ -1,6 +1,7 @@
 """Images as people hold them: a raster under polygons or a label raster, folders of patches, several dates."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -327,6 +328,8 @@ def test_a_process_reads_through_files_that_it_opened_itself(scene, monkeypatch)
     assert stack._readers()[0] is mine
     monkeypatch.setattr("eozoo_core.raster.stack.os.getpid", lambda: -1)  # as in a process that was forked
     assert stack._readers()[0] is not mine
+    sent = pickle.loads(pickle.dumps(stack))  # to a process that was not
+    np.testing.assert_array_equal(sent.read(Window(3, 4, 2, 2)), stack.read(Window(3, 4, 2, 2)))
 
 
 def test_what_are_no_dates_is_said(tmp_path):
@@ -458,7 +461,7 @@ def test_255_that_nobody_named_is_asked_about(scene, tmp_path):
     label = np.arange(SIDE * (SIDE - 4)).reshape(1, SIDE, -1) % 3
     label[:, :, ::4] = 255
     path = raster(tmp_path / "l.tif", label, kind="uint8", nodata=None)
-    with pytest.raises(ZooError, match="the labels hold 255, which files often hold where there is no label"):
+    with pytest.raises(ZooError, match="the labels hold 255, which often means no label"):
         survey_classes(opened(scene, path, how(), "train"), None)
     found = survey_classes(opened(scene, path, how(label_nodata=(255,)), "train"), None)
     assert [code for code, _ in found.legend] == [0, 1, 2]
@@ -491,6 +494,8 @@ def test_a_split_that_was_divided_otherwise_than_in_training_is_not_scored(scene
     shapes = [pixels(6 * c, 6 * r, 6 * c + 5, 6 * r + 5) for r in range(6) for c in range(6)][1:]
     polygons(fields, shapes, "crop", [("wheat", "beet", "maize")[i % 3] for i in range(35)])
     require_division(run, "all", opened(scene, fields, settings, "all"), "refuse")
+    other = opened(scene, fields, how(label="crop", split={"block": 60.0, "seed": 1}), "train").division
+    assert other.digest != opened(scene, fields, settings, "train").division.digest
     with pytest.raises(ZooError, match="test split: the data are divided otherwise than in training"):
         require_division(run, "test", opened(scene, fields, settings, "test"), "refuse")
     require_division(run, "test", opened(scene, fields, settings, "test"), "warn")

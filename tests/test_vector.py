@@ -8,7 +8,7 @@ from eozoo_core import ZooError
 from eozoo_core.raster import vector
 from eozoo_core.raster.burn import Burner, labels_on
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.points import transform_points
+from eozoo_core.raster.points import on_plane, transform_points
 from eozoo_core.raster.tiles import Window
 from eozoo_core.raster.vector import Shapes, read_shapes
 from rasterio import Affine
@@ -280,6 +280,15 @@ def test_geoparquet_of_any_description_is_refused_in_one_line(tmp_path, geo):
     with pytest.raises(ZooError, match=r"a\.parquet: cannot be read as a Parquet file") as error:
         read_shapes(tmp_path / "a.parquet", ("t",))
     assert "\n" not in str(error.value)
+
+
+def test_places_on_a_plane_keep_their_distances_across_the_antimeridian_and_far_apart():
+    x, y = on_plane("EPSG:4326", np.array([179.9, -179.9, 180.1]), np.zeros(3))
+    assert x[1] - x[0] == pytest.approx(0.2 * 111_319.5, rel=1e-4)
+    assert (x[2], y[2]) == pytest.approx((x[1], y[1]))
+    far = on_plane("EPSG:4326", np.array([-60.0, 20.0, NAN]), np.array([-30.0, 60.0, 0.0]))
+    assert np.isfinite(far[:, :2]).all()
+    assert np.isnan(far[:, 2]).all()
 
 
 def test_data_crs_holds_where_a_file_only_leaves_it_out(files, tmp_path):

@@ -68,7 +68,7 @@ class Units:
         return float(np.max(self.size))
 
     def distances(self, rows: np.ndarray, others: np.ndarray, most: float) -> np.ndarray:
-        """Distance (k,) of units ``rows`` (k,) to the nearest of ``others``, edge to edge, inf where beyond ``most``."""
+        """Distance (k,) of units ``rows`` (k,) to the nearest of ``others``, edge to edge, inf = beyond ``most``."""
         if self.shapes is not None:
             return between(self.shapes[rows], self.shapes[others], most)
         return distances(self.points[rows], self.points[others], most, self.size)

@@ -9,7 +9,7 @@ _AROUND = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
 
 
 def between(shapes: np.ndarray, others: np.ndarray, most: float) -> np.ndarray:
-    """Distance (n,) of each of ``shapes`` (n,) to the nearest of ``others`` (m,), shapely; inf where beyond ``most``."""
+    """Distance (n,) of each of ``shapes`` (n,) to the nearest of ``others`` (m,), shapely; inf = beyond ``most``."""
     import shapely
 
     found = np.full(len(shapes), np.inf)

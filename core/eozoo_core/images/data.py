@@ -131,8 +131,9 @@ class ImageData(Data):
         how = self._how.model_copy(update={"classes": known, "label_nodata": ignored})
         found = type(self)(where, split, how, self._seed, labelled)
         if strange:
-            text = f"training knew no {listed([one if isinstance(one, str) else f'{one:g}' for one in strange])}: labels of it are not scored"
-            found.notes = (*found.notes, f"{self.source.where}: {text}")
+            names = listed([one if isinstance(one, str) else f"{one:g}" for one in strange])
+            text = f"{self.source.where}: training knew no {names}: labels of it are not scored"
+            found.notes = (*found.notes, text)
         return found
 
 

@@ -88,10 +88,10 @@ class ShapeLabels:
         counts = None
         if are_classes(self._how):
             counts = np.where(labels.values[:, None] == np.array(self.codes), labels.weight[:, None], 0.0)
-        group = self.columns(self._how.group) if self._how.group else None
+        group = np.asarray(self.columns(self._how.group), str) if self._how.group else None
         return Units(
             *place, labels.weight, counts, None if self.codes else labels.values.astype(np.float64),
-            None if group is None else np.unique(np.asarray(group, str), return_inverse=True)[1], side, self.what, shapes,
+            None if group is None else np.unique(group, return_inverse=True)[1], side, self.what, shapes,
         )  # fmt: skip
 
     def columns(self, name: str) -> Sequence[Any] | None:
@@ -173,23 +173,20 @@ class RasterLabels:
         """Labels of each window of one row of them, their sum, and of classes how many of each code."""
         windows = [window for window in self._windows if window.row == row]
         values = self._reader.read(Window(row, 0, windows[0].height, self._grid.width), self._band)[0]
-        number = np.minimum(np.arange(self._grid.width) // windows[0].width, len(windows) - 1)
-        known = np.isfinite(values)
-        owner, stored = np.broadcast_to(number, values.shape)[known], values[known]
-        weight = np.bincount(owner, minlength=len(windows)).astype(np.float64)
-        total = np.bincount(owner, stored, len(windows))
-        codes: dict[int, np.ndarray] = {}
-        if are_classes(self._how):
-            whole = stored.astype(np.int64)
-            if stored.size and ((whole != stored).any() or whole.min() < 0 or whole.max() >= _CODES):
-                odd = stored[(whole != stored) | (whole < 0) | (whole >= _CODES)][0]
-                raise ZooError(f"{self._path}: holds {odd:g}; classes are whole numbers from 0 to {_CODES - 1}, other "
-                               "values are no labels where data.label_nodata lists them")  # fmt: skip
-            there = np.unique(whole)
-            place = owner * len(there) + np.searchsorted(there, whole)
-            counts = np.bincount(place, minlength=len(windows) * len(there)).reshape(len(windows), -1)
-            codes = dict(zip(there.tolist(), counts.T, strict=True)) if len(there) else {}
-        return weight, total, codes
+        known, starts = np.isfinite(values), [window.col for window in windows]
+        weight = np.add.reduceat(known.sum(axis=0).astype(np.float64), starts)
+        total = np.add.reduceat(np.where(known, values, 0).sum(axis=0, dtype=np.float64), starts)
+        if not are_classes(self._how):
+            return weight, total, {}
+        odd = known & ((np.floor(values) != values) | (values < 0) | (values >= _CODES))
+        if odd.any():
+            raise ZooError(f"{self._path}: holds {values[odd][0]:g}; classes are whole numbers from 0 to {_CODES - 1}, "
+                           "other values are no labels where data.label_nodata lists them")  # fmt: skip
+        stored = np.where(known, values, -1).astype(np.int64) + 1  # 0 = none
+        most = int(stored.max()) + 1
+        counts = [np.bincount(stored[:, w.col : w.col + w.width].ravel(), minlength=most)[1:] for w in windows]
+        there = np.flatnonzero(np.any(counts, axis=0))
+        return weight, total, {int(code): np.array([count[code] for count in counts]) for code in there}
 
     def _codes(self) -> dict[int, np.ndarray]:
         """Labels of each code that there is, by window."""

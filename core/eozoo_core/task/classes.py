@@ -26,7 +26,7 @@ ClassNames = tuple[str, ...] | dict[int, str]
 ClassWeights = Literal["none", "balanced"] | tuple[float, ...]
 Legend = tuple[tuple[int, str], ...]
 MOST = 256  # classes; more are values
-UNSAID = "which files often hold where there is no label; set data.label_nodata to it, or name it in data.classes if it is one"
+UNSAID = "which often means no label; set data.label_nodata to it, or name it in data.classes if it is a class"
 
 
 class ClassSurvey(Survey):
@@ -47,7 +47,7 @@ def legend_of(classes: ClassNames | None, survey: ClassSurvey) -> Legend:
 
 
 def unsaid(names: Mapping[int, str]) -> int:
-    """Return the largest number of one byte or two where it is among ``names`` of codes, and nobody named it; else 0."""
+    """Return the largest number of one byte or two where it is among ``names`` of codes and has no name; else 0."""
     return next((code for code in (2**8 - 1, 2**16 - 1) if names.get(code) == str(code)), 0)
 
 
