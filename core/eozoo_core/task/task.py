@@ -152,7 +152,7 @@ class Task(Contract):
         return make_graph(self, run)
 
     def module(self, run: Run, output: str | None = None, trainable: bool = False) -> RunModule:
-        """Return the trained run as a differentiable torch module that gives ``output`` (None = the first).
+        """Return the trained run as a differentiable torch module that gives ``output`` (None = the first that is no class).
 
         Raises ZooError for an output that there is not, and for a task that does not write ``system``.
         """
