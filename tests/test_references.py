@@ -128,7 +128,7 @@ def test_numpy_predicts_what_scikit_learn_does(gaps, classes):
     target = np.eye(5)[codes] if classes else y[:, None]
     kinds = {False: ensemble.ExtraTreesRegressor, True: ensemble.ExtraTreesClassifier}
     how = {"min_samples_leaf": 5, "random_state": 0, "max_features": "sqrt" if classes else 1.0}
-    theirs = kinds[classes](100, **how).fit(x, codes if classes else y)
+    theirs = kinds[classes](forests.TREES, **how).fit(x, codes if classes else y)
     ours, asked = grow_forest(x, target, np.arange(400) // 80, classes), np.concatenate([x, x + 0.05])
     wanted = theirs.predict_proba(asked) if classes else theirs.predict(asked)[:, None]
     np.testing.assert_allclose(ours.predict(asked)[:, [0, 2, 4] if classes else [0]], wanted, rtol=1e-5, atol=1e-6)
@@ -333,7 +333,7 @@ def test_scores_of_an_edited_file_are_refused(line):
     [
         ({"forest.right": lambda a: a * 0}, "a child of a node lies outside its tree"),
         ({"forest.right": lambda a: a.astype(float)}, "right is float64"),
-        ({"forest.roots": lambda a: a[None]}, "roots is int64 \\(1, 100\\)"),
+        ({"forest.roots": lambda a: a[None]}, "roots is int64 \\(1, 8\\)"),
         ({"forest.values": lambda a: a[:-1]}, "its leaves hold"),
         ({"forest.residual": lambda a: np.array([1.0, 2])}, "residual is float64"),
         ({"forest.feature": None}, "forest is not whole"),

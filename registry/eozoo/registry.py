@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 from eozoo_core import hookspecs
@@ -19,20 +18,19 @@ from eozoo import compat, switches
 from eozoo.installed import GROUP, called, installed, normal, version_of
 from eozoo.names import FIRST_PARTY, PLURAL, Entry, Names, claimed, suggestion
 
-if TYPE_CHECKING:
-    pass
-
 HOOKS = {"task": "eozoo_tasks", "model": "eozoo_models", "dataset": "eozoo_datasets", "loss": "eozoo_losses"}
 # What a value may be where an option's default is of a plain type; any other default says nothing about it.
 _CHECKED = {bool: bool, int: int, float: (int, float), str: str}
 
 
-@dataclass(frozen=True)
 class Problem:
     """A plugin, or one name in it, that cannot be used, and why. ``plugin`` is "distribution version"."""
 
-    plugin: str
-    error: BaseException
+    def __init__(self, plugin: str, error: BaseException):
+        self.plugin, self.error = plugin, error
+
+    def __repr__(self) -> str:
+        return f"Problem({self.plugin!r}, {self.error!r})"
 
     @property
     def reason(self) -> str:
@@ -60,8 +58,9 @@ class Registry:
         Left out are those that the user has switched off, those in ``skip`` (`Plugin.key`), and those built for another
         core.
         """
-        registry, off, core = cls(), switches.disabled(), version_of("eozoo")
-        for point in installed():
+        registry, off, points = cls(), switches.disabled(), installed()
+        core = next((p.version for p in points if p.distribution == "eozoo"), None) or version_of("eozoo")
+        for point in points:
             if switches.is_off(point, off):
                 registry.disabled.append(called(point))
             elif unmet := compat.built_for_another(point.requires, core):

@@ -97,6 +97,7 @@ class TableData(Data):
         self.samples, self.chosen = samples, samples.rows(split)
         self.files, self.root = samples.files, samples.files[0].parent if samples.files else None
         self.division = None if split == "all" else samples.division
+        self.label_unit = samples.unit
         self.bands = tuple(column.name for column in samples.features)
         self.units = tuple(column.unit for column in samples.features)
 

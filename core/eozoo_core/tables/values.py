@@ -12,7 +12,7 @@ import numpy as np
 from eozoo_core.checking.design import Units
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.points import transform_points
+from eozoo_core.raster.points import on_plane, transform_points
 from eozoo_core.run.table_file import Column
 from eozoo_core.tables.columns import DEGREES, column_values, find_column, place_columns
 from eozoo_core.tables.settings import TableDataSettings
@@ -146,7 +146,4 @@ def metres(x: Column, y: Column, crs: str | None, path: Path) -> tuple[np.ndarra
         raise ZooError(
             f"{path}: {x.name} and {y.name} hold more than degrees; set data.crs, or change data.x and data.y"
         )
-    if not (np.isfinite(lon) & np.isfinite(lat)).any():
-        return lon, lat
-    local = f"+proj=laea +lon_0={np.nanmedian(lon):.4f} +lat_0={np.nanmedian(lat):.4f} +datum=WGS84 +units=m"
-    return tuple(transform_points(source, local, x.values, y.values))
+    return tuple(on_plane(source, x.values, y.values))

@@ -10,6 +10,7 @@ import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.progress import print_message, tell_once
 from eozoo_core.task.classes import write_class_report
 from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
 from eozoo_core.task.data import Data, in_groups, tensors
@@ -169,8 +170,28 @@ def kept_of(run: Run, draws: Draws, data: Data) -> Data:
 def score(task: Contract, run: Run, split: str, on_unlike: str) -> Scores:
     """Judge ``split`` against what training saw, then ``Task.evaluate`` it; see `eozoo_core.task.guard.allow`."""
     survey = survey_of(task, run)
-    judge_split(task, survey, task.data(split).settled(survey), split, on_unlike)
+    data = task.data(split).settled(survey)
+    tell_once(data.notes, task.settings.runtime.quiet)
+    require_division(member_runs(run, task.settings)[0], split, data, on_unlike)
+    judge_split(task, survey, data, split, on_unlike)
     return task.evaluate(run, split)
+
+
+def require_division(run: Run, split: str, data: Data, on_unlike: str) -> None:
+    """Raise ZooError where ``split`` is part of data that are divided otherwise than those that ``run`` learned from.
+
+    Labels that were added or taken away move others between splits. ``on_unlike`` "warn" prints it.
+    """
+    known = run.info().get("division")
+    if data.division is None or known is None or known == data.division.digest:
+        return
+    told = (
+        f"{split} split: the data are divided otherwise than in training, and it may hold what was trained on; restore "
+        "the files, or score another place whole with --split all"
+    )
+    if on_unlike != "warn":
+        raise ZooError(f"{told}; --set eval.on_unlike=warn goes on")
+    print_message(f"warning: {told}")
 
 
 def scored_on(task: Contract, run: Run, split: str) -> dict[str, Any]:
@@ -199,6 +220,6 @@ def evaluate(task: Contract, run: Run, split: str) -> Scores:
     scores, model = evaluation.compute(), evaluation.metrics["model"]
     if isinstance(model, ClassScores) and model.confusion.any():
         ports = next(iter(draws.systems.values())).outputs
-        names = [name for port in ports if port.role == model.role for _, name in port.legend]
-        write_class_report(run, split, scores, model.confusion, names)
+        legend = next(port.legend for port in ports if port.role == model.role)
+        write_class_report(run, split, scores, model.confusion, legend)
     return scores

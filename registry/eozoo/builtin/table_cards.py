@@ -9,9 +9,12 @@ _MEAN, _LOG_SCALE = Port("mean", "B 1"), Port("log_scale", "B 1", optional=True)
 _LOGITS = Port("logits", "B K", "1")
 _ENCODER = Slot(
     "model",
-    feeds=(Port("bands", "B L C"), Port("doys", "B L")),
+    feeds=(
+        *(Port("bands", "B L C"), Port("doys", "B L")),  # of a series, standardised
+        *(Port("columns", "B F"), Port("missing", "B F", "1 = missing")),  # in their own units, 0 where missing
+    ),
     wants=(Port("embedding", "B D"),),
-    options=("in_channels", "sample_size"),
+    options=("in_channels", "sample_size", "columns"),
 )
 _SAMPLE = Port("features", "C")
 REGRESSION_SLOTS = {
