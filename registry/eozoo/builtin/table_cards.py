@@ -16,9 +16,14 @@ _ENCODER = Slot(
     wants=(Port("embedding", "B D"),),
     options=("in_channels", "sample_size", "columns"),
 )
-_SAMPLE = Port("features", "C")
+_DATASET = Slot(
+    "dataset",
+    wants=(Port("features", "C"), Port("target", "")),
+    options=("split",),
+    also=("data.features=null",),  # those of the table that it stands for
+)
 REGRESSION_SLOTS = {
-    "data.dataset": Slot("dataset", wants=(_SAMPLE, Port("target", "")), options=("split",)),
+    "data.dataset": _DATASET,
     "model": Slot("model", feeds=_FEATURES, wants=(_MEAN, _LOG_SCALE)),
     "model.encoder": _ENCODER,
     "model.loss": Slot(
@@ -27,7 +32,7 @@ REGRESSION_SLOTS = {
     ),
 }
 CLASS_SLOTS = {
-    "data.dataset": Slot("dataset", wants=(_SAMPLE, Port("target", "")), options=("split",)),
+    "data.dataset": _DATASET,
     "model": Slot("model", feeds=_FEATURES, wants=(_LOGITS,)),
     "model.encoder": _ENCODER,
     "model.loss": Slot("loss", feeds=(_LOGITS, Port("target", "B", "class index"))),
