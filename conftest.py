@@ -73,5 +73,13 @@ def each_kind_of_picture_once():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forests_of_few_trees():
+    """Grow eight trees where a run grows a hundred, in seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eozoo_core.score.forest.TREES", 8)
+        yield
+
+
 settings.register_profile("zoo", deadline=None)  # a busy machine is no reason to fail
 settings.load_profile("zoo")

@@ -74,7 +74,7 @@ def test_balanced_weights_have_mean_one_over_the_labels():
 @pytest.mark.parametrize("classes", [3, 40])
 def test_text_stays_within_80_columns(classes):
     counts = np.random.default_rng(0).integers(0, 10**7, (classes, classes))
-    text = class_text(counts, [f"a class with a long name {i}" for i in range(classes)])
+    text = class_text(counts, [(i + 1, f"a class with a long name {i}") for i in range(classes)])
     assert max(map(len, text.splitlines())) <= 80
     assert "taken" in text
 
@@ -128,11 +128,14 @@ def test_a_class_map_is_drawn_by_its_codes():
 
 def test_report(tmp_path):
     run = Run.create(tmp_path / "run", "toy", Toy.Settings())
-    write_class_report(run, "test", {"model": class_scores(CONFUSION)}, CONFUSION.astype(float), ["a", "b, c", "<c>"])
+    write_class_report(
+        run, "test", {"model": class_scores(CONFUSION)}, CONFUSION.astype(float), [(0, "a"), (1, "b, c"), (5, "<c>")]
+    )
     made = run.path / "eval_test"
     assert {p.name for p in made.iterdir()} == {
         "classes.txt", "classes.csv", "confusion.csv", "confusion.png", "report.html"
     }  # fmt: skip
+    assert "5 <c>" in (made / "classes.txt").read_text()
     rows = list(csv.reader((made / "confusion.csv").open()))
     assert rows[0][1:] == ["a", "b, c", "<c>"]
     assert rows[2] == ["b, c", "1", "4", "1"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from eozoo import Problem, Registry, api
+from eozoo.names import Entry
 from eozoo.trained_with import parts_of, registry_of
 from eozoo_core import Spec, ZooError, hookimpl
 
@@ -314,14 +315,23 @@ def test_a_misspelt_target_is_one_line_a_bug_in_one_keeps_its_traceback(registry
     (tmp_path / "zz_bug.py").write_text("import zz_not_there\nnet = 1")
     monkeypatch.syspath_prepend(tmp_path)
     entry = registry.find("model", "broken")
-    monkeypatch.setattr(registry, "find", lambda *_: replace(entry, spec=replace(entry.spec, target="zz_bug:net")))
+    monkeypatch.setattr(
+        registry, "find", lambda *_: Entry("model", entry.plugin, replace(entry.spec, target="zz_bug:net"))
+    )
     with pytest.raises(ModuleNotFoundError) as error:
         registry.get("model", "broken")
     assert "while importing model 'broken' from plugin 1.0" in error.value.__notes__[0]
 
 
 @pytest.mark.parametrize(
-    "change", [{"name": "Net"}, {"name": ""}, {"target": "a.b"}, {"target": ":a"}, {"summary": ""}, {"summary": "a\nb"}]
+    "change",
+    [
+        *({"name": name} for name in ("Net", "", "_net", "2d", "u-net", "nët")),
+        *({"target": target} for target in ("a.b", ":a", "a..b:c", "a.b:", "a.b:c:d", "a b:c", "2a:c")),
+        {"ports_of": "a.b"},
+        {"summary": ""},
+        {"summary": "a\nb"},
+    ],
 )
 def test_malformed_specs(change):
     with pytest.raises(ValueError, match=r"name|target|summary"):

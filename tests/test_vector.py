@@ -235,3 +235,57 @@ def test_windows_are_the_parts_of_the_whole():
     inside = np.hypot(centres[0] - 3, centres[1] - 4) < 2.999
     assert (alone == 1)[inside].all()
     assert np.isnan(alone[np.hypot(centres[0] - 3, centres[1] - 4) > 3]).all()
+
+
+def test_what_lies_beyond_the_edge_counts_for_nothing_and_the_corner_of_the_first_pixel_is_on_it():
+    _, labels = burned([pixels(-100, 1, 3, 5), pixels(-5, 0, 0, 2), point(0, 0), point(8, 0)], [1, 2, 3, 4])
+    assert labels.row.tolist() == [0, 2]
+    assert labels.weight.tolist() == [12, 1]
+    assert (labels.points >= 0).all()
+    assert labels.notes == ("2 of 4 labels lie outside the raster",)
+
+
+SQUARE = {"type": "Polygon", "coordinates": [[[3, 50], [4, 50], [4, 51], [3, 50]]]}
+
+
+@pytest.mark.parametrize(
+    ("properties", "crs", "message"),
+    [
+        ({"t": 1}, "EPSG:4326", ""),
+        ({"t": 1}, [1], r"its CRS \[1\] is not known"),
+        ({"t": 1}, {"properties": [1]}, "is not known"),
+        ([1], None, "the properties of a feature are no object"),
+        ({"t": 10**400}, None, ""),
+    ],
+)
+def test_geojson_of_any_content_is_read_or_refused_in_one_line(tmp_path, properties, crs, message):
+    feature = {"type": "Feature", "properties": properties, "geometry": SQUARE}
+    file = tmp_path / "a.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature], "crs": crs}))
+    if not message:
+        assert len(read_shapes(file, ("t",)).geometry) == 1
+        return
+    with pytest.raises(ZooError, match=message) as error:
+        read_shapes(file, ("t",))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("geo", [[1], {"primary_column": "place", "columns": {"place": 5}}, {"primary_column": ["a"]}])
+def test_geoparquet_of_any_description_is_refused_in_one_line(tmp_path, geo):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"t": [1], "place": pa.array([b"x"])})
+    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), tmp_path / "a.parquet")
+    with pytest.raises(ZooError, match=r"a\.parquet: cannot be read as a Parquet file") as error:
+        read_shapes(tmp_path / "a.parquet", ("t",))
+    assert "\n" not in str(error.value)
+
+
+def test_data_crs_holds_where_a_file_only_leaves_it_out(files, tmp_path):
+    file = tmp_path / "utm.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [
+        {"type": "Feature", "properties": {"t": 1}, "geometry": shapely.geometry.mapping(POINTS[0])}]}))  # fmt: skip
+    assert read_shapes(file, ("t",), "EPSG:32631").crs == UTM
+    assert read_shapes(file, ("t",)).crs.to_string() == "OGC:CRS84"
+    assert read_shapes(files["gpkg"], ("t",), "EPSG:4326").crs == UTM

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from eozoo_core.errors import ZooError
 
 KINDS = ("task", "model", "dataset", "loss")
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 @dataclass(frozen=True)
@@ -172,10 +169,11 @@ class Spec:
     ports_of: str = ""
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not (_is_word(self.name) and self.name == self.name.lower() and self.name[0] != "_"):
             raise ValueError(f"{self.name!r}: a name is lower-case letters, digits and underscores")
         for target in (self.target, *([self.ports_of] if self.ports_of else [])):
-            if not _TARGET.fullmatch(target):
+            module, _, attribute = target.partition(":")
+            if not all(map(_is_word, [*module.split("."), *attribute.split(".")])):
                 raise ValueError(f"{self.name}: target {target!r} is not 'package.module:attribute'")
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"{self.name}: the summary is one line")
@@ -204,6 +202,10 @@ class Spec:
     def with_options(self, registry: Any, slot: Any, options: dict[str, Any]) -> Spec:
         """Return the Spec for a slot and options: the same, but where ``ports_of`` decides."""
         return _imported(self.ports_of)(registry, self, slot, options) if self.ports_of else self
+
+
+def _is_word(text: str) -> bool:
+    return text.isascii() and text.isidentifier()
 
 
 def _imported(target: str) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from eozoo_core.checking.findings import Findings
 from eozoo_core.settings import TrainSettings
 from eozoo_core.train.schedule import plan_steps, warmup_of
+from eozoo_core.train.timetable import passes
+from eozoo_core.words import counted
 
 
 def judge_schedule(findings: Findings, train: TrainSettings, samples: int | None) -> None:
@@ -17,7 +19,9 @@ def judge_schedule(findings: Findings, train: TrainSettings, samples: int | None
         with findings.guard("schedule"):
             times = plan_steps(train, samples)
             rise = warmup_of(train.schedule, times.total)
-            text = f"{times.total:,} optimiser steps, {times.per_epoch:,} per epoch; rate {train.schedule.name}"
+            turns = passes(train, samples)
+            again = f" ({turns:,} times the {counted(samples, 'samples')})" if turns > 1 else ""
+            text = f"{times.total:,} optimiser steps, {times.per_epoch:,} per epoch{again}; rate {train.schedule.name}"
             if train.schedule.warmup_steps:
                 asked = f", warmup_steps is {train.schedule.warmup_steps:,}" * (rise < train.schedule.warmup_steps)
                 text += f", {rise:,} of them warm-up (at most a fifth{asked})"

@@ -13,7 +13,7 @@ import numpy as np
 from eozoo_core.checking.design import SPLITS, Units, design, given_splits
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
-from eozoo_core.images.labels import ALL, Labelling, RasterLabels, ShapeLabels, divided, on_ground, pixel_of
+from eozoo_core.images.labels import ALL, Labelling, RasterLabels, ShapeLabels, divided, on_ground, size_of
 from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.images.source import Images
 from eozoo_core.raster.georeference import Grid, part_of
@@ -93,8 +93,7 @@ class Layout:
     def _squares(self, inside: Sequence[Window]) -> Units:
         middle = np.array([(w.col + w.width / 2, w.row + w.height / 2) for w in inside])
         pixels = np.array([w.height * w.width for w in inside], np.float64)
-        size = inside[0].height * pixel_of(self.grid)
-        return Units(*on_ground(self.grid, *middle.T), pixels, size=size, what="windows")
+        return Units(*on_ground(self.grid, *middle.T), pixels, size=size_of(self.grid, inside[0]), what="windows")
 
     def _own(self) -> list[np.ndarray]:
         given = np.zeros(len(self.windows), np.uint8) if self.split is None else self.split
@@ -125,11 +124,12 @@ class Windows(Images):
         self.where, self.files, self.labelled = str(info.path), files, layout.labels is not None
         if layout.labels is not None:
             self.names = {code: layout.labels.names.get(code, str(code)) for code in layout.labels.codes}
-            self.unit = layout.labels.unit
+            self.column, self.unit = tuple(layout.labels.names.values()), layout.labels.unit
             self.notes = tuple(layout.notes) if self._split == 0 else ()
         self.division = layout.division
         if not len(self._chosen):
-            raise NoSplit(f"{self.where}: no window is in {split}; data.split.{split} is its share")
+            told = "shows a label" if split == ALL else f"is in {split}; data.split.{split} is its share"
+            raise NoSplit(f"{self.where}: no window {told}")
 
     def __len__(self) -> int:
         return len(self._chosen)

@@ -67,17 +67,17 @@ def class_table(confusion: np.ndarray) -> list[dict[str, float | None]]:
     return rows
 
 
-def class_text(confusion: np.ndarray, names: Sequence[str]) -> str:
-    """Return the scores of each class and how they are confused, in lines of at most 80 characters."""
-    order = [f"{i + 1} {name}"[:24] for i, name in enumerate(names)]
+def class_text(confusion: np.ndarray, legend: Sequence[tuple[int, str]]) -> str:
+    """Return the scores of each class (code, name) and how they are confused, in lines of at most 80 characters."""
+    order = [f"{code} {name}"[:24] for code, name in legend]
     lines = [f"{'class':24}  {'labels':>11}  precision  recall     F1    IoU"]
     for name, row in zip(order, class_table(confusion), strict=True):
         cells = zip(("precision", "recall", "f1", "iou"), (9, 6, 5, 5), strict=True)
         numbers = "  ".join(f"{'' if row[key] is None else f'{row[key]:.3f}':>{width}}" for key, width in cells)
         lines.append(f"{name:24}  {row['labels']:>11,}  {numbers}".rstrip())
     shares = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    if len(names) <= _MOST:
-        lines += ["", f"{'% of labels taken as':24}" + "".join(f"{i + 1:>5}" for i in range(len(names)))]
+    if len(legend) <= _MOST:
+        lines += ["", f"{'% of labels taken as':24}" + "".join(f"{code:>5}" for code, _ in legend)]
         lines += [
             f"{name:24}" + "".join(f"{value:>5.0f}" for value in row)
             for name, row in zip(order, shares, strict=True)

@@ -133,6 +133,12 @@ class TrainSettings(Settings):
         ge=1,
         description="Samples per forward pass, over all processes: more devices do not change what is learned.",
     )
+    epoch_steps: int | None = Field(
+        None,
+        ge=1,
+        description="Optimiser steps that an epoch has at least: few samples are passed several times, each time drawn "
+        "anew; null = once.",
+    )
     accumulate: int = Field(
         1, ge=1, description="Forward passes per optimiser step; effective batch = batch_size x this."
     )

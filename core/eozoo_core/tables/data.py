@@ -15,19 +15,10 @@ from eozoo_core.checking.findings import listed
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.run.table_file import Column, read_table
 from eozoo_core.score.statistics import ChannelStatistics
-from eozoo_core.tables.columns import (
-    choose,
-    class_indices,
-    column_values,
-    find_column,
-    numbers_of,
-    stacked,
-    unit_of,
-    units_of,
-    with_unit,
-)
+from eozoo_core.tables.columns import choose, column_values, find_column, known_features, with_unit
 from eozoo_core.tables.settings import TableDataSettings
 from eozoo_core.tables.survey import ROLE, ZERO_TO_ONE, TableSurvey
+from eozoo_core.tables.values import class_indices, numbers_of, stacked, unit_of, units_of
 from eozoo_core.task.data import Arrays, Data
 from eozoo_core.task.survey import BandSurvey, surveyed
 from eozoo_core.train.loading import Draw
@@ -107,6 +98,7 @@ class TableData(Data):
         self.samples, self.chosen = samples, samples.rows(split)
         self.files, self.root = samples.files, samples.files[0].parent if samples.files else None
         self.division = None if split == "all" else samples.division
+        self.label_unit = samples.unit
         self.bands = tuple(column.name for column in samples.features)
         self.units = tuple(column.unit for column in samples.features)
 
@@ -156,19 +148,19 @@ def samples_of(
         raise ZooError(f"{path}: data.target is not set; --set data.target=COLUMN says what is learned ({words})")
     target, dates = find_column(columns, how.target, path, "data.target"), known.dates
     if known.seen:
-        features = [find_column(columns, name, path, "the run's features") for name in known.names]
+        features = known_features(columns, known, how, path)
     else:
         features, dates = choose(columns, how, path, wanted.bands)
-    features = tuple(with_unit(column, how) for column in features)
-    values = stacked(features, how.nodata)
+        features = [with_unit(column, how) for column in features]
+    values = stacked(features, how.nodata, path)
     if wanted.unit is None:
-        labels, names = class_indices(target, known.classes or wanted.classes, path)
+        labels, names = class_indices(target, how.nodata, known.classes or wanted.classes, path)
         unit = "class index"
     else:
         labels, names = numbers_of(target, how.nodata, path), ()
-        unit = unit_of(with_unit(target, how), wanted.unit, path)
+        unit = unit_of(with_unit(target, how), wanted.unit or (known.label.unit if known.label else ""), path)
     labels = np.where(np.isfinite(values).any(axis=1), labels, np.float32(np.nan))
-    return Samples(path, columns, how, features, values, dates, target.name, labels, unit, names, files)
+    return Samples(path, columns, how, tuple(features), values, dates, target.name, labels, unit, names, files)
 
 
 def survey_table(data: TableData, days: tuple[int, ...], scaling: tuple[BandSurvey, ...]) -> TableSurvey:

@@ -12,7 +12,9 @@ from eozoo_core.settings.maps import MapInfer, SceneInfer
 from eozoo_core.settings.splits import SplitSettings
 
 SCHEDULE = ScheduleSettings(name="cosine", warmup_steps=50)
-TRAIN = EnsembleTrain(epochs=50, batch_size=64, learning_rate=3e-3, weight_decay=1e-2, schedule=SCHEDULE)
+TRAIN = EnsembleTrain(
+    epochs=50, epoch_steps=20, batch_size=64, learning_rate=3e-3, weight_decay=1e-2, schedule=SCHEDULE
+)
 
 
 class TableDataSettings(Settings):

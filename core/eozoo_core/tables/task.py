@@ -232,7 +232,8 @@ class TableTask(Task):
         """The table with the predictions behind its columns."""
         from eozoo_core.tables.predict import predict_table
 
-        return [predict_table(drawn, scene, dest, (*self.settings.data.nodata, *(self.settings.infer.nodata or ())))]
+        how = self.settings.data
+        return [predict_table(drawn, scene, dest, how, (*how.nodata, *(self.settings.infer.nodata or ())))]
 
     def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
         """A file for every output."""

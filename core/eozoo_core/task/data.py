@@ -136,19 +136,28 @@ class Data:
 
 
 class Batched:
-    """Training draws of ``data`` as a torch dataset that is asked for whole batches (``__getitems__``)."""
+    """Training draws of ``data`` as a torch dataset that is asked for whole batches (``__getitems__``).
 
-    def __init__(self, data: Data):
-        self.data = data
+    passes: how often an epoch passes them, each time as an epoch of one pass would draw them; see `timetable.passes`.
+    """
+
+    def __init__(self, data: Data, passes: int = 1):
+        self.data, self._passes = data, passes
 
     def __len__(self) -> int:
-        return self.data.draws
+        return self.data.draws * self._passes
 
     def order(self, seed: int, epoch: int) -> Sequence[int]:
-        """See `Data.order`."""
-        return self.data.order(seed, epoch)
+        """See `Data.order`; draw ``i`` of pass ``p`` has number ``p * data.draws + i``."""
+        if self._passes == 1:
+            return self.data.order(seed, epoch)
+        turns = (self.data.order(seed, epoch * self._passes + turn) for turn in range(self._passes))
+        return [turn * self.data.draws + int(index) for turn, order in enumerate(turns) for index in order]
 
     def __getitems__(self, draws: list[Draw]) -> dict[str, Any]:
+        if self._passes > 1:
+            own = [(divmod(draw.index, self.data.draws), draw.epoch * self._passes) for draw in draws]
+            draws = [Draw(index, first + turn) for (turn, index), first in own]
         batch = self.data.batch(draws)
         return {**tensors(batch), "count": self.data.count(batch)}
 

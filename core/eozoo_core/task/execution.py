@@ -23,6 +23,7 @@ from eozoo_core.train.loading import Draw
 from eozoo_core.train.precision import training_precision
 from eozoo_core.train.probe import kept_ratio, place, ratio_of
 from eozoo_core.train.schedule import plan_steps
+from eozoo_core.train.timetable import passes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -86,6 +87,7 @@ def _some(task: Contract, system: System, train: Data, fabric: Fabric) -> dict[s
 def _is_worth_it(task: Contract, system: System, train: Data, one: dict[str, Any]) -> bool:
     """Whether training is long enough to measure for, and ``system`` can be called with its batches."""
     how = task.settings.train
-    samples = plan_steps(how, train.draws).total * how.accumulate * min(how.batch_size, train.draws)
+    batch = min(how.batch_size, train.draws * passes(how, train.draws))
+    samples = plan_steps(how, train.draws).total * how.accumulate * batch
     fits = plain_step(task) or all(port.role in one for port in system.inputs)
     return samples * pixels_of(one, system.inputs) >= LEAST and fits and not system.solves

@@ -27,6 +27,8 @@ from eozoo_core.train.loading import Draw
 from eozoo_core.train.memory import StepMemory, memory_of, step_memory
 from eozoo_core.train.precision import slow_precision, training_precision
 from eozoo_core.train.schedule import plan_steps
+from eozoo_core.train.timetable import passes
+from eozoo_core.words import counted
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -82,7 +84,7 @@ def make_plan(task: Contract, run: Run) -> Plan:
     train, device = splits["train"], resolve_device(settings.runtime.device)
     survey = task.survey(train)
     system, parameters = sketch(task, survey)
-    size = min(settings.train.batch_size, train.draws)
+    size = min(settings.train.batch_size, train.draws * passes(settings.train, train.draws))
     times = plan_steps(settings.train, train.draws)
     one = tensors(train.batch([Draw(0, 0)]))
     given = {name: (values.shape, values.dtype) for name, values in one.items()}
@@ -139,7 +141,9 @@ def machine(run: Run, device: str) -> str:
 def described(task: Contract, splits: Mapping[str, Data], survey: Survey) -> dict[str, str]:
     """Say in words what there is to train on."""
     data = {name: split.told for name, split in splits.items()}
-    if survey.label is not None:
+    if counts := getattr(survey, "counts", ()):
+        data["train"] += f", {counted(sum(counts), 'labels')} of {counted(len(counts), 'classes')}"
+    elif survey.label is not None:
         label = survey.label
         data["train"] += f", labels {label.mean:.2f} +- {label.std:.2f} {label.unit}".rstrip()
     data["bands"] = ", ".join(survey.names)

@@ -31,7 +31,7 @@ from eozoo_core.train.optimizer import make_optimizer
 from eozoo_core.train.precision import validating
 from eozoo_core.train.schedule import make_scheduler
 from eozoo_core.train.step import Sums, added, pooled_step
-from eozoo_core.train.timetable import Timetable
+from eozoo_core.train.timetable import Timetable, passes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -113,7 +113,8 @@ def train(task: Contract, run: Run, survey: Survey | None = None) -> Survey:
     data = prepared(run, fabric, system, splits)
     trainer = Trainer(run, fabric, system, loss, survey, data.get("val"), execution=execution)
     task.optimizers(trainer)
-    batches = Loader(Batched(data["train"]), settings.train, settings.runtime, fabric, as_is)
+    drawn = Batched(data["train"], passes(settings.train, data["train"].draws))
+    batches = Loader(drawn, settings.train, settings.runtime, fabric, as_is)
     scheduler = make_scheduler(trainer.optimizers.values(), settings.train, len(batches))
     trainer.steps = Timetable(len(batches), settings.train).per_epoch
     fit(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
-from eozoo_core.train.timetable import Timetable
+from eozoo_core.train.timetable import Timetable, passes
 
 if TYPE_CHECKING:
     import torch
@@ -128,7 +128,7 @@ def plan_steps(train: TrainSettings, samples: int) -> Timetable:
     The last, smaller batch of an epoch is left out, unless it is the only one, as in ``loading.Loader``. Raises
     ZooError where ``train.schedule`` does not fit this run. ``--dry-run`` and ``check`` ask here.
     """
-    times = Timetable(max(1, samples // train.batch_size), train)
+    times = Timetable(max(1, samples * passes(train, samples) // train.batch_size), train)
     make_schedule(train, times)
     return times
 

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from eozoo_core.train.state import Position
 
 
+def passes(train: TrainSettings, samples: int) -> int:
+    """Return how often an epoch passes ``samples`` samples: once, or until it has ``train.epoch_steps`` steps."""
+    wanted = (train.epoch_steps or 0) * train.accumulate * train.batch_size
+    return max(1, math.ceil(wanted / max(1, samples)))
+
+
 class Timetable:
     """When things happen, counted in optimiser steps: one long epoch or many short ones are the same to it."""
 

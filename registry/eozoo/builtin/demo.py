@@ -22,7 +22,7 @@ from eozoo.builtin.image_settings import (
 
 CLASSES = ("bare", "shrub", "forest")
 _SMALL = {"width": 8, "depth": 3}
-_TRAIN = TRAIN.model_copy(update={"epochs": 80, "batch_size": 4, "learning_rate": 5e-3})
+_TRAIN = TRAIN.model_copy(update={"epochs": 80, "epoch_steps": None, "batch_size": 4, "learning_rate": 5e-3})
 
 
 def write_heights(root: Path) -> Sample:

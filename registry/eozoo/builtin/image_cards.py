@@ -111,7 +111,7 @@ MODELS = [
             outputs=_CHANNELS,
             weights=_NONE,
             measured=f"Forward 0.0978 s, 46 MB; with backward 0.217 s, 116 MB; {_ON}",
-            limits=("Sees 9 pixels across with 3 blocks: nothing larger.",),
+            limits=("Sees some pixels around each (option depth): nothing larger.",),
             architecture="Residual convolutional network",
             kinds=("regression", "semantic-segmentation"),
         ),

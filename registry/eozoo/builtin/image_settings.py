@@ -9,9 +9,8 @@ from eozoo_core.settings.maps import MapInfer
 from eozoo_core.task.classes import ClassNames, ClassWeights
 from pydantic import Field, field_validator, model_validator
 
-TRAIN = EnsembleTrain(
-    epochs=50, batch_size=8, weight_decay=1e-2, schedule=ScheduleSettings(name="cosine", warmup_steps=20)
-)
+SCHEDULE = ScheduleSettings(name="cosine", warmup_steps=20)
+TRAIN = EnsembleTrain(epochs=50, epoch_steps=10, batch_size=8, weight_decay=1e-2, schedule=SCHEDULE)
 INFER = MapInfer(window=256, overlap=32)
 
 
