@@ -220,6 +220,12 @@ def test_splits_by_a_column_of_groups_and_by_words(scene, fields):
     assert all(len(set(by_farm.split[farm == f])) == 1 for f in range(9))
     together = opened(scene, fields, how(label="crop", group="farm", split={"block": 60.0}), "train").division
     assert all(len(set(together.split[farm == f])) == 1 for f in range(9))
+    shapes = [pixels(6 * c, 0, 6 * c + 5, 5) for c in range(6)]
+    names = ["train", "val", "test", "train", "train", "train"]
+    words = polygons(fields.with_name("words.gpkg"), shapes, "crop", names)
+    by_words = opened(scene, words, how(label="crop", split={"column": "crop"}), "train").division
+    assert by_words.split.tolist() == [0, 1, 2, 0, 0, 0]
+    assert (by_words.given, by_farm.given) == (True, False)
 
 
 def test_there_is_no_split_of_share_0_and_no_data_are_named(scene, fields):

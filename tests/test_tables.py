@@ -195,6 +195,8 @@ def test_rows_of_a_group_stay_together_and_a_column_may_say_the_split(tmp_path):
     given = opened(file, target="y", split={"column": "split"})
     assert given.rows("val").tolist() == [i for i in range(60) if i % 4 == 1 and i != 5]
     assert "split" not in [column.name for column in given.features]
+    given.division.judge(findings := Findings())  # 25 % each: no shares were asked for
+    assert [f.level for f in findings.found] == ["ok"]
 
 
 def test_a_batch_holds_the_rows_of_its_split(tmp_path):

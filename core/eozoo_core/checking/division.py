@@ -27,7 +27,7 @@ _BAR, _WIDE = 12, 200  # cells of the bar of a split
 class Division:
     """Units, the split (n,) uint8 of each, and how it was asked for; names of the classes that the units count.
 
-    unit: that of places, "m" or "px". asked: None = the splits were given, no shares.
+    unit: that of places, "m" or "px". given: a column named the splits, so no shares were asked for.
     """
 
     units: Units
@@ -35,6 +35,7 @@ class Division:
     how: SplitSettings
     names: tuple[str, ...] = ()
     unit: str = "m"
+    given: bool = False
 
     @property
     def labels(self) -> np.ndarray:
@@ -90,7 +91,7 @@ class Division:
         findings.tables.append(self.table())
         labels, remedy = self.labels, "set a smaller data.split.block or gap, or other shares"
         used, off = labels[:NEITHER].sum(), []
-        for s, share in enumerate(self.how.shares):
+        for s, share in enumerate(() if self.given else self.how.shares):
             got = labels[s] / max(1, used)
             if share and not 1 / OFF <= got / share <= OFF:
                 off.append(f"{SPLITS[s]} has {percent(got)} of the labels, {percent(share)} were asked for")

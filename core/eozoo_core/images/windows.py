@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eozoo_core.checking.design import SPLITS, Units, design
+from eozoo_core.checking.design import SPLITS, Units, design, given_splits
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.images.labels import ALL, Labelling, RasterLabels, ShapeLabels, divided, on_ground, size_of
@@ -63,7 +63,9 @@ class Layout:
             return None
         labels = self.labels
         names = tuple((labels.names.get(code) or str(code)) for code in labels.codes) if labels else ()
-        return Division(self.units, self.split, self.how.split, names, "m" if self.grid.crs else "px")
+        column, unit = self.how.split.column, "m" if self.grid.crs else "px"
+        given = bool(labels and column) and given_splits(labels.columns(column), column) is not None
+        return Division(self.units, self.split, self.how.split, names, unit, given)
 
     def inside(self, window: Window) -> Window:
         """Return the part of a window that lies on the raster."""

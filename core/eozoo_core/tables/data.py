@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eozoo_core.checking.design import SPLITS, design
+from eozoo_core.checking.design import SPLITS, design, given_splits
 from eozoo_core.checking.division import Division
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import NoSplit, ZooError
@@ -66,7 +66,8 @@ class Samples:
         units, named = units_of(self.columns, self.how, self.labels, len(names), self.path), None
         if how.column is not None:
             named = column_values(self.columns, how.column, self.path, "data.split.column")
-        return Division(units, design(units, how, named), how, names)
+        given = named is not None and given_splits(named, how.column or "") is not None
+        return Division(units, design(units, how, named), how, names, given=given)
 
     @property
     def split(self) -> np.ndarray:
