@@ -23,15 +23,24 @@ model: {name: residual_cnn, options: {width: 16, depth: 2}}
 data: {crop: 32}
 train: {epochs: 12, learning_rate: 0.005, batch_size: 4}
 """
+TWINS = """\
+data: {dataset: mine, block: 8}
+train: {epochs: 2, epoch_steps: 8, batch_size: 64, learning_rate: 0.002}
+"""
 
 
 def write_all(root):
-    """Write scene.tif, fields.gpkg, patches/, plots.csv, small.yaml, and other.tif with other.gpkg."""
+    """Write scene.tif, fields.gpkg, patches/, plots.csv, other.tif with other.gpkg, two tile folders, and settings."""
+    from eozoo_barlow_twins.demo.phenology import write_landscape
+
     fields(root / "scene.tif", root / "fields.gpkg", 500_000.0, 16, 0)
     fields(root / "other.tif", root / "other.gpkg", 540_000.0, 8, 1)
     patches(root / "patches")
     plots(root / "plots.csv")
+    write_landscape(root / "here/data/mine/processed/MGRS-31UDS", 32, 70, 1, 0.25)
+    write_landscape(root / "there/data/mine/processed/MGRS-32UNU", 32, 70, 2, 0.25)
     (root / "small.yaml").write_text(SETTINGS)
+    (root / "twins.yaml").write_text(TWINS)
 
 
 def fields(raster, vector, east, across, seed):

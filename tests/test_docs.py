@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from own_data import write_all
 from stranger import Stranger
 from warm import Warm, can_run
 
@@ -59,8 +60,12 @@ def run(command, folder):
     return done.stdout
 
 
-def test_readme(demo, warm):
-    for kind, body in blocks(ROOT / "README.md"):
+@pytest.mark.parametrize("page", ["README.md", "docs/your_own_data.md"])
+def test_pages_of_a_newcomer(request, page, warm, tmp_path):
+    demo = request.getfixturevalue("demo") if page == "README.md" else tmp_path
+    if page != "README.md":
+        write_all(tmp_path)
+    for kind, body in blocks(ROOT / page):
         if kind == "python":
             (demo / "block.py").write_text(body)
             printed = warm.run("python block.py", demo)[1]

@@ -13,6 +13,7 @@ from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.raster.cog import Band
 from eozoo_core.raster.read import read_info
 from eozoo_core.score.statistics import ChannelStatistics
+from eozoo_core.settings import TrainSettings
 from eozoo_core.task import Survey
 from eozoo_core.task.baselines import constant, most_frequent
 from eozoo_core.task.data import Batched, Data, as_is, in_groups, stack, tensors
@@ -22,6 +23,8 @@ from eozoo_core.task.reading import reading_notes
 from eozoo_core.task.scenes import choose_bands
 from eozoo_core.task.survey import Carried, surveyed
 from eozoo_core.train.loading import Draw
+from eozoo_core.train.schedule import plan_steps
+from eozoo_core.train.timetable import passes
 
 PROFILE = {"driver": "GTiff", "dtype": "float32", "crs": "EPSG:32647", "nodata": -9999.0}
 PLACE = rasterio.Affine(10, 0, 480_000, 0, -10, 2_000_000)
@@ -229,3 +232,27 @@ def test_what_was_decided_while_reading_is_told(folder):
     data = ImageData(folder, "train", crop(4), 0)
     assert data.arrays(0)[0][0, 0, 1:4].tolist() == [0.5, 1, 1.5]
     assert reading_notes(data) == ["0.tif: values by the file's scale and offset tags: stored x 0.5"]
+
+
+def test_few_samples_are_passed_several_times_an_epoch():
+    """Five draws in batches of two, three steps at least: passes in full, each drawn as an epoch by itself would be."""
+
+    class Five(Data):
+        def __len__(self):
+            return 5
+
+        def order(self, seed, epoch):
+            return np.roll(np.arange(5), epoch)
+
+        def batch(self, draws):
+            assert len({draw.epoch for draw in draws}) == 1
+            return {"x": np.array([(draw.index, draw.epoch) for draw in draws])}
+
+    train = TrainSettings(epoch_steps=4, batch_size=2)
+    assert passes(train, 5) == 2
+    assert passes(train, 9) == 1
+    drawn = Batched(Five(), 2)
+    order = drawn.order(0, 3)
+    seen = drawn.__getitems__([Draw(number, 3) for number in order])["x"]
+    assert seen.tolist() == [[(i - e) % 5, e] for e in (6, 7) for i in range(5)]
+    assert plan_steps(train, 5).per_epoch == len(drawn) // 2 == 5

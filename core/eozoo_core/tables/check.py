@@ -9,6 +9,7 @@ import numpy as np
 from eozoo_core.checking import Findings
 from eozoo_core.checking.design import SPLITS
 from eozoo_core.checking.findings import listed
+from eozoo_core.tables.columns import spoken_for
 from eozoo_core.tables.data import Samples
 from eozoo_core.tables.settings import TableDataSettings
 from eozoo_core.tables.values import share_of_numbers, word_of
@@ -37,14 +38,17 @@ def _judge_rows(findings: Findings, samples: Samples) -> None:
     shares = [f"{name} {int((samples.usable & (samples.split == i)).sum()):,}" for i, name in enumerate(SPLITS)]
     if left := int((samples.usable & (samples.split >= len(SPLITS))).sum()):
         shares.append(f"in none of them {left:,}")
-    numbers = {"rows": total, "usable": int(samples.usable.sum())}
-    findings.ok("rows", f"{total:,} rows{lost}; {', '.join(shares)}", numbers)
+    counts = {"rows": total, "usable": int(samples.usable.sum())}
+    findings.ok("rows", f"{total:,} rows{lost}; {', '.join(shares)}", counts)
 
 
 def _judge_features(findings: Findings, samples: Samples, how: TableDataSettings) -> None:
     names = [column.name for column in samples.features]
     dates = f" of a series of {samples.dates} dates" if samples.dates else ""
-    findings.ok("features", f"{len(names)} columns{dates}: {listed(names, 12)}", {"columns": names})
+    used = {*spoken_for(samples.columns, how), *names}
+    text = [name for name, column in samples.columns.items() if not column.numeric and name not in used]
+    others = f"; none because they hold text: {listed(text)}" if text else ""
+    findings.ok("features", f"{len(names)} columns{dates}: {listed(names, 12)}{others}", {"columns": names})
     train = samples.values[samples.usable & (samples.split == 0)]
     there = np.isfinite(train)
     share, low, high = 1 - there.mean(axis=0), *_extremes(train, there)

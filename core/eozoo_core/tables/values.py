@@ -79,6 +79,8 @@ def class_indices(
     known, inverse = np.unique(
         values[~missing] if target.numeric else values[~missing].astype(str), return_inverse=True
     )
+    if target.numeric and (odd := known[known != np.floor(known)]).size:
+        raise ZooError(f"{path}: {target.name} holds {odd[0]:g}, which is no class; 'scalar_regression' learns numbers")
     names = [f"{value:.15g}" for value in known.tolist()] if target.numeric else known.tolist()
     if not classes and len(names) < 2:
         raise ZooError(

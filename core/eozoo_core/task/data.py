@@ -152,13 +152,15 @@ class Batched:
         if self._passes == 1:
             return self.data.order(seed, epoch)
         turns = (self.data.order(seed, epoch * self._passes + turn) for turn in range(self._passes))
-        return [turn * self.data.draws + int(index) for turn, order in enumerate(turns) for index in order]
+        return [turn * self.data.draws + int(i) for turn, order in enumerate(turns) for i in order[: self.data.draws]]
 
     def __getitems__(self, draws: list[Draw]) -> dict[str, Any]:
-        if self._passes > 1:
-            own = [(divmod(draw.index, self.data.draws), draw.epoch * self._passes) for draw in draws]
-            draws = [Draw(index, first + turn) for (turn, index), first in own]
-        batch = self.data.batch(draws)
+        parts: dict[int, list[Draw]] = {}  # draws that `Data.batch` gets are of one pass
+        for number, epoch in draws:
+            turn, index = divmod(number, self.data.draws)
+            parts.setdefault(turn, []).append(Draw(index, epoch * self._passes + turn))
+        found = [self.data.batch(part) for part in parts.values()]
+        batch = found[0] if len(found) == 1 else {k: np.concatenate([one[k] for one in found]) for k in found[0]}
         return {**tensors(batch), "count": self.data.count(batch)}
 
 
