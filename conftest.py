@@ -3,7 +3,6 @@
 import gc
 import os
 import signal
-import sys
 
 # Two threads on a busy machine can be 20 times slower than one. Before torch is imported; subprocesses inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -55,21 +54,18 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="module", autouse=True)
 def each_kind_of_picture_once():
-    """Draw the first picture that a function asks for in a test file; the others are blank: drawing takes 0.2 s."""
-    from matplotlib.figure import Figure
+    """Draw the first picture that a function asks for in a test file; the others are blank."""
+    from eozoo.testing.watch import each_picture_once
 
-    drawn, save = set(), Figure.savefig
+    with each_picture_once(set()):
+        yield
 
-    def quick(figure, file, **how):
-        frame, kind = sys._getframe(1), []
-        while frame and len(kind) < 5:  # the writer, and who asked it
-            kind.append(frame.f_code)
-            frame = frame.f_back
-        blank, _ = tuple(kind) in drawn, drawn.add(tuple(kind))
-        save(Figure((1, 1)) if blank else figure, file, **how)
 
+@pytest.fixture(scope="module", autouse=True)
+def forests_of_few_trees():
+    """Grow eight trees where a run grows a hundred, in seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", quick)
+        patch.setattr("eozoo_core.score.forest.TREES", 8)
         yield
 
 

@@ -16,8 +16,9 @@ from eozoo.builtin.pixelwise_regression import PixelwiseRegression
 from eozoo.builtin.semantic_segmentation import SemanticSegmentation
 from eozoo_core import Run, ZooError
 from eozoo_core.settings.config import load_settings, to_dict
-from eozoo_core.task import labels
+from eozoo_core.task import labels, references
 from eozoo_core.task.data import tensors
+from eozoo_core.task.evaluate import AT_FOREST
 from eozoo_core.task.first import require_ports, shapes
 from eozoo_core.task.labels import evaluate_labels
 from eozoo_core.train.loading import Draw
@@ -108,6 +109,16 @@ def test_labels_of_any_codes(samples, tmp_path):
     made.train(run)
     assert set(np.unique(made.predict(run, samples[SemanticSegmentation].batch)["class"])) <= {10, 200}
     assert run.info()["survey"]["legend"] == [[10, "10"], [200, "200"]]
+    # A forest is asked for few labels of an image: then the model is scored at these too.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(references, "MOST_ASKED", 7)
+        few = made.evaluate(run, "test")
+    images = len(made.data("test"))
+    assert few[AT_FOREST]["n"] == few["forest"]["n"] <= 7 * images < few["model"]["n"] == few["ridge"]["n"]
+    assert few[AT_FOREST].keys() == few["ridge"].keys()
+    whole = made.evaluate(run, "test")
+    assert AT_FOREST not in whole
+    assert whole["forest"]["n"] == whole["model"]["n"]
     assert (run.path / "eval_test" / "confusion.csv").read_text().splitlines()[0] == '"label, predicted as:",10,200'
     (code, _) = made.network(run).outputs
     assert code.legend == ((10, "10"), (200, "200"))

@@ -67,7 +67,9 @@ def test_list_show_config(eozoo):
     assert "# Hidden units. (>= 1)" in template
 
 
-def test_train_again_extends_evaluates_and_infers(eozoo, trained, tmp_path):
+def test_train_again_extends_evaluates_and_infers(eozoo, trained, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr("eozoo_core.train.launch.keep_freed_memory", lambda: kept.append("asked"))
     first = eozoo("train", "toy", "--run", trained)
     assert "best validation loss" in first.output
     assert len((trained / "training_log.jsonl").read_text().splitlines()) == 2
@@ -80,6 +82,7 @@ def test_train_again_extends_evaluates_and_infers(eozoo, trained, tmp_path):
     made = eozoo("infer", "toy", "--run", trained, "--input", tmp_path / "data/source.npy", "--output", tmp_path / "o")
     assert made.output.strip() == str(tmp_path / "o" / "y.npy")
     assert np.load(tmp_path / "o" / "y.npy").shape == (5, 1)
+    assert kept == ["asked"] * 3  # train twice and infer: both work through many large arrays
 
 
 def test_resume_into_a_new_run_and_init_from(eozoo, trained, tmp_path):

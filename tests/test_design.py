@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from eozoo_core.checking.design import NEITHER, SPLITS, TEST, TRAIN, VAL, Units, blocks_of, design, kind_of
+from eozoo_core.checking.division import Division
 from eozoo_core.checking.near import clusters, distances
 from eozoo_core.errors import ZooError
 from eozoo_core.settings.splits import SplitSettings
@@ -208,3 +209,30 @@ def test_settings_refuse_what_cannot_be_asked():
             SplitSettings(**wrong)
     assert SplitSettings().shares == pytest.approx((0.7, 0.15, 0.15))
     assert SPLITS == ("train", "val", "test")
+
+
+def test_what_stays_together_does_so_whatever_the_column_says():
+    farms, years = np.arange(60) // 4, np.where(np.arange(60) == 11, 1, np.arange(60) // 12)
+    for seed in range(4):
+        split = design(points(range(60), group=farms), SplitSettings(column="year", seed=seed), years)
+        for names in (farms, years):
+            assert all(len(set(split[names == name])) == 1 for name in set(names.tolist()))
+
+
+def test_what_has_no_label_takes_none_out_and_is_not_near():
+    units = points(np.arange(30) * 10.0, weight=np.arange(30) % 5 == 0)
+    split = design(units, SplitSettings(by="blocks", block=10, gap=30, val=0.2, test=0.2))
+    assert (split[::5] != NEITHER).all()
+    assert Division(units, split, SplitSettings()).nearest == {"train": 50, "val": 50, "test": 50}
+
+
+def test_gaps_are_between_shapes_and_between_rectangles_along_both_axes():
+    shapely = pytest.importorskip("shapely")
+    shapes = np.array([shapely.box(0, 0, 90, 1), shapely.box(100, 0, 101, 1), shapely.box(200, 0, 201, 1)])
+    words, how = ["train", "test", "val"], SplitSettings(column="kind", gap=50)
+    assert design(points([1, 100.5, 200.5], shapes=shapes), SplitSettings(column="kind", gap=10), words)[0] == TRAIN
+    with pytest.raises(ZooError, match="train has no label"):
+        design(points([1, 100.5, 200.5], shapes=shapes), how, words)
+    wide = points([0, 0, 100, 0], [0, 30, 0, 100], size=(60.0, 20.0))
+    split = design(wide, SplitSettings(column="kind", gap=15), ["test", "train", "train", "train"])
+    assert split.tolist() == [TEST, NEITHER, TRAIN, TRAIN]

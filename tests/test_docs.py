@@ -45,6 +45,7 @@ def demo(warm, tmp_path_factory):
     """What ``make demo`` leaves behind, made by a much shorter training."""
     folder = tmp_path_factory.mktemp("docs")
     short = "--set train.epochs=1 --set model.options.width=8 --set runtime.tensorboard=false"
+    short += " --set eval.baselines=[]"
     code, printed = warm.run(f"eozoo demo gedi_sparse --out demo {short}", folder)
     assert code == 0, printed
     return folder

@@ -329,7 +329,7 @@ def test_a_plan_says_what_is_unwise(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     monkeypatch.setattr("eozoo_core.task.plan.memory_of", lambda device: 2_000_000)
     wanted = ["train.precision=bf16-mixed", "runtime.layout=plain", "runtime.device=cpu", "train.steps=2"]
-    settings = load_settings(TaskSettings, overrides=wanted)
+    settings = load_settings(TaskSettings, overrides=[*wanted, "eval.baselines=[]"])
     plan = Task8(settings).plan(Run(tmp_path / "run", "task8", settings))
     assert plan.data["layout"] == "plain (set)"
     slow, layout, memory = plan.notes

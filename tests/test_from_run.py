@@ -288,6 +288,33 @@ def test_ports_come_from_the_run(first):
         spec.with_options(REGISTRY, blank, {"run": str(run.path), "part": "whole"})
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"new": 5}, "options.new is a list of words"),
+        ({"new": [5]}, "options.new is a list of words"),
+        ({"run": 5}, "options.run and part are words"),
+        ({"part": "other"}, "has no part 'other'; options.part is one of model, whole, y"),
+        ({"made": "x"}, "options.made describes no part of a run"),
+        ({"made": {"name": "net"}}, "options.made describes no part of a run"),
+    ],
+)
+def test_options_of_another_type_are_one_line(first, wrong, said):
+    spec, slot = REGISTRY.find("model", "from_run").spec, Fitting.slots["model"]
+    with pytest.raises(ZooError, match=said):
+        spec.with_options(REGISTRY, slot, {"run": str(first[1].path), **wrong})
+
+
+def test_what_it_does_not_know_are_options_of_the_network(first):
+    path = {"run": str(first[1].path)}
+    for wrong in ("frezze", "registry", "others"):
+        with pytest.raises(ZooError, match=f"model 'net' has no option '{wrong}'"):
+            REGISTRY.create("model", "from_run", {**path, wrong: 1})
+    net = REGISTRY.create("model", "from_run", {**path, "outputs": 2, "new": "head"})  # not h, e, a, d
+    assert net.head.weight.shape == (2, 6)
+    assert "7 of 9 tensors" in net.receipt
+
+
 def test_without_a_task_it_is_a_network(first):
     _, run = first
     registry = REGISTRY

@@ -1,6 +1,7 @@
 """Images as people hold them: a raster under polygons or a label raster, folders of patches, several dates."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from eozoo_core.images.data import ImageData, survey_classes, survey_images
 from eozoo_core.images.settings import ImageRuntime
 from eozoo_core.raster.stack import Stack, by_date, date_of
 from eozoo_core.raster.tiles import Window
+from eozoo_core.run.directory import Run
+from eozoo_core.settings import TaskSettings
 from eozoo_core.settings.schema import InferSettings
 from eozoo_core.task.classes import ClassSurvey
+from eozoo_core.task.evaluate import require_division
 from eozoo_core.task.scenes import by_dates, open_dates
 from eozoo_core.train.loading import Draw
 from rasterio import Affine
@@ -216,6 +220,12 @@ def test_splits_by_a_column_of_groups_and_by_words(scene, fields):
     assert all(len(set(by_farm.split[farm == f])) == 1 for f in range(9))
     together = opened(scene, fields, how(label="crop", group="farm", split={"block": 60.0}), "train").division
     assert all(len(set(together.split[farm == f])) == 1 for f in range(9))
+    shapes = [pixels(6 * c, 0, 6 * c + 5, 5) for c in range(6)]
+    names = ["train", "val", "test", "train", "train", "train"]
+    words = polygons(fields.with_name("words.gpkg"), shapes, "crop", names)
+    by_words = opened(scene, words, how(label="crop", split={"column": "crop"}), "train").division
+    assert by_words.split.tolist() == [0, 1, 2, 0, 0, 0]
+    assert (by_words.given, by_farm.given) == (True, False)
 
 
 def test_there_is_no_split_of_share_0_and_no_data_are_named(scene, fields):
@@ -324,6 +334,8 @@ def test_a_process_reads_through_files_that_it_opened_itself(scene, monkeypatch)
     assert stack._readers()[0] is mine
     monkeypatch.setattr("eozoo_core.raster.stack.os.getpid", lambda: -1)  # as in a process that was forked
     assert stack._readers()[0] is not mine
+    sent = pickle.loads(pickle.dumps(stack))  # to a process that was not
+    np.testing.assert_array_equal(sent.read(Window(3, 4, 2, 2)), stack.read(Window(3, 4, 2, 2)))
 
 
 def test_what_are_no_dates_is_said(tmp_path):
@@ -420,3 +432,88 @@ def test_settings_of_data_are_written_and_read_again():
     data = SegmentationData(label="crop", label_nodata=(99, "other"), classes={3: "a", 4: "b"})
     assert SegmentationData.model_validate_json(data.model_dump_json()) == data
     assert json.loads(data.model_dump_json())["split"]["by"] == "auto"
+
+
+def test_splits_of_rasters_in_degrees_are_apart_along_both_axes(tmp_path):
+    place = Affine(0.0001, 0, 179.999, 0, -0.0001, 60)  # 5.6 m x 11.1 m, across the antimeridian
+    scene = raster(tmp_path / "s.tif", np.ones((1, 64, 64)), "EPSG:4326", place)
+    label = raster(tmp_path / "l.tif", np.ones((1, 64, 64)), "EPSG:4326", place)
+    data = opened(scene, label, how(RegressionData, split={"block": 250.0, "gap": 30.0}), "train")
+    split = data.division.split.reshape(8, 8)
+    for one, two in ((split[1:], split[:-1]), (split[:, 1:], split[:, :-1]), (split[1:, 1:], split[:-1, :-1])):
+        assert ((one == two) | (one == 3) | (two == 3)).all()
+    assert min(data.division.nearest.values()) >= 30
+    assert data.division.units.size == pytest.approx((8 * 5.58, 8 * 11.14), rel=0.01)
+
+
+def test_a_gap_is_measured_from_the_edges_of_polygons_of_any_size(scene, tmp_path):
+    shapes = [pixels(0, 0, 20, 20), *(pixels(c, r, c + 1, r + 1) for r in (22, 30, 38) for c in (1, 9, 17, 25, 33))]
+    file = polygons(tmp_path / "f.gpkg", shapes, "crop", [i % 2 for i in range(len(shapes))])
+    division = opened(scene, file, how(label="crop", split={"block": 60.0, "gap": 45.0}), "train").division
+    for s in range(3):
+        mine, others = division.split == s, (division.split != s) & (division.split != 3)
+        for shape in np.array(shapes)[mine]:
+            assert shapely.distance(shape, np.array(shapes)[others]).min() >= 45
+
+
+def test_long_codes_of_crops_are_names(scene, tmp_path):
+    shapes = [pixels(6 * c, 6 * r, 6 * c + 5, 6 * r + 5) for r in range(6) for c in range(6)]
+    file = polygons(tmp_path / "f.gpkg", shapes, "code", [3301010101 + i % 3 for i in range(36)])
+    found = survey_classes(opened(scene, file, how(label="code", split={"block": 60.0}), "train"), None)
+    assert found.legend == ((0, "3301010101"), (1, "3301010102"), (2, "3301010103"))
+
+
+def test_255_that_nobody_named_is_asked_about(scene, tmp_path):
+    label = np.arange(SIDE * (SIDE - 4)).reshape(1, SIDE, -1) % 3
+    label[:, :, ::4] = 255
+    path = raster(tmp_path / "l.tif", label, kind="uint8", nodata=None)
+    with pytest.raises(ZooError, match="the labels hold 255, which often means no label"):
+        survey_classes(opened(scene, path, how(), "train"), None)
+    found = survey_classes(opened(scene, path, how(label_nodata=(255,)), "train"), None)
+    assert [code for code, _ in found.legend] == [0, 1, 2]
+    named = {0: "a", 1: "b", 2: "c", 255: "d"}
+    assert len(survey_classes(opened(scene, path, how(classes=named), "train"), named).counts) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"group": "farm"}, r"data\.group 'farm': the label raster l\.tif has no columns"),
+        ({"layer": "a"}, r"data\.layer 'a': the label raster"),
+        ({"label": 0}, "no band 0"),
+        ({"label_nodata": tuple(range(300))}, "no window shows a label"),
+        ({}, "holds 300 different labels: those are values, not 256 classes"),
+    ],
+)
+def test_what_a_label_raster_cannot_be_asked_is_refused(scene, tmp_path, settings, message):
+    path = raster(tmp_path / "l.tif", np.arange(SIDE * (SIDE - 4)).reshape(1, SIDE, -1) % 300, nodata=None)
+    with pytest.raises((ZooError, NoSplit), match=message):
+        opened(scene, path, how(**settings), "all")
+
+
+def test_a_split_that_was_divided_otherwise_than_in_training_is_not_scored(scene, fields, tmp_path, capsys):
+    run = Run(tmp_path / "run", "any", TaskSettings())
+    settings = how(label="crop", split={"block": 60.0})
+    opened(scene, fields, settings, "train").division.keep(run)
+    for split in (*SPLITS, "all"):
+        require_division(run, split, opened(scene, fields, settings, split), "refuse")
+    shapes = [pixels(6 * c, 6 * r, 6 * c + 5, 6 * r + 5) for r in range(6) for c in range(6)][1:]
+    polygons(fields, shapes, "crop", [("wheat", "beet", "maize")[i % 3] for i in range(35)])
+    require_division(run, "all", opened(scene, fields, settings, "all"), "refuse")
+    other = opened(scene, fields, how(label="crop", split={"block": 60.0, "seed": 1}), "train").division
+    assert other.digest != opened(scene, fields, settings, "train").division.digest
+    with pytest.raises(ZooError, match="test split: the data are divided otherwise than in training"):
+        require_division(run, "test", opened(scene, fields, settings, "test"), "refuse")
+    require_division(run, "test", opened(scene, fields, settings, "test"), "warn")
+    assert "it may hold what was trained on" in capsys.readouterr().err
+
+
+def test_classes_that_training_did_not_know_are_no_labels_of_another_place(scene, fields, tmp_path):
+    survey = ClassSurvey(bands=(), counts=(1, 1), legend=((5, "beet"), (7, "maize")))
+    data = opened(scene, fields, how(label="crop", split={"block": 60.0}), "all").settled(survey)
+    assert set(np.unique(painted(data)[0][:35, :35]).tolist()[:2]) == {5, 7}
+    assert "training knew no wheat: labels of it are not scored" in data.notes[-1]
+    label = raster(tmp_path / "l.tif", np.arange(SIDE * (SIDE - 4)).reshape(1, SIDE, -1) % 4 + 4, nodata=None)
+    data = opened(scene, label, how(), "all").settled(survey)
+    assert np.unique(painted(data)[0][:, :36]).tolist()[:2] == [5, 7]
+    assert "training knew no 4, 6: labels" in data.notes[-1]

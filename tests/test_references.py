@@ -18,6 +18,7 @@ from eozoo_core.settings.ensemble import EnsembleRuntime, EnsembleTrain
 from eozoo_core.task import Ports, Survey, references
 from eozoo_core.task.baselines import first_input, simplest
 from eozoo_core.task.data import Data
+from eozoo_core.task.evaluate import AT_FOREST
 from eozoo_core.task.references import FILE, Outcome, draw_rows, kept_baselines
 from eozoo_core.task.survey import BandSurvey
 from stranger_systems import Line, LineRuntime, LineSettings, write_rows
@@ -127,7 +128,7 @@ def test_numpy_predicts_what_scikit_learn_does(gaps, classes):
     target = np.eye(5)[codes] if classes else y[:, None]
     kinds = {False: ensemble.ExtraTreesRegressor, True: ensemble.ExtraTreesClassifier}
     how = {"min_samples_leaf": 5, "random_state": 0, "max_features": "sqrt" if classes else 1.0}
-    theirs = kinds[classes](100, **how).fit(x, codes if classes else y)
+    theirs = kinds[classes](forests.TREES, **how).fit(x, codes if classes else y)
     ours, asked = grow_forest(x, target, np.arange(400) // 80, classes), np.concatenate([x, x + 0.05])
     wanted = theirs.predict_proba(asked) if classes else theirs.predict(asked)[:, None]
     np.testing.assert_allclose(ours.predict(asked)[:, [0, 2, 4] if classes else [0]], wanted, rtol=1e-5, atol=1e-6)
@@ -332,7 +333,7 @@ def test_scores_of_an_edited_file_are_refused(line):
     [
         ({"forest.right": lambda a: a * 0}, "a child of a node lies outside its tree"),
         ({"forest.right": lambda a: a.astype(float)}, "right is float64"),
-        ({"forest.roots": lambda a: a[None]}, "roots is int64 \\(1, 100\\)"),
+        ({"forest.roots": lambda a: a[None]}, "roots is int64 \\(1, 8\\)"),
         ({"forest.values": lambda a: a[:-1]}, "its leaves hold"),
         ({"forest.residual": lambda a: np.array([1.0, 2])}, "residual is float64"),
         ({"forest.feature": None}, "forest is not whole"),
@@ -407,6 +408,8 @@ def test_a_model_that_loses_is_told():
     }
     assert better_than_model(scores) == ["ridge is better than the model by 0.5 (rmse 2.5, the model 3)"]
     classes = {"model": {"accuracy": 0.8, "mean_iou": 0.5}, "forest": {"accuracy": 0.7, "mean_iou": 0.6}}
+    few = scores | {AT_FOREST: {"rmse": 2.0}, "forest": {"rmse": 2.2}}  # of other labels: 2.2 is not better than 3
+    assert better_than_model(few) == ["ridge is better than the model by 0.5 (rmse 2.5, the model 3)"]
     assert better_than_model(classes) == ["forest is better than the model by 0.1 (mean_iou 0.6, the model 0.5)"]
     assert better_than_model({"model": {"loss": 1.0}, "mean": {"loss": 0.5}}) == []
     assert TaskSettings().eval.baselines == ("ridge", "forest")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from eozoo import Problem, Registry, api
+from eozoo.names import Entry
 from eozoo.trained_with import parts_of, registry_of
 from eozoo_core import Spec, ZooError, hookimpl
 
@@ -150,13 +151,15 @@ def test_a_task_means_its_own_package_first_then_those_of_its_run(install, tmp_p
         assert seen.create("model", "zz-second/zz_net", {}).package == "zz_second"
         task = seen.get("task", "zz_task")
         assert task is seen.get("task", f"{package}/zz_task")
-        settings = Namespace(model=Namespace(name="zz_net"))
+        settings = Namespace(model=Namespace(name="zz_net", options={}))
         seen.check_slots(task, settings)
         assert parts_of(seen, task, settings) == {}
     third = registry.within("zz_third")
     with pytest.raises(ZooError, match="'zz_net' is claimed by"):
         third.create("model", "zz_net", {})
-    parts = parts_of(third, third.get("task", "zz_third"), Namespace(model=Namespace(name="zz-second/zz_net")))
+    parts = parts_of(
+        third, third.get("task", "zz_third"), Namespace(model=Namespace(name="zz-second/zz_net", options={}))
+    )
     assert parts == {"model": "zz-second 2.0"}
 
     def run(task, plugin, asked=None, **more):
@@ -312,14 +315,23 @@ def test_a_misspelt_target_is_one_line_a_bug_in_one_keeps_its_traceback(registry
     (tmp_path / "zz_bug.py").write_text("import zz_not_there\nnet = 1")
     monkeypatch.syspath_prepend(tmp_path)
     entry = registry.find("model", "broken")
-    monkeypatch.setattr(registry, "find", lambda *_: replace(entry, spec=replace(entry.spec, target="zz_bug:net")))
+    monkeypatch.setattr(
+        registry, "find", lambda *_: Entry("model", entry.plugin, replace(entry.spec, target="zz_bug:net"))
+    )
     with pytest.raises(ModuleNotFoundError) as error:
         registry.get("model", "broken")
     assert "while importing model 'broken' from plugin 1.0" in error.value.__notes__[0]
 
 
 @pytest.mark.parametrize(
-    "change", [{"name": "Net"}, {"name": ""}, {"target": "a.b"}, {"target": ":a"}, {"summary": ""}, {"summary": "a\nb"}]
+    "change",
+    [
+        *({"name": name} for name in ("Net", "", "_net", "2d", "u-net", "nët")),
+        *({"target": target} for target in ("a.b", ":a", "a..b:c", "a.b:", "a.b:c:d", "a b:c", "2a:c")),
+        {"ports_of": "a.b"},
+        {"summary": ""},
+        {"summary": "a\nb"},
+    ],
 )
 def test_malformed_specs(change):
     with pytest.raises(ValueError, match=r"name|target|summary"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from eozoo.registry import Registry
 from eozoo_core import Run, Settings, TaskSettings, TrainSettings
+from eozoo_core.run.beginning import start_from
 from eozoo_core.run.checkpoint import save_checkpoint
 from eozoo_core.settings import BY_CONTENT, FREE, SKIP, Alias, OnUnreadable, RuntimeSettings, WeightsFile
 from eozoo_core.settings.config import load_settings, to_dict, to_yaml
@@ -233,7 +234,7 @@ def test_a_run_that_cannot_be_read_names_the_version_that_wrote_it(tmp_path):
         assert all(part in text for part in (str(path / "config.yaml"), "'model.depth'", "eozoo 0.0.9", "format 1"))
     content = {"task": "zoo", "config": {"model": {"depth": 3}}, "model": {}, "best_val": 1.0}
     save_checkpoint(path / "current.pt", content)
-    text = message(made(tmp_path / "new").start_from, path / "current.pt")
+    text = message(start_from, made(tmp_path / "new"), path / "current.pt")
     assert all(part in text for part in (str(path / "current.pt"), "'model.depth'", "eozoo 0.0.9", "format 1"))
     run = made(tmp_path / "ours")
     (run.path / "config.yaml").write_text("model: {depth: 3}")

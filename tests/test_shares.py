@@ -135,5 +135,7 @@ def test_the_least_distance_is_that_of_all_pairs():
     for n, m in ((1, 1), (5, 3), (40, 60)):
         one, two = rng.normal(0, 10, (n, 2)), rng.normal(50, 10, (m, 2))
         true = np.hypot(*np.moveaxis(one[:, None] - two, -1, 0)).min()
-        assert least_distance(one, two) == pytest.approx(true)
-    assert least_distance(one, one) == 0
+        units = Units(*np.concatenate([one, two, one]).T, np.ones(2 * n + m))
+        first, second = np.arange(2 * n + m) < n, (np.arange(2 * n + m) >= n) & (np.arange(2 * n + m) < n + m)
+        assert least_distance(units, first, second) == pytest.approx(true)
+        assert least_distance(units, first, ~first & ~second) == 0

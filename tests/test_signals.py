@@ -131,10 +131,10 @@ def eozoo(tmp_path):
     ("phase", "number", "code", "arguments"),
     [
         ("import", signal.SIGINT, 130, ("show", "zz_waits")),
-        ("check", signal.SIGHUP, 143, ("check", "zz_waits")),
+        pytest.param("check", signal.SIGHUP, 143, ("check", "zz_waits"), marks=pytest.mark.slow),
         ("statistics", signal.SIGTERM, 143, ("train", "zz_waits", "--run", "run")),
         ("prepare", signal.SIGINT, 130, ("prepare", "zz_waits", "work")),
-        ("prepare", signal.SIGTERM, 143, ("prepare", "zz_waits", "work")),
+        pytest.param("prepare", signal.SIGTERM, 143, ("prepare", "zz_waits", "work"), marks=pytest.mark.slow),
     ],
 )
 def test_one_line_and_the_exit_code(eozoo, tmp_path, phase, number, code, arguments):
@@ -146,7 +146,9 @@ def test_one_line_and_the_exit_code(eozoo, tmp_path, phase, number, code, argume
     assert list(tmp_path.rglob("*.pt")) == []
 
 
-@pytest.mark.parametrize(("phase", "number"), [("infer", signal.SIGTERM), ("evaluate", signal.SIGHUP)])
+@pytest.mark.parametrize(
+    ("phase", "number"), [pytest.param("infer", signal.SIGTERM, marks=pytest.mark.slow), ("evaluate", signal.SIGHUP)]
+)
 def test_verbs_of_a_run_leave_nothing_half_written(eozoo, tmp_path, phase, number):
     settings = ToySettings()
     run = Run.create(tmp_path / "run", "zz_waits", settings)

@@ -11,16 +11,17 @@ from eozoo.builtin.scalar_regression import ScalarRegression
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
 from eozoo_core.checking import Findings
+from eozoo_core.errors import NoSplit
 from eozoo_core.raster.cog import Band
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import read_whole
 from eozoo_core.raster.small import write_small
 from eozoo_core.run.table_file import column_names, read_table, write_with
-from eozoo_core.tables.columns import metres
 from eozoo_core.tables.data import TableData, Target, open_samples, survey_table
 from eozoo_core.tables.settings import TableDataSettings
 from eozoo_core.tables.survey import TableSurvey
 from eozoo_core.tables.system import per_band
+from eozoo_core.tables.values import metres
 from eozoo_core.task.survey import BandSurvey
 from eozoo_core.train.loading import Draw
 from rasterio.crs import CRS
@@ -51,6 +52,27 @@ def test_csv_as_people_write_it(tmp_path):
             "wet": ("", [1.0, 0.0, np.nan]),
         }
     )
+
+
+def test_words_are_no_numbers_and_classes_may_be_called_none(tmp_path):
+    (tmp_path / "a.csv").write_text('"plot, old; id",damage\n1_2,none\n12,minor\n,NA\n')
+    assert columns_of(tmp_path / "a.csv") == {
+        "plot, old; id": ("", ["1_2", "12", None]),
+        "damage": ("", ["none", "minor", None]),
+    }
+    (tmp_path / "b.csv").write_text("a\n1\nNone\n")
+    assert repr(columns_of(tmp_path / "b.csv")) == repr({"a": ("", [1.0, np.nan])})
+
+
+def test_csv_of_windows_comes_back_as_utf_8(tmp_path):
+    source, out = tmp_path / "a.csv", tmp_path / "b.csv"
+    source.write_bytes('"höhe\r\ngemessen [m]";ort\r\n2,5;Zürich €\r\n'.encode("cp1252"))
+    assert columns_of(source) == {"höhe gemessen": ("m", [2.5]), "ort": ("", ["Zürich €"])}
+    write_with(source, out, {"p": np.array([1.25])}, {})
+    assert out.read_text(encoding="utf-8") == "höhe gemessen [m];ort;p\n2,5;Zürich €;1,25\n"
+    source.write_text("a;b\n1.5;x,y\n")
+    write_with(source, out, {"p": np.array([1.25])}, {})
+    assert out.read_text() == "a;b;p\n1.5;x,y;1.25\n"
 
 
 def test_a_column_that_becomes_text_behind_many_rows(tmp_path):
@@ -85,7 +107,7 @@ def test_a_table_comes_back_with_columns_behind_its_own(tmp_path):
     source.write_text('id;h\n007;"a;b"\n8;1,50\n9;\n', encoding="utf-8")
     added = {"p": np.array([0.1, np.nan, 3], np.float32), "c": np.array(["x", None, "ü"], object)}
     write_with(source, out, added, {"p": "m", "c": ""})
-    assert out.read_text(encoding="utf-8") == 'id;h;p [m];c\n007;"a;b";0.1;x\n8;1,50;;\n9;;3;ü\n'
+    assert out.read_text(encoding="utf-8") == 'id;h;p [m];c\n007;"a;b";0,1;x\n8;1,50;;\n9;;3;ü\n'  # its decimal comma
     with pytest.raises(ZooError, match="has a column 'h' already"):
         write_with(source, out, {"h": added["p"]}, {})
     assert out.read_text(encoding="utf-8").startswith("id;h;p [m]")  # the old one stays
@@ -118,6 +140,8 @@ def test_parquet_with_arrays_and_units(tmp_path):
     assert again.column_names == ["B", "d", "n", "h [m]"]
     assert again["h [m]"].to_pylist() == [1.0, None, 2.0]
     assert read_table(out)["h"].unit == "m"
+    parquet.write_table(pa.table({"a": [1, 2], "none": [[], []], "w": pa.array([" x", ""], pa.string_view())}), file)
+    assert columns_of(file) == {"a": ("", [1.0, 2.0]), "w": ("", ["x", None])}
     parquet.write_table(pa.table({"B": [[1, 2], [3]]}), file)
     with pytest.raises(ZooError, match="'B' are 1 to 2 long"):
         read_table(file)
@@ -171,6 +195,8 @@ def test_rows_of_a_group_stay_together_and_a_column_may_say_the_split(tmp_path):
     given = opened(file, target="y", split={"column": "split"})
     assert given.rows("val").tolist() == [i for i in range(60) if i % 4 == 1 and i != 5]
     assert "split" not in [column.name for column in given.features]
+    given.division.judge(findings := Findings())  # 25 % each: no shares were asked for
+    assert [f.level for f in findings.found] == ["ok"]
 
 
 def test_a_batch_holds_the_rows_of_its_split(tmp_path):
@@ -193,7 +219,7 @@ def test_a_batch_holds_the_rows_of_its_split(tmp_path):
         ({"target": "yy"}, r"no column 'yy' \(data.target\). Did you mean 'y'"),
         ({"target": "b"}, "nothing says the unit of b"),
         ({"target": "k"}, "k holds text"),
-        ({"target": "y", "features": ["c"]}, "c: text is no feature"),
+        ({"target": "y", "features": ["c"]}, "column c holds text .*text is no feature"),
         ({"target": "y", "features": ["y"]}, "y is the target"),
         ({"target": "y", "features": ["z*"]}, r"no column is called 'z\*'"),
         ({"target": "y", "units": {"a": "C"}}, "a is in 'C', its header says 'mm'"),
@@ -215,6 +241,38 @@ def test_settings_that_do_not_fit_the_table(tmp_path, how, said):
 def test_unit_of_setting_and_header_may_not_differ(tmp_path):
     with pytest.raises(ZooError, match=r"data\.unit is 'cm', the header of y says 'm'"):
         opened(write_rows(tmp_path / "t.csv"), Target("cm"), target="y")
+
+
+def test_units_of_a_run_hold_for_other_tables(tmp_path):
+    known = TableSurvey(target="y", bands=(BandSurvey(name="a", unit="mm"),), label=BandSurvey(name="y", unit="cm"))
+    file = write_rows(tmp_path / "t.csv")
+    with pytest.raises(ZooError, match=r"data\.unit is 'cm', the header of y says 'm'"):
+        opened(file, Target(""), known, target="y")
+    file.write_text(file.read_text().replace("y [m]", "y").replace("[mm]", "[m]"))
+    with pytest.raises(ZooError, match="column a is in 'm', in training it was 'mm'"):
+        opened(file, Target(""), known, target="y")
+    file.write_text(file.read_text().replace("a [m]", "a"))
+    assert opened(file, Target(""), known, target="y").unit == "cm"
+
+
+def test_missing_and_too_large_values_of_targets_features_and_places(tmp_path):
+    (tmp_path / "t.csv").write_text("lon,lat,a,b,k\n10,50,1,2,1\n-99,-99,1e39,3,-99\n10,50,2,4,2\n10,51,3,5,inf\n")
+    found = opened(tmp_path / "t.csv", Target(None), target="k", nodata=[-99], split={"val": 0, "test": 0})
+    assert found.classes == ("1", "2")
+    assert np.isnan(found.labels).tolist() == [False, True, False, True]
+    assert np.isnan(found.values[1, 0])  # no float32 holds it
+    with pytest.raises(ZooError, match="1 of 4 rows have no place on the ground"):
+        _ = found.division
+
+
+def test_columns_called_x_and_y_may_be_features(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y,k,b\n" + "1,2,3,4\n2,2,4,5\n3,5,4,6\n" * 4)
+    with pytest.raises(ZooError, match=r"data\.crs is not set"):
+        _ = opened(tmp_path / "t.csv", Target("1"), target="k").division
+    for how in ({"features": ["x", "y"]}, {"exclude": ["y"]}):
+        found = opened(tmp_path / "t.csv", Target("1"), target="k", **how)
+        assert found.division.split.shape == (12,)
+        assert found.features[0].name == "x"
 
 
 def test_classes_are_sorted_names_and_those_of_a_run_stay(tmp_path):
@@ -318,6 +376,16 @@ def test_check_tells_leaks_copies_constants_and_fillers(tmp_path):
     assert found["warning", "missing values"].startswith("e: an extreme is 65535")
     assert found["ok", "rows"].startswith("60 rows, 1 without a target; train ")
     assert findings.preview is not None
+    assert not [subject for level, subject in found if (level, subject) == ("warning", "features")]
+
+
+def test_check_tells_columns_that_are_text_by_accident_or_count_rows(tmp_path):
+    file = write_rows(tmp_path / "t.csv")
+    rows = [f"{line},{i},{i if i != 4 else '<5'}" for i, line in enumerate(file.read_text().splitlines())]
+    file.write_text("\n".join([rows[0].replace(",0,0", ",fid,d"), *rows[1:]]))
+    _, findings = looked(ScalarRegression, data={"target": "y"}, runtime={"table": file, **QUIET})
+    told = [found.measured for found in findings.found if (found.level, found.subject) == ("warning", "features")]
+    assert told == ["d is left out: it holds text, '<5' in row 5", "fid: counts the rows"]
 
 
 def test_a_code_that_means_one_class_gives_it_away(tmp_path):
@@ -460,3 +528,38 @@ def test_an_encoder_of_series_sees_bands_and_days(tmp_path):
     with pytest.raises(ZooError, match=r"data\.days is not set"):
         trained(ScalarRegression, tmp_path / "two", data=no_days, runtime={"table": file, **QUIET},
                 model={"encoder": encoder})  # fmt: skip
+
+
+class Half:
+    """A stranger's dataset: 40 samples of two features, of which y = 2 a - b; no test split."""
+
+    def __init__(self, split):
+        if split == "test":
+            raise NoSplit("there is no test")
+        self.values = np.random.default_rng(["train", "val"].index(split)).normal(size=(40, 2))
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, i):
+        a, b = self.values[i]
+        return {"features": self.values[i], "target": np.nan if i == 3 else 2 * a - b}
+
+
+def test_a_registered_dataset_instead_of_a_table(tmp_path):
+    class Theirs:
+        def create(self, kind, name, options):
+            return Half(**options) if kind == "dataset" else Registry.discover().create(kind, name, options)
+
+    data = {"dataset": {"name": "half"}, "unit": "m"}
+    settings = ScalarRegression.Settings(data=data, train=SMALL, runtime=QUIET, model={"name": "linear"})
+    task = ScalarRegression(settings, Theirs())
+    train, val = task.data("train"), task.data("val")
+    assert (len(train), len(val), train.bands, list(train.files)) == (39, 39, ("f0", "f1"), [])
+    values = Half("val").values[[0, 4]].astype(np.float32)  # sample 3 has no target
+    assert np.array_equal(val.items([0, 3])["features"], values)
+    assert val.items([0, 3])["target"] == pytest.approx(2 * values[:, 0] - values[:, 1], abs=1e-6)
+    assert not task.has_split("test")
+    run = Run.create(tmp_path / "run", "scalar_regression", settings, "eozoo 0.1.0")
+    task.train(run)
+    assert task.score(run, "val")["model"]["n"] == 39

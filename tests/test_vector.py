@@ -8,7 +8,7 @@ from eozoo_core import ZooError
 from eozoo_core.raster import vector
 from eozoo_core.raster.burn import Burner, labels_on
 from eozoo_core.raster.georeference import Grid
-from eozoo_core.raster.points import transform_points
+from eozoo_core.raster.points import on_plane, transform_points
 from eozoo_core.raster.tiles import Window
 from eozoo_core.raster.vector import Shapes, read_shapes
 from rasterio import Affine
@@ -235,3 +235,66 @@ def test_windows_are_the_parts_of_the_whole():
     inside = np.hypot(centres[0] - 3, centres[1] - 4) < 2.999
     assert (alone == 1)[inside].all()
     assert np.isnan(alone[np.hypot(centres[0] - 3, centres[1] - 4) > 3]).all()
+
+
+def test_what_lies_beyond_the_edge_counts_for_nothing_and_the_corner_of_the_first_pixel_is_on_it():
+    _, labels = burned([pixels(-100, 1, 3, 5), pixels(-5, 0, 0, 2), point(0, 0), point(8, 0)], [1, 2, 3, 4])
+    assert labels.row.tolist() == [0, 2]
+    assert labels.weight.tolist() == [12, 1]
+    assert (labels.points >= 0).all()
+    assert labels.notes == ("2 of 4 labels lie outside the raster",)
+
+
+SQUARE = {"type": "Polygon", "coordinates": [[[3, 50], [4, 50], [4, 51], [3, 50]]]}
+
+
+@pytest.mark.parametrize(
+    ("properties", "crs", "message"),
+    [
+        ({"t": 1}, "EPSG:4326", ""),
+        ({"t": 1}, [1], r"its CRS \[1\] is not known"),
+        ({"t": 1}, {"properties": [1]}, "is not known"),
+        ([1], None, "the properties of a feature are no object"),
+        ({"t": 10**400}, None, ""),
+    ],
+)
+def test_geojson_of_any_content_is_read_or_refused_in_one_line(tmp_path, properties, crs, message):
+    feature = {"type": "Feature", "properties": properties, "geometry": SQUARE}
+    file = tmp_path / "a.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature], "crs": crs}))
+    if not message:
+        assert len(read_shapes(file, ("t",)).geometry) == 1
+        return
+    with pytest.raises(ZooError, match=message) as error:
+        read_shapes(file, ("t",))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("geo", [[1], {"primary_column": "place", "columns": {"place": 5}}, {"primary_column": ["a"]}])
+def test_geoparquet_of_any_description_is_refused_in_one_line(tmp_path, geo):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"t": [1], "place": pa.array([b"x"])})
+    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), tmp_path / "a.parquet")
+    with pytest.raises(ZooError, match=r"a\.parquet: cannot be read as a Parquet file") as error:
+        read_shapes(tmp_path / "a.parquet", ("t",))
+    assert "\n" not in str(error.value)
+
+
+def test_places_on_a_plane_keep_their_distances_across_the_antimeridian_and_far_apart():
+    x, y = on_plane("EPSG:4326", np.array([179.9, -179.9, 180.1]), np.zeros(3))
+    assert x[1] - x[0] == pytest.approx(0.2 * 111_319.5, rel=1e-4)
+    assert (x[2], y[2]) == pytest.approx((x[1], y[1]))
+    far = on_plane("EPSG:4326", np.array([-60.0, 20.0, NAN]), np.array([-30.0, 60.0, 0.0]))
+    assert np.isfinite(far[:, :2]).all()
+    assert np.isnan(far[:, 2]).all()
+
+
+def test_data_crs_holds_where_a_file_only_leaves_it_out(files, tmp_path):
+    file = tmp_path / "utm.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [
+        {"type": "Feature", "properties": {"t": 1}, "geometry": shapely.geometry.mapping(POINTS[0])}]}))  # fmt: skip
+    assert read_shapes(file, ("t",), "EPSG:32631").crs == UTM
+    assert read_shapes(file, ("t",)).crs.to_string() == "OGC:CRS84"
+    assert read_shapes(files["gpkg"], ("t",), "EPSG:4326").crs == UTM

@@ -12,7 +12,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-HEAVY = ("check", "train", "eval", "infer", "demo", "export", "card", "show", "pytest", "python")  # import torch anyway
+HEAVY = (
+    "check",
+    "train",
+    "eval",
+    "infer",
+    "demo",
+    "export",
+    "card",
+    "show",
+    "doctor",
+    "pytest",
+    "python",
+)  # import torch anyway
 # What commands import before they begin: torch brings its compiler with the first optimiser, in 1.6 s.
 IMPORTED = ("eozoo.cli", "torch.utils.data", "torch._dynamo", "torch.utils.tensorboard", "rasterio",
             "matplotlib.figure", "matplotlib.backends.backend_agg")  # fmt: skip

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from eozoo_core.errors import ZooError
 
 KINDS = ("task", "model", "dataset", "loss")
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 @dataclass(frozen=True)
@@ -22,6 +19,7 @@ class Port:
     axes:  named axes in order, a letter or word each, for example "B C H W"; a number fixes a size ("B 1 H W").
     unit:  unit and range, for example "reflectance 0..1", "m"; "" where any unit passes through.
     bands: names along the axis C (or the number that stands for it), in order; () where any bands do.
+    units: of each of the bands, where they differ (dB, K, m); ``unit`` is then "".
     mean, std: per band, what the values are standardised with: (value - mean) / std. () where nothing is, or where
                it is not known before training. A task does it itself; who calls a bare model does it before.
     dtype: "float32", "int64" ...
@@ -48,6 +46,7 @@ class Port:
     quantity: str = ""
     optional: bool = False
     least: float | None = None
+    units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.optional and not self.dtype.startswith("float"):
@@ -60,6 +59,15 @@ class Port:
             raise ValueError(
                 f"{self.role}: {len(self.bands)} bands, {len(self.mean)} means, {len(self.std)} deviations"
             )
+
+        if self.units and (self.unit or len(self.units) != len(self.bands)):
+            raise ValueError(f"{self.role}: one unit, or a unit for each of the {len(self.bands)} bands")
+
+    @property
+    def described(self) -> tuple[str, ...]:
+        """The names of the bands, with their units where these differ."""
+        pairs = zip(self.bands, self.units or ("",) * len(self.bands), strict=True)
+        return tuple(f"{band} [{unit}]" if unit else band for band, unit in pairs)
 
     def __str__(self) -> str:
         return f"{self.role} ({', '.join(self.axes.split())})" + (f" [{self.unit}]" if self.unit else "")
@@ -161,10 +169,11 @@ class Spec:
     ports_of: str = ""
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not (_is_word(self.name) and self.name == self.name.lower() and self.name[0] != "_"):
             raise ValueError(f"{self.name!r}: a name is lower-case letters, digits and underscores")
         for target in (self.target, *([self.ports_of] if self.ports_of else [])):
-            if not _TARGET.fullmatch(target):
+            module, _, attribute = target.partition(":")
+            if not all(map(_is_word, [*module.split("."), *attribute.split(".")])):
                 raise ValueError(f"{self.name}: target {target!r} is not 'package.module:attribute'")
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"{self.name}: the summary is one line")
@@ -193,6 +202,10 @@ class Spec:
     def with_options(self, registry: Any, slot: Any, options: dict[str, Any]) -> Spec:
         """Return the Spec for a slot and options: the same, but where ``ports_of`` decides."""
         return _imported(self.ports_of)(registry, self, slot, options) if self.ports_of else self
+
+
+def _is_word(text: str) -> bool:
+    return text.isascii() and text.isidentifier()
 
 
 def _imported(target: str) -> Any:

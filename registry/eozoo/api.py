@@ -82,8 +82,8 @@ class LoadedRun:
         """Return the run as a torch module, a part of your own network: ``refined = module(opt_v1, month, biome)``.
 
         Tensors go in by the order or the names of the input ports, in physical units, NaN = missing; ``output`` (None =
-        the first of ``outputs``) comes out, ``module.all(...)`` gives all by name, each as ``predict`` does. Gradients
-        reach the inputs; with ``trainable`` also the parameters that the run trained. See
+        the first that is no class) comes out, ``module.all(...)`` gives all by name, each as ``predict`` does.
+        Gradients reach the inputs; with ``trainable`` also the parameters that the run trained. See
         `eozoo_core.task.module.RunModule`.
         """
         return self.task.module(self.run, output, trainable)

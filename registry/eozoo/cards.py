@@ -71,7 +71,7 @@ def _card(registry: Registry, entry: Entry, run: Run | None) -> Card:
 
 
 def _port(port: Port) -> dict[str, Any]:
-    return {**asdict(port), "text": str(port)}
+    return {**asdict(port), "described": port.described, "text": str(port)}
 
 
 def _task(cls: Any, registry: Registry, run: Run | None) -> Card:
@@ -149,7 +149,7 @@ def rows(card: Card) -> Rows:
     found.append(("inputs", card["inputs"]))
     for port in card["takes"]:
         found.append(("takes", port["text"]))
-        found.append(("bands", ", ".join(port["bands"])))
+        found.append(("bands", ", ".join(port["described"])))
         pairs = zip(port["mean"], port["std"])
         found.append(("scaling", ", ".join(f"{mean:.6g} +- {std:.6g}" for mean, std in pairs)))
     found.append(("outputs", card["outputs"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.spec import KINDS, Spec
@@ -21,13 +20,11 @@ FIRST_PARTY = {  # task -> the package of this repository that has it
 _FEW = 6  # names that a message may list
 
 
-@dataclass(frozen=True)
 class Entry:
     """A spec and the plugin ("distribution version") that declares it."""
 
-    kind: str
-    plugin: str
-    spec: Spec
+    def __init__(self, kind: str, plugin: str, spec: Spec):  # written out: a dataclass compiles itself at every start
+        self.kind, self.plugin, self.spec = kind, plugin, spec
 
     @property
     def distribution(self) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 from eozoo_core import hookspecs
@@ -19,20 +18,19 @@ from eozoo import compat, switches
 from eozoo.installed import GROUP, called, installed, normal, version_of
 from eozoo.names import FIRST_PARTY, PLURAL, Entry, Names, claimed, suggestion
 
-if TYPE_CHECKING:
-    pass
-
 HOOKS = {"task": "eozoo_tasks", "model": "eozoo_models", "dataset": "eozoo_datasets", "loss": "eozoo_losses"}
 # What a value may be where an option's default is of a plain type; any other default says nothing about it.
 _CHECKED = {bool: bool, int: int, float: (int, float), str: str}
 
 
-@dataclass(frozen=True)
 class Problem:
     """A plugin, or one name in it, that cannot be used, and why. ``plugin`` is "distribution version"."""
 
-    plugin: str
-    error: BaseException
+    def __init__(self, plugin: str, error: BaseException):
+        self.plugin, self.error = plugin, error
+
+    def __repr__(self) -> str:
+        return f"Problem({self.plugin!r}, {self.error!r})"
 
     @property
     def reason(self) -> str:
@@ -60,8 +58,9 @@ class Registry:
         Left out are those that the user has switched off, those in ``skip`` (`Plugin.key`), and those built for another
         core.
         """
-        registry, off, core = cls(), switches.disabled(), version_of("eozoo")
-        for point in installed():
+        registry, off, points = cls(), switches.disabled(), installed()
+        core = next((p.version for p in points if p.distribution == "eozoo"), None) or version_of("eozoo")
+        for point in points:
             if switches.is_off(point, off):
                 registry.disabled.append(called(point))
             elif unmet := compat.built_for_another(point.requires, core):
@@ -223,7 +222,9 @@ class Registry:
         target = self.get(kind, name)
         parameters = inspect.signature(target).parameters.values()
         by_name = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        stands_for = by_name.pop("others", None)  # for another registered part, which has the options that it has not
+        by_name = {n: p for n, p in by_name.items() if not (stands_for and n == "registry")}
+        takes_any = stands_for or any(p.kind is p.VAR_KEYWORD for p in parameters)
         for option in options:
             if option not in by_name and not takes_any:
                 raise ZooError(f"{kind} {name!r} has no option {option!r}.{did_you_mean(option, by_name)}")
@@ -234,6 +235,8 @@ class Registry:
             expected = type(by_name[option].default) if option in by_name else None
             if expected in _CHECKED and not isinstance(value, _CHECKED[expected]):
                 raise ZooError(f"{kind} {name!r}: option {option!r} is a {expected.__name__}, got {value!r}")
-        if "registry" in by_name:  # it is made of other registered parts
-            options = {**options, "registry": self}
+        if stands_for:
+            others = {option: value for option, value in options.items() if option not in by_name}
+            own = {option: value for option, value in options.items() if option in by_name}
+            options = {**own, "others": others, "registry": self}
         return target(**options)

@@ -29,7 +29,7 @@ def as_input(port: dict[str, Any], kind: str) -> dict[str, Any]:
     who = "the network applies value_scaling itself" if kind == "task" else "apply value_scaling first"
     scaled = [{"type": "z-score", "mean": mean, "stddev": std} for mean, std in zip(port["mean"], port["std"])]
     nan = "NaN = missing" if kind == "task" and port["dtype"].startswith("float") else ""
-    note = [port["unit"] or "any unit", nan, who if scaled else ""]
+    note = [port["unit"] or ", ".join(port["units"] and port["described"]) or "any unit", nan, who if scaled else ""]
     return {
         "name": port["role"],
         "description": "; ".join(part for part in note if part),

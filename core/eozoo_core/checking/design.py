@@ -12,7 +12,7 @@ import numpy as np
 
 from eozoo_core.checking.assign import assign
 from eozoo_core.checking.findings import listed
-from eozoo_core.checking.near import clusters, components, distances
+from eozoo_core.checking.near import between, clusters, components, distances
 from eozoo_core.errors import ZooError
 from eozoo_core.settings.splits import SplitSettings
 
@@ -37,7 +37,9 @@ class Units:
     counts: (n, K) labels of each class; None = they are no classes. values: (n,) mean label where they are numbers,
             NaN = none; None.
     group:  (n,) int64, what must stay together; None.
-    size:   side of each on the ground, in the unit of x; 0 = points. what: the word for them in messages.
+    size:   side of each on the ground, in the unit of x, or that along x and along y; 0 = points.
+    shapes: (n,) shapely geometries, in the unit of x, between which distances are measured; None = squares of ``size``.
+    what:   the word for them in messages.
     """
 
     x: np.ndarray
@@ -46,8 +48,9 @@ class Units:
     counts: np.ndarray | None = None
     values: np.ndarray | None = None
     group: np.ndarray | None = None
-    size: float = 0.0
+    size: float | tuple[float, float] = 0.0
     what: str = "samples"
+    shapes: np.ndarray | None = None
 
     @property
     def points(self) -> np.ndarray:
@@ -58,6 +61,17 @@ class Units:
     def placed(self) -> np.ndarray:
         """Whether each one's place is known (n,)."""
         return np.isfinite(self.points).all(axis=1)
+
+    @property
+    def side(self) -> float:
+        """The longer side of each."""
+        return float(np.max(self.size))
+
+    def distances(self, rows: np.ndarray, others: np.ndarray, most: float) -> np.ndarray:
+        """Distance (k,) of units ``rows`` (k,) to the nearest of ``others``, edge to edge, inf = beyond ``most``."""
+        if self.shapes is not None:
+            return between(self.shapes[rows], self.shapes[others], most)
+        return distances(self.points[rows], self.points[others], most, self.size)
 
 
 def design(units: Units, how: SplitSettings, column: Sequence[object] | None = None) -> np.ndarray:
@@ -74,7 +88,8 @@ def design(units: Units, how: SplitSettings, column: Sequence[object] | None = N
         words = given_splits(column, how.column or "")
         if words is not None:
             return _checked(_with_gap(words, units, how), units, how, by)
-        units = replace(units, group=np.unique(np.asarray(column, str), return_inverse=True)[1])
+        own = np.unique(np.asarray(column, str), return_inverse=True)[1]
+        units = replace(units, group=own if units.group is None else _joined(own, units.group))
     if not np.any(units.weight > 0):
         raise ZooError(
             f"data.split: none of {len(units.weight):,} {units.what} has a label; there is nothing to divide"
@@ -132,11 +147,14 @@ def blocks_of(units: Units, how: SplitSettings, by: str) -> np.ndarray:
         rank[np.lexsort(keys)] = np.arange(n)
         return rank
     if by == "distance":
-        block = clusters(units.points, how.gap + units.size)
+        block = clusters(units.points, how.gap + np.asarray(units.size))
     else:
         block = np.unique(_cells(units.points, how.block or side_of(units)), return_inverse=True)[1]
-    if group is None:
-        return block
+    return block if group is None else _joined(block, group)
+
+
+def _joined(block: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Number (n,) of what holds together where neither a block (n,) nor a group (n,) may be divided."""
     names, group = np.unique(group, return_inverse=True)
     blocks = int(block.max()) + 1
     return components(blocks + len(names), block, blocks + group)[block]
@@ -145,8 +163,8 @@ def blocks_of(units: Units, how: SplitSettings, by: str) -> np.ndarray:
 def side_of(units: Units) -> float:
     """A side of blocks by which about 100 of them hold labels; units where none is smaller than a unit."""
     points = units.points[units.weight > 0]
-    side = float(np.ptp(points, axis=0).max()) or units.size or 1.0
-    least = units.size or side / 2**16
+    side = float(np.ptp(points, axis=0).max()) or units.side or 1.0
+    least = units.side or side / 2**16
     while side > least:
         if len(np.unique(_cells(points, side))) >= BLOCKS:
             break
@@ -175,14 +193,20 @@ def _classes(units: Units, how: SplitSettings, block: np.ndarray) -> np.ndarray:
 
 
 def _with_gap(split: np.ndarray, units: Units, how: SplitSettings) -> np.ndarray:
-    """Take out what lies nearer than the gap to another split: of train first, then of validation."""
-    placed = units.placed
+    """Take out what lies nearer than the gap to labels of another split: of train first, then of validation.
+
+    Last what has no label itself: it takes no labels out.
+    """
+    placed, has = units.placed, units.weight > 0
     if not how.gap or not placed.any():
         return split
-    split, points = split.copy(), units.points
-    for mine, others in ((VAL, (TEST,)), (TRAIN, (VAL, TEST))):
-        rows, held = np.flatnonzero((split == mine) & placed), np.isin(split, others) & placed
-        near = distances(points[rows], points[held], how.gap, units.size) < how.gap * (1 - 1e-9)
+    split = split.copy()
+    for mine, others, of_labels in (
+        (VAL, (TEST,), True), (TRAIN, (VAL, TEST), True), (TEST, (TRAIN, VAL), False), (VAL, (TRAIN, TEST), False)
+    ):  # fmt: skip
+        rows = np.flatnonzero((split == mine) & placed & (of_labels | ~has))
+        held = np.isin(split, others) & placed & (has | (not of_labels))
+        near = units.distances(rows, held, how.gap) < how.gap * (1 - 1e-9)
         split[rows[near]] = NEITHER
     return split
 
@@ -212,7 +236,7 @@ def _checked(split: np.ndarray, units: Units, how: SplitSettings, by: str) -> np
     for s, (name, share) in enumerate(zip(SPLITS, how.shares, strict=True)):
         wanted = name == "train" if given else share > 0
         if wanted and not (units.weight[split == s] > 0).any():
-            lost = int((split == NEITHER).sum())
+            lost = int(((split == NEITHER) & (units.weight > 0)).sum())
             cause = f"data.split.gap of {how.gap:g} leaves out {lost:,} {units.what}, and " if how.gap and lost else ""
             raise ZooError(f"data.split: {cause}{name} has no label; set a smaller gap, or other shares")
     return split

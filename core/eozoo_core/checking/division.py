@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ import numpy as np
 
 from eozoo_core.checking.design import NEITHER, SPLITS, TEST, TRAIN, VAL, Units
 from eozoo_core.checking.findings import Findings, Numbers, listed, percent
-from eozoo_core.checking.near import distances
 from eozoo_core.score.quicklook import Panel, quicklook
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _BAR, _WIDE = 12, 200  # cells of the bar of a split
 class Division:
     """Units, the split (n,) uint8 of each, and how it was asked for; names of the classes that the units count.
 
-    unit: that of places, "m" or "px". asked: None = the splits were given, no shares.
+    unit: that of places, "m" or "px". given: a column named the splits, so no shares were asked for.
     """
 
     units: Units
@@ -35,6 +35,7 @@ class Division:
     how: SplitSettings
     names: tuple[str, ...] = ()
     unit: str = "m"
+    given: bool = False
 
     @property
     def labels(self) -> np.ndarray:
@@ -44,11 +45,11 @@ class Division:
     @property
     def nearest(self) -> dict[str, float]:
         """How near each split comes to another one, from edge to edge, in ``unit``; only of those with places."""
-        points, placed, found = self.units.points, self.units.placed, {}
+        placed, found = self.units.placed & (self.units.weight > 0), {}
         for s, name in enumerate(SPLITS):
             mine, other = placed & (self.split == s), placed & (self.split != s) & (self.split != NEITHER)
             if mine.any() and other.any():
-                found[name] = least_distance(points[mine], points[other], self.units.size)
+                found[name] = least_distance(self.units, mine, other)
         return found
 
     def table(self) -> Numbers:
@@ -58,11 +59,12 @@ class Division:
         columns, cells = self._contents()
         rows = []
         for s, name in enumerate((*SPLITS, "in the gap")):
-            if name not in asked and not (self.split == s).any():
+            mine = (self.split == s) & (self.units.weight > 0)
+            if name not in asked and not mine.any():
                 continue
             share = percent(labels[s] / max(1, labels[:NEITHER].sum())) if s != NEITHER else ""
             far = [f"{nearest[name]:,.0f} {self.unit}" if name in nearest else ""] if nearest else []
-            rows.append([name, f"{(self.split == s).sum():,}", f"{labels[s]:,.0f}", share, *cells[s], *far])
+            rows.append([name, f"{mine.sum():,}", f"{labels[s]:,.0f}", share, *cells[s], *far])
         columns += ["nearest other"] if nearest else []
         labelled = "labels (area)" if self.units.what == "polygons" else "labels"  # in pixels: none was counted
         return Numbers("splits", ["split", self.units.what, labelled, "share", *columns], rows)
@@ -79,12 +81,17 @@ class Division:
             for s, name in enumerate(SPLITS)
         }
 
+    @property
+    def digest(self) -> str:
+        """The same where the same units, by their order and labels, are in the same splits."""
+        return hashlib.sha256(self.split.tobytes() + self.units.weight.astype(np.float64).tobytes()).hexdigest()[:16]
+
     def judge(self, findings: Findings) -> None:
         """Add the table, and say where shares are far off those asked, or a gap takes most labels."""
         findings.tables.append(self.table())
         labels, remedy = self.labels, "set a smaller data.split.block or gap, or other shares"
         used, off = labels[:NEITHER].sum(), []
-        for s, share in enumerate(self.how.shares):
+        for s, share in enumerate(() if self.given else self.how.shares):
             got = labels[s] / max(1, used)
             if share and not 1 / OFF <= got / share <= OFF:
                 off.append(f"{SPLITS[s]} has {percent(got)} of the labels, {percent(share)} were asked for")
@@ -100,8 +107,9 @@ class Division:
             findings.ok("splits", f"shares of the labels: {', '.join(parts)}", self.numbers())
 
     def keep(self, run: Run) -> None:
-        """Note the numbers in run.json, and draw the picture into ``run`` as splits.png."""
+        """Note the numbers and the digest in run.json, and draw the picture into ``run`` as splits.png."""
         run.note("splits", self.numbers())
+        run.note("division", self.digest)
         if panels := self.panels():
             quicklook(panels, run.path / "splits.png", "how the data are divided")
 
@@ -144,7 +152,7 @@ class Division:
         points = self.units.points[self.units.placed]
         low, extent = points.min(axis=0), np.ptp(points, axis=0)
         across = min(_SIDE, 2 * len(points) ** 0.5)  # few units are drawn larger
-        side = max(self.units.size, float(extent.max()) / across) or 1.0
+        side = max(self.units.side, float(extent.max()) / across) or 1.0
         col, row = np.floor((points - low) / side).astype(int).T
         height, width = row.max() + 1, col.max() + 1
         return (height - 1 - row, col), (height, width)
@@ -181,10 +189,10 @@ class Division:
         return Panel(np.concatenate(rows[:-1]), title, classes=self._class_names()) if rows else None
 
 
-def least_distance(points: np.ndarray, others: np.ndarray, size: float = 0.0) -> float:
-    """The least distance between two lists of places (n, 2), (m, 2), squares of side ``size``, edge to edge."""
-    extent = np.ptp(np.concatenate([points, others]), axis=0)
-    most = max(float(extent.max()) / (len(points) + len(others)) ** 0.5, 1e-9)
-    while not np.isfinite(found := distances(points, others, most, size).min()):
+def least_distance(units: Units, mine: np.ndarray, others: np.ndarray) -> float:
+    """The least distance between the units ``mine`` (n,) and ``others`` (n,), bool, edge to edge."""
+    extent = np.ptp(units.points[mine | others], axis=0)
+    most = max(float(extent.max()) / (mine.sum() + others.sum()) ** 0.5, 1e-9)
+    while not np.isfinite(found := units.distances(mine, others, most).min()):
         most *= 2
     return float(found)

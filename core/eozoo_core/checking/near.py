@@ -8,15 +8,29 @@ _PAIRS = 2**21  # pairs compared at a time
 _AROUND = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
 
 
-def distances(points: np.ndarray, others: np.ndarray, most: float, size: float = 0.0) -> np.ndarray:
+def between(shapes: np.ndarray, others: np.ndarray, most: float) -> np.ndarray:
+    """Distance (n,) of each of ``shapes`` (n,) to the nearest of ``others`` (m,), shapely; inf = beyond ``most``."""
+    import shapely
+
+    found = np.full(len(shapes), np.inf)
+    tree = shapely.STRtree(others)
+    pairs, apart = tree.query_nearest(shapes, max_distance=most, return_distance=True, all_matches=False)
+    found[pairs[0]] = apart
+    return found
+
+
+def distances(
+    points: np.ndarray, others: np.ndarray, most: float, size: float | tuple[float, float] = 0.0
+) -> np.ndarray:
     """Distance (n,) of each of ``points`` (n, 2) to the nearest of ``others`` (m, 2), inf where beyond ``most``.
 
-    From edge to edge of squares of side ``size``, 0 where they touch or overlap. Finite coordinates in one unit.
+    From edge to edge of rectangles of ``size``: one side, or that along x and along y; 0 where they touch or overlap.
+    Finite coordinates in one unit.
     """
     found = np.full(len(points), np.inf)
     if not len(others) or not len(points):
         return found
-    side = most + size
+    side = most + np.asarray(size)
     origin = np.minimum(points.min(axis=0), others.min(axis=0)) - side
     cells, theirs = (np.floor((p - origin) / side).astype(np.int64) for p in (points, others))
     across = int(max(cells[:, 1].max(), theirs[:, 1].max())) + 2
@@ -36,8 +50,8 @@ def distances(points: np.ndarray, others: np.ndarray, most: float, size: float =
     return np.where(found <= most, found, np.inf)
 
 
-def clusters(points: np.ndarray, gap: float) -> np.ndarray:
-    """Number (n,) of each point's cluster: two clusters are at least ``gap`` apart.
+def clusters(points: np.ndarray, gap: float | np.ndarray) -> np.ndarray:
+    """Number (n,) of each point's cluster: two clusters are at least ``gap`` apart, one number or along x and y.
 
     By cells of half a gap, so that what is up to 2.2 gaps apart may be in one cluster. Numbers rise with the cells.
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError
 from eozoo_core.images.augment import disturbed, turned
 from eozoo_core.images.pairs import open_pairs, split_pairs
@@ -119,12 +120,21 @@ class ImageData(Data):
         return {int(code): f"{code:g}" for code in sorted({code for one in found for code in one[np.isfinite(one)]})}
 
     def settled(self, survey: Survey) -> ImageData:
-        """See `Data.settled`: names in a column have the codes that they had in training."""
+        """See `Data.settled`: names in a column have their codes of training; what had none there is no label."""
         known = dict(getattr(survey, "legend", ()))
         if getattr(self._how, "classes", ()) is not None or not known or not self.source.names:
             return self
-        where, split, labelled = self._opened
-        return type(self)(where, split, self._how.model_copy(update={"classes": known}), self._seed, labelled)
+        column, (where, split, labelled) = self.source.column, self._opened
+        strange = [name for name in column if name not in known.values()]
+        strange += [] if column else [float(code) for code in self.source.names if code not in known]
+        ignored = (*self._how.label_nodata, *strange)
+        how = self._how.model_copy(update={"classes": known, "label_nodata": ignored})
+        found = type(self)(where, split, how, self._seed, labelled)
+        if strange:
+            names = listed([one if isinstance(one, str) else f"{one:g}" for one in strange])
+            text = f"{self.source.where}: training knew no {names}: labels of it are not scored"
+            found.notes = (*found.notes, text)
+        return found
 
 
 def image_data(task: Contract, split: str, labelled: bool = True) -> ImageData:

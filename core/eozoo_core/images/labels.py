@@ -15,14 +15,15 @@ from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.raster.burn import Burner, labels_on
 from eozoo_core.raster.georeference import Grid, apply, area_of, misfit
 from eozoo_core.raster.mosaic import Mosaic
-from eozoo_core.raster.points import transform_points
+from eozoo_core.raster.points import on_plane, transform_points
 from eozoo_core.raster.read import Reader, read_info
 from eozoo_core.raster.stack import Stack
 from eozoo_core.raster.tiles import Window
 from eozoo_core.raster.vector import Shapes, numbers, read_shapes
+from eozoo_core.task.classes import MOST
 
 ALL = "all"  # the split of everything
-_CODES = 2**16  # largest class code of a label raster
+_CODES = 2**16  # codes of classes are below
 
 
 class Labelling(Protocol):
@@ -72,21 +73,25 @@ class ShapeLabels:
                 f"east, north in degrees); {placed(self._shapes)}; is that CRS right?"
             )
         self.codes = np.unique(self._labels.values).astype(int).tolist() if are_classes(how) else ()
+        require_few(self.codes, where)
         self.notes = [f"{path.name}: {note}" for note in (*self._shapes.notes, *self._labels.notes)]
         self.what = "polygons" if (self._labels.weight > 1).any() else "points"
         self._burner: Burner | None = None
 
     def units(self) -> Units:
         """Every polygon or point, where it lies, with its pixels."""
+        import shapely
+
         labels, place = self._labels, on_ground(self._grid, *self._labels.points)
-        side = float(np.median(np.sqrt(labels.weight))) * pixel_of(self._grid) if self.what == "polygons" else 0.0
+        shapes = shapely.transform(labels.geometry, lambda xy: np.stack(on_ground(self._grid, *xy.T), axis=1))
+        side = float(np.median(np.sqrt(labels.weight))) * max(pixel_of(self._grid)) if self.what == "polygons" else 0.0
         counts = None
         if are_classes(self._how):
             counts = np.where(labels.values[:, None] == np.array(self.codes), labels.weight[:, None], 0.0)
-        group = self.columns(self._how.group) if self._how.group else None
+        group = np.asarray(self.columns(self._how.group), str) if self._how.group else None
         return Units(
             *place, labels.weight, counts, None if self.codes else labels.values.astype(np.float64),
-            None if group is None else np.unique(np.asarray(group, str), return_inverse=True)[1], side, self.what,
+            None if group is None else np.unique(group, return_inverse=True)[1], side, self.what, shapes,
         )  # fmt: skip
 
     def columns(self, name: str) -> Sequence[Any] | None:
@@ -117,9 +122,10 @@ class RasterLabels:
     disputed = 0
 
     def __init__(self, path: Path, grid: Grid, windows: Sequence[Window], how: ImageDataSettings):
+        require_no_columns(how, f"the label raster {path.name} has")
         self._path, self.what = path, "windows"
         self._reader: Reader = Stack([path], how.no_label)
-        self._band = self._reader.info.select((how.label or 1,))
+        self._band = self._reader.info.select((1 if how.label is None else how.label,))
         self._grid, self._windows, self._how = grid, windows, how
         self.names, self.unit = {}, self._reader.info.units[self._band[0] - 1]
         self.notes = [f"{path.name}: {note}" for note in self._reader.info.notes]
@@ -139,9 +145,8 @@ class RasterLabels:
         if self.codes:
             counts = np.stack([count for _, count in sorted(self._codes().items())], axis=1).astype(np.float64)
         place = on_ground(self._grid, *np.array(middle).T)
-        side = max(self._windows[0].height, self._windows[0].width) * pixel_of(self._grid)
         mean = None if counts is not None else np.where(weight > 0, total / np.maximum(weight, 1), np.nan)
-        return Units(*place, weight, counts, mean, size=side, what="windows")
+        return Units(*place, weight, counts, mean, size=size_of(self._grid, self._windows[0]), what="windows")
 
     def columns(self, name: str) -> None:
         """See `Labelling`."""
@@ -164,31 +169,30 @@ class RasterLabels:
             told = f"{count} windows of {self._windows[0].height} px hold labels, and {wanted} splits need one each"
             raise ZooError(f"{self._path}: {told}; set a smaller data.window (and data.crop)")
 
-    def _counted(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _counted(self, row: int) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
         """Labels of each window of one row of them, their sum, and of classes how many of each code."""
         windows = [window for window in self._windows if window.row == row]
         values = self._reader.read(Window(row, 0, windows[0].height, self._grid.width), self._band)[0]
-        number = np.minimum(np.arange(self._grid.width) // windows[0].width, len(windows) - 1)
-        known = np.isfinite(values)
-        owner, stored = np.broadcast_to(number, values.shape)[known], values[known]
-        weight = np.bincount(owner, minlength=len(windows)).astype(np.float64)
-        total = np.bincount(owner, stored, len(windows))
-        codes = np.zeros((len(windows), 0))
-        if are_classes(self._how):
-            whole = stored.astype(np.int64)
-            if stored.size and ((whole != stored).any() or whole.min() < 0 or whole.max() >= _CODES):
-                odd = stored[(whole != stored) | (whole < 0) | (whole >= _CODES)][0]
-                raise ZooError(f"{self._path}: holds {odd:g}; classes are whole numbers from 0 to {_CODES - 1}, other "
-                               "values are no labels where data.label_nodata lists them")  # fmt: skip
-            most = int(whole.max(initial=0)) + 1
-            codes = np.bincount(owner * most + whole, minlength=len(windows) * most).reshape(len(windows), most)
-        return weight, total, codes
+        known, starts = np.isfinite(values), [window.col for window in windows]
+        weight = np.add.reduceat(known.sum(axis=0).astype(np.float64), starts)
+        total = np.add.reduceat(np.where(known, values, 0).sum(axis=0, dtype=np.float64), starts)
+        if not are_classes(self._how):
+            return weight, total, {}
+        odd = known & ((np.floor(values) != values) | (values < 0) | (values >= _CODES))
+        if odd.any():
+            raise ZooError(f"{self._path}: holds {values[odd][0]:g}; classes are whole numbers from 0 to {_CODES - 1}, "
+                           "other values are no labels where data.label_nodata lists them")  # fmt: skip
+        stored = np.where(known, values, -1).astype(np.int64) + 1  # 0 = none
+        most = int(stored.max()) + 1
+        counts = [np.bincount(stored[:, w.col : w.col + w.width].ravel(), minlength=most)[1:] for w in windows]
+        there = np.flatnonzero(np.any(counts, axis=0))
+        return weight, total, {int(code): np.array([count[code] for count in counts]) for code in there}
 
     def _codes(self) -> dict[int, np.ndarray]:
         """Labels of each code that there is, by window."""
-        most = max(row[2].shape[1] for row in self._rows)
-        counts = np.concatenate([np.pad(row[2], ((0, 0), (0, most - row[2].shape[1]))) for row in self._rows])
-        return {code: counts[:, code] for code in np.flatnonzero(counts.any(axis=0)).tolist()}
+        codes = sorted({code for row in self._rows for code in row[2]})
+        require_few(codes, str(self._path))
+        return {code: np.concatenate([row[2].get(code, np.zeros(len(row[0]))) for row in self._rows]) for code in codes}
 
 
 class Regridded(Reader):
@@ -201,7 +205,7 @@ class Regridded(Reader):
         own = read_info(path)
         if grid.crs is None or own.grid.crs is None or grid.transform is None or own.grid.transform is None:
             raise ZooError(f"{path}: {misfit(own.grid, grid, 'the images')}, and cannot be placed without CRS")
-        finer = not classes and pixel_of(own.grid) < 0.99 * pixel_of(grid)
+        finer = not classes and max(pixel_of(own.grid)) < 0.99 * max(pixel_of(grid))
         self.how = "the mean of its pixels" if finer else "the label of its nearest pixel"
         self._mosaic = Mosaic(grid, "average" if finer else "nearest", missing)
         self._mosaic.add(path, (band,), lambda values: values)
@@ -212,6 +216,19 @@ class Regridded(Reader):
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         """See `RasterReader.read`; the band is the one that was chosen."""
         return self._mosaic.read(window, 1)
+
+
+def require_few(codes: Sequence[int], where: str) -> None:
+    """Raise ZooError for more codes than classes may be."""
+    if len(codes) > MOST:
+        raise ZooError(f"{where}: holds {len(codes):,} different labels: those are values, not {MOST} classes or less")
+
+
+def require_no_columns(how: ImageDataSettings, what: str) -> None:
+    """Raise ZooError where settings name a column, or a layer, of labels that have none."""
+    for name, value in (("group", how.group), ("layer", how.layer), ("split.column", how.split.column)):
+        if value is not None:
+            raise ZooError(f"data.{name} {value!r}: {what} no columns or layers; take it away")
 
 
 def placed(shapes: Shapes) -> str:
@@ -232,11 +249,15 @@ def are_classes(how: ImageDataSettings) -> bool:
 def coded(column: np.ndarray, how: ImageDataSettings, where: str) -> tuple[np.ndarray, dict[int, str]]:
     """Return a column's labels (n,) float64, NaN = none, and the names of their codes where the column holds names.
 
-    Names get the codes that ``data.classes`` gives them; where that is null 0, 1, ... in sorted order. Raises ZooError
-    for text where numbers are wanted, for codes that are not whole, and for names that are no class.
+    Names get the codes that ``data.classes`` gives them; where that is null 0, 1, ... in sorted order. Whole numbers
+    that are too large for codes (of crops: 3301010101) are names. Raises ZooError for text where numbers are wanted,
+    for codes that are not whole, and for names that are no class.
     """
     if column.dtype.kind == "f":
         column = np.where(np.isin(column, how.no_label), np.nan, column)
+        if are_classes(how) and np.nanmax(column, initial=0) >= _CODES:
+            column = np.array([None if v != v else f"{v:.0f}" for v in column], object)
+    if column.dtype.kind == "f":
         if (
             are_classes(how)
             and (odd := column[np.isfinite(column) & ((column != np.floor(column)) | (column < 0))]).size
@@ -264,7 +285,7 @@ def divided(labelling: Labelling, how: ImageDataSettings) -> np.ndarray:
 
 
 def on_ground(grid: Grid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where columns and rows (n,) of a grid lie, in m: on its map, of degrees in the UTM zone of its middle.
+    """Return where columns and rows (n,) of a grid lie, in m: on its map, of degrees as `on_plane` does.
 
     Of a grid that is not georeferenced, pixels.
     """
@@ -274,14 +295,16 @@ def on_ground(grid: Grid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
     if grid.crs.is_projected:
         unit = grid.crs.linear_units_factor[1]
         return east * unit, north * unit
-    lon, lat = transform_points(grid.crs, "EPSG:4326", np.array([east.mean()]), np.array([north.mean()]))[:, 0]
-    zone = int((lon + 180) // 6) % 60 + 1
-    found = transform_points(grid.crs, f"EPSG:{32600 + zone if lat >= 0 else 32700 + zone}", east, north)
-    return found[0], found[1]
+    return tuple(on_plane(grid.crs, east, north))
 
 
-def pixel_of(grid: Grid) -> float:
-    """Return the side of a pixel in the middle of a grid, in the unit of `on_ground`."""
-    middle = grid.width / 2, grid.height / 2
-    x, y = on_ground(grid, np.array([middle[0], middle[0] + 1]), np.array([middle[1], middle[1]]))
-    return float(np.hypot(*(x[1] - x[0], y[1] - y[0])))
+def size_of(grid: Grid, window: Window) -> tuple[float, float]:
+    """Return how far a window reaches along x and y of `on_ground`, in the middle of the grid."""
+    row, col, box = grid.height / 2, grid.width / 2, np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
+    found = on_ground(grid, col + box[:, 0] * window.width, row + box[:, 1] * window.height)
+    return float(np.ptp(found[0])), float(np.ptp(found[1]))
+
+
+def pixel_of(grid: Grid) -> tuple[float, float]:
+    """Return the size of a pixel as `size_of`."""
+    return size_of(grid, Window(0, 0, 1, 1))

@@ -14,7 +14,7 @@ from rasterio import Affine
 from eozoo_core.checking.design import NEITHER, SPLITS, Units, design
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
-from eozoo_core.images.labels import ALL, are_classes, on_ground, pixel_of
+from eozoo_core.images.labels import ALL, are_classes, on_ground, require_no_columns, size_of
 from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.images.source import Images, all_named
 from eozoo_core.raster.georeference import Grid, apply, misfit
@@ -142,8 +142,7 @@ def _divided(
 ) -> Division:  # fmt: skip
     """Divide patches; every label is read once. One without any label is in no split."""
     settings, files = how[0].model_validate_json(how[1]), _patches(images)
-    if settings.split.column:
-        raise ZooError(f"data.split.column {settings.split.column!r}: patches have no columns; use blocks or samples")
+    require_no_columns(settings, "patches have")
     pairs = Pairs(files, [] if labels is None else _labels_of(images, labels), settings, images)
     grids = [read_info(file).grid for file in files]
     weight = np.array([grid.height * grid.width for grid in grids], np.float64)
@@ -164,7 +163,7 @@ def _divided(
         mean = np.array(
             [sum(v * n for v, n in one.items()) / max(1, sum(one.values())) if one else np.nan for one in held]
         )
-    size = float(np.median([max(grid.height, grid.width) * pixel_of(grid) for grid in grids]))
+    size = tuple(np.max([size_of(grid, grid.whole) for grid in grids], axis=0).tolist())
     units = Units(*_places(grids), weight, counts, mean, None, size, "patches")
     owner = np.where(weight > 0, design(units, settings.split), NEITHER).astype(np.uint8)
     return Division(units, owner, settings.split, names, "m" if grids[0].crs else "px")

@@ -29,6 +29,7 @@ class Images:
 
     bands, units: of the images. where: for messages. files: all that is read. input_files: one per sample, () = none.
     names: of the codes of classes that labels hold, where they are known. unit: of labels, as their file says.
+    column: the names that a column of labels holds, () = it holds none.
     together: how many scores take at once. extent: of the raster that all are parts of; None = each has its own place.
     apart: its splits are parts of one whole, divided so that no label is in two: core need not compare their pixels.
     division: how the whole was divided. notes: what was decided about labels. sparse: crops are drawn where a label is.
@@ -42,6 +43,7 @@ class Images:
     input_files: Sequence[Path] = ()
     labelled: bool = True
     names: Mapping[int, str] = MappingProxyType({})
+    column: Sequence[str] = ()
     unit: str = ""
     notes: tuple[str, ...] = ()
     division: Division | None = None

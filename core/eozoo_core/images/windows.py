@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eozoo_core.checking.design import SPLITS, Units, design
+from eozoo_core.checking.design import SPLITS, Units, design, given_splits
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
-from eozoo_core.images.labels import ALL, Labelling, RasterLabels, ShapeLabels, divided, on_ground, pixel_of
+from eozoo_core.images.labels import ALL, Labelling, RasterLabels, ShapeLabels, divided, on_ground, size_of
 from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.images.source import Images
 from eozoo_core.raster.georeference import Grid, part_of
@@ -63,7 +63,9 @@ class Layout:
             return None
         labels = self.labels
         names = tuple((labels.names.get(code) or str(code)) for code in labels.codes) if labels else ()
-        return Division(self.units, self.split, self.how.split, names, "m" if self.grid.crs else "px")
+        column, unit = self.how.split.column, "m" if self.grid.crs else "px"
+        given = bool(labels and column) and given_splits(labels.columns(column), column) is not None
+        return Division(self.units, self.split, self.how.split, names, unit, given)
 
     def inside(self, window: Window) -> Window:
         """Return the part of a window that lies on the raster."""
@@ -91,8 +93,7 @@ class Layout:
     def _squares(self, inside: Sequence[Window]) -> Units:
         middle = np.array([(w.col + w.width / 2, w.row + w.height / 2) for w in inside])
         pixels = np.array([w.height * w.width for w in inside], np.float64)
-        size = inside[0].height * pixel_of(self.grid)
-        return Units(*on_ground(self.grid, *middle.T), pixels, size=size, what="windows")
+        return Units(*on_ground(self.grid, *middle.T), pixels, size=size_of(self.grid, inside[0]), what="windows")
 
     def _own(self) -> list[np.ndarray]:
         given = np.zeros(len(self.windows), np.uint8) if self.split is None else self.split
@@ -123,11 +124,12 @@ class Windows(Images):
         self.where, self.files, self.labelled = str(info.path), files, layout.labels is not None
         if layout.labels is not None:
             self.names = {code: layout.labels.names.get(code, str(code)) for code in layout.labels.codes}
-            self.unit = layout.labels.unit
+            self.column, self.unit = tuple(layout.labels.names.values()), layout.labels.unit
             self.notes = tuple(layout.notes) if self._split == 0 else ()
         self.division = layout.division
         if not len(self._chosen):
-            raise NoSplit(f"{self.where}: no window is in {split}; data.split.{split} is its share")
+            told = "shows a label" if split == ALL else f"is in {split}; data.split.{split} is its share"
+            raise NoSplit(f"{self.where}: no window {told}")
 
     def __len__(self) -> int:
         return len(self._chosen)

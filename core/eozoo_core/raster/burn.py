@@ -57,10 +57,9 @@ def labels_on(grid: Grid, shapes: Shapes, values: np.ndarray, classes: bool) -> 
     if grid.crs is None or grid.transform is None:
         raise ValueError("the grid is not georeferenced")
     rows, notes = np.arange(len(values)), []
-    placed = _in_pixels(grid, shapes)
+    placed = _clipped(_in_pixels(grid, shapes), grid)
     low_x, low_y, high_x, high_y = shapely.bounds(placed).T
-    on = (high_x > 0) & (high_y > 0) & (low_x < grid.width) & (low_y < grid.height)
-    on &= ~shapely.is_empty(placed)
+    on = (high_x >= 0) & (high_y >= 0) & (low_x < grid.width) & (low_y < grid.height)
     if (known := np.isfinite(values)).sum() < len(values):
         notes.append(f"{(~known).sum():,} of {len(values):,} labels have no value")
     if (known & ~on).any():
@@ -92,6 +91,18 @@ def _in_pixels(grid: Grid, shapes: Shapes) -> np.ndarray:
     lost[index[~np.isfinite(xy).all(axis=1)]] = True  # has no place in the CRS of the raster
     found[lost] = shapely.Point()
     return found
+
+
+def _clipped(geometry: np.ndarray, grid: Grid) -> np.ndarray:
+    """Cut polygons at the edge of the grid: what lies beyond counts as no label, and is no place of one."""
+    import shapely
+
+    low_x, low_y, high_x, high_y = shapely.bounds(geometry).T
+    over = (low_x < 0) | (low_y < 0) | (high_x > grid.width) | (high_y > grid.height)
+    cut = np.flatnonzero(over & (shapely.get_dimensions(geometry) == 2))
+    inside = shapely.intersection(geometry[cut], shapely.box(0, 0, grid.width, grid.height))
+    geometry[cut] = np.where(shapely.get_dimensions(inside) == 2, inside, shapely.Polygon())
+    return geometry
 
 
 def _small(geometry: np.ndarray) -> np.ndarray:

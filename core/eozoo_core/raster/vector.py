@@ -52,12 +52,16 @@ class Shapes:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a file holds: geometries as WKB, or None for none, columns as stored, and its CRS where it says so."""
+    """What a file holds: geometries as WKB, or None for none, columns as stored, and its CRS where it says so.
+
+    default: the CRS where neither file nor user says one.
+    """
 
     geometry: Sequence[bytes | None]
     columns: Mapping[str, Any]
     crs: Any = None
     units: Mapping[str, str] = field(default_factory=dict)
+    default: str = ""
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -145,16 +149,20 @@ def _read_geojson(path: Path, wanted: Sequence[str]) -> _Found:
     features = found.get("features")
     if not isinstance(features, list) or not all(isinstance(f, dict) for f in features) or not features:
         raise ZooError(f"{path}: is no GeoJSON feature collection, or holds no feature")
-    there = list(dict.fromkeys(name for f in features for name in f.get("properties") or {}))
-    names = chosen(path, there, wanted)
-    columns = {name: [(f.get("properties") or {}).get(name) for f in features] for name in names}
+    rows = [f.get("properties") or {} for f in features]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ZooError(f"{path}: the properties of a feature are no object of names and values; correct the file")
+    names = chosen(path, list(dict.fromkeys(name for row in rows for name in row)), wanted)
+    columns = {name: [row.get(name) for row in rows] for name in names}
     shapes = [None if f.get("geometry") is None else json.dumps(f["geometry"]) for f in features]
     try:
         wkb = shapely.to_wkb(shapely.force_2d(shapely.from_geojson(shapes)))
     except shapely.errors.GEOSException as error:
         raise unreadable(path, "GeoJSON", error) from None
-    named = (found.get("crs") or {}).get("properties", {}).get("name")  # of GeoJSON before RFC 7946
-    return _Found(wkb, columns, named or "OGC:CRS84")
+    named = found.get("crs")  # of GeoJSON before RFC 7946: {"properties": {"name": ...}}
+    for part in ("properties", "name"):
+        named = named.get(part) if isinstance(named, dict) else named
+    return _Found(wkb, columns, named, default="OGC:CRS84")
 
 
 def _read_parquet(path: Path, wanted: Sequence[str]) -> _Found:
@@ -168,17 +176,18 @@ def _read_parquet(path: Path, wanted: Sequence[str]) -> _Found:
             main = geo.get("primary_column", "")
             column = geo.get("columns", {}).get(main, {})
             geometry = file.read(columns=[main]).column(main).to_pylist() if main else []
-    except (pa.ArrowException, OSError, ValueError, AttributeError, KeyError) as error:
+            encoding, crs = column.get("encoding"), column.get("crs")
+    except (pa.ArrowException, OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise unreadable(path, "a Parquet file", error) from None
     if not main:
         return _of_table(path, wanted)
-    if column.get("encoding") != "WKB":
-        raise ZooError(f"{path}: its geometries are stored as {column.get('encoding')}, not WKB; write it as WKB")
-    table, crs = read_table(path), column.get("crs", "OGC:CRS84")  # left out means that; null means not known
+    if encoding != "WKB":
+        raise ZooError(f"{path}: its geometries are stored as {encoding}, not WKB; write it as WKB")
+    table, default = read_table(path), "" if "crs" in column else "OGC:CRS84"  # left out means that; null not known
     names = chosen(path, list(table), wanted)
     units = {name: table[name].unit for name in names}
     told = json.dumps(crs) if isinstance(crs, dict) else crs
-    return _Found(geometry, {name: table[name].values for name in names}, told, units)
+    return _Found(geometry, {name: table[name].values for name in names}, told, units, default)
 
 
 def _of_table(path: Path, wanted: Sequence[str]) -> _Found:
@@ -201,7 +210,7 @@ def _of_table(path: Path, wanted: Sequence[str]) -> _Found:
         raise ZooError(f"{path}: the columns {' and '.join(place)} hold more than numbers")
     known, wkb = np.isfinite(x) & np.isfinite(y), np.full(len(x), None, object)
     wkb[known] = shapely.to_wkb(shapely.points(x[known], y[known]))
-    return _Found(wkb, columns, "OGC:CRS84" if place[0].lower() in LONGITUDE else None, units)
+    return _Found(wkb, columns, None, units, "OGC:CRS84" if place[0].lower() in LONGITUDE else "")
 
 
 def _coordinates(path: Path, there: Sequence[str]) -> list[str]:
@@ -221,7 +230,7 @@ def numbers(column: Sequence[Any]) -> np.ndarray | None:
     empty = (None, "", "NA", "NaN", "nan", "NULL", "null")
     try:
         return np.array([np.nan if value in empty else float(value) for value in column], np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -237,13 +246,14 @@ def _shapes(path: Path, found: _Found, given: str | None) -> Shapes:
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
-    if not (found.crs or given):
+    said = found.crs or given or found.default
+    if not said:
         raise ZooError(f"{path}: does not say in which CRS its coordinates are; set data.crs, as in EPSG:32631")
     try:
         with Env():  # PROJ would write to the terminal
-            crs = CRS.from_user_input(found.crs or given)
+            crs = CRS.from_user_input(said)
     except CRSError:
-        raise ZooError(f"{path}: its CRS {found.crs or given!r} is not known; write it as in EPSG:32631") from None
+        raise ZooError(f"{path}: its CRS {said!r} is not known; write it as in EPSG:32631") from None
     try:
         shapes, notes = shapely.from_wkb(list(found.geometry)), []
     except (shapely.errors.GEOSException, TypeError) as error:

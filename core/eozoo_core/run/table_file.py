@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import operator
@@ -9,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,9 +23,10 @@ from eozoo_core.run.writing import make_folder_of, write_atomic
 SUFFIXES = (".csv", ".tsv", ".parquet", ".geoparquet")
 _PARQUET = (".parquet", ".geoparquet")
 _DELIMITERS = (",", ";", "\t", "|")
-_MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
+_MISSING = frozenset(("", "na", "n/a", "nan", "null"))
 _LOGICAL = {"true": "1", "false": "0"}
 _ROWS = 2**15  # of a CSV file in memory as text
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _UNIT = re.compile(r"(.*\S)\s*[\[(]([^\[\]()]+)[\])]")
 
 
@@ -52,9 +54,10 @@ class Column:
 def read_table(path: Path) -> dict[str, Column]:
     """Return the columns of a CSV or Parquet file by name. Raises ZooError, one line, for a file that is none.
 
-    Empty fields, "NA", "NaN", "null" and "None" are missing, columns of true and false are 1 and 0; numbers behind
-    another delimiter than a comma may have a decimal comma. Geometries and other things that are neither number, text
-    nor arrays of numbers are left out.
+    Empty fields, "NA", "NaN" and "null" are missing, and "None" among numbers (a class may be called so); columns of
+    true and false are 1 and 0; numbers behind another delimiter than a comma may have a decimal comma. What is not
+    UTF-8 or UTF-16 is read as Windows-1252. Geometries and other things that are neither number, text nor arrays of
+    numbers are left out.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -83,9 +86,9 @@ def column_names(path: Path) -> list[str]:
 def write_with(source: Path, path: Path, added: Mapping[str, np.ndarray], units: Mapping[str, str]) -> Path:
     """Write ``source`` with columns ``added`` (float, NaN = missing, or object of str) behind its own; return ``path``.
 
-    Rows, their order and the columns that were there stay as they are. In CSV a missing value is an empty field, in
-    Parquet null; ``units`` go into the headers, "height [m]", and into the fields of Parquet. Raises ZooError where
-    a column of that name is there already.
+    Rows, their order and the columns that were there stay as they are; CSV becomes UTF-8 and keeps its delimiter and
+    decimal comma. In CSV a missing value is an empty field, in Parquet null; ``units`` go into the headers,
+    "height [m]", and into the fields of Parquet. Raises ZooError where a column of that name is there already.
     """
     headers = {name: f"{name} [{units[name]}]" if units.get(name, "") not in ("", "1") else name for name in added}
     make_folder_of(path)
@@ -110,24 +113,39 @@ def _split_unit(header: str) -> tuple[str, str]:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[list[str], str, Iterator[list[str]]]]:
     """Yield the names in the header, the delimiter, and the rows behind it, blank ones left out."""
-    try:
-        with path.open("rb") as raw:
-            start = raw.read(2**16)
-    except OSError as error:
-        raise unreadable(path, "a table", error) from None
-    if b"\0" in start and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        raise ZooError(f"{path}: is not text; give a CSV file")
-    coding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    with path.open(encoding=coding, newline="", errors="surrogateescape") as file:
+    with path.open(encoding=_coding(path), newline="", errors="replace") as file:
         try:
             line = next((line for line in file if line.strip()), "")
             if not line:
                 raise ZooError(f"{path}: is empty; give a table with a line of names")
-            delimiter = max(_DELIMITERS, key=line.count)
-            (names,) = csv.reader([line], delimiter=delimiter)
-            yield [name.strip() for name in names], delimiter, filter(None, csv.reader(file, delimiter=delimiter))
+            while line.count('"') % 2 and (more := next(file, "")):  # a name of two lines
+                line += more
+            delimiter = max(_DELIMITERS, key=re.sub('"[^"]*"', "", line).count)
+            rows = csv.reader(chain([line], file), delimiter=delimiter)
+            names = [" ".join(name.split()) for name in next(rows)]
+            yield names, delimiter, filter(None, rows)
         except (csv.Error, UnicodeError) as error:
             raise ZooError(f"{path}: cannot be read as CSV ({reason_of(error)})") from None
+
+
+def _coding(path: Path) -> str:
+    """Say how text is written: UTF-16, UTF-8, or else as Windows does it. Raises ZooError for what is no text."""
+    try:
+        with path.open("rb") as raw:
+            start = raw.read(2**16)
+            if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                return "utf-16"
+            if b"\0" in start:
+                raise ZooError(f"{path}: is not text; give a CSV file")
+            decoder = codecs.getincrementaldecoder("utf-8")()
+            for part in chain([start], iter(lambda: raw.read(2**20), b"")):
+                decoder.decode(part)
+            decoder.decode(b"", final=True)
+    except OSError as error:
+        raise unreadable(path, "a table", error) from None
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
 
 
 def _blocks(path: Path, width: int, rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:
@@ -162,11 +180,13 @@ def _csv(path: Path) -> Iterator[tuple[str, str, np.ndarray]]:
 
 def _numbers(column: Sequence[str], comma: bool) -> np.ndarray | None:
     """Return a column as float64, NaN = missing; None where a field is neither a number nor missing."""
+    if "_" in "".join(column):
+        return None  # float() would take plot 1_2 for 12
     try:
         return np.fromiter(map(float, column), np.float64, len(column))
     except ValueError:
         pass
-    filled = ["nan" if field.strip().lower() in _MISSING else field for field in column]
+    filled = ["nan" if field.strip().lower() in (*_MISSING, "none") else field for field in column]
     first = next((field for field in filled if field != "nan"), "").strip().lower()
     if first in _LOGICAL:
         filled = [_LOGICAL.get(field.strip().lower(), field) for field in filled]
@@ -177,9 +197,9 @@ def _numbers(column: Sequence[str], comma: bool) -> np.ndarray | None:
         return None
 
 
-def _words(column: Sequence[str]) -> np.ndarray:
+def _words(column: Sequence[str | None]) -> np.ndarray:
     found = np.empty(len(column), object)
-    found[:] = [None if field.strip().lower() in _MISSING else field.strip() for field in column]
+    found[:] = [None if field is None or field.strip().lower() in _MISSING else field.strip() for field in column]
     return found
 
 
@@ -187,11 +207,13 @@ def _write_csv(source: Path, path: Path, added: Mapping[str, np.ndarray], units:
     def write(raw: IO[bytes]) -> None:
         with _opened(source) as (names, delimiter, rows):
             require_new(source, names, added)
-            out = io.TextIOWrapper(raw, "utf-8", errors="surrogateescape", newline="")
-            writer, start = csv.writer(out, delimiter=delimiter, lineterminator="\n"), 0
+            out = io.TextIOWrapper(raw, "utf-8", newline="")
+            writer, start, comma = csv.writer(out, delimiter=delimiter, lineterminator="\n"), 0, False
             writer.writerow([*names, *added])
             for block in _blocks(source, len(names), rows):
-                fields = [_fields(values[start : start + len(block)]) for values in added.values()]
+                if not start and delimiter != ",":
+                    comma = any(_DECIMAL_COMMA.fullmatch(field.strip()) for row in block for field in row)
+                fields = [_fields(values[start : start + len(block)], comma) for values in added.values()]
                 writer.writerows(map(operator.add, block, map(list, zip(*fields, strict=True))))
                 start += len(block)
             out.flush()
@@ -200,10 +222,11 @@ def _write_csv(source: Path, path: Path, added: Mapping[str, np.ndarray], units:
     write_atomic(path, write)
 
 
-def _fields(values: np.ndarray) -> list[str]:
+def _fields(values: np.ndarray, comma: bool) -> list[str]:
     if values.dtype == object:
         return ["" if value is None else value for value in values.tolist()]
-    return ["" if value != value else "%.7g" % value for value in values.tolist()]  # noqa: UP031 - twice as fast
+    found = ["" if value != value else "%.7g" % value for value in values.tolist()]  # noqa: UP031 - twice as fast
+    return [field.replace(".", ",") for field in found] if comma else found
 
 
 def require_new(source: Path, names: Sequence[str], added: Mapping[str, Any]) -> None:
@@ -244,7 +267,7 @@ def _values(path: Path, name: str, column: Any) -> np.ndarray | None:
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         lengths = compute.unique(compute.list_value_length(column).drop_null()).to_pylist()
         flat = compute.list_flatten(column) if len(lengths) == 1 else None
-        values = None if flat is None else _values(path, name, flat)
+        values = None if flat is None or not lengths[0] else _values(path, name, flat)
         if len(lengths) > 1:
             raise ZooError(
                 f"{path}: arrays in column {name!r} are {min(lengths)} to {max(lengths)} long; make them of one length"
@@ -258,8 +281,8 @@ def _values(path: Path, name: str, column: Any) -> np.ndarray | None:
         return np.array(compute.cast(column, "float64", safe=False).to_numpy(zero_copy_only=False), np.float64)
     if types.is_dictionary(kind):
         return _values(path, name, column.dictionary_decode())
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_temporal(kind):
-        return np.array(compute.cast(column, string()).to_numpy(zero_copy_only=False), object)
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_temporal(kind):
+        return _words(compute.cast(column, string()).to_pylist())
     return None
 
 

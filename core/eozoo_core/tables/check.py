@@ -9,12 +9,13 @@ import numpy as np
 from eozoo_core.checking import Findings
 from eozoo_core.checking.design import SPLITS
 from eozoo_core.checking.findings import listed
-from eozoo_core.raster.vector import numbers
 from eozoo_core.tables.columns import spoken_for
 from eozoo_core.tables.data import Samples
 from eozoo_core.tables.settings import TableDataSettings
+from eozoo_core.tables.values import share_of_numbers, word_of
 
 _ALIKE = 0.9999  # a correlation that is no chance
+_MOSTLY = 0.5  # of a column are numbers: it is no text by intention
 _REPEATS = 5  # rows with one value, on average, of a feature that could tell classes apart by itself
 
 
@@ -22,6 +23,8 @@ def check_table(findings: Findings, samples: Samples, how: TableDataSettings) ->
     """Judge all rows of a table, beside what core says of bands, labels and splits; show how it is divided."""
     _judge_rows(findings, samples)
     _judge_features(findings, samples, how)
+    if how.features is None and how.series is None:
+        _judge_choice(findings, samples)
     _judge_leaks(findings, samples)
     _judge_copies(findings, samples)
     findings.picture(f"how the rows of {samples.path.name} are divided", samples.division.panels)
@@ -46,12 +49,6 @@ def _judge_features(findings: Findings, samples: Samples, how: TableDataSettings
     text = [name for name, column in samples.columns.items() if not column.numeric and name not in used]
     others = f"; none because they hold text: {listed(text)}" if text else ""
     findings.ok("features", f"{len(names)} columns{dates}: {listed(names, 12)}{others}", {"columns": names})
-    for name in text:
-        words = [value for value in samples.columns[name].values if value is not None]
-        odd = [value for value in words if numbers([value]) is None]
-        if len(odd) < len(words) / 2:
-            told = f"{name} holds {odd[0]!r} beside numbers ({len(odd):,} of {len(words):,}), so that it is no feature"
-            findings.warning("features", told, "empty these cells, if they are missing, and it is one")
     train = samples.values[samples.usable & (samples.split == 0)]
     there = np.isfinite(train)
     share, low, high = 1 - there.mean(axis=0), *_extremes(train, there)
@@ -67,6 +64,18 @@ def _judge_features(findings: Findings, samples: Samples, how: TableDataSettings
         found = [n for n, a, b in zip(names, low, high) if {a, b} & fillers]
         text = f"{listed(found)}: an extreme is {values}, which often means missing"
         findings.warning("missing values", text, f"--set data.nodata=[{values}] where it does")
+
+
+def _judge_choice(findings: Findings, samples: Samples) -> None:
+    """Warn of columns that nobody would have left out, or taken, by name."""
+    text = [c for c in samples.columns.values() if not c.numeric and c.name != samples.target]
+    for column in (c for c in text if share_of_numbers(c) > _MOSTLY):
+        findings.warning("features", f"{column.name} is left out: it holds text, {word_of(column)}",
+                         "correct the table; an empty field is a missing value")  # fmt: skip
+    counting = [c.name for c in samples.features if len(c.values) > 2 and (np.diff(c.values) == 1).all()]
+    if counting:
+        findings.warning("features", f"{listed(counting)}: counts the rows",
+                         f"--set data.exclude=[{','.join(counting)}]")  # fmt: skip
 
 
 def _extremes(values: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,23 +1,22 @@
-"""Columns of a table by the settings: features, series of dates, target, places, groups; and their values."""
+"""Columns of a table by the settings: features, series of dates, target, places, groups."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from eozoo_core.checking.design import Units
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import ZooError, did_you_mean
 from eozoo_core.raster.bands import find_bands
-from eozoo_core.raster.points import transform_points
 from eozoo_core.run.table_file import Column
 from eozoo_core.tables.settings import TableDataSettings
+from eozoo_core.tables.survey import TableSurvey
 
 _X, _Y = ("lon", "longitude", "x", "easting"), ("lat", "latitude", "y", "northing")
-_DEGREES = ("lon", "longitude")
+DEGREES = ("lon", "longitude")
 
 
 def find_column(columns: Mapping[str, Column], name: str, path: Path, setting: str) -> Column:
@@ -52,8 +51,6 @@ def choose(
             found.remove(target)  # a pattern that means it too
     left_out = {n for pattern in how.exclude for n in matching(columns, pattern, path, "data.exclude")}
     found = [column for column in found if column.name not in left_out]
-    if text := [column.name for column in found if not column.numeric]:
-        raise ZooError(f"{path}: {listed(text)}: text is no feature; take it out of data.features")
     if how.target in {c.name for c in found} | {c.header for c in found}:
         raise ZooError(f"{path}: {how.target} is the target; it cannot be a feature (data.exclude)")
     if not found:
@@ -74,11 +71,27 @@ def spoken_for(columns: Mapping[str, Column], how: TableDataSettings) -> list[st
 
 
 def place_columns(columns: Mapping[str, Column], how: TableDataSettings) -> tuple[str, str]:
-    """Return the columns of x and y, "" where there are none."""
-    lower = {name.lower(): name for name, column in columns.items() if column.numeric}
+    """Return the columns of x and y, "" where there are none: "x" in no known CRS may be a feature, or be excluded."""
+    meant = {*(how.features or ()), *how.exclude} if how.crs is None else set()
+    lower = {name.lower(): name for name, c in columns.items() if c.numeric and (name not in meant or _is_degrees(c))}
     pairs = [(lower[x], lower[y]) for x, y in zip(_X, _Y, strict=True) if x in lower and y in lower]
     x, y = pairs[0] if pairs else ("", "")
     return how.x or x, how.y or y
+
+
+def _is_degrees(column: Column) -> bool:
+    return column.name.lower() in (*DEGREES, "lat", "latitude")
+
+
+def known_features(
+    columns: Mapping[str, Column], survey: TableSurvey, how: TableDataSettings, path: Path
+) -> list[Column]:
+    """Return the columns that a run was trained on. Raises ZooError for one that is missing or in another unit."""
+    found = [with_unit(find_column(columns, name, path, "the run's features"), how) for name in survey.names]
+    for column, band in zip(found, survey.bands, strict=True):
+        if column.unit and band.unit and column.unit != band.unit:
+            raise ZooError(f"{path}: column {column.name} is in {column.unit!r}, in training it was {band.unit!r}")
+    return found
 
 
 def series_columns(
@@ -151,118 +164,3 @@ def column_values(columns: Mapping[str, Column], name: str, path: Path, setting:
     if not column.numeric:
         return ["" if value is None else value for value in column.values.tolist()]
     return ["" if value != value else value for value in column.values.tolist()]
-
-
-# -- values -----------------------------------------------------------------------------------------------------------
-
-
-def stacked(features: Sequence[Column], nodata: Collection[float]) -> np.ndarray:
-    """Return features as (n, C) float32; NaN = missing, one of ``nodata``, or infinite."""
-    found = np.empty((len(features[0].values), len(features)), np.float32)
-    for i, column in enumerate(features):
-        found[:, i] = without(column.values, nodata)
-    return found
-
-
-def without(values: np.ndarray, nodata: Collection[float]) -> np.ndarray:
-    """Return float64 values, NaN where they are among ``nodata`` or infinite."""
-    return np.where(np.isfinite(values) & ~np.isin(values, list(nodata)), values, np.nan)
-
-
-def numbers_of(target: Column, nodata: Collection[float], path: Path) -> np.ndarray:
-    """Return a target of numbers as (n,) float32."""
-    if not target.numeric:
-        raise ZooError(f"{path}: {target.name} holds text ({target.values[0]!r}); 'classification' learns names")
-    return without(target.values, nodata).astype(np.float32)
-
-
-def unit_of(target: Column, unit: str, path: Path) -> str:
-    """Return the unit of a target. Raises ZooError where nobody says it, or setting and header differ."""
-    if unit and target.unit and unit != target.unit:
-        raise ZooError(f"{path}: data.unit is {unit!r}, the header of {target.name} says {target.unit!r}")
-    if not unit and not target.unit:
-        raise ZooError(f"{path}: nothing says the unit of {target.name}; --set data.unit=m (or what it is; 1 = none)")
-    return unit or target.unit
-
-
-def class_indices(target: Column, classes: tuple[str, ...], path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the class of every row, (n,) float32 index or NaN, and the names. Raises ZooError for a strange one.
-
-    Numbers are named as they are written without decimals: 11, not 11.0.
-    """
-    values = target.values
-    missing = np.isnan(values) if target.numeric else np.equal(values, None)
-    known, inverse = np.unique(
-        values[~missing] if target.numeric else values[~missing].astype(str), return_inverse=True
-    )
-    if target.numeric and (odd := known[known != np.floor(known)]).size:
-        raise ZooError(f"{path}: {target.name} holds {odd[0]:g}, which is no class; 'scalar_regression' learns numbers")
-    names = [f"{value:.15g}" for value in known.tolist()] if target.numeric else known.tolist()
-    if not classes and len(names) < 2:
-        raise ZooError(
-            f"{path}: {target.name} holds {listed(names) or 'nothing'}; two classes are needed to tell apart"
-        )
-    if not classes and len(names) > 1000:
-        raise ZooError(
-            f"{path}: {target.name} holds {len(names):,} different values; 'scalar_regression' learns numbers"
-        )
-    classes = classes or tuple(names)
-    if strange := [name for name in names if name not in classes]:
-        raise ZooError(
-            f"{path}: {target.name} holds {listed(strange)}, which is none of the classes {listed(classes, 8)}; "
-            "take these rows out, or name all in data.classes before training"
-        )
-    found = np.full(len(values), np.nan, np.float32)
-    found[~missing] = np.array([classes.index(name) for name in names], np.float32)[inverse]
-    return found, classes
-
-
-def units_of(
-    columns: Mapping[str, Column], how: TableDataSettings, labels: np.ndarray, classes: int, path: Path
-) -> Units:
-    """Return the rows as what is divided: where they lie in metres, what they hold, what stays together."""
-    n, there = len(labels), np.isfinite(labels)
-    x = y = np.full(n, np.nan)
-    names = place_columns(columns, how)
-    if all(names):
-        x, y = metres(*(find_column(columns, name, path, "data.x, data.y") for name in names), how.crs, path)
-    counts = None
-    if classes:
-        counts = np.zeros((n, classes), np.uint8)
-        counts[there, labels[there].astype(int)] = 1
-    group = None
-    if how.group is not None:
-        words = np.asarray(column_values(columns, how.group, path, "data.group"), str)
-        group = np.unique(words, return_inverse=True)[1]
-    return Units(
-        x, y, there.astype(np.float64), counts, None if classes else labels.astype(np.float64), group, what="rows"
-    )
-
-
-def metres(x: Column, y: Column, crs: str | None, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return places in metres, in an equal-area projection around their middle; NaN = not known.
-
-    Raises ZooError where nobody says what x and y are, and for degrees that are none.
-    """
-    if not (x.numeric and y.numeric):
-        raise ZooError(f"{path}: {x.name} and {y.name} hold text; data.x and data.y are columns of numbers")
-    if crs is None and x.name.lower() not in _DEGREES:
-        raise ZooError(f"{path}: data.crs is not set; in which CRS are {x.name} and {y.name}? (EPSG:32631, EPSG:4326)")
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    try:
-        source = CRS.from_user_input(crs or "EPSG:4326")
-    except CRSError as error:
-        raise ZooError(f"data.crs {crs!r}: is not known ({' '.join(str(error).split())[:80]})") from None
-    lon, lat = (
-        (x.values, y.values) if source.is_geographic else transform_points(source, "EPSG:4326", x.values, y.values)
-    )
-    if (np.abs(lat) > 90).any() or (np.abs(lon) > 360).any():
-        raise ZooError(
-            f"{path}: {x.name} and {y.name} hold more than degrees; set data.crs, or change data.x and data.y"
-        )
-    if not (np.isfinite(lon) & np.isfinite(lat)).any():
-        return lon, lat
-    local = f"+proj=laea +lon_0={np.nanmedian(lon):.4f} +lat_0={np.nanmedian(lat):.4f} +datum=WGS84 +units=m"
-    return tuple(transform_points(source, local, x.values, y.values))

@@ -9,25 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from eozoo_core.checking.design import SPLITS, design
+from eozoo_core.checking.design import SPLITS, design, given_splits
 from eozoo_core.checking.division import Division
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.run.table_file import Column, read_table
 from eozoo_core.score.statistics import ChannelStatistics
-from eozoo_core.tables.columns import (
-    choose,
-    class_indices,
-    column_values,
-    find_column,
-    numbers_of,
-    stacked,
-    unit_of,
-    units_of,
-    with_unit,
-)
+from eozoo_core.tables.columns import choose, column_values, find_column, known_features, with_unit
 from eozoo_core.tables.settings import TableDataSettings
 from eozoo_core.tables.survey import ROLE, ZERO_TO_ONE, TableSurvey
+from eozoo_core.tables.values import class_indices, numbers_of, stacked, unit_of, units_of
 from eozoo_core.task.data import Arrays, Data
 from eozoo_core.task.survey import BandSurvey, surveyed
 from eozoo_core.train.loading import Draw
@@ -51,7 +42,7 @@ class Target:
 class Samples:
     """A table as arrays. Rows without a target, or in which every feature is missing, are in no split.
 
-    path:     of the table. columns: all of its columns. how: what the settings say of them.
+    path:     of the table. columns: all of its columns. how: what the settings say of them. files: what was read.
     features: the chosen ones; values (n, C) float32, NaN = missing. dates: of a series, 0 = there is none.
     target:   name; ``labels`` (n,) float32 in ``unit``, or index of ``classes``, NaN = missing.
     """
@@ -66,6 +57,7 @@ class Samples:
     labels: np.ndarray
     unit: str
     classes: tuple[str, ...]
+    files: tuple[Path, ...]
 
     @cached_property
     def division(self) -> Division:
@@ -74,7 +66,8 @@ class Samples:
         units, named = units_of(self.columns, self.how, self.labels, len(names), self.path), None
         if how.column is not None:
             named = column_values(self.columns, how.column, self.path, "data.split.column")
-        return Division(units, design(units, how, named), how, names)
+        given = named is not None and given_splits(named, how.column or "") is not None
+        return Division(units, design(units, how, named), how, names, given=given)
 
     @property
     def split(self) -> np.ndarray:
@@ -103,7 +96,7 @@ class TableData(Data):
 
     def __init__(self, samples: Samples, split: str):
         self.samples, self.chosen = samples, samples.rows(split)
-        self.files, self.root = [samples.path], samples.path.parent
+        self.files, self.root = samples.files, samples.files[0].parent if samples.files else None
         self.division = None if split == "all" else samples.division
         self.label_unit = samples.unit
         self.bands = tuple(column.name for column in samples.features)
@@ -138,25 +131,36 @@ def open_samples(path: Path | None, how: TableDataSettings, wanted: Target, know
     if path is None:
         raise ZooError("runtime.table is not set; add --set runtime.table=FILE.csv (or .parquet), a sample in each row")
     path = Path(path)
-    columns = read_table(path)
+    return samples_of(path, read_table(path), how, wanted, known, (path,))
+
+
+def samples_of(
+    path: Path,
+    columns: Mapping[str, Column],
+    how: TableDataSettings,
+    wanted: Target,
+    known: TableSurvey,
+    files: tuple[Path, ...],
+) -> Samples:
+    """Make samples of the columns of a table; see `open_samples`. ``path`` is what messages call it."""
     if how.target is None:
         words = listed(list(columns), 8)
         raise ZooError(f"{path}: data.target is not set; --set data.target=COLUMN says what is learned ({words})")
     target, dates = find_column(columns, how.target, path, "data.target"), known.dates
     if known.seen:
-        features = [find_column(columns, name, path, "the run's features") for name in known.names]
+        features = known_features(columns, known, how, path)
     else:
         features, dates = choose(columns, how, path, wanted.bands)
-    features = tuple(with_unit(column, how) for column in features)
-    values = stacked(features, how.nodata)
+        features = [with_unit(column, how) for column in features]
+    values = stacked(features, how.nodata, path)
     if wanted.unit is None:
-        labels, names = class_indices(target, known.classes or wanted.classes, path)
+        labels, names = class_indices(target, how.nodata, known.classes or wanted.classes, path)
         unit = "class index"
     else:
         labels, names = numbers_of(target, how.nodata, path), ()
-        unit = unit_of(with_unit(target, how), wanted.unit, path)
+        unit = unit_of(with_unit(target, how), wanted.unit or (known.label.unit if known.label else ""), path)
     labels = np.where(np.isfinite(values).any(axis=1), labels, np.float32(np.nan))
-    return Samples(path, columns, how, features, values, dates, target.name, labels, unit, names)
+    return Samples(path, columns, how, tuple(features), values, dates, target.name, labels, unit, names, files)
 
 
 def survey_table(data: TableData, days: tuple[int, ...], scaling: tuple[BandSurvey, ...]) -> TableSurvey:

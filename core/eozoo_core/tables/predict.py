@@ -13,8 +13,10 @@ from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.run.table_file import column_names, read_table, write_with
 from eozoo_core.spec import Port
-from eozoo_core.tables.columns import find_column, stacked
+from eozoo_core.tables.columns import known_features
+from eozoo_core.tables.settings import TableDataSettings
 from eozoo_core.tables.survey import ROLE, TableSurvey
+from eozoo_core.tables.values import stacked
 from eozoo_core.task.contract import Arrays
 from eozoo_core.task.predict import to_arrays
 from eozoo_core.task.scenes import Scene
@@ -31,7 +33,7 @@ def open_table(path: Path, survey: TableSurvey) -> Scene:
     return Scene(path, Grid(0, 0), reads=(path,), whole=True)
 
 
-def predict_table(drawn: Drawn, scene: Scene, dest: Path, nodata: Collection[float]) -> Path:
+def predict_table(drawn: Drawn, scene: Scene, dest: Path, how: TableDataSettings, nodata: Collection[float]) -> Path:
     """Write DEST/NAME_predicted.csv (or .parquet) with a column for every output; see `write_with`.
 
     A row in which every feature is missing has no prediction. Raises ZooError for a column that is text, or in
@@ -39,15 +41,8 @@ def predict_table(drawn: Drawn, scene: Scene, dest: Path, nodata: Collection[flo
     """
     survey: TableSurvey = drawn.survey
     columns = read_table(scene.path)
-    features = [find_column(columns, name, scene.path, "the run's features") for name in survey.names]
-    for column, band in zip(features, survey.bands, strict=True):
-        if not column.numeric:
-            raise ZooError(f"{scene.path}: column {column.name} holds text, and the run was trained on numbers there")
-        if column.unit and band.unit and column.unit != band.unit:
-            raise ZooError(
-                f"{scene.path}: column {column.name} is in {column.unit!r}, in training it was {band.unit!r}"
-            )
-    values, parts, draws = stacked(features, nodata), [], 1
+    features = known_features(columns, survey, how, scene.path)
+    values, parts, draws = stacked(features, nodata, scene.path), [], 1
     size = drawn.at_once(1)
     for start in range(0, len(values), size):
         found = drawn({ROLE: values[start : start + size]})

@@ -20,6 +20,9 @@ TRAIN = EnsembleTrain(
 class TableDataSettings(Settings):
     """Which columns are learned from, which one is learned, and what the table does not say."""
 
+    dataset: Named | None = Field(
+        None, description="Registered dataset instead of a table; it gets split, and gives 'features' and 'target'."
+    )
     target: str | None = Field(None, description="Column that is learned.")
     features: tuple[str, ...] | None = Field(
         None,
@@ -50,7 +53,8 @@ class TableModel(Named):
 
     name: str = Field("mlp", description="Network; 'eozoo show TASK' lists what fits.")
     encoder: Named | None = Field(
-        None, description="Encoder of the series before the network ('btfm_transformer'); null = none."
+        None,
+        description="Encoder before the network, of the series ('btfm_transformer') or of columns; null = none.",
     )
     loss: Named = Field(description="Loss; 'eozoo show TASK' lists what fits.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,18 +17,45 @@ from eozoo_core.task.label_loss import LabelLoss
 from eozoo_core.task.system import System, Tensors
 
 
-class TableSystem(System):
-    """Standardise "features" (B, C), fill gaps with the training mean, run an encoder of series where there is one.
+@dataclass(frozen=True)
+class Encoder:
+    """Anybody's encoder of samples: a network that is called with what it ``takes``, in that order -> (B, E).
 
-    ``encoder`` takes bands (B, L, D) and days of year (B, L) and gives (B, E), which the network gets; a band is then
-    standardised over all dates together. A deviation of 0 counts as 1. A subclass writes ``raw`` and ``finish``.
+    bands (B, L, D) standardised and doys (B, L) of a series; or columns (B, C) in their own units, 0 where missing, and
+    missing (B, C), 1 = missing, else 0.
+    """
+
+    network: nn.Module
+    takes: tuple[str, ...]
+
+    def length(self, dates: int, columns: int) -> int:
+        """Return how long its embedding is, as two samples show."""
+        training = self.network.training
+        zeros = torch.zeros(2, columns)
+        series = zeros.reshape(2, dates, -1), torch.ones(2, dates, dtype=torch.int64)
+        with torch.no_grad():
+            found = self.network.eval()(*self.arguments(*series, zeros, zeros)).shape[1]
+        self.network.train(training)
+        return found
+
+    def arguments(self, bands: torch.Tensor, doys: torch.Tensor, columns: torch.Tensor, missing: torch.Tensor) -> list:
+        """Return those that it takes, in its order."""
+        given = {"bands": bands, "doys": doys, "columns": columns, "missing": missing}
+        return [given[role] for role in self.takes]
+
+
+class TableSystem(System):
+    """Standardise "features" (B, C), fill gaps with the training mean, run an encoder where there is one.
+
+    Of a series a band is then standardised over all dates together. A deviation of 0 counts as 1. A subclass writes
+    ``raw`` and ``finish``.
     """
 
     tolerant = (ROLE,)
 
-    def __init__(self, network: nn.Module, survey: TableSurvey, encoder: nn.Module | None = None):
+    def __init__(self, network: nn.Module, survey: TableSurvey, encoder: Encoder | None = None):
         super().__init__()
-        self.network, self.encoder = network, encoder
+        self.network, self.encoder, self._encoder = network, encoder.network if encoder else None, encoder
         mean, std = per_band(survey) if encoder is not None else (survey.mean, survey.widths)
         self.register_buffer("input_mean", torch.tensor(np.asarray(mean), dtype=torch.float32))
         spread = torch.tensor(np.asarray(std), dtype=torch.float32)
@@ -36,16 +64,21 @@ class TableSystem(System):
         self.register_buffer("days", days)
 
     def stage(self, arrays: Tensors) -> Tensors:
-        """Return "features" (B, C) standardised and without gaps."""
-        scaled = (arrays[ROLE].float() - self.input_mean) / self.input_std
-        return {ROLE: torch.where(torch.isfinite(scaled), scaled, 0.0)}
+        """Return "features" (B, C) standardised and without gaps, and for an encoder of columns those as they are."""
+        values = arrays[ROLE].float()
+        scaled, there = (values - self.input_mean) / self.input_std, torch.isfinite(values)
+        staged = {ROLE: torch.where(there, scaled, 0.0)}
+        if self._encoder is not None and "columns" in self._encoder.takes:
+            staged |= {"columns": torch.where(there, values, 0.0), "missing": (~there).float()}
+        return staged
 
     def output(self, staged: Tensors) -> torch.Tensor:
         """Return what the network gives (B, K), float32."""
         found = staged[ROLE]
         if self.encoder is not None:
-            series = found.reshape(len(found), len(self.days), -1)
-            found = self.encoder(series, self.days.expand(len(found), -1))
+            series = found.reshape(len(found), len(self.days), -1), self.days.expand(len(found), -1)
+            columns = staged.get("columns", found), staged.get("missing", found)
+            found = self.encoder(*self._encoder.arguments(*series, *columns))
         return self.network(found).float()
 
     def where_seen(self, values: torch.Tensor, arrays: Tensors) -> torch.Tensor:
@@ -60,7 +93,7 @@ class ValueSystem(TableSystem):
     network: gives (B, 1 or 2): the standardised mean and the raw log-scale, whose meaning ``loss`` knows.
     """
 
-    def __init__(self, network: nn.Module, survey: TableSurvey, loss: LabelLoss, encoder: nn.Module | None = None):
+    def __init__(self, network: nn.Module, survey: TableSurvey, loss: LabelLoss, encoder: Encoder | None = None):
         super().__init__(network, survey, encoder)
         mean, std = (survey.label.mean, survey.label.std or 1.0) if survey.label else (0.0, 1.0)
         self._loss = loss
@@ -88,9 +121,7 @@ class ClassSystem(TableSystem):
     ``counts``: labels of each class; logits start at those of their frequencies (one added to each).
     """
 
-    def __init__(
-        self, network: nn.Module, survey: TableSurvey, counts: Sequence[int], encoder: nn.Module | None = None
-    ):
+    def __init__(self, network: nn.Module, survey: TableSurvey, counts: Sequence[int], encoder: Encoder | None = None):
         super().__init__(network, survey, encoder)
         shares = torch.tensor(np.asarray(counts) + 1.0, dtype=torch.float32)
         self.register_buffer("first", torch.log(shares / shares.sum()))
@@ -119,15 +150,6 @@ def per_band(survey: TableSurvey) -> tuple[np.ndarray, np.ndarray]:
     middle = (count * mean).sum(axis=0) / count.sum(axis=0)
     squares = (count * (std**2 + (mean - middle) ** 2)).sum(axis=0) / count.sum(axis=0)
     return np.tile(middle, dates), np.tile(np.sqrt(squares), dates)
-
-
-def embedding_length(encoder: nn.Module, dates: int, bands: int) -> int:
-    """Return how long the embedding of anybody's encoder is, as two samples show."""
-    training = encoder.training
-    with torch.no_grad():
-        found = encoder.eval()(torch.zeros(2, dates, bands), torch.ones(2, dates, dtype=torch.int64)).shape[1]
-    encoder.train(training)
-    return found
 
 
 def require_days(settings: TableSettings, survey: TableSurvey) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eozoo_core.raster.read import RasterInfo
     from eozoo_core.run.directory import Run
     from eozoo_core.tables.data import Samples, TableData, Target
+    from eozoo_core.tables.system import Encoder
     from eozoo_core.task.contract import Scores
     from eozoo_core.task.data import Data
     from eozoo_core.task.results import Network
@@ -53,14 +54,19 @@ class TableTask(Task):
 
     @property
     def samples(self) -> Samples:
-        """The table, read once as long as it does not change."""
-        from eozoo_core.tables.data import open_samples
+        """The table, read once as long as it does not change, or a registered dataset."""
+        from eozoo_core.tables.data import open_samples, samples_of
+        from eozoo_core.tables.registered import registered_table
 
-        path = self.settings.runtime.table
+        path, how = self.settings.runtime.table, self.settings.data
         stat = path.stat() if path is not None and path.exists() else None
         key = path, stat and (stat.st_mtime_ns, stat.st_size), self.known
         if self._opened is None or self._opened[0] != key:
-            found = open_samples(path, self.settings.data, self.target, self.known)
+            if how.dataset is None:
+                found = open_samples(path, how, self.target, self.known)
+            else:
+                given = registered_table(self, how.dataset, how)
+                found = samples_of(given.said, given.columns, given.how, self.target, self.known, given.files)
             self._opened = key, found
         return self._opened[1]
 
@@ -96,23 +102,32 @@ class TableTask(Task):
 
     def inputs(self, survey: TableSurvey) -> tuple[Port, ...]:
         """The columns, with their names and statistics where they are known."""
-        units = sorted({band.unit for band in survey.bands})
-        unit = units[0] if len(units) == 1 and units[0] else "those of the training table"
-        known = (survey.names, survey.mean, survey.widths) if survey.seen else ()
-        return (Port(ROLE, "B C", unit, *known),)
+        if not survey.seen:
+            return (Port(ROLE, "B C", "those of the training table"),)
+        known, units = (survey.names, survey.mean, survey.widths), tuple(band.unit for band in survey.bands)
+        if len(set(units)) > 1:
+            return (Port(ROLE, "B C", "", *known, units=units),)
+        return (Port(ROLE, "B C", units[0] or "those of the training table", *known),)
 
-    def parts(self, survey: TableSurvey, outputs: int, fresh: bool) -> tuple[Any, Any]:
+    def parts(self, survey: TableSurvey, outputs: int, fresh: bool) -> tuple[Any, Encoder | None]:
         """Build the registered network, and the encoder before it or None."""
         model, inputs, encoder = self.settings.model, len(survey.bands), None
         if model.encoder is not None:
-            from eozoo_core.tables.system import embedding_length, require_days
-
-            require_days(self.settings, survey)
-            dates = max(survey.dates, 1)
-            sizes = {"in_channels": inputs // dates, "sample_size": dates}
-            encoder = self.build("model", model.encoder, sizes, fresh)
-            inputs = embedding_length(encoder, dates, sizes["in_channels"])
+            encoder = self._encoder(survey, fresh)
+            inputs = encoder.length(max(survey.dates, 1), inputs)
         return self.build("model", model, {"in_channels": inputs, "outputs": outputs}, fresh), encoder
+
+    def _encoder(self, survey: TableSurvey, fresh: bool) -> Encoder:
+        from eozoo_core.tables.system import Encoder, require_days
+
+        part, sizes, dates = self.settings.model.encoder, {}, max(survey.dates, 1)
+        takes = tuple(port.role for port in self.registry.chosen(self.slots["model.encoder"], part).takes)
+        if "bands" in takes:
+            require_days(self.settings, survey)
+            sizes = {"in_channels": len(survey.bands) // dates, "sample_size": dates}
+        if "columns" in takes:
+            sizes["columns"] = tuple((band.name, band.unit) for band in survey.bands)
+        return Encoder(self.build("model", part, sizes, fresh), takes)
 
     def describe_splits(self, data: Mapping[str, Data]) -> tuple[list[Split], Separation]:
         """Splits are rows of one table, divided by ``data.split``: each is looked at as one sample (C, rows)."""
@@ -217,7 +232,8 @@ class TableTask(Task):
         """The table with the predictions behind its columns."""
         from eozoo_core.tables.predict import predict_table
 
-        return [predict_table(drawn, scene, dest, (*self.settings.data.nodata, *(self.settings.infer.nodata or ())))]
+        how = self.settings.data
+        return [predict_table(drawn, scene, dest, how, (*how.nodata, *(self.settings.infer.nodata or ())))]
 
     def layers(self, outputs: Sequence[Port], run: Run) -> Sequence[Layer]:
         """A file for every output."""

@@ -20,6 +20,7 @@ from eozoo_core.checking import (
 from eozoo_core.checking.guard import Observed, judge
 from eozoo_core.checking.preview import panels_of
 from eozoo_core.errors import ZooError
+from eozoo_core.task.classes import UNSAID, unsaid
 from eozoo_core.task.contract import Contract
 from eozoo_core.task.reading import reading_notes
 from eozoo_core.task.survey import surveyed
@@ -52,6 +53,8 @@ def check(task: Contract, findings: Findings) -> dict[str, tuple[Data, Seen]]:
     expected, (splits, apart) = task.expected(), task.describe_splits(opened)
     if isinstance(expected.label, Classes) and (names := _class_names(opened)):
         expected = replace(expected, label=Classes(names))
+        if odd := unsaid(names):
+            findings.error("labels", f"hold {odd}, {UNSAID}")
     if isinstance(expected.label, Channel) and getattr(getattr(task.settings, "data", None), "unit", "") is None:
         unit = next((data.label_unit for data in opened.values()), "")
         expected = replace(expected, label=channel("label", unit))

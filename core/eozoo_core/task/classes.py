@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 ClassNames = tuple[str, ...] | dict[int, str]
 ClassWeights = Literal["none", "balanced"] | tuple[float, ...]
 Legend = tuple[tuple[int, str], ...]
-_MOST = 256  # classes; more are values
+MOST = 256  # classes; more are values
+UNSAID = "which often means no label; set data.label_nodata to it, or name it in data.classes if it is a class"
 
 
 class ClassSurvey(Survey):
@@ -43,6 +44,11 @@ def legend_of(classes: ClassNames | None, survey: ClassSurvey) -> Legend:
     if classes is None:
         return survey.legend or ((0, "class 0"), (1, "class 1"))
     return tuple(classes.items() if isinstance(classes, Mapping) else enumerate(classes))
+
+
+def unsaid(names: Mapping[int, str]) -> int:
+    """Return the largest number of one byte or two where it is among ``names`` of codes and has no name; else 0."""
+    return next((code for code in (2**8 - 1, 2**16 - 1) if names.get(code) == str(code)), 0)
 
 
 class ClassCount:
@@ -65,8 +71,8 @@ class ClassCount:
             if value != round(value) or not 0 <= value < 2**16:
                 raise ZooError(f"{source}: holds the label {value:g}, a code of a class is a whole number from 0 on")
             self._counts[value] = self._counts.get(value, 0) + count
-        if len(self._counts) > _MOST:
-            raise ZooError(f"{source}: more than {_MOST} different labels: those are values, not classes")
+        if len(self._counts) > MOST:
+            raise ZooError(f"{source}: more than {MOST} different labels: those are values, not classes")
 
     def survey(self, survey: Survey, names: Mapping[int, str] | None = None) -> ClassSurvey:
         """Return ``survey`` with what was counted; ``names`` of codes that data know, those of other splits too.
@@ -76,6 +82,8 @@ class ClassCount:
         names = names or {}
         known = {int(code): names.get(int(code), str(int(code))) for code in sorted({*self._counts, *names})}
         legend = self._legend or known
+        if self._legend is None and (odd := unsaid(known)):
+            raise ZooError(f"the labels hold {odd}, {UNSAID}")
         if len(legend) < 2:
             raise ZooError(f"the training labels hold {len(legend)} class; two or more can be told apart")
         counts = tuple(self._counts.get(float(code), 0) for code in legend)

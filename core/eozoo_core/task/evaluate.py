@@ -10,6 +10,7 @@ import torch
 
 from eozoo_core.errors import ZooError
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.run.progress import print_message, tell_once
 from eozoo_core.task.classes import write_class_report
 from eozoo_core.task.contract import Arrays, Baseline, Contract, Loss, Metrics, Scores
 from eozoo_core.task.data import Data, in_groups, tensors
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.spec import Port
     from eozoo_core.task.survey import Survey
+
+
+AT_FOREST = "model at the forest's labels"  # of an image it is not asked for all
 
 
 class Scorer:
@@ -87,6 +91,7 @@ class Evaluation:
         self._floored, self._changed = empty() if self._least else None, False
         simple = task.baselines(survey) | (kept_baselines(task, run, survey) if run else {})
         self._baselines: dict[str, tuple[Baseline, Metrics]] = {name: (one, empty()) for name, one in simple.items()}
+        self._at_forest, self._fewer = empty() if "forest" in simple else None, False
 
     @property
     def metrics(self) -> dict[str, Metrics]:
@@ -102,8 +107,10 @@ class Evaluation:
             self._ensemble.add({name: values.numpy() for name, values in shown.items()}, batch)
         if self._floored is not None:
             self._add_floored(found, batch)
-        for baseline, metrics in self._baselines.values():
-            metrics.add(baseline(batch), batch)
+        for name, (baseline, metrics) in self._baselines.items():
+            metrics.add(made := baseline(batch), batch)
+            if name == "forest" and batch["target"].ndim > 1:
+                self._add_at_forest(made, found, batch)
         return found
 
     def _add_floored(self, found: list[Tensors], batch: Arrays) -> None:
@@ -114,14 +121,28 @@ class Evaluation:
             shown[name] = np.maximum(shown[name], np.float32(least))
         self._floored.add(shown, batch)
 
+    def _add_at_forest(self, made: Arrays, found: list[Tensors], batch: Arrays) -> None:
+        """Score the model at the labels that the forest ``made`` predictions for."""
+        target = batch["target"]
+        role = next((name for name, values in made.items() if values.size == target.size), None)
+        if role is None:
+            return
+        shown = to_arrays(present(combined(found, self._ports), self._ports))
+        silent, said = np.isnan(made[role]).reshape(target.shape), np.isfinite(shown[role]).reshape(target.shape)
+        self._fewer |= bool((silent & said & np.isfinite(target)).any())
+        self._at_forest.add(shown, batch | {"target": np.where(silent, np.float32(np.nan), target)})
+
     def compute(self) -> Scores:
         """Return predictor -> metric -> value: the model, its members where there are several, baselines.
 
-        "floored" is the model as maps show it, where that differs: see `Port.least`.
+        "floored" is the model as maps show it, where that differs: see `Port.least`. `AT_FOREST` is the model at the
+        labels that the forest was asked for, where these are fewer.
         """
         draws = {name: scorer.compute(scorer.sums()) for name, scorer in self._draws.items()}
         ensemble = self._ensemble and self._ensemble.compute(self._ensemble.sums())
         floored = {"floored": self._floored.compute(self._floored.sums())} if self._changed else {}
+        if self._fewer:
+            floored[AT_FOREST] = self._at_forest.compute(self._at_forest.sums())
         return (
             self._ordered(draws, ensemble)
             | floored
@@ -149,8 +170,28 @@ def kept_of(run: Run, draws: Draws, data: Data) -> Data:
 def score(task: Contract, run: Run, split: str, on_unlike: str) -> Scores:
     """Judge ``split`` against what training saw, then ``Task.evaluate`` it; see `eozoo_core.task.guard.allow`."""
     survey = survey_of(task, run)
-    judge_split(task, survey, task.data(split).settled(survey), split, on_unlike)
+    data = task.data(split).settled(survey)
+    tell_once(data.notes, task.settings.runtime.quiet)
+    require_division(member_runs(run, task.settings)[0], split, data, on_unlike)
+    judge_split(task, survey, data, split, on_unlike)
     return task.evaluate(run, split)
+
+
+def require_division(run: Run, split: str, data: Data, on_unlike: str) -> None:
+    """Raise ZooError where ``split`` is part of data that are divided otherwise than those that ``run`` learned from.
+
+    Labels that were added or taken away move others between splits. ``on_unlike`` "warn" prints it.
+    """
+    known = run.info().get("division")
+    if data.division is None or known is None or known == data.division.digest:
+        return
+    told = (
+        f"{split} split: the data are divided otherwise than in training, and it may hold what was trained on; restore "
+        "the files, or score another place whole with --split all"
+    )
+    if on_unlike != "warn":
+        raise ZooError(f"{told}; --set eval.on_unlike=warn goes on")
+    print_message(f"warning: {told}")
 
 
 def scored_on(task: Contract, run: Run, split: str) -> dict[str, Any]:

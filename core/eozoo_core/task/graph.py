@@ -82,6 +82,6 @@ def axes_of(port: Port, fixed: Iterable[str] = ()) -> tuple[str, ...]:
 
 def about(port: Port) -> str:
     """Say what a stranger must know of an array: order of bands, classes, unit."""
-    bands = f"bands {', '.join(port.bands)}, in this order" if port.bands else ""
+    bands = f"bands {', '.join(port.described)}, in this order" if port.bands else ""
     legend = ", ".join(f"{code} {name}" for code, name in port.legend)
     return "; ".join(part for part in (bands, legend, port.unit and f"unit {port.unit}", "NaN = missing") if part)

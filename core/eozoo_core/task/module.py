@@ -97,7 +97,8 @@ def make_module(task: Contract, run: Run, output: str | None, trainable: bool) -
     systems = list(open_draws(task, run, "infer").systems.values())
     for system in systems:
         system.frozen = set  # the state dict of a part is whole: nobody else keeps its base
-    names = [port.role for port in output_ports(systems[0].outputs, len(systems))]
+    ports = output_ports(systems[0].outputs, len(systems))
+    names = [port.role for port in sorted(ports, key=lambda port: port.spread == "class")]  # a code has no gradient
     if output is not None and output not in names:
         raise ZooError(f"{run.path}: has no output {output!r}.{did_you_mean(output, names)}")
     return RunModule(Whole(systems, variance_factor(run, task)[0]), output or names[0], trainable)

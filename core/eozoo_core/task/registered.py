@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from eozoo_core.errors import ZooError
 from eozoo_core.task.contract import Arrays
 from eozoo_core.task.data import Data
-from eozoo_core.task.predict import check_arrays
 from eozoo_core.train.loading import Draw
 
 if TYPE_CHECKING:
@@ -69,5 +68,7 @@ class Registered(Data):
         said = f"{self._said}, sample {index}"
         if not isinstance(sample, dict):
             raise ZooError(f"{said}: is a {type(sample).__name__}, not a dict of arrays; report it to its plugin")
+        from eozoo_core.task.predict import check_arrays  # torch, which commands that print settings do without
+
         wanted = {port.role: sample[port.role] for port in self._ports if port.role in sample}
         return sample | check_arrays(wanted, self._ports, said)

@@ -152,9 +152,10 @@ class Task(Contract):
         return make_graph(self, run)
 
     def module(self, run: Run, output: str | None = None, trainable: bool = False) -> RunModule:
-        """Return the trained run as a differentiable torch module that gives ``output`` (None = the first).
+        """Return the trained run as a differentiable torch module that gives ``output``.
 
-        Raises ZooError for an output that there is not, and for a task that does not write ``system``.
+        None = the first that is no class: those have no gradient. Raises ZooError for an output that there is not, and
+        for a task that does not write ``system``.
         """
         if not self._writes("system"):
             raise ZooError(f"{run.task}: is no module: the task does not offer its network")

@@ -135,7 +135,7 @@ DATASETS = {
     "embeddings": Card(
         purpose="What a trained encoder says of each pixel, as samples of other tasks; a table: step embeddings.",
         inputs=_FOLDERS,
-        outputs="embedding (D,) float32; target (), the code of labels.npy, 0 = no label.",
+        outputs="features (D,) float32; target (), the code of labels.npy, NaN = no label.",
         measured="Not measured: as fast as maps of the run.",
         limits=("Embeddings of two runs cannot be compared.",),
     ),

@@ -25,7 +25,7 @@ _TOGETHER = 4096  # pixels that are encoded at once
 
 
 class EmbeddingsDataset:
-    """Embeddings of the usable pixels of tile folders: "embedding" (D,) float32, "target" () the code, 0 = no label.
+    """Embeddings of the usable pixels of tile folders: "features" (D,) float32, "target" () the code, NaN = no label.
 
     run: of barlow_twins; pixels are usable and dates chosen as its maps do. folder: holds the tiles, of any place with
     the run's bands. tiles: names, None = all. labels: file of the codes in a tile; pixels of tiles without it have 0.
@@ -49,6 +49,8 @@ class EmbeddingsDataset:
         data = PixelData(min_valid=survey.min_valid, sample_size=survey.sample_size)
         self.index = PixelIndex(open_tiles(Path(folder), None if tiles is None else tuple(tiles)), data, kind)
         self._kept: tuple[int, np.ndarray] = (-1, np.empty(0))
+        length = int(self._task.ports(survey).outputs[0].axes.split()[1])
+        self.bands, self.units = tuple(f"e{i}" for i in range(length)), ("1",) * length
         if not len(self.index):
             raise ZooError(f"{folder}: no pixel has more than {survey.min_valid} clear dates, as {run} needs")
 
@@ -61,7 +63,8 @@ class EmbeddingsDataset:
         part, place = divmod(number, _TOGETHER)
         if self._kept[0] != part:
             self._kept = part, self.encoded(self._numbers(part))
-        return {"embedding": self._kept[1][place], "target": self.codes[number].astype(np.float32)}
+        code = self.codes[number]
+        return {"features": self._kept[1][place], "target": np.float32(code or np.nan)}
 
     @cached_property
     def codes(self) -> np.ndarray:

@@ -23,7 +23,7 @@ _TILE = (
     Port("doys", "T", "day of year 1..366", dtype="int64"),
 )
 _NAME = ("prepare.dataset.tile=NAME",)
-_EMBEDDED = (Port("embedding", "D", "1"), Port("target", "", _CODE))
+_EMBEDDED = (Port("features", "D", "1"), Port("target", "", "class code"))
 _PREPARED = {
     "prepare.dataset.series": Slot("dataset", wants=(*_PIXEL, Port("target", "", _CODE, optional=True)), also=_NAME),
     "prepare.dataset.tiles": Slot("dataset", wants=(*_TILE, Port("target", "H W", _CODE, optional=True)), also=_NAME),

@@ -287,8 +287,14 @@ def test_embeddings_as_samples_and_as_a_table(pretrained, tmp_path):
     order = data.index.tiles[tile].select(task.where_scored(run).survey_seen.names)
     doys = np.repeat(data.index.tiles[tile].doys[None], 1, axis=0)
     expected = task.predict(run, {"bands": bands[..., order], "doys": doys})["embedding"][0]
-    assert data[number]["embedding"] == pytest.approx(expected, abs=1e-5)
-    assert data[number]["target"] == data.index.tiles[tile].layer("labels.npy").reshape(-1)[pixels[0]]
+    assert data[number]["features"] == pytest.approx(expected, abs=1e-5)
+    codes = [
+        data.index.tiles[t].layer("labels.npy").reshape(-1)[p] for t, _, p in data.index.groups(np.arange(len(data)))
+    ]
+    found = np.array([data[i]["target"] for i in range(len(data))])
+    assert np.array_equal(found, np.where(np.concatenate(codes) == 0, np.nan, np.concatenate(codes)), equal_nan=True)
+    assert data.bands[:2] == ("e0", "e1")
+    assert len(data.bands) == len(data.units) == len(expected)
     with pytest.raises(IndexError):
         data[len(data)]
     file = write_embeddings(data, tmp_path / "t" / "e.csv", 16, {10: "trees"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Bands of pre-training, in order: HLS B02 B03 B04 B05 B06 B07 (Landsat) = Sentinel-2 B02 B03 B04 B8A B11 B12.
 BANDS = ("BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")
@@ -12,8 +12,7 @@ MEAN = (1087.0, 1342.0, 1433.0, 2734.0, 1958.0, 1363.0)
 STD = (2248.0, 2179.0, 2178.0, 1850.0, 1242.0, 1049.0)
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(NamedTuple):
     """Size of an encoder: width, blocks, attention heads, patch side (px), frames and side (px) of its own table.
 
     ``coordinates``: whether it takes acquisition time and location (the ``_tl`` models).

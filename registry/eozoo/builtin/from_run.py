@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core import Card, Port, Spec
 from eozoo_core.errors import ZooError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from eozoo_core import Slot, TaskSettings
 
     from eozoo.registry import Registry
@@ -48,15 +50,18 @@ def ports_of(registry: Registry, spec: Spec, slot: Slot, options: dict[str, Any]
     Raises ZooError where they name no run, and for a whole run in a slot that does not say its units.
     """
     made = options.get("made") or describe(registry, options)
-    if "name" in made:
-        inner = registry.find("model", made["name"]).spec
-        scaled = {name: tuple(made[name]) for name in ("bands", "mean", "std")}
-        takes = (replace(port, **scaled) if "C" in port.axes.split() else port for port in inner.takes)
-        return replace(spec, takes=tuple(takes), gives=inner.gives)
-    takes, gives = (tuple(Port(**port) for port in made[side]) for side in ("takes", "gives"))
+    try:
+        if "name" in made:
+            inner = registry.find("model", made["name"]).spec
+            scaled = {name: tuple(made[name]) for name in ("bands", "mean", "std")}
+            takes = (replace(port, **scaled) if "C" in port.axes.split() else port for port in inner.takes)
+            return replace(spec, takes=tuple(takes), gives=inner.gives)
+        takes, gives = (tuple(Port(**port) for port in made[side]) for side in ("takes", "gives"))
+    except (KeyError, TypeError):
+        raise ZooError(f"{NAME}: options.made describes no part of a run; leave it out, training fills it in") from None
     for port in takes:
         fed = next((one for one in slot.feeds if one.role == port.role), None)
-        if fed is not None and port.unit and not fed.unit:
+        if fed is not None and (port.unit or port.units) and not fed.unit:
             raise ZooError(
                 f"{NAME}: the whole run takes {port}, and the slot does not say in which unit it gives {fed}; take the "
                 "run's network alone (no options.part), or build on module() in Python"
@@ -68,6 +73,11 @@ def describe(registry: Registry, options: dict[str, Any]) -> dict[str, Any]:
     """Return what rebuilds the part without its run; see `part_of_run.describe_part`."""
     if not options.get("run"):
         raise ZooError(f"{NAME}: say which run: --set model.options.run=RUN, for example runs/twins")
+    from pathlib import Path
+
+    new, words = options.get("new", ()), [options["run"], options.get("part", "")]
+    if not isinstance(new, str | list | tuple) or not all(isinstance(w, str | Path) for w in [*words, *new]):
+        raise ZooError(f"{NAME}: options.run and part are words, options.new is a list of words such as [head]")
     from eozoo.builtin.part_of_run import describe_part
 
     return describe_part(registry, Path(options["run"]), options.get("part", ""))
@@ -103,6 +113,6 @@ def _unsettled(part: Any) -> bool:
 
 def _made(registry: Registry, here: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
     same = {name: here.get(name) for name in ("run", "part")} == {name: kept.get(name) for name in ("run", "part")}
-    if same and kept.get("made") and not (Path(here["run"]) / "best.pt").exists():
+    if same and kept.get("made") and not os.path.exists(f"{here['run']}/best.pt"):  # noqa: PTH110 - pathlib is slow to import
         return kept["made"]
     return describe(registry, here)

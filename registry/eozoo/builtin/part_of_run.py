@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -32,33 +33,34 @@ def from_run(
     run: str,
     part: str = "",
     freeze: bool = False,
-    new: Sequence[str] = (),
+    new: Sequence[str] | str = (),
     made: dict | None = None,
     pretrained: bool = True,
     registry: Registry | None = None,
-    **sizes: Any,
+    others: dict[str, Any] | None = None,
 ) -> nn.Module:
     """A part of the trained run ``run``: its registered network (part ""), or the whole run.
 
     part: "" or the setting that names the network (model.backbone, or backbone alone); "whole", or the name of an
     output of the run: everything from its inputs to that output ("whole": the first). freeze: what is loaded is not
     trained and stays in evaluation mode. new: names of tensors, or beginnings of them, that begin at random, such as a
-    head of another shape; all others must match. Other options are those of the network, as its run built it where
+    head of another shape; all others must match. others: options of the network, which is as its run built it where
     they are not given. made: what the part is made of; training fills it in, and then the run is not needed again.
     pretrained: false = build it only, its weights are loaded over it.
     """
     registry = registry or Registry.discover()
+    new = (new,) if isinstance(new, str) else tuple(new)
     made = made or describe_part(registry, Path(run), part)
     if "name" not in made:
         return _whole(registry, run, made, freeze, pretrained)
-    options = {**made["options"], **sizes}
+    options = {**made["options"], **(others or {})}
     network = registry.create("model", made["name"], options)
     if pretrained:
         state, file = _trained_part(registry, run, made)
-        loaded, receipt = matched(network, state, tuple(new), f"{file}: {made['name']}")
+        loaded, receipt = matched(network, state, new, f"{file}: {made['name']}")
         network.receipt = _told(made, receipt)
     else:
-        loaded = {name for name in network.state_dict() if not name.startswith(tuple(new) or ("\0",))}
+        loaded = {name for name in network.state_dict() if not (new and name.startswith(new))}
     return rest(network, loaded) if freeze else network
 
 
@@ -82,6 +84,7 @@ def describe_part(registry: Registry, path: Path, part: str) -> dict[str, Any]:
         held = {"settings": to_dict(opened.run.settings), "survey": survey.model_dump(mode="json")}
         return {**known, "part": output, **held, **{side: [asdict(port) for port in p] for side, p in ports.items()}}
     slots = [path for path, slot in type(task).slots.items() if slot.kind == "model"]
+    slots = [path for path in slots if attrgetter(path)(task.settings) is not None]
     places = [slot for slot in slots if part in ("", slot, slot.rpartition(".")[2])]
     inside = recorder.inside(system)
     if not inside or not places:

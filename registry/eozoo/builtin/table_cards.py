@@ -9,11 +9,21 @@ _MEAN, _LOG_SCALE = Port("mean", "B 1"), Port("log_scale", "B 1", optional=True)
 _LOGITS = Port("logits", "B K", "1")
 _ENCODER = Slot(
     "model",
-    feeds=(Port("bands", "B L C"), Port("doys", "B L")),
+    feeds=(
+        *(Port("bands", "B L C"), Port("doys", "B L")),  # of a series, standardised
+        *(Port("columns", "B F"), Port("missing", "B F", "1 = missing")),  # in their own units, 0 where missing
+    ),
     wants=(Port("embedding", "B D"),),
-    options=("in_channels", "sample_size"),
+    options=("in_channels", "sample_size", "columns"),
+)
+_DATASET = Slot(
+    "dataset",
+    wants=(Port("features", "C"), Port("target", "")),
+    options=("split",),
+    also=("data.features=null",),  # those of the table that it stands for
 )
 REGRESSION_SLOTS = {
+    "data.dataset": _DATASET,
     "model": Slot("model", feeds=_FEATURES, wants=(_MEAN, _LOG_SCALE)),
     "model.encoder": _ENCODER,
     "model.loss": Slot(
@@ -22,6 +32,7 @@ REGRESSION_SLOTS = {
     ),
 }
 CLASS_SLOTS = {
+    "data.dataset": _DATASET,
     "model": Slot("model", feeds=_FEATURES, wants=(_LOGITS,)),
     "model.encoder": _ENCODER,
     "model.loss": Slot("loss", feeds=(_LOGITS, Port("target", "B", "class index"))),

@@ -57,7 +57,7 @@ def command(
 
 # metric, the first that is there -> its good sign
 _DECIDES = {"rmse": -1, "rmse_K": -1, "mean_iou": 1, "macro_f1": 1, "accuracy": 1}
-_OWN = ("floored", "maps", "member ")  # what is the model's too
+_OWN = ("floored", "maps", "member ", "model ")  # what is the model's too
 
 
 def class_text(run: Run, split: str) -> str:
@@ -81,11 +81,16 @@ def format_scores(scores: Scores, targets: Mapping[str, Target]) -> str:
 
 
 def better_than_model(scores: Scores) -> list[str]:
-    """Return a line for every predictor beside the model, its members and maps aside, that is better."""
-    model = scores.get("model", {})
-    metric = next((name for name in _DECIDES if name in model), "")
+    """Return a line for every predictor beside the model, its members and maps aside, that is better.
+
+    A forest is compared with the model at the labels that it was asked for.
+    """
+    from eozoo_core.task.evaluate import AT_FOREST
+
+    metric = next((name for name in _DECIDES if name in scores.get("model", {})), "")
     found = []
     for name, values in scores.items():
+        model = scores.get(AT_FOREST if name == "forest" else "model", scores.get("model", {}))
         gain = _DECIDES.get(metric, 0) * (values.get(metric, model.get(metric, 0)) - model.get(metric, 0))
         if gain > 0 and not name.startswith(_OWN):
             numbers = f"{metric} {values[metric]:.5g}, the model {model[metric]:.5g}"

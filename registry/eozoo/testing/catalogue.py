@@ -28,6 +28,7 @@ from eozoo.testing import (
     train,
 )
 from eozoo.testing.shared_runs import Bench
+from eozoo.testing.watch import each_picture_once
 
 CheckFunction = Callable[[Bench, Path], None]
 
@@ -85,7 +86,8 @@ class Check:
     def __call__(self, folder: Path) -> None:
         """Run it with ``folder``, empty and its own, as workplace."""
         try:
-            self.function(self.bench, Path(folder))
+            with each_picture_once(self.bench.drawn):
+                self.function(self.bench, Path(folder))
         except Exception as error:
             error.add_note(f"conformance of task {self.bench.name!r}, {self.name}: {self.function.__doc__}")
             raise

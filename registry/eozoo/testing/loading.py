@@ -49,10 +49,12 @@ def run_directory_is_enough(bench: Bench, folder: Path) -> None:
 
 def wrong_checkpoint_is_refused(bench: Bench, folder: Path) -> None:
     """A checkpoint that is missing, damaged, another's, or does not match is a ZooError, and nothing is written."""
+    from eozoo_core.run.checkpoint import load_checkpoint
+
     path, source, canary = bench.copy(bench.finished.path, folder), bench.source(folder / "source"), folder / "canary"
     best, dest = path / "best.pt", folder / "dest"
-    original, (_, run) = best.read_bytes(), bench.open(path)
-    for what, spoil in _wrong_files(canary):
+    original, content, (_, run) = best.read_bytes(), load_checkpoint(best), bench.open(path)
+    for what, spoil in _wrong_files(canary, content):
         best.write_bytes(original)
         spoil(best)
         task = bench.new_task(run)
@@ -62,10 +64,8 @@ def wrong_checkpoint_is_refused(bench: Bench, folder: Path) -> None:
             assert not canary.exists(), "loading best.pt ran code from it: load through eozoo_core's Run.load"
         assert "best.pt" in str(error), f"the error for a best.pt that {what} does not name the file: {error}"
         assert not dest.exists() or not tree(dest), f"infer() wrote {list(tree(dest))} with a best.pt that {what}"
-    best.write_bytes(original)
-    for what, spoil in _wrong_tensors(best):
-        best.write_bytes(original)
-        _rewrite(best, spoil)
+    for what, spoil in _wrong_tensors(content["model"]):
+        _write(best, content | {"model": spoil(content["model"])})
         task = bench.new_task(run)
         _refusal(lambda: task.predict(run, bench.batch()), f"predict() with a best.pt in which {what}")  # noqa: B023
 
@@ -87,25 +87,28 @@ def bad_source_is_refused(bench: Bench, folder: Path) -> None:
         assert not dest.exists() or not tree(dest), f"infer() wrote {list(tree(dest))} for a source that {what}"
 
 
-def _wrong_files(canary: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
+def _wrong_files(canary: Path, content: dict[str, Any]) -> Iterator[tuple[str, Callable[[Path], Any]]]:
     """Yield (what is wrong, function that makes the file so)."""
     yield "is missing", Path.unlink
     yield "is cut in half", lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    yield "another task wrote", lambda file: _rewrite(file, lambda content: content.update(task="another_task"))
+    yield "another task wrote", lambda file: _write(file, content | {"task": "another_task"})
     pickled = pickle.dumps(Canary(canary), protocol=2)  # that of torch.save; the content is what must be refused
     yield "is a pickled object", lambda file: file.write_bytes(pickled)
 
 
-def _wrong_tensors(file: Path) -> Iterator[tuple[str, Callable[[dict[str, Any]], Any]]]:
-    """Yield (what is wrong, function that makes a checkpoint so) for one tensor of each part of the model."""
-    from eozoo_core.run.checkpoint import load_checkpoint
+def _wrong_tensors(model: dict[str, Any]) -> Iterator[tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]]:
+    """Yield (what is wrong, function that makes a model so) for one tensor of each part of the model.
 
-    for name, tensor in _one_of_each(load_checkpoint(file)["model"]).items():
-        larger = tensor.new_zeros((*tensor.shape, 2))
-        yield f"{name} is left out", lambda content, name=name: content["model"].pop(name)
-        yield f"{name} has another shape", lambda content, new={name: larger}: content["model"].update(new)
-        renamed = {f"{name}_renamed": tensor}
-        yield f"a tensor {name}_renamed is added", lambda content, new=renamed: content["model"].update(new)
+    Each is left out; every second has another shape as well, and beside the others lies one too many.
+    """
+    for number, (name, tensor) in enumerate(_one_of_each(model).items()):
+        yield f"{name} is left out", lambda all_, name=name: {k: v for k, v in all_.items() if k != name}
+        if number % 2:
+            larger = {name: tensor.new_zeros((*tensor.shape, 2))}
+            yield f"{name} has another shape", lambda all_, new=larger: all_ | new
+        else:
+            more = {f"{name}_renamed": tensor}
+            yield f"a tensor {name}_renamed is added", lambda all_, new=more: all_ | new
 
 
 def _one_of_each(model: dict[str, Any]) -> dict[str, Any]:
@@ -117,12 +120,9 @@ def _one_of_each(model: dict[str, Any]) -> dict[str, Any]:
     return {name: model[name] for name in list(parts.values())[:_MOST_PARTS]}
 
 
-def _rewrite(file: Path, spoil: Callable[[dict[str, Any]], Any]) -> None:
+def _write(file: Path, content: dict[str, Any]) -> None:
     import torch
-    from eozoo_core.run.checkpoint import load_checkpoint
 
-    content = load_checkpoint(file)
-    spoil(content)
     torch.save(content, file)  # core's own writer refuses the objects that a stranger's file may hold
     take_any_files(file.parent)  # or the file would be refused by its hash, before it is looked at
 

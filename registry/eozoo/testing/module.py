@@ -33,6 +33,8 @@ def module_is_predict(bench: Bench, folder: Path) -> None:
                 f"module(){what} is not what predict() gives: {said}; one network computes both"
             )
         _backward(by_name, given, what)
+    one = module(*given.values())
+    assert one.requires_grad or not one.is_floating_point(), f"module() gives {module.output}, which has no gradient"
     trained = [name for name, p in module.named_parameters() if p.requires_grad or p.grad is not None]
     assert not trained, f"module() is not to be trained, and its {trained[0]} asks for a gradient"
     said = "module() leaves evaluation mode in a parent's train()"

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from eozoo_core.task import Arrays
 
 T = TypeVar("T")
-# Any machine, no pictures, no other processes: what is checked does not depend on them.
-_QUIET = ("runtime.device=cpu", "runtime.workers=0", "runtime.tensorboard=false", "runtime.quiet=true")
+# Any machine, no pictures, no other processes, no forest: what is checked does not depend on them.
+_QUIET = (
+    *("runtime.device=cpu", "runtime.workers=0", "runtime.tensorboard=false", "runtime.quiet=true"),
+    "eval.baselines=[ridge]",
+)
 _SHORT = ("train.epochs=2", "train.steps=null", "train.schedule.warmup_steps=0")
 
 
@@ -50,6 +53,7 @@ class Bench:
     def __init__(self, name: str, registry: Registry, overrides: tuple[str, ...] = ()):
         self.name, self.registry, self.overrides = name, registry.within(name), overrides
         self.plugin = self.registry.own.plugin
+        self.drawn: set[tuple[Any, ...]] = set()
         self._kept: dict[str, tuple[Any, Exception | None]] = {}
 
     @cached_property

@@ -53,14 +53,17 @@ def plan_tells_the_steps(bench: Bench, folder: Path) -> None:
     from eozoo_core import Run, Task
     from eozoo_core.checking import Findings
 
-    if bench.task_class.plan is Task.plan and not bench.writes("data"):
+    core = bench.task_class.plan is Task.plan
+    if core and not bench.writes("data"):
         return
     _, trained = bench.open(bench.finished.path)
     taken = trained.read_log()[-1]["step"]
     for steps, expected in ((1, 1), (1000 * taken, taken)):
         settings = bench.settings(f"train.steps={steps}")
         task = bench.task_class(settings, bench.registry)
-        told = [("plan()", task.plan(Run(folder, bench.name, settings)).total_steps)]
+        told = []
+        if steps > 1 or not core:  # core's builds the network; tests of core let it end
+            told.append(("plan()", task.plan(Run(folder, bench.name, settings)).total_steps))
         task.check(findings := Findings(samples=50))
         told += [("check()", f.numbers["total_steps"]) for f in findings.found if "total_steps" in f.numbers]
         for verb, total in told:
