@@ -238,5 +238,7 @@ class Registry:
         if stands_for:
             others = {option: value for option, value in options.items() if option not in by_name}
             own = {option: value for option, value in options.items() if option in by_name}
-            options = {**own, "others": others, "registry": self}
+            options = {**own, "others": others}
+        if any(p.name == "registry" for p in parameters):  # it is made of other registered parts
+            options = {**options, "registry": self}
         return target(**options)

@@ -35,6 +35,7 @@ class PixelTask(Preparation, Task):
     """A network of pixel time series, trained on tiles."""
 
     tolerates_gaps: ClassVar = ("bands",)
+    away = False  # whether the data are those of another place, see `where_scored`
     survey_seen: PixelSurvey | None = None  # of the run at hand, so that another run is not asked for it
 
     @cached_property
@@ -96,10 +97,10 @@ class PixelTask(Preparation, Task):
 
     @property
     def division(self) -> Division | None:
-        """What the division of tiles into blocks came to."""
+        """What the division of tiles into blocks came to; None of another place, which nothing was learned of."""
         from eozoo_barlow_twins.splits import division_of
 
-        return division_of(self.tiles, self.usable)
+        return None if self.away else division_of(self.tiles, self.usable)
 
     def index(self, split: str) -> PixelIndex:
         """Return the usable pixels of a split. Raises ZooError where there are too few."""
@@ -196,7 +197,7 @@ class PixelTask(Preparation, Task):
         runtime = s.runtime.model_copy(update={"data_dir": e.data_dir or s.runtime.data_dir})
         moved = {"data": s.data.model_copy(update=data), "runtime": runtime}
         there = type(self)(s.model_copy(update=moved), self.registry)
-        there.survey_seen = self.survey_seen
+        there.survey_seen, there.away = self.survey_seen, True
         return there
 
     def train(self, run: Run) -> None:

@@ -16,14 +16,16 @@ _ENCODER = Slot(
     wants=(Port("embedding", "B D"),),
     options=("in_channels", "sample_size", "columns"),
 )
-_DATASET = Slot(
-    "dataset",
-    wants=(Port("features", "C"), Port("target", "")),
-    options=("split",),
-    also=("data.features=null",),  # those of the table that it stands for
-)
+
+
+def _dataset(unit: str) -> Slot:
+    """Samples instead of a table; features are then not those of the table that the settings stand for."""
+    wants = (Port("features", "C"), Port("target", "", unit))
+    return Slot("dataset", wants=wants, options=("split",), also=("data.features=null",))
+
+
 REGRESSION_SLOTS = {
-    "data.dataset": _DATASET,
+    "data.dataset": _dataset(""),
     "model": Slot("model", feeds=_FEATURES, wants=(_MEAN, _LOG_SCALE)),
     "model.encoder": _ENCODER,
     "model.loss": Slot(
@@ -32,7 +34,7 @@ REGRESSION_SLOTS = {
     ),
 }
 CLASS_SLOTS = {
-    "data.dataset": _DATASET,
+    "data.dataset": _dataset("class code"),
     "model": Slot("model", feeds=_FEATURES, wants=(_LOGITS,)),
     "model.encoder": _ENCODER,
     "model.loss": Slot("loss", feeds=(_LOGITS, Port("target", "B", "class index"))),
