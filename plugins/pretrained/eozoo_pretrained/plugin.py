@@ -21,7 +21,8 @@ CARD = Card(
     "(degree), NDVI, dynamic_world (class 0..8), month (1..12), beside lat and lon. What is missing is masked.",
     outputs="128 features of a row; no NaN.",
     weights="Those of the paper's authors, MIT; without 'pretrained' it begins at random.",
-    measured="Not measured.",
+    measured="Forward 3.44 s, 920 MB; with backward 9.23 s, 2206 MB; input 1024 x 48, CPU seconds of one thread of 2 x "
+    "AMD EPYC with other work beside it; the input is twelve dates of four bands.",
     limits=("At most 24 dates, meant to be months.", "Terrain is taken from the first date."),
     architecture="Transformer",
     kinds=("similarity-search",),
