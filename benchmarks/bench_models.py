@@ -31,10 +31,13 @@ SHAPES = {
     "linear": [(262_144, 4)],
     "mlp": [(262_144, 4)],
     "patch_discriminator": [(1, 4, 120, 120)],
+    "presto": [(1024, 48), (1024, 48)],
     "prithvi_dense": [(1, 14, 256, 256)],
     "prithvi_refiner": [(1, 4, 120, 120), (1, 12), (1, 16)],
     "prithvi_eo": [(1, 6, 224, 224)],
 }
+_YEAR = [(f"B{band}_{month}", "reflectance 0..1") for month in range(12) for band in (2, 3, 4, 8)]
+OPTIONS = {"presto": {"columns": _YEAR}}
 CODES = {"btfm": (1,), "prithvi_refiner": (1, 2)}  # inputs of whole numbers: (..., largest)
 REPEATS = 3
 
@@ -72,10 +75,11 @@ def child(name: str) -> None:
     from eozoo import create_model
 
     torch.set_num_threads(1)
+    options = OPTIONS.get(name, {})
     with torch.device("meta"):
-        create_model(name)  # what it imports is not its own memory
+        create_model(name, **options)  # what it imports is not its own memory
     before = _resident()
-    model, inputs = create_model(name).eval(), inputs_of(name)
+    model, inputs = create_model(name, **options).eval(), inputs_of(name)
     with torch.inference_mode():
         forward = _cpu_seconds(lambda: model(*inputs))
     forward_mb = _resident() - before
@@ -103,6 +107,8 @@ def inputs_of(name: str) -> list:
             made.append(torch.randint(1, shape[-1] + 1, shape[:-1]))
         else:
             made.append(torch.rand(shape) + 0.1)
+    if prefix == "presto":
+        made[1] = torch.zeros_like(made[1])  # nothing is missing
     if prefix == "clay":
         made[3] = torch.tensor(2000.0)  # m per pixel
         made[4] = torch.linspace(0.4, 13, 16)  # micrometres

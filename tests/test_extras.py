@@ -10,7 +10,15 @@ from eozoo import Registry
 from eozoo_core import ZooError
 from test_layers import PROJECTS, ROOT, imported, wheel_packages
 
-OURS = {"eozoo", "eozoo_core", "eozoo_barlow_twins", "eozoo_clay_ta", "eozoo_gedi_sparse", "eozoo_prithvi_refine"}
+OURS = {
+    "eozoo",
+    "eozoo_core",
+    "eozoo_barlow_twins",
+    "eozoo_clay_ta",
+    "eozoo_gedi_sparse",
+    "eozoo_prithvi_refine",
+    "eozoo_pretrained",
+}
 
 HOMES = {  # of modules that are not called as the package, or come with another one
     "PIL": "pillow",

@@ -1,0 +1,1 @@
+"""Published encoders with their real weights: the eozoo plugin ``pretrained``."""
