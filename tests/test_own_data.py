@@ -17,9 +17,9 @@ def test_text_beside_numbers_is_told(tmp_path):
     rows[5] = ",".join([*cells[:3], "low", *cells[4:]])
     (tmp_path / "p.csv").write_text("\n".join(rows))
     printed = said("scalar_regression", "--set", f"runtime.table={tmp_path / 'p.csv'}", "--set", "data.target=height")
-    assert "blue holds 'low' beside numbers (1 of 400)" in printed
+    assert "blue is left out: it holds text" in printed
     assert "3 columns: green, red, nir; none because they hold text: plot, blue" in printed
-    assert "plot holds" not in printed  # names are no mistake
+    assert "plot is left out" not in printed  # names are no mistake
 
 
 def test_decimals_are_no_classes(tmp_path):
