@@ -5,6 +5,7 @@
 
 import sys
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 from eozoo_core.raster.cog import Band
@@ -32,11 +33,14 @@ eval: {draws: 1, bootstrap: 20, trees: 10}
 
 
 def write_all(root):
-    """Write scene.tif, fields.gpkg, patches/, plots.csv, other.tif with other.gpkg, two tile folders, and settings."""
+    """Write what the page names: rasters, fields, patches, plots, another place, two tile folders, settings."""
     from eozoo_barlow_twins.demo.phenology import write_landscape
 
     fields(root / "scene.tif", root / "fields.gpkg", 500_000.0, 16, 0)
     fields(root / "other.tif", root / "other.gpkg", 540_000.0, 8, 1)
+    for date in ("20210415", "20210710"):
+        (root / "dates").mkdir(exist_ok=True)
+        copyfile(root / "scene.tif", root / "dates" / f"{date}.tif")
     patches(root / "patches")
     plots(root / "plots.csv")
     write_landscape(root / "here/data/mine/processed/MGRS-31UDS", 32, 70, 1, 0.25)
