@@ -563,3 +563,18 @@ def test_a_registered_dataset_instead_of_a_table(tmp_path):
     run = Run.create(tmp_path / "run", "scalar_regression", settings, "eozoo 0.1.0")
     task.train(run)
     assert task.score(run, "val")["model"]["n"] == 39
+
+
+def test_an_epoch_of_several_passes_goes_on_within_one(tmp_path):
+    """26 rows: an epoch of 7 steps of 8 or more passes them three times, 9.75 steps; 14 is within one."""
+    table = write_rows(tmp_path / "t.csv", 37)
+    schedule = {"name": "constant", "warmup_steps": 0}
+    how = {"epochs": 3, "batch_size": 8, "epoch_steps": 7, "schedule": schedule}
+    given = {"data": {"target": "y", "features": ["a", "b"], "split": {"by": "samples"}}, "model": {"name": "linear"}}
+    given |= {"runtime": {"table": table, **QUIET}, "eval": {"baselines": []}}
+    whole = trained(ScalarRegression, tmp_path / "whole", train=how, **given)[1]
+    trained(ScalarRegression, tmp_path / "parts", train={**how, "steps": 14}, **given)
+    parts = trained(ScalarRegression, tmp_path / "parts", train=how, **given)[1]
+    found = [torch.load(run.file("current"), weights_only=True) for run in (whole, parts)]
+    assert found[0]["step"] == found[1]["step"] > 21
+    assert all(torch.equal(value, found[1]["model"][name]) for name, value in found[0]["model"].items())
