@@ -37,7 +37,7 @@ def test_the_other_kinds_pass_the_kit(fresh):
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: eozoo-other-{kind}\nVersion: 0.1.0\n")
         (info / "entry_points.txt").write_text(f"[eozoo]\nother_{kind} = eozoo_other_{kind}.plugin\n")
-    assert "179 passed" in fresh.must(f"PYTHONPATH={made} pytest made --import-mode=importlib -q")
+    assert "185 passed" in fresh.must(f"PYTHONPATH={made} pytest made --import-mode=importlib -q")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -31,8 +31,9 @@ class Encoder(nn.Module):
 
     def forward(self, columns: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
         """Encode every sample: the mean over its dates, and its place. The network sees what is missing."""
-        dates = self.of_date(_seen(*self.series(columns, missing), self.series_scale)).mean(dim=1)
-        return dates + self.of_place(_seen(*self.place(columns, missing), self.place_scale))[:, 0]
+        dates = self.of_date(_seen(*self.series(columns, missing), self.series_scale))
+        series = dates.sum(dim=1) / max(dates.shape[1], 1)  # a table may have no date
+        return series + self.of_place(_seen(*self.place(columns, missing), self.place_scale))[:, 0]
 
 
 def _seen(values: torch.Tensor, gaps: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
