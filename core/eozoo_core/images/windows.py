@@ -13,7 +13,8 @@ import numpy as np
 from eozoo_core.checking.design import SPLITS, Units, design, given_splits
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
-from eozoo_core.images.labels import ALL, Labelling, RasterLabels, ShapeLabels, divided, on_ground, size_of
+from eozoo_core.images.label_rasters import RasterLabels
+from eozoo_core.images.labels import ALL, Labelling, ShapeLabels, divided, on_ground, size_of
 from eozoo_core.images.settings import ImageDataSettings
 from eozoo_core.images.source import Images
 from eozoo_core.raster.georeference import Grid, part_of

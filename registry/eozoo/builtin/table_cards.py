@@ -19,7 +19,7 @@ _ENCODER = Slot(
 
 
 def _dataset(unit: str) -> Slot:
-    """Samples instead of a table; features are then not those of the table that the settings stand for."""
+    """A slot for a registered dataset instead of a table: it brings its own features, so data.features is null."""
     wants = (Port("features", "C"), Port("target", "", unit))
     return Slot("dataset", wants=wants, options=("split",), also=("data.features=null",))
 
