@@ -74,7 +74,7 @@ class _Problem:
         return miss[..., 0] + classes + _FAR * far + _EMPTY * (got[..., 0] <= 0)
 
     def improve(self, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Move the block, or exchange the two of some random ones, that makes it best, until nothing does."""
+        """Improve ``owner``: move one block, else exchange two of some random pairs, until neither helps."""
         owner, got = owner.copy(), self.got(owner)
         for _ in range(max(2, min(500, _WORK // (self.amounts.size * 2 * len(got))))):
             if (found := self._move(owner, got)) is None and (found := self._exchange(owner, got, rng)) is None:

@@ -161,7 +161,7 @@ def _joined(block: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def side_of(units: Units) -> float:
-    """A side of blocks by which about 100 of them hold labels; units where none is smaller than a unit."""
+    """Return the side of blocks at which about 100 of them hold labels; it stops shrinking at a unit's side."""
     points = units.points[units.weight > 0]
     side = float(np.ptp(points, axis=0).max()) or units.side or 1.0
     least = units.side or side / 2**16
