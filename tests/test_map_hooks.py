@@ -14,10 +14,9 @@ from eozoo_core.raster.files import Layer, MapFiles, Shown
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.tiles import Tiling
 from eozoo_core.settings.maps import MapInfer, MaskSettings
-from eozoo_core.task import Survey, Task
+from eozoo_core.task import Survey, Task, maps
 from eozoo_core.task.infer import Unfinished, infer
 from eozoo_core.task.made_from import MadeWith, are_there
-from eozoo_core.task import maps
 from eozoo_core.task.maps import draw_maps, layers_of, outputs_of
 from eozoo_core.task.passes import Passes
 from eozoo_core.task.scenes import Block, Scene
@@ -254,7 +253,7 @@ def test_one_scene_that_does_not_open_hides_no_other(tmp_path, monkeypatch):
         infer(Picky(), run, tmp_path, tmp_path / "out")
     names = ["good_height.tif", "good_epistemic_height_std.tif", "scenes.jsonl"]
     assert [file.name for file in told.value.written] == names
-    with pytest.raises(ZooError, match="^bad: does not open$"):
+    with pytest.raises(ZooError, match=r"^bad: does not open$"):
         infer(Picky(strict=True), run, tmp_path, tmp_path / "strict")
 
 
