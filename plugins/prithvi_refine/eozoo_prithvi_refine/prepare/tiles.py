@@ -13,8 +13,8 @@ from eozoo_core.checking.assign import assign as assign_blocks
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.tiles import Window
+from eozoo_core.run.pool import Pool
 from eozoo_core.run.progress import tell_once
-from eozoo_core.run.workers import worker_processes
 from eozoo_core.run.writing import hidden_folder, make_folder, publish
 from eozoo_core.words import counted
 from rasterio import Affine
@@ -42,7 +42,7 @@ class Found:
     season: int
 
 
-def prepare_tiles(settings: PrithviSettings) -> list[Path]:
+def prepare_tiles(settings: PrithviSettings, pool: Pool) -> list[Path]:
     """Write DATA/train, val and test from ``prepare.source``; return the tiles. Existing tiles are not overwritten.
 
     Prints how values became reflectance, what was read, skipped and left out, and how places were divided; all of it is
@@ -59,19 +59,15 @@ def prepare_tiles(settings: PrithviSettings) -> list[Path]:
     planned = plan_products(found.products, how)
     tell_once([f"{one.product.name}: {one.scaling}" for one in planned], settings.runtime.quiet)
     with hidden_folder(data_dir / "tiles") as staging:
-        return _cut_all(planned, found.skipped, how, staging)
+        return _cut_all(planned, found.skipped, how, staging, pool)
 
 
 def _cut_all(
-    planned: list[Planned], skipped: dict[Path, str], how: PrithviPrepareSettings, staging: Path
+    planned: list[Planned], skipped: dict[Path, str], how: PrithviPrepareSettings, staging: Path, pool: Pool
 ) -> list[Path]:
-    """Cut products, in processes where asked for, and move the tiles from the staging folder to their splits."""
-    jobs, data_dir = [(one, how, staging) for one in planned], staging.parent
-    if how.workers > 1:
-        with worker_processes(how.workers) as pool:
-            results = list(pool.map(_cut, jobs))
-    else:
-        results = [_cut(job) for job in jobs]
+    """Cut products, and move the tiles from the staging folder to their splits."""
+    data_dir = staging.parent
+    results = list(pool.map(_cut, [(one, how, staging) for one in planned]))
     found = [tile for tiles, _ in results for tile in tiles]
     if not found:
         left_out = sum((Counter(reasons) for _, reasons in results), Counter())
