@@ -61,8 +61,8 @@ class GediSparse(Task):
         return {
             "shots": lambda: self._shared(lambda pool: extract.extract(how.shots, quiet, pool)),
             "labels": lambda: labels.make_labels(how.labels),
-            "stack": lambda: stack.make_stack(how.stack, quiet),
-            "patches": lambda: patches.make_patches(how.patches, quiet),
+            "stack": lambda: self._shared(lambda pool: stack.make_stack(how.stack, quiet, pool)),
+            "patches": lambda: self._shared(lambda pool: patches.make_patches(how.patches, quiet, pool)),
             "dataset": lambda: dataset.make_from_dataset(how.dataset, self.registry, quiet),
             "totals": lambda: totals.make_totals(how.totals),
             "example": lambda: example.make_example(how.example),
