@@ -18,6 +18,7 @@ from eozoo.registry import Registry
 @click.option("--input", "source", type=PATH, required=True, metavar="SRC", help="File or folder.")
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
 @click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
+@click.option("--dry-run", is_flag=True, help="Say what it would take, measured on some windows.")
 @options.workers_options
 @options.set_option
 @options.runtime_options
@@ -29,6 +30,7 @@ def command(
     source: Path,
     dest: Path,
     strict: bool,
+    dry_run: bool,
     workers: int | None,
     dask: str | None,
     overrides: tuple[str, ...],
@@ -52,6 +54,10 @@ def command(
     run.note_changes()
     keep_freed_memory()
     with options.blame(built.registry, task):
+        if dry_run:
+            for line in built.forecast(run, source, dest):
+                options.echo(line)
+            return
         try:
             written = built.infer(run, source, dest)
         except Unfinished as error:
