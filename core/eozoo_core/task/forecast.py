@@ -73,7 +73,7 @@ def forecast(task: Contract, run: Run, source: Path, dest: Path) -> list[str]:
         *lines,
         f"pixels    {pixels:,.0f}{few}",
         f"measured  {measured.what}: {measured.seconds:.2f} s, {measured.share:.2%} of the scene",
-        f"time      about {_time(seconds)}, with {workers} worker{'s' if workers > 1 else ''} as fast; writing not counted",
+        f"time      about {_time(seconds)} with {workers} worker{'s' * (workers > 1)} as fast; writing not counted",
         f"memory    about {_size(_peak() + measured.held)} for each worker",
         f"disk      {_size(stored)} of maps before they are packed, and twice a scene's share meanwhile",
     ]
