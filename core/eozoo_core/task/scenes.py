@@ -12,7 +12,7 @@ import numpy as np
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.address import variable_of
-from eozoo_core.raster.assembly import Assembly
+from eozoo_core.raster.assembly import Assembly, Part
 from eozoo_core.raster.bands import told
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.info import RasterInfo
@@ -47,6 +47,7 @@ class Scene:
     whole:  it is no raster: ``Task.write`` says what becomes of it, and core maps nothing.
     dates:  the rasters of one grid that it is made of, in their order; () = ``path`` alone.
     parts:  its bands where they are several files; None = ``path`` or ``dates``.
+    scl:    its own classification, for ``infer.mask.scl``; None = it has none.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Scene:
     whole: bool = False
     dates: tuple[Path | Assembly, ...] = ()
     parts: Assembly | None = None
+    scl: Part | None = None
 
     def open(self) -> Reader:
         """Open what is read window by window."""
@@ -148,6 +150,7 @@ def open_assembly(
     return Scene(
         Path(found.source), grid, bands, found.name, tags=dict(found.tags), missing=missing, notes=tuple(notes),
         parts=chosen, values=scaled_by(getattr(how, "factor", 1.0)),
+        scl=next((part for part in found.parts if part.names[0].upper() == "SCL"), None),
     )  # fmt: skip
 
 
