@@ -6,6 +6,7 @@ from pathlib import Path
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.assembly import Assembly
+from eozoo_core.raster.mosaic import SUFFIXES
 from eozoo_core.sources.catalogue import is_catalogue, open_catalogue
 from eozoo_core.sources.safe import is_safe, open_safe
 from eozoo_core.sources.search import Search
@@ -28,6 +29,8 @@ def find_assemblies(source: str | Path | Search, trusted: tuple[str, ...] = ()) 
         products = [one for one in sorted(path.iterdir()) if is_safe(one)]
         scenes = [scene for product in products for scene in open_safe(product)]
         names = [scene.name for scene in scenes]
+        if scenes and any(one.suffix.lower() in SUFFIXES for one in path.iterdir() if one.is_file()):
+            raise ZooError(f"{path}: holds Sentinel-2 products and rasters beside them; put them into two folders")
         if twice := next((name for name in names if names.count(name) > 1), ""):
             raise ZooError(f"{path}: holds the product {twice} twice; keep the folder or the zip")
         return scenes or None

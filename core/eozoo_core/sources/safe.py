@@ -16,15 +16,16 @@ from eozoo_core.run.parsed import unreadable
 
 _BAND = re.compile(r"(.*/)?(GRANULE/[^/]+/IMG_DATA)/.*_(B\d[\dA]|SCL|AOT|WVP)(?:_(\d\d)m)?\.(?:jp2|tif)", re.IGNORECASE)
 _METADATA = re.compile(r"(?:[^/]+/)?(?:MTD_MSIL(?:1C|2A)|S2[A-D]_(?:OPER|USER)_MTD_SAFL(?:1C|2A)\w*)\.xml")
-_LEVELS = ("L1C", "L2A")
 _DATE = re.compile(r"(?:_V|_MSIL\w\w_)(\d{8})T")
 _UNITS = {"AOT": ("1", 1000.0), "WVP": ("cm", 1000.0)}  # unit and quantification, as the product's format has them
 
 
 def is_safe(path: Path) -> bool:
-    """Whether a path is a SAFE folder, or a zip that holds one."""
+    """Whether a path is a SAFE folder, its metadata file, or a zip that holds one."""
     if path.is_dir():
-        return path.suffix.lower() == ".safe" or any((path / f"MTD_MSI{level}.xml").is_file() for level in _LEVELS)
+        return path.suffix.lower() == ".safe" or ((path / "GRANULE").is_dir() and any(path.glob("MTD_MSIL*.xml")))
+    if path.suffix.lower() == ".xml":
+        return bool(_METADATA.fullmatch(path.name)) and (path.parent / "GRANULE").is_dir()
     return path.suffix.lower() == ".zip" and path.is_file() and any(_BAND.fullmatch(name) for name in _names(path))
 
 
@@ -33,6 +34,7 @@ def open_safe(path: Path) -> list[Assembly]:
 
     Of every band the finest file is taken. Raises ZooError for a product without bands, and for damaged metadata.
     """
+    path = path.parent if path.suffix.lower() == ".xml" else path
     names, prefix = _names(path), f"{path}/" if path.is_dir() else f"/vsizip/{{{path}}}/"
     granules: dict[str, dict[str, tuple[int, str]]] = {}
     for name in names:
