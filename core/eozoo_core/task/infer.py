@@ -11,6 +11,7 @@ from eozoo_core.errors import ZooError
 from eozoo_core.run.progress import progress_bar, tell_once
 from eozoo_core.run.written import write_text
 from eozoo_core.task.guard import SceneGuard
+from eozoo_core.task.inputs import scenes_at
 from eozoo_core.task.made_from import MadeWith, steadily
 from eozoo_core.task.maps import map_scene, members_port, role_of
 from eozoo_core.task.passes import Passes
@@ -43,7 +44,7 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
 
 def _infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     predictor, problems = steadily(run, lambda: Predictor(task, run)), []
-    found, scenes, written = by_dates(task.find_scenes(source), predictor.survey.names), [], []
+    found, scenes, written = by_dates(scenes_at(task, source), predictor.survey.names), [], []
     for one in found:
         with skipping(task, problems):
             scenes.append(task.open_scene(one, predictor.survey))

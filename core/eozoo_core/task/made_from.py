@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from eozoo_core.raster.assembly import Assembly
 from eozoo_core.raster.read import read_info
 from eozoo_core.raster.trust import files_of
 from eozoo_core.task.ensemble import best_hash
@@ -53,7 +54,8 @@ class MadeWith:
         """Return the scene with its tags and its stamp; none where a source cannot be looked at, on a network say."""
         source: Any = scene.stamp
         if not source:
-            seen = [_seen(file) for file in scene.reads or files_of(scene.path)]
+            wholes = [one for one in (scene.parts, *scene.dates) if isinstance(one, Assembly)]
+            seen = [one.seen() for one in wholes] or [_seen(file) for file in scene.reads or files_of(scene.path)]
             told = [list(scene.bands), list(scene.notes), dict(scene.tags)]
             source = None if None in seen or not seen else [seen, self.settings, told]
         stamp = hashlib.sha256(json.dumps([source, self.parts]).encode()).hexdigest() if source else ""

@@ -74,7 +74,7 @@ def map_scene(
         turns.left.append(scene.path.name)
     else:
         with ExitStack() as stack:
-            mask = RowMask(scene.grid, settings.mask, str(scene.path))
+            mask = RowMask(scene.grid, settings.mask, str(scene.path), scene.scl)
             tags = tags_of(predictor, scene) | task.tags(run)
             guard = SceneGuard(task, predictor, scene)
             drawn = Drawn(predictor, role_of(members), progress, dest, guard.watch, guard.allow, passes)
