@@ -12,6 +12,7 @@ from eozoo_core.errors import ZooError
 from eozoo_core.run.pool import Here, Pool
 from eozoo_core.run.progress import print_message, progress_bar, tell_once
 from eozoo_core.run.workers import open_workers
+from eozoo_core.task.inputs import scenes_at
 from eozoo_core.task.made_from import distribution_of
 from eozoo_core.task.mapper import Group, Mapper, groups
 from eozoo_core.task.scenes import by_dates
@@ -58,7 +59,7 @@ class Work:
     def __init__(self, task: Contract, run: Run, source: Path, dest: Path):
         self._quiet, self._strict, self._source = task.settings.runtime.quiet, task.settings.infer.strict, source
         self._task, self._run, self.mapper = task, run, Mapper(task, run, dest)
-        found = by_dates(task.find_scenes(source), self.mapper.predictor.survey.names)
+        found = by_dates(scenes_at(task, source), self.mapper.predictor.survey.names)
         self._named = list(zip(names_of(found, source), found, strict=True))
         self.list = WorkList(dest, [name for name, _ in self._named])
         self._outcomes: dict[str, Outcome] = {}

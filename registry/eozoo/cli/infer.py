@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eozoo.cli import options
 from eozoo.cli.options import PATH
+from eozoo.cli.sources import source_options
 from eozoo.registry import Registry
+
+if TYPE_CHECKING:
+    from eozoo_core.sources.search import Search
 
 
 @click.command("infer")
 @options.task_argument
 @options.run_option
-@click.option("--input", "source", type=PATH, required=True, metavar="SRC", help="File or folder.")
+@source_options
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
 @click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
 @click.option("--dry-run", is_flag=True, help="Say what it would take, measured on some windows.")
@@ -27,7 +31,7 @@ def command(
     registry: Registry,
     task: str,
     run_dir: Path,
-    source: Path,
+    source: Path | Search,
     dest: Path,
     strict: bool,
     dry_run: bool,
@@ -39,14 +43,16 @@ def command(
     """Predict for SRC with a trained run of TASK; the files written are printed."""
     from eozoo_core.errors import ZooError
     from eozoo_core.raster.address import is_address
+    from eozoo_core.sources.reach import is_url
     from eozoo_core.task.infer import Unfinished
     from eozoo_core.train.launch import keep_freed_memory
 
-    if not source.exists() and not is_address(source):
+    is_path = isinstance(source, Path)
+    if is_path and not source.exists() and not (is_address(source) or is_url(str(source))):
         raise ZooError(f"--input {source}: no such file or folder")
     if dest.exists() and not dest.is_dir():
         raise ZooError(f"--output {dest}: is a file; give a folder")
-    if source.is_dir() and source.resolve() == dest.resolve():
+    if is_path and source.is_dir() and source.resolve() == dest.resolve():
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
     given = [*overrides, *options.runtime_overrides(**runtime), *options.workers_overrides("infer", workers, dask)]
     given += ["infer.strict=true"] if strict else []
