@@ -210,6 +210,11 @@ class InferSettings(Settings):
         "stop",
         description="Values far outside what training saw (docs/guard.md) stop the work, or are told in the map.",
     )
+    int8: tuple[str, ...] = Field(
+        (),
+        description="Layers of floats to store in a quarter of the space, as embeddings: bytes with scale and offset "
+        "tags. How far off a value may be is printed, and stands in the tag INT8_ERROR.",
+    )
 
 
 class EvalSettings(Settings):

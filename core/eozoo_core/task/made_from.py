@@ -26,7 +26,8 @@ _HEAD = 2**14  # bytes of a map in which its tags are looked for first: large on
 T = TypeVar("T")
 STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
 # Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
-_ELSEWHERE = {"batch_size", "picture", "on_unreadable", "member_maps", "precision", "draws", "scale_variance", "mask"}
+_ELSEWHERE = {"batch_size", "picture", "on_unreadable", "member_maps", "precision", "draws", "scale_variance", "mask",
+              "int8"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class MadeWith:
         masks = [_seen(path) for path in (infer.mask.classes, infer.mask.clouds) if path is not None]
         tags = {RUN: str(run.path), CHECKPOINT: weights, VERSION: ", ".join(code)}
         settings = infer.model_dump(mode="json", exclude=_ELSEWHERE)
-        return cls(tags, [weights, predictor.names, precision, predictor.factor, mask, masks, code], settings)
+        parts = [weights, predictor.names, precision, predictor.factor, mask, masks, code]
+        return cls(tags, [*parts, *sorted(infer.int8)], settings)
 
     def marked(self, scene: Scene) -> Scene:
         """Return the scene with its tags and its stamp; none where a source cannot be looked at, on a network say."""
