@@ -23,7 +23,7 @@ from eozoo_core.raster.packing import NODATA, Packing
 from eozoo_core.run.writing import hidden_folder
 from eozoo_core.run.written import stamp_of, write_text
 
-RULE = "where maps overlap, the first by name that has a value"
+RULE = "where maps overlap, the first by name that has a value counts"
 _TYPES = {"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
           "float32": "Float32", "float64": "Float64"}  # fmt: skip
 _SHARED = (LAYER, "QUANTITY", "UNIT", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION")
@@ -75,13 +75,14 @@ def merge(group: Group, path: Path) -> Path:
 
 
 def error_of(group: Group) -> str:
-    """How far off a value of the mosaic of packed maps may be, for people; "" where they are not packed."""
+    """How far off a value of the mosaic of packed maps may be, with its unit; "" where they are not packed."""
     parts = [float(one.info.tags["INT8_ERROR"]) for one in group.maps if "INT8_ERROR" in one.info.tags]
     if not parts:
         return ""
     packing = _packing(group)
     again = packing is not None and any(_shift(one, packing) for one in group.maps)
-    return f"{max(parts) + (1.005 * packing.error if again else 0):.3g}"
+    unit = group.first.info.units[0].removesuffix("1")
+    return f"{max(parts) + (1.005 * packing.error if again else 0):.3g} {unit}".rstrip()
 
 
 def vrt_of(group: Group, folder: Path | None, tags: dict[str, str] | None = None) -> str:
@@ -159,7 +160,7 @@ def _shift(one: MapFile, packing: Packing) -> bool:
 
 
 def _error(group: Group) -> dict[str, str]:
-    return {"INT8_ERROR": error} if (error := error_of(group)) else {}
+    return {"INT8_ERROR": error.partition(" ")[0]} if (error := error_of(group)) else {}
 
 
 def _metadata(element: Element, tags: dict[str, str]) -> None:

@@ -17,13 +17,25 @@ from eozoo.registry import Registry
 @options.run_option
 @click.option("--input", "source", type=PATH, required=True, metavar="SRC", help="File or folder.")
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
+@click.option("--merge", is_flag=True, help="Write one file per layer over all scenes, too.")
 @options.set_option
 @options.runtime_options
 @click.pass_obj
 def command(
-    registry: Registry, task: str, run_dir: Path, source: Path, dest: Path, overrides: tuple[str, ...], **runtime: Any
+    registry: Registry,
+    task: str,
+    run_dir: Path,
+    source: Path,
+    dest: Path,
+    merge: bool,
+    overrides: tuple[str, ...],
+    **runtime: Any,
 ) -> None:
-    """Predict for SRC with a trained run of TASK; the files written are printed."""
+    """Predict for SRC with a trained run of TASK; the files written are printed.
+
+    Beside the maps of several scenes lie a mosaic of each layer (VRT) and a STAC collection. Where scenes overlap, the
+    first by name that has a value counts, in mosaics and with --merge.
+    """
     from eozoo_core.errors import ZooError
     from eozoo_core.raster.address import is_address
     from eozoo_core.train.launch import keep_freed_memory
@@ -37,6 +49,10 @@ def command(
     built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     run.note_changes()
     keep_freed_memory()
+    from eozoo.outputs import finish
+
     with options.blame(built.registry, task):
         for path in built.infer(run, source, dest):
+            options.echo(path)
+        for path in finish(built, run, dest, merge):
             options.echo(path)
