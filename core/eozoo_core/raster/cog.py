@@ -18,7 +18,7 @@ from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.packing import NODATA, Packing
 from eozoo_core.raster.read import gdal
-from eozoo_core.run.writing import hidden_folder, make_folder_of, publish, refused, require_space
+from eozoo_core.run.writing import CannotWrite, hidden_folder, make_folder_of, publish, refused, require_space
 from eozoo_core.run.written import write_bytes
 
 _FAILED = "cannot be written; is the disk full?"
@@ -97,7 +97,7 @@ class CogWriter:
             return self
         self._folder = self._stack.enter_context(hidden_folder(self.path, size))
         try:
-            with gdal(self.path, _FAILED):
+            with gdal(self.path, _FAILED, CannotWrite):
                 self._dataset = self._create("rows.tif", self._profile())
         except BaseException:
             self._stack.close()
@@ -151,13 +151,14 @@ class CogWriter:
                     self._publish_small()
                 else:
                     self._flush()
-                    with gdal(self.path, _FAILED):
+                    with gdal(self.path, _FAILED, CannotWrite):
                         self._dataset.update_tags(**self._tags)
                         self._dataset.close()
                     self._publish()
         finally:
             if self._dataset is not None:
-                with suppress(ZooError), gdal(self.path, _FAILED):  # the first failure is the one to report
+                # The first failure is the one to report.
+                with suppress(ZooError), gdal(self.path, _FAILED, CannotWrite):
                     self._dataset.close()
             self._stack.close()
 
@@ -228,14 +229,14 @@ class CogWriter:
     def _flush(self) -> None:
         if self._filled:
             window = rasterio.windows.Window(0, self._written, self.grid.width, self._filled)
-            with gdal(self.path, _FAILED), refused(self.path):
+            with gdal(self.path, _FAILED, CannotWrite), refused(self.path):
                 require_space(self.path, self._row_bytes * self._filled)
                 self._dataset.write(self._rows[:, : self._filled], window=window)
             self._written, self._filled = self._written + self._filled, 0
 
     def _publish(self) -> None:
         """Translate the finished rows, check the result, force it onto the disk and give it its name."""
-        with gdal(self.path, _FAILED):
+        with gdal(self.path, _FAILED, CannotWrite):
             rows = self._temporary("rows.tif") if self.packing is None else self._pack(self.packing)
         copy_as_cog(rows, self._temporary("cog.tif"), self.path, self.grid, self._options())
 
@@ -255,7 +256,7 @@ class CogWriter:
 
     def _publish_small(self) -> None:
         """Make the result in memory, where no disk can cut it short, and write it at once."""
-        with gdal(self.path, _FAILED), rasterio.MemoryFile() as memory:
+        with gdal(self.path, _FAILED, CannotWrite), rasterio.MemoryFile() as memory:
             with memory.open(**self._stored(), **self._options()) as dataset:
                 dataset.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * (len(self.bands) - 1)]
                 self._describe(dataset)
@@ -281,7 +282,7 @@ def copy_as_cog(source: str, part: str, path: Path, grid: Grid, options: Mapping
 
     ``options``: of GDAL's COG driver. ``grid``: of the result. Raises ZooError on a full disk and for a cut file.
     """
-    with gdal(path, _FAILED):
+    with gdal(path, _FAILED, CannotWrite):
         rasterio.shutil.copy(source, part, **options)
         _check(part, grid)
     publish(Path(part), path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,12 +11,16 @@ from eozoo.cli import options
 from eozoo.cli.options import PATH
 from eozoo.registry import Registry
 
+if TYPE_CHECKING:
+    from eozoo_core import Run, Task
+
 
 @click.command("infer")
 @options.task_argument
 @options.run_option
 @click.option("--input", "source", type=PATH, required=True, metavar="SRC", help="File or folder.")
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
+@click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
 @click.option("--merge", is_flag=True, help="Write one file per layer over all scenes, too.")
 @options.set_option
 @options.runtime_options
@@ -27,6 +31,7 @@ def command(
     run_dir: Path,
     source: Path,
     dest: Path,
+    strict: bool,
     merge: bool,
     overrides: tuple[str, ...],
     **runtime: Any,
@@ -46,13 +51,30 @@ def command(
         raise ZooError(f"--output {dest}: is a file; give a folder")
     if source.is_dir() and source.resolve() == dest.resolve():
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
-    built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
+    given = [*overrides, *options.runtime_overrides(**runtime), *(["infer.strict=true"] if strict else [])]
+    built, run = options.open_task(registry, task, run_dir, given)
     run.note_changes()
     keep_freed_memory()
+    with options.blame(built.registry, task):
+        _infer(built, run, source, dest, merge)
+
+
+def _infer(task: Task, run: Run, source: Path, dest: Path, merge: bool) -> None:
+    """Map, write what belongs to all maps, and print the files; the scenes that failed are the last word."""
+    from eozoo_core.task.infer import Unfinished
+
     from eozoo.outputs import finish
 
-    with options.blame(built.registry, task):
-        for path in built.infer(run, source, dest):
+    failed = None
+    try:
+        written = task.infer(run, source, dest)
+    except Unfinished as error:
+        written, failed = error.written, error
+    for path in written:
+        options.echo(path)
+    try:
+        for path in finish(task, run, dest, merge):
             options.echo(path)
-        for path in finish(built, run, dest, merge):
-            options.echo(path)
+    finally:
+        if failed is not None:
+            raise failed
