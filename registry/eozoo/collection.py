@@ -159,10 +159,10 @@ def _of_all(asset: Json) -> Json:
 
 
 def _properties(maps: Sequence[MapFile], model: Model) -> Json:
-    first = maps[0]
-    grid, tags = first.info.grid, first.info.tags
+    first, tags = maps[0], {name: text for one in maps for name, text in one.info.tags.items()}
+    grid = first.info.grid
     made = datetime.fromtimestamp(max(one.path.stat().st_mtime for one in maps), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    found: Json = {"title": first.scene, "created": made, **_taken(first, made)}
+    found: Json = {"title": first.scene, "created": made, **_taken(tags, first.scene, made)}
     if grid.crs is not None and grid.transform is not None:
         code = grid.crs.to_authority()
         found["proj:code"] = ":".join(code) if code else None
@@ -177,16 +177,16 @@ def _properties(maps: Sequence[MapFile], model: Model) -> Json:
     return found | {"eozoo:model": model.name} | {f"eozoo:{key}": tags[tag] for key, tag in told.items() if tag in tags}
 
 
-def _taken(one: MapFile, made: str) -> Json:
+def _taken(tags: Mapping[str, str], scene: str, made: str) -> Json:
     """When a scene was taken: by a tag, or on the day in its name; of others only that it was before its map was."""
-    said = next((one.info.tags[tag] for tag in _ACQUIRED if tag in one.info.tags), "")
+    said = next((tags[tag] for tag in _ACQUIRED if tag in tags), "")
     try:
         when = datetime.fromisoformat(said)
         return {"datetime": when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
     except ValueError:
         pass
     try:
-        day = datetime.strptime(date_of(Path(one.scene)), "%Y%m%d").strftime("%Y-%m-%d")
+        day = datetime.strptime(date_of(Path(scene)), "%Y%m%d").strftime("%Y-%m-%d")
     except ValueError:
         return {"datetime": None, "start_datetime": _UNKNOWN, "end_datetime": made}
     return {"datetime": None, "start_datetime": f"{day}T00:00:00Z", "end_datetime": f"{day}T23:59:59Z"}
@@ -204,7 +204,9 @@ def _place(grid: Grid) -> Json:
         box = degrees_of(grid.crs, array_bounds(grid.height, grid.width, grid.transform))
     if box is None:
         return {"geometry": None}
-    west, south, east, north = bbox = [round(value, 6) for value in box]
+    first, south, last, north = (round(value, 6) for value in box)
+    west, east = _wrapped(first, last)
+    bbox = [west, south, east, north]
     if west > east:
         rings = [[_ring((west, south, 180.0, north))], [_ring((-180.0, south, east, north))]]
         return {"geometry": {"type": "MultiPolygon", "coordinates": rings}, "bbox": bbox}
@@ -214,8 +216,17 @@ def _place(grid: Grid) -> Json:
     )
     corners = [apply(grid.transform, col * grid.width, row * grid.height) for col, row in sides]
     lon, lat = transform_points(grid.crs, "EPSG:4326", *map(list, zip(*corners)))
-    ring = [[round(x, 6), round(y, 6)] for x, y in zip(lon, lat, strict=True)]
+    ring = [[round(x + west - first, 6), round(y, 6)] for x, y in zip(lon, lat, strict=True)]
     return {"geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}, "bbox": bbox}
+
+
+def _wrapped(west: float, east: float) -> tuple[float, float]:
+    """Longitudes within -180 to 180; west > east means across the antimeridian."""
+    width = east - west if east >= west else east - west + 360
+    if width >= 360:
+        return -180.0, 180.0
+    west = west if -180 <= west < 180 else round((west + 180) % 360 - 180, 6)
+    return west, round(west + width - (360 if west + width > 180 else 0), 6)
 
 
 def _ring(box: Sequence[float]) -> list[list[float]]:

@@ -37,7 +37,10 @@ def finish(task: Task, run: Run, dest: Path, merge: bool) -> list[Path]:
     if others and not quiet:
         print_message(f"{dest}: {others} maps of other runs are left out of mosaic and collection")
     if merge:
-        require_one(groups)
+        require_one(groups, maps)
+    placed = sum(len(group.maps) for of_layer in groups.values() for group in of_layer)
+    if placed < len(maps) and not quiet:
+        print_message(f"{dest}: {len(maps) - placed} maps have no CRS or place, or are turned; they are in no mosaic")
     mosaics = _mosaics(dest, groups, quiet)
     merged = _merged(dest, maps, groups, quiet) if merge else []
     from eozoo.collection import write_collection

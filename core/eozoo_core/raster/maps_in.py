@@ -96,9 +96,10 @@ def groups_of(maps: Sequence[MapFile]) -> dict[str, list[Group]]:
     """Return the groups of each layer, the largest first; maps that have no place or are turned are in none."""
     found: dict[str, dict[tuple, list[MapFile]]] = {}
     for one in maps:
-        t, crs, of_layer = one.info.grid.transform, one.info.grid.crs, found.setdefault(one.layer, {})
+        t, crs = one.info.grid.transform, one.info.grid.crs
         if t is not None and crs is not None and t.b == t.d == 0 and t.a > 0 > t.e:
             size = f"{t.a:.6g}", f"{t.e:.6g}"  # a pixel of a million at most
+            of_layer = found.setdefault(one.layer, {})
             of_layer.setdefault((crs.to_wkt(), size, one.info.dtypes, one.info.descriptions), []).append(one)
     return {
         layer: sorted((Group(tuple(one)) for one in groups.values()), key=lambda group: -len(group.maps))

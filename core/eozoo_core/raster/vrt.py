@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -36,8 +36,13 @@ def write_vrt(group: Group, path: Path) -> Path:
     return write_text(path, vrt_of(group, path.parent))
 
 
-def require_one(layers: dict[str, Sequence[Group]]) -> None:
-    """Raise ZooError where the maps of a layer cannot be merged: of several CRSs, pixel sizes or bands."""
+def require_one(layers: Mapping[str, Sequence[Group]], maps: Sequence[MapFile]) -> None:
+    """Raise ZooError where maps cannot be merged: of several CRSs or pixel sizes, without a place, or turned."""
+    grouped = {one.path for groups in layers.values() for group in groups for one in group.maps}
+    if left := [one.path for one in maps if one.path not in grouped]:
+        raise ZooError(
+            f"--merge: {left[0]} and {len(left) - 1} others have no CRS, no place or are turned; leave it out"
+        )
     for layer, groups in layers.items():
         if len(groups) > 1:
             told = [f"{len(g.maps)} in {g.crs} with pixels of {g.first.info.grid.transform.a:g}" for g in groups[:4]]
