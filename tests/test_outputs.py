@@ -247,6 +247,11 @@ def test_mosaics_and_merged_files_of_all_layers(done, capsys):
     said = capsys.readouterr().err
     assert "merged_std.tif: 2 maps, 8 x 3 px; where maps overlap, the first by name that has a value counts" in said
     assert done(True) == done(True)
+    assets = lambda: set(json.loads((done.dest / "collection.json").read_text())["assets"])  # noqa: E731
+    assert assets() == {"mosaic_height", "mosaic_std", "merged_height", "merged_std"}
+    put(done.dest, "b", full(3), grid_at(4, 0, 3, 4), layer="std")
+    done()  # a merged file of other maps is not among them
+    assert assets() == {"mosaic_height", "mosaic_std", "merged_height"}
 
 
 def test_maps_of_two_zones_are_two_mosaics_and_no_merged_file(done, capsys):

@@ -26,7 +26,7 @@ def finish(task: Task, run: Run, dest: Path, merge: bool) -> list[Path]:
     Raises ZooError, with all maps left, where maps that are to be merged differ in CRS or pixel size.
     """
     from eozoo_core.raster.maps_in import groups_of, maps_in
-    from eozoo_core.raster.vrt import require_one
+    from eozoo_core.raster.vrt import is_merged, require_one
     from eozoo_core.task.ensemble import best_hash
     from eozoo_core.task.made_from import CHECKPOINT
 
@@ -47,7 +47,9 @@ def finish(task: Task, run: Run, dest: Path, merge: bool) -> list[Path]:
 
     if not maps:
         return []
-    return [*mosaics, *merged, write_collection(dest, maps, _model(task, run, dest), [*mosaics, *merged])]
+    there = [dest / f"merged_{layer}.tif" for layer, (group, *_) in groups.items()
+             if is_merged(group, dest / f"merged_{layer}.tif")]  # fmt: skip
+    return [*mosaics, *merged, write_collection(dest, maps, _model(task, run, dest), [*mosaics, *there])]
 
 
 def _mosaics(dest: Path, groups: Mapping[str, Sequence[Group]], quiet: bool) -> list[Path]:

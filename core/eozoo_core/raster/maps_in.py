@@ -8,7 +8,7 @@ from functools import cached_property
 from math import ceil
 from pathlib import Path
 
-from rasterio.transform import from_origin
+from rasterio import Affine
 
 from eozoo_core.raster.files import LAYER
 from eozoo_core.raster.georeference import Grid
@@ -57,7 +57,7 @@ class Group:
         east = max(g.transform.c + g.transform.a * g.width for g in grids)
         south = min(g.transform.f + g.transform.e * g.height for g in grids)
         size = round((south - north) / t.e), round((east - west) / t.a)
-        return Grid(*size, self.first.info.grid.crs, from_origin(west, north, t.a, -t.e))
+        return Grid(*size, self.first.info.grid.crs, Affine(t.a, 0.0, west, 0.0, t.e, north))
 
     def place(self, one: MapFile) -> tuple[float, float]:
         """Return row and column of a map's corner on ``grid``; no whole numbers where its pixels lie between."""

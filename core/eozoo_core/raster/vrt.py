@@ -20,6 +20,7 @@ from eozoo_core.raster.cog import BLOCK, cog_options, copy_as_cog
 from eozoo_core.raster.files import LAYER
 from eozoo_core.raster.maps_in import MOSAIC, Group, MapFile
 from eozoo_core.raster.packing import NODATA, Packing
+from eozoo_core.raster.read import read_info
 from eozoo_core.run.writing import hidden_folder
 from eozoo_core.run.written import stamp_of, write_text
 
@@ -40,9 +41,7 @@ def require_one(layers: Mapping[str, Sequence[Group]], maps: Sequence[MapFile]) 
     """Raise ZooError where maps cannot be merged: of several CRSs or pixel sizes, without a place, or turned."""
     grouped = {one.path for groups in layers.values() for group in groups for one in group.maps}
     if left := [one.path for one in maps if one.path not in grouped]:
-        raise ZooError(
-            f"--merge: {left[0]} and {len(left) - 1} others have no CRS, no place or are turned; leave it out"
-        )
+        raise ZooError(f"--merge: {len(left)} maps have no CRS or place, or are turned, first {left[0]}; leave it out")
     for layer, groups in layers.items():
         if len(groups) > 1:
             told = [f"{len(g.maps)} in {g.crs} with pixels of {g.first.info.grid.transform.a:g}" for g in groups[:4]]
@@ -67,16 +66,19 @@ def merge(group: Group, path: Path) -> Path:
             "scenes that touch, from a folder of their own"
         )
     files = [one.path for one in group.maps]
-    stamp = stamp_of([RULE, str(grid)], files)
-    if path.exists() and _stamp_of(path) == stamp:
+    if is_merged(group, path):
         return path
     block = min(BLOCK, max(128, -(-max(grid.height, grid.width) // 16) * 16))
     options = cog_options(block, categorical=bool(group.first.legend)) | {"overviews": "IGNORE_EXISTING"}
     with hidden_folder(path, sum(file.stat().st_size for file in files)) as work:
-        source = work / "mosaic.vrt"
-        source.write_text(vrt_of(group, None, {_STAMP: stamp}))
+        source = write_text(work / "mosaic.vrt", vrt_of(group, None, {_STAMP: _stamp(group)}))
         copy_as_cog(str(source), str(work / "cog.tif"), path, grid, options)
     return path
+
+
+def is_merged(group: Group, path: Path) -> bool:
+    """Whether the mosaic is there as one file, made from the maps as they are."""
+    return path.exists() and read_info(path).tags.get(_STAMP) == _stamp(group)
 
 
 def error_of(group: Group) -> str:
@@ -174,7 +176,5 @@ def _metadata(element: Element, tags: dict[str, str]) -> None:
         SubElement(inside, "MDI", key=name).text = text
 
 
-def _stamp_of(path: Path) -> str:
-    from eozoo_core.raster.read import read_info
-
-    return read_info(path).tags.get(_STAMP, "")
+def _stamp(group: Group) -> str:
+    return stamp_of([RULE, str(group.grid)], [one.path for one in group.maps])
