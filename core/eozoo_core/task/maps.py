@@ -128,7 +128,7 @@ def packed(layers: Mapping[Path, Layer], names: Sequence[str]) -> dict[Path, Lay
     fit = [layer.name for layer in layers.values() if layer.dtype in (None, "float32") and not layer.bands[0].classes]
     if wrong := [name for name in names if name not in fit]:
         raise ZooError(f"infer.int8: {wrong[0]} is not a layer of floats here; there are: {', '.join(fit) or 'none'}")
-    return {file: replace(layer, packed=layer.name in names) for file, layer in layers.items()}
+    return {file: replace(layer, packed=layer.packed or layer.name in names) for file, layer in layers.items()}
 
 
 def outputs_of(block: Block, ports: Sequence[Port]) -> dict[str, np.ndarray]:
