@@ -236,6 +236,11 @@ class EvalSettings(Settings):
 class PrepareSettings(Settings):
     """How raw products become training data. Tasks add one field per step."""
 
+    workers: int = Field(1, ge=1, description="Processes that share the files of a step (--workers).")
+    dask: str | None = Field(
+        None, description="Dask scheduler whose workers share them, tcp://HOST:PORT or its file (--dask)."
+    )
+
 
 class TaskSettings(Settings):
     """All settings of a task, one field per scope. A task subclasses this and narrows the fields it extends."""

@@ -93,10 +93,15 @@ def _has_stamp(file: Path, stamp: str) -> bool:
     return read_info(file).tags.get(STAMP) == stamp
 
 
+def distribution_of(cls: type) -> str:
+    """Return the distribution that a class is in, by the name of its package."""
+    return cls.__module__.partition(".")[0].replace("_", "-")
+
+
 def versions_of(task: Contract) -> list[str]:
     """Return name and version of eozoo and of the distribution that the task's class is in."""
     found = {}
-    for name in ("eozoo", type(task).__module__.partition(".")[0].replace("_", "-")):
+    for name in ("eozoo", distribution_of(type(task))):
         try:
             found[name] = f"{name} {version(name)}"
         except PackageNotFoundError:  # a class of a notebook or a test
