@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.pool import Here, Pool
 from eozoo_core.run.progress import print_message, progress_bar, tell_once
-from eozoo_core.task.mapper import Mapper, groups
+from eozoo_core.run.workers import open_workers
+from eozoo_core.task.made_from import distribution_of
+from eozoo_core.task.mapper import Group, Mapper, groups
 from eozoo_core.task.scenes import by_dates
+from eozoo_core.task.sharing import Job
+from eozoo_core.task.windows import NotShared
 from eozoo_core.task.worklist import Outcome, WorkList, names_of
+from eozoo_core.train.launch import count_gpus
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -51,7 +57,7 @@ class _Work:
 
     def __init__(self, task: Contract, run: Run, source: Path, dest: Path):
         self._quiet, self._strict, self._source = task.settings.runtime.quiet, task.settings.infer.strict, source
-        self._mapper = Mapper(task, run, dest)
+        self._task, self._run, self._mapper = task, run, Mapper(task, run, dest)
         found = by_dates(task.find_scenes(source), self._mapper.predictor.survey.names)
         self._named = list(zip(names_of(found, source), found, strict=True))
         self._list = WorkList(dest, [name for name, _ in self._named])
@@ -64,11 +70,18 @@ class _Work:
             self._list.begin()
         todo = self._open()
         with progress_bar("infer", len(self._named), "scenes", self._quiet) as self._bar:
-            self._do(todo)
-            self._do(groups([one for one in self._named if self._outcomes[one[0]].state == "busy"]))  # once more
+            if todo:
+                with self._workers() as pool:
+                    self._do(pool, todo)
+                    self._do(pool, groups([one for one in self._named if self._outcomes[one[0]].state == "busy"]))
         return self._end()
 
-    def _open(self) -> list[list[tuple[str, Any]]]:
+    def _workers(self) -> AbstractContextManager[Pool]:
+        how = self._task.settings.infer
+        gpus = count_gpus(self._task.settings.runtime.device) if how.workers > 1 else 0
+        return open_workers(how.workers, how.dask, gpus, [distribution_of(type(self._task))])
+
+    def _open(self) -> list[Group]:
         """Return groups of scenes that are not known to be finished. They are cut as if none was."""
         todo = []
         for group in groups(self._named):
@@ -77,16 +90,38 @@ class _Work:
             todo.append([one for one, done in zip(group, known, strict=True) if done is None])
         return [group for group in todo if group]
 
-    def _do(self, todo: Sequence[Sequence[tuple[str, Any]]]) -> None:
+    def _do(self, pool: Pool, todo: Sequence[Group]) -> None:
         """Map groups. Raises ZooError where one fails that shall end the work."""
-        for group in todo:
-            done = sum(one.state != "busy" for one in self._outcomes.values())
-            outcomes = self._mapper.group(group, lambda share, text, done=done: self._bar.update(done + share, text))
-            self._take(outcomes)
+        if isinstance(pool, Here):
+            for group in todo:
+                self._take(self._mapper.group(group, self._show))
+            return
+        job = Job.of(self._task, self._run, self._mapper.dest)
+        if len(todo) < pool.size:  # workers would be idle
+            todo = [group for group in todo if not self._shared(pool, job, group)]
+        for one in pool.outcomes(job, todo):
+            killed = [Outcome(name, "failed", str(one.error)) for name, _ in todo[one.number]] if one.error else []
+            self._take(one.value or killed)
+
+    def _shared(self, pool: Pool, job: Job, group: Group) -> bool:
+        """Map a large scene whose windows the workers share; False where it is none."""
+        if len(group) > 1:
+            return False
+        try:
+            self._take(self._mapper.group(group, self._show, job.over(pool, *group[0])))
+        except NotShared:
+            return False
+        return True
+
+    def _show(self, share: float, text: str) -> None:
+        self._bar.update(sum(one.state != "busy" for one in self._outcomes.values()) + share, text)
 
     def _take(self, outcomes: Sequence[Outcome]) -> None:
         """Note what became of a group."""
+        if stopped := [one for one in outcomes if one.state == "stop"]:
+            raise ZooError(stopped[0].why)
         self._outcomes |= {one.scene: one for one in outcomes}
+        self._show(0, outcomes[-1].scene)
         notes = [note for one in outcomes for note in one.notes if note.partition(": ")[2] not in self._told]
         self._told |= {note.partition(": ")[2] for note in notes}
         tell_once(notes, self._quiet)

@@ -27,9 +27,8 @@ _HEAD = 2**14  # bytes of a map in which its tags are looked for first: large on
 T = TypeVar("T")
 STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
 # Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
-_ELSEWHERE = {"batch_size", "picture", "strict", "member_maps", "precision", "draws", "scale_variance", "mask",
-              "int8"}  # fmt: skip
-_NO_MATTER = {"batch_size", "strict"}
+_NO_MATTER = {"batch_size", "strict", "workers", "dask"}
+_ELSEWHERE = {*_NO_MATTER, "picture", "member_maps", "precision", "draws", "scale_variance", "mask", "int8"}
 
 
 @dataclass(frozen=True)

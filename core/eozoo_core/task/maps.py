@@ -25,7 +25,7 @@ from eozoo_core.task.passes import Passes
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import present
-from eozoo_core.task.windows import Drawn
+from eozoo_core.task.windows import Drawn, Share
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -71,6 +71,7 @@ def map_scene(
     dest: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     passes: Passes | None = None,
+    share: Share | None = None,
 ) -> Generator[None, None, Mapped]:
     """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``.
 
@@ -90,7 +91,7 @@ def map_scene(
             mask = RowMask(scene.grid, settings.mask, str(scene.path))
             tags = tags_of(predictor, scene) | task.tags(run)
             guard = SceneGuard(task, predictor, scene)
-            drawn = Drawn(predictor, role_of(members), progress, dest, guard.watch, guard.allow, passes)
+            drawn = Drawn(predictor, role_of(members), progress, dest, guard.watch, guard.allow, passes, share)
             row, files, missing = 0, None, 0
             for block in task.map(drawn, scene):
                 if not block.values:

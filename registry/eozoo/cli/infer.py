@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
 @click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
 @click.option("--merge", is_flag=True, help="Write one file per layer over all scenes, too.")
+@options.workers_options
 @options.set_option
 @options.runtime_options
 @click.pass_obj
@@ -33,6 +34,8 @@ def command(
     dest: Path,
     strict: bool,
     merge: bool,
+    workers: int | None,
+    dask: str | None,
     overrides: tuple[str, ...],
     **runtime: Any,
 ) -> None:
@@ -51,7 +54,8 @@ def command(
         raise ZooError(f"--output {dest}: is a file; give a folder")
     if source.is_dir() and source.resolve() == dest.resolve():
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
-    given = [*overrides, *options.runtime_overrides(**runtime), *(["infer.strict=true"] if strict else [])]
+    given = [*overrides, *options.runtime_overrides(**runtime), *options.workers_overrides("infer", workers, dask)]
+    given += ["infer.strict=true"] if strict else []
     built, run = options.open_task(registry, task, run_dir, given)
     run.note_changes()
     keep_freed_memory()
