@@ -252,16 +252,17 @@ def test_markdown(registry, run, tmp_path):
     assert re.search(r"\*\*test, mean\*\*: loss \d", text)
 
 
-def schema():
-    """STAC's own schema of an item, as pystac brings it; those of extensions are not to be had offline."""
+def schema(kind="item"):
+    """STAC's own schema of an item or a collection, as pystac brings it; extensions' are not to be had offline."""
     from jsonschema import Draft7Validator
     from pystac.validation.local_validator import get_local_schema_cache
     from referencing import Registry, Resource
 
     cache = get_local_schema_cache()
-    item = next(content for name, content in cache.items() if name.endswith("item-spec/json-schema/item.json"))
+    end = f"{kind}-spec/json-schema/{kind}.json"
+    whole = next(content for name, content in cache.items() if name.endswith(end))
     resources = Registry().with_resources([(k, Resource.from_contents(v)) for k, v in cache.items()])
-    return Draft7Validator(item, registry=resources)
+    return Draft7Validator(whole, registry=resources)
 
 
 def check(item):

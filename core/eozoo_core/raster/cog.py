@@ -16,6 +16,7 @@ from rasterio.enums import ColorInterp
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.packing import NODATA, Packing
 from eozoo_core.raster.read import gdal
 from eozoo_core.run.writing import CannotWrite, hidden_folder, make_folder_of, publish, refused, require_space
 from eozoo_core.run.written import write_bytes
@@ -48,7 +49,8 @@ class CogWriter:
 
     ``grid``: the input's rows, columns, CRS and transform; without the latter two the tag GEOREFERENCE says so.
     ``dtype``: of the pixels in the file. ``nodata``: the value that stands for NaN; the default is NaN for floats and
-    none for integers, which then take no NaN. ``tags``: text kept in the file's metadata.
+    none for integers, which then take no NaN. ``tags``: text kept in the file's metadata. ``packed``: floats as int8
+    with scale and offset tags, see `Packing`; the tag INT8_ERROR says how far off a value may be.
 
     Rows go to an uncompressed tiled GeoTIFF in a hidden folder beside ``path`` and from there through GDAL's COG driver
     (DEFLATE, overviews by mean or, for classes, by nearest neighbour). Memory is one row of tiles; the disk needs about
@@ -65,6 +67,7 @@ class CogWriter:
         dtype: str = "float32",
         nodata: float | None = None,
         tags: Mapping[str, str] | None = None,
+        packed: bool = False,
     ):
         self.path, self.grid, self.bands = Path(path), grid, tuple(bands)
         self._dtype = np.dtype(dtype)
@@ -74,6 +77,9 @@ class CogWriter:
         if classes and (len(self.bands) > 1 or self._dtype != np.uint8):
             raise ValueError("a colour table needs a map of one band of uint8")
         self._categorical = bool(classes)
+        if packed and self._dtype != np.float32:
+            raise ValueError("only floats are packed")
+        self.packing = Packing(len(self.bands)) if packed else None
 
     def __enter__(self) -> CogWriter:
         # A small map is one tile of its size: what a tile has beyond it is packed too. GDAL takes no COG below 128.
@@ -92,7 +98,7 @@ class CogWriter:
         self._folder = self._stack.enter_context(hidden_folder(self.path, size))
         try:
             with gdal(self.path, _FAILED, CannotWrite):
-                self._dataset = self._create()
+                self._dataset = self._create("rows.tif", self._profile())
         except BaseException:
             self._stack.close()
             raise
@@ -111,6 +117,8 @@ class CogWriter:
         while values.shape[1]:
             taken = min(values.shape[1], self._rows.shape[1] - self._filled)
             self._rows[:, self._filled : self._filled + taken] = self._encode(values[:, :taken])
+            if self.packing is not None:
+                self.packing.see(values[:, :taken])
             self._filled += taken
             values = values[:, taken:]
             if self._filled == self._rows.shape[1] and self._dataset is not None:
@@ -137,6 +145,8 @@ class CogWriter:
                 done = self._written + self._filled
                 if done != self.grid.height:
                     raise ValueError(f"{self.path}: {done} of {self.grid.height} rows were written")
+                if self.packing is not None:
+                    self._tags["INT8_ERROR"] = self.packing.told
                 if self._dataset is None:
                     self._publish_small()
                 else:
@@ -152,12 +162,12 @@ class CogWriter:
                     self._dataset.close()
             self._stack.close()
 
-    def _create(self) -> rasterio.io.DatasetWriter:
+    def _create(self, name: str, profile: dict[str, Any]) -> rasterio.io.DatasetWriter:
         dataset = rasterio.open(
-            self._temporary("rows.tif"),
+            self._temporary(name),
             "w",
             driver="GTiff",
-            **self._profile(),
+            **profile,
             tiled=True,
             blockxsize=self._block,
             blockysize=self._block,
@@ -179,11 +189,12 @@ class CogWriter:
             "transform": self.grid.transform,
         }
 
+    def _stored(self) -> dict[str, Any]:
+        """The profile of the result."""
+        return self._profile() | ({} if self.packing is None else {"dtype": "int8", "nodata": NODATA})
+
     def _options(self) -> dict[str, Any]:
-        """How the result is packed."""
-        resampling = "NEAREST" if self._categorical else "AVERAGE"
-        options = {"compress": "DEFLATE", "level": _LEVEL, "predictor": "YES", "blocksize": self._block}
-        return options | {"driver": "COG", "bigtiff": "IF_SAFER", "overview_resampling": resampling}
+        return cog_options(self._block, self._categorical)
 
     def _describe(self, dataset: rasterio.io.DatasetWriter) -> None:
         """Say what the bands hold."""
@@ -225,24 +236,56 @@ class CogWriter:
 
     def _publish(self) -> None:
         """Translate the finished rows, check the result, force it onto the disk and give it its name."""
-        finished = self._temporary("cog.tif")
         with gdal(self.path, _FAILED, CannotWrite):
-            rasterio.shutil.copy(self._temporary("rows.tif"), finished, **self._options())
-            _check(finished, self.grid)
-        publish(Path(finished), self.path)
+            rows = self._temporary("rows.tif") if self.packing is None else self._pack(self.packing)
+        copy_as_cog(rows, self._temporary("cog.tif"), self.path, self.grid, self._options())
+
+    def _pack(self, packing: Packing) -> str:
+        """Write the finished rows once more, as bytes; return the name of the file."""
+        with (
+            rasterio.open(self._temporary("rows.tif")) as rows,
+            self._create("packed.tif", self._stored()) as packed,
+        ):
+            packing.describe(packed)
+            packed.update_tags(**self._tags)
+            for row in range(0, self.grid.height, self._block):
+                count = min(self._block, self.grid.height - row)
+                window = rasterio.windows.Window(0, row, self.grid.width, count)
+                packed.write(packing.encode(rows.read(window=window)), window=window)
+        return self._temporary("packed.tif")
 
     def _publish_small(self) -> None:
         """Make the result in memory, where no disk can cut it short, and write it at once."""
         with gdal(self.path, _FAILED, CannotWrite), rasterio.MemoryFile() as memory:
-            with memory.open(**self._profile(), **self._options()) as dataset:
+            with memory.open(**self._stored(), **self._options()) as dataset:
                 dataset.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * (len(self.bands) - 1)]
                 self._describe(dataset)
                 dataset.update_tags(**self._tags)
-                dataset.write(self._rows)
+                if self.packing is not None:
+                    self.packing.describe(dataset)
+                dataset.write(self._rows if self.packing is None else self.packing.encode(self._rows))
             content = bytes(memory.getbuffer())
         if b"LAYOUT=IFDS_BEFORE_DATA" not in content[:256]:
             raise ZooError(f"{self.path}: GDAL did not write a cloud-optimised GeoTIFF; is its COG driver there?")
         write_bytes(self.path, content)
+
+
+def cog_options(block: int, categorical: bool) -> dict[str, Any]:
+    """Return how maps are compressed: tiles of ``block`` pixels a side, overviews by mean, of classes the nearest."""
+    options = {"compress": "DEFLATE", "level": _LEVEL, "predictor": "YES", "blocksize": block}
+    resampling = "NEAREST" if categorical else "AVERAGE"
+    return options | {"driver": "COG", "bigtiff": "IF_SAFER", "overview_resampling": resampling}
+
+
+def copy_as_cog(source: str, part: str, path: Path, grid: Grid, options: Mapping[str, Any]) -> None:
+    """Translate ``source``, what GDAL reads, through ``part``, a hidden file, to ``path``: checked, synced, renamed.
+
+    ``options``: of GDAL's COG driver. ``grid``: of the result. Raises ZooError on a full disk and for a cut file.
+    """
+    with gdal(path, _FAILED, CannotWrite):
+        rasterio.shutil.copy(source, part, **options)
+        _check(part, grid)
+    publish(Path(part), path)
 
 
 def _check(path: str, grid: Grid) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 
+LAYER = "LAYER"  # the tag of every map that names its layer
 Strip = Mapping[str, np.ndarray]  # output -> its values in some rows (..., n, W), NaN = missing
 
 
@@ -26,6 +27,7 @@ class Layer:
     nodata: what stands for NaN in the file; None = NaN for floats, 255 for classes.
     values: turns the outputs of a strip into bands (bands, n, W) float32; None = the output called ``name`` as it is.
     quantity: what is measured ("canopy height"), for the tags QUANTITY and UNIT; "" = neither.
+    packed: floats are stored as int8 with scale and offset tags, see `packing.Packing`.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Layer:
     nodata: float | None = None
     values: Callable[[Strip], np.ndarray] | None = None
     quantity: str = ""
+    packed: bool = False
 
     def sized(self, strip: Strip) -> Layer:
         """Return the layer with a band for every channel of an output that does not say how many it has."""
@@ -57,7 +60,7 @@ class Layer:
         nodata = 255 if classes and self.nodata is None else self.nodata
         dtype = self.dtype or ("uint8" if classes else "float32")
         told = {"QUANTITY": self.quantity, "UNIT": self.bands[0].unit} if self.quantity else {}
-        return CogWriter(path, grid, self.bands, dtype, nodata, told | dict(tags))
+        return CogWriter(path, grid, self.bands, dtype, nodata, {LAYER: self.name} | told | dict(tags), self.packed)
 
 
 class Shown(dict[str, Path]):
@@ -90,6 +93,16 @@ class MapFiles:
         """The bands of small layers, which are still in memory; see `CogWriter.shown`."""
         found = {layer.name: writer.shown for layer, writer in zip(self._layers, self._writers, strict=True)}
         return {name: values for name, values in found.items() if values is not None}
+
+    @property
+    def errors(self) -> list[str]:
+        """What packing costs the layers that are packed, a line each; to be asked when all rows are written."""
+        packed = [(layer, w.packing) for layer, w in zip(self._layers, self._writers, strict=True) if w.packing]
+        units = [layer.bands[0].unit if layer.bands[0].unit != "1" else "" for layer, _ in packed]
+        return [
+            f"{layer.name} as int8: no value is off by more than {packing.told} {unit}".rstrip()
+            for (layer, packing), unit in zip(packed, units, strict=True)
+        ]
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Add text to every file's metadata."""

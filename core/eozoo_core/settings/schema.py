@@ -217,6 +217,11 @@ class InferSettings(Settings):
     dask: str | None = Field(
         None, description="Dask scheduler whose workers share them, tcp://HOST:PORT or its file (--dask)."
     )
+    int8: tuple[str, ...] = Field(
+        (),
+        description="Layers of floats to store in a quarter of the space, as embeddings: bytes with scale and offset "
+        "tags. How far off a value may be is printed, and stands in the tag INT8_ERROR.",
+    )
 
 
 class EvalSettings(Settings):

@@ -29,7 +29,7 @@ T = TypeVar("T")
 STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
 # Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
 _NO_MATTER = {"batch_size", "strict", "workers", "dask"}
-_ELSEWHERE = {*_NO_MATTER, "picture", "member_maps", "precision", "draws", "scale_variance", "mask"}
+_ELSEWHERE = {*_NO_MATTER, "picture", "member_maps", "precision", "draws", "scale_variance", "mask", "int8"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class MadeWith:
         masks = [seen(path) for path in (infer.mask.classes, infer.mask.clouds) if path is not None]
         tags = {RUN: str(run.path), CHECKPOINT: weights, VERSION: ", ".join(code)}
         settings = infer.model_dump(mode="json", exclude=_ELSEWHERE)
-        return cls(tags, [weights, predictor.names, precision, predictor.factor, mask, masks, code], settings)
+        parts = [weights, predictor.names, precision, predictor.factor, mask, masks, code]
+        return cls(tags, [*parts, *sorted(infer.int8)], settings)
 
     def decided(self, task: Contract) -> str:
         """Return a hash of all but the sources that decides what files a scene gets, and what is in them."""

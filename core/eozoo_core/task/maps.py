@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, Category
 from eozoo_core.raster.files import Layer, MapFiles, Shown
 from eozoo_core.raster.masks import RowMask
 from eozoo_core.raster.read import open_reader
+from eozoo_core.run.progress import print_message
 from eozoo_core.run.written import is_current
 from eozoo_core.score.quicklook import Panel, class_colours, quicklook
 from eozoo_core.task.guard import SceneGuard
@@ -82,6 +84,7 @@ def map_scene(
         bands = tuple(Band(_named(members, name), members.unit) for name in each)
         stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
         layers[dest / f"{scene.file('members')}.tif"] = stacked
+    layers = packed(layers, settings.int8)
     shown, beside = Shown({layer.name: file for file, layer in layers.items()}), dest / f"{scene.file('guard')}.json"
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
@@ -106,8 +109,10 @@ def map_scene(
                 files.write_rows(row, strip, hidden)
                 row += count
             files.tag(guard.finish())
-            shown.in_memory = files.shown
+            shown.in_memory, errors = files.shown, files.errors
             found = Mapped(masked=missing / (scene.grid.height * scene.grid.width), outside=guard.outside)
+        for line in errors if not task.settings.runtime.quiet else ():
+            print_message(f"{scene.path.name}: {line}")
         guard.write(beside)
     drawn_too = task.pictures(predictor.outputs, shown, scene, dest)
     return replace(found, files=(*layers, *drawn_too, *([beside] if beside.exists() else [])))
@@ -117,6 +122,14 @@ def without_value(strip: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return where some rows (n, W) have no value in the first of what they hold."""
     first = next(iter(strip.values()))
     return np.isnan(first.reshape(-1, *first.shape[-2:])).all(axis=0)
+
+
+def packed(layers: Mapping[Path, Layer], names: Sequence[str]) -> dict[Path, Layer]:
+    """Return the layers, those that ``names`` (``infer.int8``) lists as bytes. Raises ZooError for one of no floats."""
+    fit = [layer.name for layer in layers.values() if layer.dtype in (None, "float32") and not layer.bands[0].classes]
+    if wrong := [name for name in names if name not in fit]:
+        raise ZooError(f"infer.int8: {wrong[0]} is not a layer of floats here; there are: {', '.join(fit) or 'none'}")
+    return {file: replace(layer, packed=layer.packed or layer.name in names) for file, layer in layers.items()}
 
 
 def outputs_of(block: Block, ports: Sequence[Port]) -> dict[str, np.ndarray]:

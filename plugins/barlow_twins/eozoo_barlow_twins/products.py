@@ -27,29 +27,16 @@ if TYPE_CHECKING:
 _SOME = 20_000  # pixels that statistics and colours of one tile are measured on
 
 
-def quantise(embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """8-bit form of ``embedding (..., D)``: integers -127..127 (float32, NaN = missing) and scale ``(...)`` float32.
-
-    embedding = integer x scale with scale = max |embedding| / 127 of the pixel; the error is at most half a scale.
-    """
-    scale = np.maximum(np.abs(embedding).max(axis=-1), 1e-12) / 127
-    return np.rint(embedding / scale[..., None]).astype(np.float32), scale.astype(np.float32)
-
-
 def embedding_layers(products: Sequence[str], length: int, colours: Callable[[], Colours]) -> list[Layer]:
-    """TILE_embedding, TILE_embedding_int8 with TILE_embedding_scale, and TILE_false_colour, as ``products`` say.
+    """TILE_embedding, the same as TILE_embedding_int8, and TILE_false_colour, as ``products`` say.
 
     ``colours`` is asked for when the first rows are written.
     """
     bands = tuple(Band(f"e{i + 1:02d}", "1") for i in range(length))
-    scale = (Band("scale: embedding = int8 x scale", "1"),)
     rgb = tuple(Band(name, "1") for name in ("red", "green", "blue"))
     layers = {
         "embedding": [Layer("embedding", bands)],
-        "int8": [
-            Layer("embedding_int8", bands, "int8", -128, lambda strip: np.moveaxis(quantise(_last(strip))[0], 2, 0)),
-            Layer("embedding_scale", scale, values=lambda strip: quantise(_last(strip))[1][None]),
-        ],
+        "int8": [Layer("embedding_int8", bands, values=lambda strip: strip["embedding"], packed=True)],
         "false_colour": [
             Layer("false_colour", rgb, "uint8", 0, lambda strip: np.moveaxis(colours()(_last(strip)), 2, 0))
         ],

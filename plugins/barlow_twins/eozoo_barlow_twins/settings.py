@@ -205,7 +205,8 @@ class PretrainInfer(SelectDates, PlainInfer):
     """Maps of embeddings."""
 
     products: tuple[Literal["embedding", "int8", "false_colour"], ...] = Field(
-        ("embedding", "int8", "false_colour"), description="Maps to write."
+        ("embedding", "int8", "false_colour"),
+        description="Maps to write; int8: the embedding in bytes with scale and offset tags.",
     )
     colours: str | None = Field(
         None, description="Another run, or false_colour.json beside maps, to share its colours; null = this run's own."

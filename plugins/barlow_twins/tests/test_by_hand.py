@@ -231,11 +231,9 @@ def test_maps_of_embeddings(twins, scene, tmp_path):
     values, nodata, units = read(tmp_path / "out" / "M_embedding.tif")
     np.testing.assert_allclose(values, expected, atol=5e-5)
     assert (math.isnan(nodata), units) == (True, {"1"})
-    scale, _, _ = read(tmp_path / "out" / "M_embedding_scale.tif")
-    np.testing.assert_allclose(scale[0], np.abs(expected).max(axis=0) / 127, rtol=1e-5)
     small, nodata, _ = read(tmp_path / "out" / "M_embedding_int8.tif")
-    assert small[1].tolist() == [-127, -127, nodata]  # e1 is the largest: -7
-    assert small[0, :2].tolist() == [round(-127 / 7), round(-127 * 2 / 7)]  # e0 is -1 and -2
+    assert small[0].tolist() == [127, -127, nodata]  # e0 is -1 and -2, the ends of its range
+    assert small[1].tolist() == [0, 0, nodata]  # e1 is -7, all of its range
     shown, nodata, _ = read(tmp_path / "out" / "M_false_colour.tif")
     assert shown[0].tolist() == [round(1 + 254 * (0.5 - 1 / 5)), round(1 + 254 * (0.5 - 2 / 5)), nodata]
     assert shown[1].tolist() == [1, 1, nodata]  # -7 is beyond 2.5 x 2

@@ -13,6 +13,7 @@ from eozoo.cli.sources import source_options
 from eozoo.registry import Registry
 
 if TYPE_CHECKING:
+    from eozoo_core import Run, Task
     from eozoo_core.sources.search import Search
 
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
 @click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
 @click.option("--dry-run", is_flag=True, help="Say what it would take, measured on some windows.")
+@click.option("--merge", is_flag=True, help="Write one file per layer over all scenes, too.")
 @options.workers_options
 @options.set_option
 @options.runtime_options
@@ -35,16 +37,20 @@ def command(
     dest: Path,
     strict: bool,
     dry_run: bool,
+    merge: bool,
     workers: int | None,
     dask: str | None,
     overrides: tuple[str, ...],
     **runtime: Any,
 ) -> None:
-    """Predict for SRC with a trained run of TASK; the files written are printed."""
+    """Predict for SRC with a trained run of TASK; the files written are printed.
+
+    Beside the maps of several scenes lie a mosaic of each layer (VRT) and a STAC collection. Where scenes overlap, the
+    first by name that has a value counts, in mosaics and with --merge.
+    """
     from eozoo_core.errors import ZooError
     from eozoo_core.raster.address import is_address
     from eozoo_core.sources.reach import is_url
-    from eozoo_core.task.infer import Unfinished
     from eozoo_core.train.launch import keep_freed_memory
 
     is_path = isinstance(source, Path)
@@ -63,12 +69,26 @@ def command(
         if dry_run:
             for line in built.forecast(run, source, dest):
                 options.echo(line)
-            return
-        try:
-            written = built.infer(run, source, dest)
-        except Unfinished as error:
-            for path in error.written:
-                options.echo(path)
-            raise
-        for path in written:
+        else:
+            _infer(built, run, source, dest, merge)
+
+
+def _infer(task: Task, run: Run, source: Path | Search, dest: Path, merge: bool) -> None:
+    """Map, write what belongs to all maps, and print the files; the scenes that failed are the last word."""
+    from eozoo_core.task.infer import Unfinished
+
+    from eozoo.outputs import finish
+
+    failed = None
+    try:
+        written = task.infer(run, source, dest)
+    except Unfinished as error:
+        written, failed = error.written, error
+    for path in written:
+        options.echo(path)
+    try:
+        for path in finish(task, run, dest, merge):
             options.echo(path)
+    finally:
+        if failed is not None:
+            raise failed

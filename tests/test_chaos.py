@@ -1,0 +1,151 @@
+"""Sixty scenes, and processes that are killed at random while they map them: every scene once, every file whole."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from eozoo import Registry
+from eozoo_core import Run
+from eozoo_core.raster.read import read_whole
+from eozoo_core.settings.config import load_settings, to_dict
+from eozoo_core.task.mapper import GROUP_BYTES
+from rasterio.windows import Window
+from test_outputs import check
+
+SCENES, SIDE, WORKERS = 60, 40, 4
+KILLS = ("worker", "driver", "worker", "worker", "driver", "worker")
+TASK = "pixelwise_regression"
+EOZOO = [sys.executable, "-m", "eozoo"]
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="children are found in /proc")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A trained run, sixty overlapping scenes, and their maps as one process makes them undisturbed."""
+    root = tmp_path_factory.mktemp("chaos")
+    registry = Registry.discover().within(TASK)
+    cls = registry.get("task", TASK)
+    sample = cls.sample(root / "data")
+    small = ["model.options={width: 4, depth: 2}", "train.epochs=1", "runtime.device=cpu", "runtime.quiet=true",
+             "infer.picture=false", "infer.on_unlike=warn", "infer.int8=[std]"]  # fmt: skip
+    settings = load_settings(cls.Settings, overrides=small, base=to_dict(sample.settings))
+    run = Run.create(root / "run", TASK, settings)
+    cls(settings, registry).train(run)
+    cut(sample.source, root / "scenes")
+    done = command(root, "calm", 1)
+    assert done.wait() == 0
+    return root
+
+
+def cut(source, folder):
+    """Write windows of a scene as scenes, each of a size that it is mapped alone."""
+    folder.mkdir()
+    choose = random.Random(5)
+    with rasterio.open(source) as data:
+        profile = {key: data.profile[key] for key in ("driver", "dtype", "count", "crs", "nodata")}
+        for number in range(SCENES):
+            col, row = choose.randrange(data.width - SIDE), choose.randrange(data.height - SIDE)
+            window, file = Window(col, row, SIDE, SIDE), folder / f"s{number:02d}.tif"
+            place = {"height": SIDE, "width": SIDE, "transform": data.window_transform(window)}
+            with rasterio.open(file, "w", **profile, **place) as out:
+                out.write(data.read(window=window))
+                out.descriptions, out.units = data.descriptions, data.units
+            os.truncate(file, GROUP_BYTES + 1)
+
+
+def command(root, dest, workers):
+    """Begin to map all scenes into a folder."""
+    given = ["infer", TASK, "--run", root / "run", "--input", root / "scenes", "--output", root / dest]
+    many = ["--workers", str(workers)] if workers > 1 else []
+    log = (root / f"{dest}.log").open("a")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*EOZOO, *map(str, given), *many], stdout=subprocess.DEVNULL, stderr=log, env=environment, cwd=root
+    )
+
+
+def children(pid):
+    """The workers of a process, by number."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == pid and "spawn_main" in stat.with_name("cmdline").read_text():
+                found.append(int(stat.parent.name))
+        except (OSError, ValueError):
+            continue
+    return sorted(found)
+
+
+def until(dest, count, process):
+    """Wait until so many scenes have a map, or the process has ended: False."""
+    while process.poll() is None:
+        if len(list(dest.glob("*_mean.tif"))) >= count:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def lines(dest):
+    return [json.loads(line) for line in (dest / "scenes.jsonl").read_text().splitlines()]
+
+
+def require_whole(root, dest):
+    """Every scene is noted once, every file is whole, and every pixel is that of the undisturbed work."""
+    calm, found = root / "calm", root / dest
+    done = [line for line in lines(found) if line["state"] == "done"]
+    assert {line["scene"] for line in done} == {f"s{number:02d}.tif" for number in range(SCENES)}
+    computed = Counter(line["scene"] for line in done if "seconds" in line)  # else found with its maps there
+    assert max(computed.values()) == 1
+    assert [line for line in lines(found) if line["state"] == "failed"] == []
+    assert [file.name for file in found.rglob(".*")] == []
+    names = lambda folder: sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*"))  # noqa: E731
+    assert names(found) == names(calm)
+    for file in [*found.glob("*.tif"), *found.glob("*.vrt")]:
+        np.testing.assert_array_equal(read_whole(file), read_whole(calm / file.name), str(file))
+    assert len(list((found / "items").glob("*.json"))) == SCENES
+    check(found / "collection.json", "collection")
+
+
+@pytest.mark.slow
+def test_workers_and_drivers_that_are_killed(work):
+    choose, dest, killed = random.Random(19), work / "killed", []
+    process = command(work, "killed", WORKERS)
+    for victim, count in zip(KILLS, sorted(choose.sample(range(2, SCENES - 8), len(KILLS))), strict=True):
+        assert until(dest, count, process), (work / "killed.log").read_text()
+        time.sleep(choose.random() / 10)
+        if victim == "driver":
+            process.kill()
+            process.wait()
+            process = command(work, "killed", WORKERS)
+        else:
+            os.kill(choose.choice(children(process.pid)), signal.SIGKILL)
+        killed.append(victim)
+    assert process.wait() == 0, (work / "killed.log").read_text()
+    assert killed == list(KILLS)
+    require_whole(work, "killed")
+
+
+@pytest.mark.slow
+def test_machines_that_share_a_folder_and_are_killed(work):
+    """As jobs of an array: four of the same command, two of them killed, and two that begin later."""
+    choose, dest = random.Random(7), work / "shared"
+    machines = [command(work, "shared", 1) for _ in range(WORKERS)]
+    for count in (6, 25):
+        assert until(dest, count, machines[-1]), (work / "shared.log").read_text()
+        victim = machines.pop(choose.randrange(len(machines)))
+        victim.kill()
+        victim.wait()
+        machines.append(command(work, "shared", 1))
+    assert [one.wait() for one in machines] == [0] * WORKERS, (work / "shared.log").read_text()
+    assert command(work, "shared", 1).wait() == 0  # what was another's when all others were done
+    require_whole(work, "shared")
