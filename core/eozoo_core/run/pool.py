@@ -133,7 +133,7 @@ def work_elsewhere(task: Task) -> Outcome:
     task.function = _kept(task.call).setdefault("function", task.function)
     with _TURN:
         if not os.path.isdir(task.folder):  # noqa: PTH112 - a name of another machine
-            line = f"{task.folder}: is not there on {platform.node()}; workers need the folder of the command, at its place"
+            line = f"{task.folder}: is not there on {platform.node()}; workers need the folder of the command"
             return Outcome(task.number, None, ZooError(line), 0.0)
         with chdir(task.folder):
             return work(task)
