@@ -98,9 +98,20 @@ class Watch:
 
     def __call__(self, arrays: Arrays) -> None:
         """Look at evenly spread pixels of what the network gets."""
-        if (flat := self._flat(arrays)) is not None:
+        self.add(self.some_of(arrays))
+
+    def some_of(self, arrays: Arrays) -> np.ndarray | None:
+        """Return the values (C, n) of these pixels; None where the task does not say which array holds them."""
+        if (flat := self._flat(arrays)) is None:
+            return None
+        with self._lock:
+            return flat[:, self._spread(flat.shape[1])]
+
+    def add(self, values: np.ndarray | None) -> None:
+        """Take what `some_of` gave, here or in another process."""
+        if values is not None:
             with self._lock:
-                self.observed.add(flat[:, self._spread(flat.shape[1])])
+                self.observed.add(values)
 
     def verdict_of(self, arrays: Arrays) -> Verdict:
         """Judge ``arrays`` alone."""
@@ -138,6 +149,7 @@ class SceneGuard:
         self._role = next((port.role for port in known if label and port.unit == label.unit), None)
         self._output = Observed([label.model_copy(update={"name": self._role})] if self._role else [])
         self._found: dict[str, Any] = {}
+        self.outside: float | None = None  # share of the input values, once all were seen
 
     def allow(self, verdict: Verdict) -> None:
         """Refuse a scene before it is mapped; warnings wait for all of it."""
@@ -169,6 +181,7 @@ class SceneGuard:
         self._found = {name: verdict.numbers() for name, verdict in told.items() if verdict.bands}
         if any(one.count and not one.quantiles for one in self.watch.observed.known):
             print_message(f"{self._name}: this run keeps no quantiles of its training data; only units were compared")
+        self.outside = inputs.share if inputs.bands else None
         if not inputs.bands:
             return {"TRAINING_RANGE": "not kept by this run"}
         if not self._quiet:

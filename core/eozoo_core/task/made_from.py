@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from eozoo_core.raster.address import is_address
 from eozoo_core.raster.read import read_info
 from eozoo_core.raster.trust import files_of
 from eozoo_core.task.ensemble import best_hash
@@ -26,7 +27,8 @@ _HEAD = 2**14  # bytes of a map in which its tags are looked for first: large on
 T = TypeVar("T")
 STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
 # Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
-_ELSEWHERE = {"batch_size", "picture", "on_unreadable", "member_maps", "precision", "draws", "scale_variance", "mask"}
+_NO_MATTER = {"batch_size", "strict", "workers", "dask"}
+_ELSEWHERE = {*_NO_MATTER, "picture", "member_maps", "precision", "draws", "scale_variance", "mask"}
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,23 @@ class MadeWith:
         precision = precision_in_use(run, "infer", resolve_device(task.settings.runtime.device))
         infer = task.settings.infer
         mask = infer.mask.model_dump(mode="json")
-        masks = [_seen(path) for path in (infer.mask.classes, infer.mask.clouds) if path is not None]
+        masks = [seen(path) for path in (infer.mask.classes, infer.mask.clouds) if path is not None]
         tags = {RUN: str(run.path), CHECKPOINT: weights, VERSION: ", ".join(code)}
         settings = infer.model_dump(mode="json", exclude=_ELSEWHERE)
         return cls(tags, [weights, predictor.names, precision, predictor.factor, mask, masks, code], settings)
 
+    def decided(self, task: Contract) -> str:
+        """Return a hash of all but the sources that decides what files a scene gets, and what is in them."""
+        infer = task.settings.infer.model_dump(mode="json", exclude=_NO_MATTER)
+        return hashlib.sha256(json.dumps([self.parts, infer]).encode()).hexdigest()
+
     def marked(self, scene: Scene) -> Scene:
-        """Return the scene with its tags and its stamp; none where a source cannot be looked at, on a network say."""
+        """Return the scene with its tags and its stamp; none where a source is not there."""
         source: Any = scene.stamp
         if not source:
-            seen = [_seen(file) for file in scene.reads or files_of(scene.path)]
+            files = [seen(file) for file in sources_of(scene)]
             told = [list(scene.bands), list(scene.notes), dict(scene.tags)]
-            source = None if None in seen or not seen else [seen, self.settings, told]
+            source = None if None in files or not files else [files, self.settings, told]
         stamp = hashlib.sha256(json.dumps([source, self.parts]).encode()).hexdigest() if source else ""
         return replace(scene, stamp=stamp, tags={**self.tags, **scene.tags})
 
@@ -101,13 +108,18 @@ def versions_of(task: Contract) -> list[str]:
 
 
 def _best(run: Run) -> list[Any]:
-    return [_seen(file) for file in sorted(run.path.rglob("best.pt"))]
+    return [seen(file) for file in sorted(run.path.rglob("best.pt"))]
 
 
-def _seen(file: Path) -> list[Any] | None:
-    """Name, size and time of change of a file; None where it cannot be looked at."""
+def sources_of(scene: Scene) -> Sequence[Path]:
+    """Return the files that a scene is read from."""
+    return scene.reads or files_of(scene.path)
+
+
+def seen(file: Path) -> list[Any] | None:
+    """Name, size and time of change of a file; of what lies elsewhere its address alone. None where it is not there."""
     try:
         found = Path(file).stat()
     except (OSError, ValueError):
-        return None
+        return [str(file)] if is_address(file) else None
     return [Path(file).name, found.st_size, found.st_mtime_ns]

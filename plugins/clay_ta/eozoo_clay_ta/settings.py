@@ -223,7 +223,7 @@ class ClaySettings(TaskSettings):
     aliases: ClassVar = {
         "model.clay_ckpt_path": Alias("model.weights"),  # the document's name
         "runtime.patch_dir": Alias("runtime.data_dir"),
-        "infer.on_bad_scene": Alias("infer.on_unreadable", SKIP),
+        "infer.on_bad_scene": Alias("infer.strict", {"skip": False, "error": False}),
         "prepare.build_patches.on_bad_scene": Alias("prepare.build_patches.on_unreadable", SKIP),
         "prepare.build_patches.workers": Alias("prepare.workers"),
     }

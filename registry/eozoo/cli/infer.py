@@ -17,15 +17,27 @@ from eozoo.registry import Registry
 @options.run_option
 @click.option("--input", "source", type=PATH, required=True, metavar="SRC", help="File or folder.")
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
+@click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
+@options.workers_options
 @options.set_option
 @options.runtime_options
 @click.pass_obj
 def command(
-    registry: Registry, task: str, run_dir: Path, source: Path, dest: Path, overrides: tuple[str, ...], **runtime: Any
+    registry: Registry,
+    task: str,
+    run_dir: Path,
+    source: Path,
+    dest: Path,
+    strict: bool,
+    workers: int | None,
+    dask: str | None,
+    overrides: tuple[str, ...],
+    **runtime: Any,
 ) -> None:
     """Predict for SRC with a trained run of TASK; the files written are printed."""
     from eozoo_core.errors import ZooError
     from eozoo_core.raster.address import is_address
+    from eozoo_core.task.infer import Unfinished
     from eozoo_core.train.launch import keep_freed_memory
 
     if not source.exists() and not is_address(source):
@@ -34,9 +46,17 @@ def command(
         raise ZooError(f"--output {dest}: is a file; give a folder")
     if source.is_dir() and source.resolve() == dest.resolve():
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
-    built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
+    given = [*overrides, *options.runtime_overrides(**runtime), *options.workers_overrides("infer", workers, dask)]
+    given += ["infer.strict=true"] if strict else []
+    built, run = options.open_task(registry, task, run_dir, given)
     run.note_changes()
     keep_freed_memory()
     with options.blame(built.registry, task):
-        for path in built.infer(run, source, dest):
+        try:
+            written = built.infer(run, source, dest)
+        except Unfinished as error:
+            for path in error.written:
+                options.echo(path)
+            raise
+        for path in written:
             options.echo(path)
