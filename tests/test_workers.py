@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from eozoo_core.errors import ZooError
 from eozoo_core.run import dask_workers, workers
+from eozoo_core.run.pool import Task, work_elsewhere
 from eozoo_core.run.workers import open_workers
 from worker_jobs import Job, gpu_of, refuse
 
@@ -55,11 +56,12 @@ def told(outcomes):
     return [outcome.value or str(outcome.error) for outcome in outcomes]
 
 
-def test_the_same_outcomes_in_order(how, tmp_path):
+def test_the_same_outcomes_in_order(how, tmp_path, monkeypatch):
     items = ["a", "bad b.tif", "c", "d", "e", "f", "g"]
+    monkeypatch.chdir(tmp_path)  # relative paths mean the same to every worker
     with open_workers(**how) as pool:
-        found = list(pool.outcomes(Job(tmp_path), iter(items), ordered=True))
-        again = list(pool.outcomes(Job(tmp_path), items))
+        found = list(pool.outcomes(Job(Path()), iter(items), ordered=True))
+        again = list(pool.outcomes(Job(Path()), items))
     assert told(found) == ["a done", "b.tif: is bad; mend it", *(f"{x} done" for x in "cdefg")]
     assert type(found[1].error) is ZooError
     assert [outcome.number for outcome in found] == list(range(7))
@@ -107,6 +109,11 @@ def test_an_item_that_kills_is_given_up_and_no_other(tmp_path):
     assert found[0].startswith("kill x: 3 workers were killed at it")
 
 
+def test_a_folder_that_a_worker_does_not_have_is_one_line():
+    found = work_elsewhere(Task("a", 0, abs, -1, folder="/no/such/folder"))
+    assert re.fullmatch(r"/no/such/folder: is not there on \S+; workers need the folder .*", str(found.error))
+
+
 def test_processes_take_turns_at_gpus_and_share_cores(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -118,6 +125,7 @@ def test_processes_take_turns_at_gpus_and_share_cores(tmp_path, monkeypatch):
 DRIVER = """
 import sys
 from pathlib import Path
+from eozoo_core.run.pool import Task, work_elsewhere
 from eozoo_core.run.workers import open_workers
 from worker_jobs import Job
 if __name__ == "__main__":

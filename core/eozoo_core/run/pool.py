@@ -7,11 +7,13 @@ leave the same when it is done twice.
 from __future__ import annotations
 
 import os
+import platform
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import chdir
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
 from typing import Any, Generic, TypeVar
@@ -45,6 +47,7 @@ class Task:
     function: Callable[[Any], Any]
     item: Any
     deaths: int = 0
+    folder: str = field(default_factory=os.getcwd)  # where relative paths begin
 
     def given_up(self) -> Outcome:
         """Return the outcome of an item at which ``DEATHS`` workers died."""
@@ -128,7 +131,12 @@ def work(task: Task) -> Outcome:
 def work_elsewhere(task: Task) -> Outcome:
     """Do an item in a process that it was sent to, with the function that came with the first one of its call."""
     task.function = _kept(task.call).setdefault("function", task.function)
-    return work(task)
+    with _TURN:
+        if not os.path.isdir(task.folder):  # noqa: PTH112 - a name of another machine
+            line = f"{task.folder}: is not there on {platform.node()}; workers need the folder of the command"
+            return Outcome(task.number, None, ZooError(line), 0.0)
+        with chdir(task.folder):
+            return work(task)
 
 
 @lru_cache(1)

@@ -18,8 +18,9 @@ from eozoo_core.run.written import write_text
 
 @dataclass(frozen=True)
 class Unfinished:
-    """The hidden ``folder``, which workers write into, and the results of items that are done."""
+    """Work on ``path``: the hidden ``folder``, which workers write into, and the results of items that are done."""
 
+    path: Path
     folder: Path
 
     def results(
@@ -67,7 +68,7 @@ def unfinished(path: Path, stamp: str) -> Iterator[Unfinished]:
                 discard(other)
         make_folder(folder)
         try:
-            yield Unfinished(folder)
+            yield Unfinished(path, folder)
         except BaseException:
             with suppress(OSError):  # holds something
                 folder.rmdir()

@@ -1,6 +1,7 @@
 """From raw products to tiles: values, masks and errors against files written here."""
 
 import json
+from functools import partial
 
 import h5py
 import numpy as np
@@ -17,6 +18,7 @@ from eozoo_barlow_twins.tiles import Tile
 from eozoo_core import ZooError
 from eozoo_core.settings import Named
 from rasterio.transform import from_origin
+from worker_jobs import Elsewhere
 
 BANDS = ("B04", "B11")
 
@@ -356,3 +358,37 @@ def test_labels_of_a_dataset_go_along(tmp_path):
         with pytest.raises(ZooError, match=r"'somebody': a sample has target .* for 1 x 1 pixels"):
             prepare_dataset(named.model_copy(update={"tile": "wrong"}), Labelled(wrong), tmp_path)
     assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize("kind", ["cube", "scenes"])
+def test_workers_write_the_same_tile_and_a_stopped_one_goes_on(tmp_path, monkeypatch, kind):
+    from eozoo_barlow_twins.prepare import cubes, scenes
+
+    if kind == "cube":
+        cube(tmp_path / "raw")
+        prepare = partial(prepare_cube, settings(tmp_path / "raw"))
+    else:
+        for day in ("20180101", "20180111", "20180121"):
+            values = np.random.default_rng(int(day)).integers(1, 3000, (2, 8, 8)).astype(np.uint16)
+            write_scene(tmp_path / "raw" / f"{day}.tif", values, 10.0, names=("B04", "B11"))
+        given = {"folder": str(tmp_path / "raw"), "tile": "T", "bands": ("B04", "B11"), "has_scl": False, "offset": 0}
+        prepare = partial(prepare_scenes, SceneSettings(**given))
+    whole = prepare(tmp_path / "whole")
+    module, name = (cubes._Cube, "__call__") if kind == "cube" else (scenes, "_write_date")
+    write, written = getattr(module, name), []
+
+    def stopping(*given):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(given[-1])
+        return write(*given)
+
+    monkeypatch.setattr(module, name, stopping)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "stopped")
+    assert not list((tmp_path / "stopped").glob("[!.]*"))
+    monkeypatch.undo()
+    tiles = [prepare(tmp_path / "stopped", Elsewhere()), prepare(tmp_path / "two", Elsewhere())]
+    for tile in tiles:
+        assert {f.name: f.read_bytes() for f in tile.iterdir()} == {f.name: f.read_bytes() for f in whole.iterdir()}
+        assert [f.name for f in tile.parent.iterdir()] == [tile.name]

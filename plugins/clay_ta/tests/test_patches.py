@@ -17,9 +17,9 @@ from eozoo_clay_ta.sample_schema import NAMES, SZA, Normalisation, one_hot, read
 from eozoo_clay_ta.scenes import ScenePaths, read_scene, stamp_time
 from eozoo_clay_ta.static import read_static, static_file
 from eozoo_core import ZooError
-from eozoo_core.run.workers import open_workers
 from hypothesis import given
 from hypothesis import strategies as st
+from worker_jobs import Elsewhere
 
 
 def elsewhere(settings, folder, **options):
@@ -175,8 +175,7 @@ def test_interrupted_and_continued_equals_uninterrupted(prepared, tmp_path, monk
 
 
 def test_workers_cut_the_same(prepared, tmp_path):
-    with open_workers(2) as pool:
-        files, _ = PatchBuilder(elsewhere(prepared, tmp_path), pool).build()
+    files, _ = PatchBuilder(elsewhere(prepared, tmp_path), Elsewhere()).build()
     chunks = [file for file in files if file.suffix == ".pt"]
     assert len(chunks) >= 3
     for file in chunks:

@@ -23,6 +23,7 @@ from eozoo_gedi_sparse.task import GediSparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio import Affine
+from worker_jobs import Elsewhere
 
 CRS = "EPSG:32647"
 
@@ -379,3 +380,38 @@ def test_shares_that_blocks_cannot_give_are_refused():
 def test_shares_are_checked(shares):
     with pytest.raises(ValueError, match="shares"):
         PatchesSettings(shares=shares)
+
+
+def test_workers_make_the_same_stack_and_patches_and_a_stopped_stack_goes_on(tmp_path, monkeypatch):
+    from eozoo_gedi_sparse.prepare import stack
+
+    monkeypatch.setattr(stack, "STRIP", 1)
+    some = StackSettings(layers=layers(tmp_path), dest=tmp_path / "one.tif")
+    make_stack(some)
+    call, done = stack._Strips.__call__, []
+
+    def stopping(self, row):
+        if row:
+            raise KeyboardInterrupt
+        call(self, row)
+
+    monkeypatch.setattr(stack._Strips, "__call__", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        make_stack(some.model_copy(update={"dest": tmp_path / "two.tif"}))
+    assert len(list(tmp_path.glob(".two.tif.*.unfinished/*.npy"))) == 1
+    monkeypatch.setattr(stack._Strips, "__call__", lambda self, row: done.append(row) or call(self, row))
+    make_stack(some.model_copy(update={"dest": tmp_path / "two.tif"}))
+    assert done == [1]
+    monkeypatch.undo()
+    scene(tmp_path)
+    make_patches(patches(tmp_path))
+    make_stack(some.model_copy(update={"dest": tmp_path / "three.tif"}), pool=Elsewhere())
+    make_patches(patches(tmp_path, dest=tmp_path / "shared"), pool=Elsewhere())
+    read = [rasterio.open(tmp_path / f"{name}.tif").read() for name in ("one", "two", "three")]
+    assert np.isfinite(read[0]).any()
+    np.testing.assert_array_equal(read[0], read[1])
+    np.testing.assert_array_equal(read[0], read[2])
+    files = {file.relative_to(tmp_path / "out"): file.read_bytes() for file in (tmp_path / "out").rglob("*.*")}
+    assert files == {f.relative_to(tmp_path / "shared"): f.read_bytes() for f in (tmp_path / "shared").rglob("*.*")}
+    assert len(files) > 4
+    assert not list(tmp_path.glob(".*"))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,12 @@ from eozoo_core.raster.hdf5 import hdf5, require_h5py
 from eozoo_core.raster.packed import stored, unpack
 from eozoo_core.raster.sentinel2 import Scaling, Source, scaling_of
 from eozoo_core.raster.trust import require_own_content
+from eozoo_core.run.pool import Here, Pool
+from eozoo_core.run.written import stamp_of
 
 from eozoo_barlow_twins.prepare.report import BLOCKS, Report
 from eozoo_barlow_twins.prepare.settings import CubeSettings
-from eozoo_barlow_twins.prepare.write_tile import TilePlan, connected_fields, new_tile
+from eozoo_barlow_twins.prepare.write_tile import TilePlan, connected_fields, shared_tile, write_dates, writing
 
 if TYPE_CHECKING:
     import h5py
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 _SUFFIXES = (".nc", ".nc4", ".h5", ".hdf5")
 
 
-def prepare_cube(settings: CubeSettings, folder: Path) -> Path:
+def prepare_cube(settings: CubeSettings, folder: Path, pool: Pool | None = None) -> Path:
     """Make the tile ``folder/settings.tile`` from the files in ``settings.folder``; return it.
 
     Prints how values were scaled, dates, the share of clear pixels and the codes of labels. Raises ZooError, also where
@@ -41,24 +44,64 @@ def prepare_cube(settings: CubeSettings, folder: Path) -> Path:
     """
     source = settings.source("prepare.cube")
     with ExitStack() as stack:
-        found = _variables(source, stack)
-        wanted = [_find(found, name, source) for name in (*settings.bands, "SCL")]
-        grid = _Grid.over([*wanted, *(_find(found, name, source) for name in settings.labels)], settings.resolution)
+        cube = _Cube(settings, source, stack)
+        wanted, grid, scalings = cube.wanted, cube.grid, cube.scalings
         kept = [(i, t.date()) for i, t in enumerate(_times(wanted)) if settings.keeps(t.date())]
-        layers = _layers({n: grid.raise_(_find(found, n, source), None) for n in settings.labels}, settings.fields)
-        scalings = [_scaling(v, settings) for v in wanted[:-1]]
+        labels = {name: grid.raise_(_find(cube.found, name, source), None) for name in settings.labels}
+        layers = _layers(labels, settings.fields)
         report = Report({v.file: scaling for v, scaling in zip(wanted[:-1], scalings, strict=True)})
         plan = TilePlan(
             settings.bands, tuple(day for _, day in kept), grid.height, grid.width, grid.crs, grid.transform,
             f"cube {source.name}", layers, report.scaling(),
         )  # fmt: skip
-        with new_tile(folder / settings.tile, plan) as writer:
-            for place, (number, _) in enumerate(kept):
-                scaled = [f(grid.raise_(v, number, unpack)) for f, v in zip(scalings, wanted[:-1], strict=True)]
-                clear = np.isin(grid.raise_(wanted[-1], number), settings.clear)
-                writer.put(place, 0, *report.numbers(np.stack(scaled, axis=-1), clear))
+        stamp = stamp_of(settings.model_dump(mode="json"), _files(source))
+        with shared_tile(folder / settings.tile, plan, stamp) as (work, part):
+            dates = {f"{place:05d}": (part, place, number) for place, (number, _) in enumerate(kept)}
+            for counts in write_dates(work, pool or Here(), cube, dates):
+                report.add(counts)
         report.tell(settings.tile, plan.dates, layers)
     return folder / settings.tile
+
+
+class _Cube:
+    """Writes dates of a cube. Its files stay open as long as ``stack``; a worker opens them itself."""
+
+    def __init__(self, settings: CubeSettings, source: Path, stack: ExitStack | None = None):
+        self.settings, self.source, self._stack = settings, source, stack or ExitStack()
+
+    def __reduce__(self) -> tuple:
+        return _Cube, (self.settings, self.source)
+
+    @cached_property
+    def found(self) -> dict[str, _Variable]:
+        """Every variable of the files."""
+        return _variables(self.source, self._stack)
+
+    @cached_property
+    def wanted(self) -> list[_Variable]:
+        """The bands and SCL."""
+        return [_find(self.found, name, self.source) for name in (*self.settings.bands, "SCL")]
+
+    @cached_property
+    def grid(self) -> _Grid:
+        """The grid of bands and labels."""
+        labels = [_find(self.found, name, self.source) for name in self.settings.labels]
+        return _Grid.over([*self.wanted, *labels], self.settings.resolution)
+
+    @cached_property
+    def scalings(self) -> list[Scaling]:
+        """How each band becomes reflectance."""
+        return [_scaling(variable, self.settings) for variable in self.wanted[:-1]]
+
+    def __call__(self, dated: tuple[Path, int, int]) -> list[int]:
+        """Write one date: folder, place in the tile, number in the files. Return what `Report` counted."""
+        folder, place, number = dated
+        report, pairs = Report(), zip(self.scalings, self.wanted[:-1], strict=True)
+        scaled = [scaling(self.grid.raise_(variable, number, unpack)) for scaling, variable in pairs]
+        clear = np.isin(self.grid.raise_(self.wanted[-1], number), self.settings.clear)
+        with writing(folder) as writer:
+            writer.put(place, 0, *report.numbers(np.stack(scaled, axis=-1), clear))
+        return report.counts()
 
 
 @dataclass(frozen=True)
@@ -120,12 +163,16 @@ class _Grid:
         return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
+
+
 def _variables(folder: Path, stack: ExitStack) -> dict[str, _Variable]:
     require_h5py(folder, "eozoo-barlow-twins[cube]")
     import h5py
 
     found: dict[str, _Variable] = {}
-    for file in sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES):
+    for file in _files(folder):
         with hdf5(file, "NetCDF4/HDF5", "remove it or fetch it again"):
             content = stack.enter_context(h5py.File(file, "r"))
             require_own_content(content)

@@ -37,6 +37,14 @@ class Report:
         self.seen, self.clear, self.dark = self.seen + clear.size, self.clear + clear.sum(), self.dark + dark.sum()
         return stored, clear
 
+    def counts(self) -> list[int]:
+        """How many pixels it saw, clear ones and dark ones, for `add`."""
+        return [int(self.seen), int(self.clear), int(self.dark)]
+
+    def add(self, counts: Sequence[int]) -> None:
+        """Add what another one counted."""
+        self.seen, self.clear, self.dark = (a + b for a, b in zip(self.counts(), counts, strict=True))
+
     def scaling(self) -> list[str]:
         """How values became reflectance, each rule once."""
         return list(dict.fromkeys(map(str, self.scalings.values())))

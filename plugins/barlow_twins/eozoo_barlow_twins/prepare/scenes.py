@@ -14,6 +14,7 @@ import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,12 @@ from eozoo_core.raster.overlay import Overlay
 from eozoo_core.raster.read import RasterReader, read_info
 from eozoo_core.raster.sentinel2 import SPECIAL, Scaling, look_at, scaling_of
 from eozoo_core.raster.tiles import Window
+from eozoo_core.run.pool import Here, Pool
+from eozoo_core.run.written import stamp_of
 
 from eozoo_barlow_twins.prepare.report import Report
 from eozoo_barlow_twins.prepare.settings import SceneSettings
-from eozoo_barlow_twins.prepare.write_tile import TilePlan, new_tile
+from eozoo_barlow_twins.prepare.write_tile import TilePlan, shared_tile, write_dates, writing
 
 _SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
 _DATE = re.compile(r"(?<!\d)(20\d\d|19\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)")
@@ -34,7 +37,7 @@ _BAND = re.compile(r"(?<![A-Za-z0-9])(B\d\d|B8A|SCL)(?![A-Za-z0-9])")
 _STRIP_BYTES = 64 * 2**20
 
 
-def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
+def prepare_scenes(settings: SceneSettings, folder: Path, pool: Pool | None = None) -> Path:
     """Make the tile ``folder/settings.tile`` from the rasters below ``settings.folder``; return it.
 
     Prints how values were scaled, dates and the share of clear pixels. Raises ZooError, also where nothing tells the
@@ -53,20 +56,35 @@ def prepare_scenes(settings: SceneSettings, folder: Path) -> Path:
     crs, transform = grid.crs and grid.crs.to_wkt(), grid.transform and tuple(grid.transform)[:6]
     name = f"scenes {source.name}"
     plan = TilePlan(settings.bands, tuple(scenes), h, w, crs, transform, name, scaling=report.scaling())
-    step = max(16, _STRIP_BYTES // (w * len(wanted) * 4) // 16 * 16)
-    with new_tile(folder / settings.tile, plan) as writer:
-        for number, bands in enumerate(scenes.values()):
-            with ExitStack() as stack:
-                rules = {n: report.scalings[bands[n].file] for n in settings.bands}
-                readers = {name: _Aligned(bands[name], reference, rules.get(name), stack) for name in wanted}
-                for row in range(0, h, step):
-                    stop = min(row + step, h)
-                    scaled = [rule(readers[name].rows(row, stop)) for name, rule in rules.items()]
-                    scl = np.isin(readers["SCL"].rows(row, stop), settings.clear) if settings.has_scl else True
-                    values, clear = report.numbers(np.stack(scaled, axis=-1), np.broadcast_to(scl, scaled[0].shape))
-                    writer.put(number, row, values, clear)
+    files = dict.fromkeys(band.file for bands in scenes.values() for band in bands.values())
+    stamp = stamp_of(settings.model_dump(mode="json"), files)
+    with shared_tile(folder / settings.tile, plan, stamp) as (work, part):
+        dates = {
+            f"{number:05d}": (number, bands, {name: report.scalings[bands[name].file] for name in settings.bands})
+            for number, bands in enumerate(scenes.values())
+        }
+        for counts in write_dates(work, pool or Here(), partial(_write_date, part, reference, settings), dates):
+            report.add(counts)
     report.tell(settings.tile, plan.dates, {})
     return folder / settings.tile
+
+
+def _write_date(
+    folder: Path, reference: _Band, settings: SceneSettings, dated: tuple[int, dict[str, _Band], dict[str, Scaling]]
+) -> list[int]:
+    """Write one date, given by its number, bands and scalings; return what `Report` counted."""
+    number, bands, rules = dated
+    height, report = reference.grid.height, Report()
+    step = max(16, _STRIP_BYTES // (reference.grid.width * len(bands) * 4) // 16 * 16)
+    with ExitStack() as stack, writing(folder) as writer:
+        readers = {name: _Aligned(band, reference, rules.get(name), stack) for name, band in bands.items()}
+        for row in range(0, height, step):
+            stop = min(row + step, height)
+            scaled = [rule(readers[name].rows(row, stop)) for name, rule in rules.items()]
+            scl = np.isin(readers["SCL"].rows(row, stop), settings.clear) if settings.has_scl else True
+            values, clear = report.numbers(np.stack(scaled, axis=-1), np.broadcast_to(scl, scaled[0].shape))
+            writer.put(number, row, values, clear)
+    return report.counts()
 
 
 def _scalings(bands: list[_Band], settings: SceneSettings) -> dict[Path, Scaling]:

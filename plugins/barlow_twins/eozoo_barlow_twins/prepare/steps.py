@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
+
+from eozoo_core.run.pool import Pool
 
 from eozoo_barlow_twins.tiles import Tile, open_tiles, processed
 
@@ -13,6 +17,7 @@ class Preparation:
 
     settings: Any
     registry: Any
+    workers: Callable[[], AbstractContextManager[Pool]]
     prepare_steps: ClassVar[dict[str, str]] = {
         "cube": "NetCDF/HDF5 cubes with an SCL layer -> a tile (prepare.cube)",
         "scenes": "a folder of dated GeoTIFF or JP2 files -> a tile (prepare.scenes)",
@@ -35,13 +40,15 @@ class Preparation:
         """See ``cubes.prepare_cube``."""
         from eozoo_barlow_twins.prepare.cubes import prepare_cube
 
-        return [prepare_cube(self.settings.prepare.cube, self._folder())]
+        with self.workers() as pool:
+            return [prepare_cube(self.settings.prepare.cube, self._folder(), pool)]
 
     def prepare_scenes(self) -> list[Path]:
         """See ``scenes.prepare_scenes``."""
         from eozoo_barlow_twins.prepare.scenes import prepare_scenes
 
-        return [prepare_scenes(self.settings.prepare.scenes, self._folder())]
+        with self.workers() as pool:
+            return [prepare_scenes(self.settings.prepare.scenes, self._folder(), pool)]
 
     def prepare_table(self) -> list[Path]:
         """See ``table.prepare_table``."""
@@ -70,13 +77,15 @@ class Preparation:
         """See ``write_tile.write_statistics``."""
         from eozoo_barlow_twins.prepare.write_tile import write_statistics
 
-        return [file for tile in self._tiles() for file in write_statistics(tile)]
+        with self.workers() as pool:
+            return [file for files in pool.map(write_statistics, self._tiles()) for file in files]
 
     def prepare_store(self) -> list[Path]:
         """See ``store.write_store``."""
         from eozoo_barlow_twins.prepare.store import write_store
 
-        return [write_store(tile) for tile in self._tiles()]
+        with self.workers() as pool:
+            return list(pool.map(write_store, self._tiles()))
 
     def prepare_embeddings(self) -> list[Path]:
         """Write the dataset ``embeddings`` of a run as a table."""
