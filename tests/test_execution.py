@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from eozoo_core import Port, Run, Task
+from eozoo_core.run import cores
 from eozoo_core.settings import InferSettings, TaskSettings, TrainSettings
 from eozoo_core.settings.config import load_settings
 from eozoo_core.settings.maps import MapInfer
@@ -18,7 +19,7 @@ from eozoo_core.task.members import train_all
 from eozoo_core.task.scores import RegressionScores
 from eozoo_core.task.survey import BandSurvey
 from eozoo_core.task.system import System
-from eozoo_core.train import execution, launch, probe
+from eozoo_core.train import execution, probe
 from eozoo_core.train.execution import LAST, PLAIN, by_rule, crowded, lay_out, pixels_of, samples_at_once, settled
 from eozoo_core.train.optimizer import make_optimizer
 from torch import nn
@@ -309,11 +310,11 @@ def test_a_batch_that_only_takes_memory_is_told():
 
 def test_no_more_threads_than_cores(monkeypatch, tmp_path):
     quota = tmp_path / "cpu.max"
-    monkeypatch.setattr(launch, "_QUOTA", quota)
+    monkeypatch.setattr(cores, "_QUOTA", quota)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
-    for text, cores in {"max 100000": 8, "200000 100000": 2, "50000 100000": 1, "": 8}.items():
+    for text, found in {"max 100000": 8, "200000 100000": 2, "50000 100000": 1, "": 8}.items():
         quota.write_text(text)
-        assert launch.usable_cores() == cores, text
+        assert cores.usable_cores() == found, text
 
 
 def test_a_layout_that_loses_is_told_once(tmp_path, capsys, monkeypatch):

@@ -14,14 +14,13 @@ from eozoo_core.raster.files import Layer, MapFiles, Shown
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.tiles import Tiling
 from eozoo_core.settings.maps import MapInfer, MaskSettings
-from eozoo_core.task import Survey, Task
-from eozoo_core.task.infer import infer, map_all
+from eozoo_core.task import Survey, Task, maps
+from eozoo_core.task.infer import Unfinished, infer
 from eozoo_core.task.made_from import MadeWith, are_there
 from eozoo_core.task.maps import draw_maps, layers_of, outputs_of
 from eozoo_core.task.passes import Passes
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import combine, output_ports
-from eozoo_core.task.turns import Turns
 from eozoo_core.task.windows import Drawn, map_raster
 
 GRID = Grid(3, 4, rasterio.CRS.from_epsg(32616), rasterio.Affine(10, 0, 500000, 0, -10, 1400000))
@@ -76,7 +75,12 @@ def heights():
 
 
 def map_scene(task, predictor, scene, dest):
-    return map_all(task, None, predictor, [scene], Turns(dest), [])
+    steps = maps.map_scene(task, None, predictor, scene, dest)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return list(end.value.files)
 
 
 def read(file):
@@ -240,16 +244,17 @@ def test_one_scene_that_does_not_open_hides_no_other(tmp_path, monkeypatch):
                 raise ZooError("bad: does not open")
             return Scene(tmp_path / found, GRID)
 
-    monkeypatch.setattr("eozoo_core.task.infer.Predictor", lambda task, run: heights())
-    monkeypatch.setattr("eozoo_core.task.infer.MadeWith.of", lambda *_: MadeWith({}, [], {}))
+    monkeypatch.setattr("eozoo_core.task.mapper.Predictor", lambda task, run: heights())
+    monkeypatch.setattr("eozoo_core.task.mapper.MadeWith.of", lambda *_: MadeWith({}, [], {}))
     run = Run(tmp_path / "run", "heights", None)
-    with pytest.raises(ZooError, match="bad: does not open"):
+    with pytest.raises(
+        Unfinished, match=r"1 of 2 scenes failed, .*scenes.jsonl says why.*first: bad: does not"
+    ) as told:
         infer(Picky(), run, tmp_path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()  # found out before the first map was begun
-    files = infer(Picky(on_unreadable="skip"), run, tmp_path, tmp_path / "out")
-    assert [file.name for file in files][-1] == "skipped.txt"
-    assert files[-1].read_text() == "bad: does not open\n"
-    assert files[0].name == "good_height.tif"
+    names = ["good_height.tif", "good_epistemic_height_std.tif", "scenes.jsonl"]
+    assert [file.name for file in told.value.written] == names
+    with pytest.raises(ZooError, match=r"^bad: does not open$"):
+        infer(Picky(strict=True), run, tmp_path, tmp_path / "strict")
 
 
 def test_without_an_image_there_is_no_map_and_one_line_says_so():
@@ -290,8 +295,8 @@ def five(tmp_path, monkeypatch):
         predictor.most = task.settings.infer.batch_size
         return predictor
 
-    monkeypatch.setattr("eozoo_core.task.infer.Predictor", opened)
-    monkeypatch.setattr("eozoo_core.task.infer.MadeWith.of", lambda *_: MadeWith({}, [], {}))
+    monkeypatch.setattr("eozoo_core.task.mapper.Predictor", opened)
+    monkeypatch.setattr("eozoo_core.task.mapper.MadeWith.of", lambda *_: MadeWith({}, [], {}))
     return tmp_path, predictor.seen, Run(tmp_path / "run", "heights", None)
 
 
@@ -307,7 +312,7 @@ def test_windows_of_small_scenes_share_a_pass_where_they_are_of_one_size(five, b
     folder, seen, run = five
     files = infer(Sums(batch_size=batch), run, folder, folder / "out")
     assert [len(arrays["image"]) for arrays in seen] == passes
-    assert [file.name for file in files] == [f"{number}_height.tif" for number in range(5)]
+    assert [file.name for file in files] == [*[f"{number}_height.tif" for number in range(5)], "scenes.jsonl"]
     assert_right(folder, range(5))
 
 
@@ -322,14 +327,14 @@ def test_what_was_read_before_a_damaged_scene_is_mapped_and_nothing_of_it_is_lef
             (folder / "2.npy").write_bytes(whole[:-100])  # cut short after its header was looked at
             return scene
 
-    task = Cut(batch_size=9)
+    task = Cut(batch_size=9, strict=True)
     with pytest.raises(ZooError, match=r"2\.npy"):
         infer(task, run, folder, folder / "out")
-    assert sorted(p.name for p in (folder / "out").iterdir()) == ["0_height.tif", "1_height.tif"]
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["0_height.tif", "1_height.tif", "scenes.jsonl"]
     assert_right(folder, range(2))
-    infer(Cut(batch_size=9, on_unreadable="skip"), run, folder, folder / "out")
+    with pytest.raises(Unfinished, match=r"1 of 5 scenes failed"):
+        infer(Cut(batch_size=9), run, folder, folder / "out")
     assert_right(folder, [0, 1, 3, 4])
-    assert "2.npy" in (folder / "out" / "skipped.txt").read_text()
 
 
 def test_who_is_stopped_while_scenes_wait_leaves_neither_parts_nor_leases(five, monkeypatch):
@@ -337,7 +342,7 @@ def test_who_is_stopped_while_scenes_wait_leaves_neither_parts_nor_leases(five, 
     monkeypatch.setattr("eozoo_core.task.passes.Passes._run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         infer(Sums(batch_size=4), run, folder, folder / "out")
-    assert not (folder / "out").exists()
+    assert [file.name for file in (folder / "out").iterdir()] == ["scenes.jsonl"]
 
 
 def test_only_the_scene_at_fault_fails_of_those_that_share_a_pass():

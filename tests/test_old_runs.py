@@ -21,7 +21,7 @@ prepare: {shots: {skip_unreadable: true}}
 """,
         {
             "data.on_unreadable": "skip",
-            "infer.on_unreadable": "stop",
+            "infer.strict": False,
             "infer.picture": False,
             "prepare.shots.on_unreadable": "skip",
             "runtime.input_dir": "in",
@@ -38,7 +38,7 @@ prepare: {build_patches: {on_bad_scene: error}}
         {
             "model.weights": "clay.ckpt",
             "runtime.data_dir": "patches",
-            "infer.on_unreadable": "skip",
+            "infer.strict": False,
             "prepare.build_patches.on_unreadable": "stop",
         },
     ),

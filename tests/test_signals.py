@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from eozoo_core import Run
 from eozoo_core.run.lease import held
-from eozoo_core.run.workers import worker_processes
 from eozoo_core.run.writing import hidden_folder, publish, write_atomic
 from eozoo_core.signals import Interrupt, Stopped, exit_code, raising_stopped
 from toy import ToySettings
@@ -39,7 +38,7 @@ TASK = """
 from zz_waits import at
 at("import")
 from eozoo_core.run.writing import write_atomic
-from eozoo_core.run.workers import worker_processes
+from eozoo_core.run.workers import open_workers
 from toy import Toy
 
 class Waits(Toy):
@@ -71,7 +70,7 @@ class Waits(Toy):
         write_atomic(dest / "map.tif", half)
 
     def prepare_work(self):
-        with worker_processes(2) as pool:
+        with open_workers(2) as pool:
             return list(pool.map(at, ["prepare", "other"]))
 """
 START = """
@@ -219,28 +218,6 @@ def test_stopped_inside_a_destructor_is_not_lost():
 
     with pytest.raises(Stopped):
         freed()
-
-
-def _wait(seconds):
-    time.sleep(seconds)
-
-
-def test_workers_end_with_the_block():
-    processes = []
-
-    def work():
-        with worker_processes(1) as pool:
-            pool.submit(_wait, 0).result()
-            pool.submit(_wait, 600)
-            processes.extend(pool._processes.values())
-            raise ValueError("bad")
-
-    with pytest.raises(ValueError, match="bad"):
-        work()
-    assert processes
-    for process in processes:
-        process.join(60)
-        assert not process.is_alive()
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "lease"])

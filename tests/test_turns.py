@@ -16,7 +16,7 @@ from eozoo_core.run.writing import temporary_beside
 from eozoo_core.task.infer import infer
 from eozoo_core.task.made_from import MadeWith, steadily
 from eozoo_core.task.scenes import Scene
-from eozoo_core.task.turns import Turns
+from eozoo_core.task.turns import lease_of
 from test_lease import dead_by, in_child, written_by
 from test_map_hooks import GRID, Heights, heights, read
 
@@ -41,8 +41,8 @@ def work(tmp_path, monkeypatch):
     source.mkdir()
     for name in "abc":
         (source / f"{name}.bin").write_text(name)
-    monkeypatch.setattr("eozoo_core.task.infer.Predictor", lambda task, run: heights())
-    monkeypatch.setattr("eozoo_core.task.infer.MadeWith.of", lambda *_: MADE)
+    monkeypatch.setattr("eozoo_core.task.mapper.Predictor", lambda task, run: heights())
+    monkeypatch.setattr("eozoo_core.task.mapper.MadeWith.of", lambda *_: MADE)
     task, of = Files(), Run(tmp_path / "run", "heights", None)
     task.settings.runtime.quiet = False
 
@@ -54,7 +54,7 @@ def work(tmp_path, monkeypatch):
 
 
 def test_maps_say_what_they_are_from(work):
-    assert len(work()) == 6
+    assert len(work()) == 7
     _, tags, _, _ = read(work.out / "a_height.tif")
     assert {name: tags[name] for name in MADE.tags} == MADE.tags
     assert sorted(file.name for file in work.out.iterdir() if file.name.startswith(".")) == []
@@ -66,11 +66,11 @@ def test_what_is_there_from_the_same_is_left_and_said(work, monkeypatch, capsys)
     (work.source / "b.bin").write_text("changed")
     (work.out / "c_height.tif").unlink()
     capsys.readouterr()
-    assert len(work()) == 6
+    assert len(work()) == 7
     after = {file.name: file.stat().st_mtime_ns for file in work.out.iterdir()}
     assert {name for name in after if after[name] == before[name]} == {"a_height.tif", "a_epistemic_height_std.tif"}
     assert "1 of 3 scenes were mapped before from the same; their maps are left" in capsys.readouterr().err
-    monkeypatch.setattr("eozoo_core.task.infer.MadeWith.of", lambda *_: MadeWith(MADE.tags, ["others"], MADE.settings))
+    monkeypatch.setattr("eozoo_core.task.mapper.MadeWith.of", lambda *_: MadeWith(MADE.tags, ["others"], MADE.settings))
     work()
     assert (work.out / "a_height.tif").stat().st_mtime_ns != before["a_height.tif"]
 
@@ -88,7 +88,7 @@ def test_a_second_worker_takes_other_scenes(work, capsys):
     assert f"1 scene is being mapped by {Owner.here()}; the same command again" in text
     assert "2 of 3 scenes were mapped before" in text
     held.release()
-    assert len(work()) == 6
+    assert len(work()) == 7
 
 
 def test_all_in_other_hands_is_no_error(work):
@@ -96,28 +96,29 @@ def test_all_in_other_hands_is_no_error(work):
         take(work.out / f".{name}_maps.writer.json", name)
     pid, text = in_child(work)
     os.waitpid(pid, 0)
-    assert text == "[]"
+    assert text == "['scenes.jsonl']"
     shutil.rmtree(work.out)
 
 
-def test_a_scene_of_a_worker_that_ends_meanwhile_is_looked_at_again(tmp_path):
-    scenes, turns, seen = [Scene(tmp_path / name, GRID) for name in ("a", "b")], Turns(tmp_path / "out"), []
-    other = turns._lease(scenes[0])
-    other.parent.mkdir()
+def test_a_scene_of_a_worker_that_ends_meanwhile_is_looked_at_again(work, monkeypatch):
+    other = work.out / ".a_maps.writer.json"
+    work.out.mkdir()
     written_by(other, pid=os.getppid(), started=start_of(os.getppid()))
-    for scene in turns.over(scenes):
-        with turns.mine(scene) as mine:
-            seen.append((scene.path.name, mine))
-        other.unlink(missing_ok=True)  # after b the other one is done
-    assert seen == [("a", False), ("b", True), ("a", True)]
-    assert not turns.tell(quiet=False)
+    mapping = Heights.map
+
+    def ends(self, drawn, scene):
+        other.unlink(missing_ok=True)  # while b is mapped the other one ends
+        return mapping(self, drawn, scene)
+
+    monkeypatch.setattr(Heights, "map", ends)
+    assert len(work()) == 7
 
 
 def test_a_killed_workers_scene_is_mapped(work):
     work.out.mkdir()
     dead_by(lambda: take(work.out / ".a_maps.writer.json", "a"))
     dead_by(lambda: temporary_beside(work.out / "a_height.tif").mkdir())  # rows of a killed one
-    assert len(work()) == 6
+    assert len(work()) == 7
     assert [file.name for file in work.out.iterdir() if file.name.startswith(".")] == []
 
 
@@ -126,15 +127,14 @@ def test_one_on_another_machine_is_waited_for_by_nobody(work, monkeypatch):
     file = work.out / ".a_maps.writer.json"
     written_by(file, 60.0, host="elsewhere")
     begun = time.monotonic()
-    assert len(work()) == 4
+    assert len(work()) == 5
     assert time.monotonic() - begun < 5
     monkeypatch.setattr(lease, "STALE", 50.0)
-    assert len(work()) == 6
+    assert len(work()) == 7
 
 
 def test_scenes_of_one_name_in_two_folders_are_two(tmp_path):
-    turns = Turns(tmp_path)
-    names = [turns._lease(Scene(tmp_path / "x.tif", GRID, name=name)) for name in ("", "2023/x", "2024/x")]
+    names = [lease_of(tmp_path, Scene(tmp_path / "x.tif", GRID, name=name)) for name in ("", "2023/x", "2024/x")]
     assert len(set(names)) == 3
     assert names[2] == tmp_path / "2024" / ".x_maps.writer.json"
 

@@ -1,8 +1,7 @@
-"""Small files of preparation steps, and their work over processes."""
+"""Small files of preparation steps."""
 
 import os
 
-from eozoo_core.run.workers import map_in_workers
 from eozoo_core.run.written import stamp_of, write_table
 
 
@@ -14,8 +13,3 @@ def test_a_table_is_csv_and_a_stamp_knows_settings_and_files(tmp_path):
     assert first != stamp_of({"a": 2}, [file])
     os.utime(file, ns=(0, 1))
     assert first != stamp_of({"a": 1}, [file])
-
-
-def test_work_comes_back_in_its_order_from_one_process_or_several():
-    assert list(map_in_workers(abs, [-3, 2, -1], 1)) == [3, 2, 1]
-    assert list(map_in_workers(abs, [-3, 2, -1], 2)) == [3, 2, 1]

@@ -17,7 +17,7 @@ from rasterio.enums import ColorInterp
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import gdal
-from eozoo_core.run.writing import hidden_folder, make_folder_of, publish, refused, require_space
+from eozoo_core.run.writing import CannotWrite, hidden_folder, make_folder_of, publish, refused, require_space
 from eozoo_core.run.written import write_bytes
 
 _FAILED = "cannot be written; is the disk full?"
@@ -91,7 +91,7 @@ class CogWriter:
             return self
         self._folder = self._stack.enter_context(hidden_folder(self.path, size))
         try:
-            with gdal(self.path, _FAILED):
+            with gdal(self.path, _FAILED, CannotWrite):
                 self._dataset = self._create()
         except BaseException:
             self._stack.close()
@@ -141,13 +141,14 @@ class CogWriter:
                     self._publish_small()
                 else:
                     self._flush()
-                    with gdal(self.path, _FAILED):
+                    with gdal(self.path, _FAILED, CannotWrite):
                         self._dataset.update_tags(**self._tags)
                         self._dataset.close()
                     self._publish()
         finally:
             if self._dataset is not None:
-                with suppress(ZooError), gdal(self.path, _FAILED):  # the first failure is the one to report
+                # The first failure is the one to report.
+                with suppress(ZooError), gdal(self.path, _FAILED, CannotWrite):
                     self._dataset.close()
             self._stack.close()
 
@@ -217,7 +218,7 @@ class CogWriter:
     def _flush(self) -> None:
         if self._filled:
             window = rasterio.windows.Window(0, self._written, self.grid.width, self._filled)
-            with gdal(self.path, _FAILED), refused(self.path):
+            with gdal(self.path, _FAILED, CannotWrite), refused(self.path):
                 require_space(self.path, self._row_bytes * self._filled)
                 self._dataset.write(self._rows[:, : self._filled], window=window)
             self._written, self._filled = self._written + self._filled, 0
@@ -225,14 +226,14 @@ class CogWriter:
     def _publish(self) -> None:
         """Translate the finished rows, check the result, force it onto the disk and give it its name."""
         finished = self._temporary("cog.tif")
-        with gdal(self.path, _FAILED):
+        with gdal(self.path, _FAILED, CannotWrite):
             rasterio.shutil.copy(self._temporary("rows.tif"), finished, **self._options())
             _check(finished, self.grid)
         publish(Path(finished), self.path)
 
     def _publish_small(self) -> None:
         """Make the result in memory, where no disk can cut it short, and write it at once."""
-        with gdal(self.path, _FAILED), rasterio.MemoryFile() as memory:
+        with gdal(self.path, _FAILED, CannotWrite), rasterio.MemoryFile() as memory:
             with memory.open(**self._profile(), **self._options()) as dataset:
                 dataset.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * (len(self.bands) - 1)]
                 self._describe(dataset)

@@ -33,8 +33,8 @@ CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the machine's memory
 
 
 @contextmanager
-def gdal(path: str | Path, problem: str, cache: int = CACHE_BYTES) -> Iterator[None]:
-    """Run GDAL with a bounded cache; turn its errors into ``ZooError("<path>: <problem> (<GDAL's reason>)")``.
+def gdal(path: str | Path, problem: str, kind: type[ZooError] = ZooError, cache: int = CACHE_BYTES) -> Iterator[None]:
+    """Run GDAL with a bounded cache; turn its errors into ``kind``: "<path>: <problem> (<GDAL's reason>)".
 
     GDAL's cache is one for the process; it is set for the length of the block and given back afterwards.
     """
@@ -46,7 +46,7 @@ def gdal(path: str | Path, problem: str, cache: int = CACHE_BYTES) -> Iterator[N
     except (RasterioError, OSError, CPLE_BaseError, SystemError) as error:
         reasons = [str(e) for e in (error.__cause__, error) if e is not None and str(e)]
         reason = " ".join((reasons or [type(error).__name__])[0].split(". To debug")[0].split())
-        raise ZooError(f"{path}: {problem} ({reason})") from error
+        raise kind(f"{path}: {problem} ({reason})") from error
 
 
 class Reader:
@@ -122,7 +122,7 @@ class RasterReader(Reader):
         area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         last = window.row + window.height - 1
         problem = f"rows {window.row} to {last} cannot be read; the file is damaged or incomplete"
-        with gdal(self.info.path, problem, self.cache):
+        with gdal(self.info.path, problem, cache=self.cache):
             return self._values(bands, {"window": area})
 
     def thumbnail(self, longest: int = 1500, bands: Sequence[int] | None = None) -> np.ndarray:

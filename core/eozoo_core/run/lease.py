@@ -23,7 +23,7 @@ from eozoo_core.errors import ZooError
 from eozoo_core.run.continuity import now
 from eozoo_core.run.owner import Owner
 from eozoo_core.run.progress import print_message
-from eozoo_core.run.writing import discard, temporary_beside
+from eozoo_core.run.writing import CannotWrite, discard, temporary_beside
 from eozoo_core.signals import undisturbed
 
 BEAT = 15.0  # seconds
@@ -112,7 +112,7 @@ def take(file: Path, what: str, instead: str = "another folder", wait: bool = Tr
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ZooError(f"{file.parent}: cannot be made ({error.strerror}); choose {instead}") from None
+        raise CannotWrite(f"{file.parent}: cannot be made ({error.strerror}); choose {instead}") from None
     note = {"owner": asdict(owner), "since": now(), "place": place, "id": secrets.token_hex(8)}
     text = json.dumps(note) + "\n"
     try:
@@ -131,7 +131,7 @@ def take(file: Path, what: str, instead: str = "another folder", wait: bool = Tr
                     raise Held(f"{what}: is being written by {found}; {remedy}", str(found.owner or found))
                 _bury(file, found)
     except OSError as error:
-        raise ZooError(f"{file.parent}: cannot be written ({error.strerror}); choose {instead}") from error
+        raise CannotWrite(f"{file.parent}: cannot be written ({error.strerror}); choose {instead}") from error
     except KeyboardInterrupt:
         _give_up(file, text)
         raise

@@ -1,45 +1,133 @@
-"""Worker processes for preparation: they end with the process that started them, and say nothing of their own."""
+"""Items over workers: this process, processes of this machine, or a Dask cluster; one interface for all three."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from multiprocessing.connection import wait as wait_for
 
+from eozoo_core.run.cores import usable_cores
+from eozoo_core.run.pool import DEATHS, Here, Outcome, Pool, Task, work_elsewhere
 from eozoo_core.signals import held_back, ignore_in_worker
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def map_in_workers(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
-    """Yield ``function`` of every item in order, in at most so many processes; in this one where one is enough.
-
-    In a process of its own a ZooError must be returned, not raised: it would lose its class on the way.
-    """
-    if min(workers, len(items)) < 2:
-        yield from map(function, items)
-        return
-    with worker_processes(min(workers, len(items))) as pool:
-        yield from pool.map(function, items)
 
 
 @contextmanager
-def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool of ``count`` fresh processes. Where the block fails or is stopped, their work is dropped at once."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=ignore_in_worker)
-    try:
-        with held_back():  # a worker that is still starting would die of a signal, and say so at length
-            for _ in range(count):  # each starts a process: none is free yet
-                pool.submit(int)
-        yield pool
-    except BaseException:
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
+def open_workers(workers: int = 1, dask: str | None = None, gpus: int = 0, needs: Sequence[str] = ()) -> Iterator[Pool]:
+    """Yield the workers: this process, ``workers`` processes, or those of the Dask scheduler ``dask``.
+
+    dask: the scheduler's address, tcp://HOST:PORT, or the file that it wrote (--scheduler-file).
+    gpus: how many GPUs processes take turns at; 0 = they leave the choice to the function.
+    needs: distributions that every Dask worker must have in the version of this process, eozoo aside.
+
+    Where the block fails or is stopped, work is dropped: processes end at once, a Dask worker after its item. Raises
+    ZooError, in one line, where no scheduler answers, and for a Dask worker that lacks something.
+    """
+    if dask:
+        from eozoo_core.run.dask_workers import open_dask
+
+        with open_dask(dask, needs) as pool:
+            yield pool
+    elif workers < 2:
+        yield Here()
+    else:
+        processes = _Processes(workers, gpus)
+        try:
+            yield processes
+        except BaseException:
+            processes.end()
+            raise
+        processes.close()
+
+
+class _Processes(Pool):
+    """Fresh processes, each an executor of its own: one that dies breaks no other. They start when there is work."""
+
+    def __init__(self, size: int, gpus: int):
+        self.size, self._gpus = size, gpus
+        self._free: list[ProcessPoolExecutor] = []
+        self._busy: dict[Future, tuple[ProcessPoolExecutor, Task]] = {}
+        self._gpu_of: dict[ProcessPoolExecutor, int] = {}
+
+    def begin(self, task: Task) -> None:
+        while True:
+            executor = self._free.pop() if self._free else self._start()
+            try:
+                self._busy[executor.submit(work_elsewhere, task)] = executor, task
+            except BrokenProcessPool:  # it died while it waited
+                self._drop(executor)
+                continue
+            return
+
+    def ended(self) -> list[Outcome]:
+        found: list[Outcome] = []
+        while not found:
+            for future in wait(self._busy, return_when=FIRST_COMPLETED).done:
+                executor, task = self._busy.pop(future)
+                try:
+                    found.append(future.result())
+                except BrokenProcessPool:
+                    self._drop(executor)
+                    task.deaths += 1
+                    if task.deaths < DEATHS:
+                        self.begin(task)
+                    else:
+                        found.append(task.given_up())
+                    continue
+                self._free.append(executor)
+        return found
+
+    def end(self) -> None:
+        """Drop all work, and end the processes."""
+        executors = self._executors()
+        processes = [process for one in executors for process in list((one._processes or {}).values())]
+        for executor in executors:
+            executor.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
-        raise
-    pool.shutdown()
+
+    def close(self) -> None:
+        """Let the processes finish."""
+        for executor in self._executors():
+            executor.shutdown()
+
+    def _drop(self, executor: ProcessPoolExecutor) -> None:
+        executor.shutdown(wait=False)
+        self._gpu_of.pop(executor, None)
+
+    def _executors(self) -> list[ProcessPoolExecutor]:
+        return [*self._free, *(executor for executor, _ in self._busy.values())]
+
+    def _start(self) -> ProcessPoolExecutor:
+        used = list(self._gpu_of.values())
+        gpu = min(range(self._gpus), key=used.count) if self._gpus else None
+        threads = max(1, usable_cores() // self.size)
+        context = multiprocessing.get_context("spawn")
+        executor = ProcessPoolExecutor(1, context, _prepare, (gpu, threads))
+        if gpu is not None:
+            self._gpu_of[executor] = gpu
+        with held_back():  # a worker that is still starting would die of a signal, and say so at length
+            executor.submit(int)
+        return executor
+
+
+def _prepare(gpu: int | None, threads: int) -> None:
+    """Make a fresh process a worker: of one GPU, of its share of cores, and gone when its parent is."""
+    ignore_in_worker()
+    threading.Thread(target=_end_with_parent, name="eozoo parent", daemon=True).start()
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # before torch is imported
+    if gpu is not None:
+        seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        os.environ["CUDA_VISIBLE_DEVICES"] = seen[gpu % len(seen)] if seen else str(gpu)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)

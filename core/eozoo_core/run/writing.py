@@ -43,6 +43,10 @@ _MARKED = re.compile(r"\.[0-9a-f]{8}-\d+-\w*\.[0-9a-f]{8}\.part$")
 _RUST = re.compile(r"os error (\d+)")  # how libraries in Rust name the system's reason
 
 
+class CannotWrite(ZooError):  # noqa: N818 - it says what failed
+    """Nothing can be written there: a full disk, or rights. The next file would fail as well."""
+
+
 def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Call ``write(file)`` on a temporary file beside ``path``, sync it to disk and rename it onto ``path``.
 
@@ -196,7 +200,7 @@ def refused(path: Path, what: str = "written") -> Iterator[None]:
         if cause is None or cause.errno is None or not _is_about(cause, Path(path)):
             raise
         remedy = _REMEDIES.get(cause.errno, _FREE)
-        raise ZooError(f"{_shown(Path(path))}: cannot be {what} ({cause.strerror}); {remedy}") from error
+        raise CannotWrite(f"{_shown(Path(path))}: cannot be {what} ({cause.strerror}); {remedy}") from error
 
 
 def leftovers(folder: Path) -> list[Path]:

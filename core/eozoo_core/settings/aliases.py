@@ -58,9 +58,10 @@ def present_overrides(cls: type[Settings], items: Iterable[tuple[str, Any]]) -> 
 
 def _split(cls: type[Settings], key: str, value: Any) -> tuple[Any, list[tuple[str, str, Any]]]:
     """What of ``key: value`` stays under this key (None = nothing), and (old, new, value) of what has other names."""
-    if key in cls.aliases:
-        return None, [(key, cls.aliases[key].new, cls.aliases[key].value(value))]
-    inside = [old for old in cls.aliases if old.startswith(f"{key}.")]
+    aliases = {old: alias for base in reversed(cls.__mro__) for old, alias in getattr(base, "aliases", {}).items()}
+    if key in aliases:
+        return None, [(key, aliases[key].new, aliases[key].value(value))]
+    inside = [old for old in aliases if old.startswith(f"{key}.")]
     if not inside or not isinstance(value, dict):
         return value, []
     value, found = copy.deepcopy(value), []
@@ -70,7 +71,7 @@ def _split(cls: type[Settings], key: str, value: Any) -> tuple[Any, list[tuple[s
         for part in path:
             group = group.get(part) if isinstance(group, dict) else None
         if isinstance(group, dict) and name in group:
-            found.append((old, cls.aliases[old].new, cls.aliases[old].value(group.pop(name))))
+            found.append((old, aliases[old].new, aliases[old].value(group.pop(name))))
     return value, found
 
 

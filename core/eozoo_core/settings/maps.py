@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from eozoo_core.settings.ensemble import EnsembleInfer
-from eozoo_core.settings.schema import InferSettings, OnUnreadable, Settings
+from eozoo_core.settings.schema import InferSettings, Settings
 
 
 class MaskSettings(Settings):
@@ -50,9 +50,6 @@ class SourceSettings(Settings):
 class PlainInfer(InferSettings):
     """How maps are made by a single network."""
 
-    on_unreadable: OnUnreadable = Field(
-        "stop", description="In a folder: a raster that cannot be read stops the work, or is left out and listed."
-    )
     picture: bool = Field(True, description="Also write a PNG of the maps beside them.")
     mask: MaskSettings = Field(MaskSettings(), description="Pixels that get no prediction.")
 

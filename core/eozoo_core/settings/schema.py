@@ -208,7 +208,10 @@ class InferSettings(Settings):
     precision: Precision = Field("auto", description=f"Arithmetic of the network; {_IN_USE}")
     on_unlike: OnUnlike = Field(
         "stop",
-        description="Values far outside what training saw (docs/guard.md) stop the work, or are told in the map.",
+        description="Values far outside what training saw (docs/guard.md) fail their scene, or are told in the map.",
+    )
+    strict: bool = Field(
+        False, description="The first scene that fails ends the work; else it is noted and the others go on."
     )
 
 
@@ -228,9 +231,19 @@ class EvalSettings(Settings):
 class PrepareSettings(Settings):
     """How raw products become training data. Tasks add one field per step."""
 
+    workers: int = Field(1, ge=1, description="Processes that share the files of a step (--workers).")
+    dask: str | None = Field(
+        None, description="Dask scheduler whose workers share them, tcp://HOST:PORT or its file (--dask)."
+    )
+
 
 class TaskSettings(Settings):
     """All settings of a task, one field per scope. A task subclasses this and narrows the fields it extends."""
+
+    # Its "stop" stands in every run of old: it was the default, and no wish.
+    aliases: ClassVar[Mapping[str, Alias]] = {
+        "infer.on_unreadable": Alias("infer.strict", {"stop": False, "skip": False})
+    }
 
     train: TrainSettings = Field(TrainSettings(), description="How the model is trained; fixed by a run.")
     runtime: RuntimeSettings = Field(RuntimeSettings(), description="Where and how the work runs; free at any time.")

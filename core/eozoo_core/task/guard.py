@@ -138,6 +138,7 @@ class SceneGuard:
         self._role = next((port.role for port in known if label and port.unit == label.unit), None)
         self._output = Observed([label.model_copy(update={"name": self._role})] if self._role else [])
         self._found: dict[str, Any] = {}
+        self.outside: float | None = None  # share of the input values, once all were seen
 
     def allow(self, verdict: Verdict) -> None:
         """Refuse a scene before it is mapped; warnings wait for all of it."""
@@ -169,6 +170,7 @@ class SceneGuard:
         self._found = {name: verdict.numbers() for name, verdict in told.items() if verdict.bands}
         if any(one.count and not one.quantiles for one in self.watch.observed.known):
             print_message(f"{self._name}: this run keeps no quantiles of its training data; only units were compared")
+        self.outside = inputs.share if inputs.bands else None
         if not inputs.bands:
             return {"TRAINING_RANGE": "not kept by this run"}
         if not self._quiet:

@@ -1,132 +1,125 @@
-"""``eozoo infer``: scenes one after the other, each by one worker; small ones share forward passes."""
+"""``eozoo infer``: every scene of a list becomes maps; the list in the folder of the maps says what is left to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
-from eozoo_core.run.progress import progress_bar, tell_once
-from eozoo_core.run.written import write_text
-from eozoo_core.task.guard import SceneGuard
+from eozoo_core.run.progress import print_message, progress_bar, tell_once
 from eozoo_core.task.inputs import scenes_at
-from eozoo_core.task.made_from import MadeWith, steadily
-from eozoo_core.task.maps import map_scene, members_port, role_of
-from eozoo_core.task.passes import Passes
-from eozoo_core.task.predict import Predictor, to_arrays
-from eozoo_core.task.scenes import Scene, by_dates
-from eozoo_core.task.turns import Turns
-from eozoo_core.task.windows import Drawn
-from eozoo_core.train.execution import pixels_of
+from eozoo_core.task.mapper import Mapper, groups
+from eozoo_core.task.scenes import by_dates
+from eozoo_core.task.worklist import Outcome, WorkList, names_of
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.task.contract import Contract
 
+_SHOWN = 10  # failures that are told as they come; the list has all
+
+
+class Unfinished(ZooError):  # noqa: N818 - most of it may be done
+    """Some scenes failed. ``written``: the files of the others."""
+
+    def __init__(self, message: str, written: Sequence[Path]):
+        super().__init__(message)
+        self.written = list(written)
+
 
 def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     """Map every scene of ``source`` into ``dest``; see ``Task.infer``.
 
-    All headers are checked before the first map is begun. A file that turns out damaged in the middle ends the work
-    with its name, or is left out and reported where ``infer.on_unreadable`` says so; maps already written stay. A new
-    ``dest`` in which nothing was written is gone afterwards.
+    Of several scenes ``dest/scenes.jsonl`` says what became of each; see `worklist`. A scene that fails is told and
+    the others go on; at the end this raises `Unfinished`. One scene raises what it fails of, and with ``infer.strict``
+    the first that fails does. Scenes whose maps are there, made from the same, are left. A new ``dest`` in which
+    nothing was written is gone afterwards.
     """
     was_there = dest.exists()
     try:
-        return _infer(task, run, source, dest)
+        return _Work(task, run, source, dest).done()
     finally:
         if not was_there:
             with suppress(OSError):  # it holds something, or was never made
                 dest.rmdir()
 
 
-def _infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
-    predictor, problems = steadily(run, lambda: Predictor(task, run)), []
-    found, scenes, written = by_dates(scenes_at(task, source), predictor.survey.names), [], []
-    for one in found:
-        with skipping(task, problems):
-            scenes.append(task.open_scene(one, predictor.survey))
-    tell_once([f"{scene.path.name}: {note}" for scene in scenes for note in scene.notes], task.settings.runtime.quiet)
-    made_with = MadeWith.of(task, run, predictor)
-    scenes, turns = [made_with.marked(scene) for scene in scenes], Turns(dest)
-    written += write_whole(task, predictor, [scene for scene in scenes if scene.whole], turns, problems)
-    written += map_all(task, run, predictor, [scene for scene in scenes if not scene.whole], turns, problems)
-    busy = turns.tell(task.settings.runtime.quiet)
-    if problems:
-        written.append(write_text(dest / "skipped.txt", "\n".join(problems) + "\n"))
-    if not busy and (not written or len(problems) == len(found)):
-        raise ZooError(f"{source}: nothing could be read; first: {problems[0]}")
-    return written
+class _Work:
+    """One call of ``infer``."""
 
+    def __init__(self, task: Contract, run: Run, source: Path, dest: Path):
+        self._quiet, self._strict, self._source = task.settings.runtime.quiet, task.settings.infer.strict, source
+        self._mapper = Mapper(task, run, dest)
+        found = by_dates(scenes_at(task, source), self._mapper.predictor.survey.names)
+        self._named = list(zip(names_of(found, source), found, strict=True))
+        self._list = WorkList(dest, [name for name, _ in self._named])
+        self._outcomes: dict[str, Outcome] = {}
+        self._told: set[str] = set()  # notes that were printed
 
-def write_whole(
-    task: Contract, predictor: Predictor, scenes: Sequence[Scene], turns: Turns, problems: list[str]
-) -> list[Path]:
-    """Let the task write what is no raster; see ``Task.write``."""
-    if not scenes:
-        return []
-    written = []
-    with progress_bar("infer", len(scenes), "files", task.settings.runtime.quiet) as bar:
-        for done, scene in enumerate(turns.over(scenes)):
-            with skipping(task, problems), turns.mine(scene) as mine:
-                if mine:
-                    guard = SceneGuard(task, predictor, scene)
-                    drawn = Drawn(predictor, "", lambda *_: None, watch=guard.strict())
-                    written += task.write(drawn, scene, turns.dest)
-            bar.update(done + 1, scene.path.name)
-    return written
+    def done(self) -> list[Path]:
+        """Do the work and return the files."""
+        if len(self._named) > 1:
+            self._list.begin()
+        todo = self._open()
+        with progress_bar("infer", len(self._named), "scenes", self._quiet) as self._bar:
+            self._do(todo)
+            self._do(groups([one for one in self._named if self._outcomes[one[0]].state == "busy"]))  # once more
+        return self._end()
 
+    def _open(self) -> list[list[tuple[str, Any]]]:
+        """Return groups of scenes that are not known to be finished. They are cut as if none was."""
+        todo = []
+        for group in groups(self._named):
+            known = [self._list.finished(name, self._mapper.decided_of(one)) for name, one in group]
+            self._outcomes |= {one.scene: one for one in known if one is not None}
+            todo.append([one for one, done in zip(group, known, strict=True) if done is None])
+        return [group for group in todo if group]
 
-@contextmanager
-def skipping(task: Contract, problems: list[str]) -> Iterator[None]:
-    """Let a ZooError pass, or note it, as ``infer.on_unreadable`` says."""
-    try:
-        yield
-    except ZooError as error:
-        if task.settings.infer.on_unreadable != "skip":
-            raise
-        problems.append(str(error))
+    def _do(self, todo: Sequence[Sequence[tuple[str, Any]]]) -> None:
+        """Map groups. Raises ZooError where one fails that shall end the work."""
+        for group in todo:
+            done = sum(one.state != "busy" for one in self._outcomes.values())
+            outcomes = self._mapper.group(group, lambda share, text, done=done: self._bar.update(done + share, text))
+            self._take(outcomes)
 
+    def _take(self, outcomes: Sequence[Outcome]) -> None:
+        """Note what became of a group."""
+        self._outcomes |= {one.scene: one for one in outcomes}
+        notes = [note for one in outcomes for note in one.notes if note.partition(": ")[2] not in self._told]
+        self._told |= {note.partition(": ")[2] for note in notes}
+        tell_once(notes, self._quiet)
+        if len(self._named) > 1:
+            for one in outcomes:
+                self._list.note(one)
+        failed = [one for one in outcomes if one.state == "failed"]
+        if failed and (self._strict or len(self._named) == 1):
+            raise ZooError(failed[0].why)
+        for one in failed:
+            if len(self._failed()) <= _SHOWN:
+                print_message(f"failed: {one.why}")
 
-def map_all(
-    task: Contract, run: Run, predictor: Predictor, scenes: Sequence[Scene], turns: Turns, problems: list[str]
-) -> list[Path]:
-    """Map scenes one after the other; windows of small ones share forward passes, see `Predictor.at_once`.
+    def _failed(self) -> list[Outcome]:
+        return [one for one in self._outcomes.values() if one.state == "failed"]
 
-    Where a scene ends the work, those that were read before it are still mapped.
-    """
-    role, quiet = role_of(members_port(task, predictor)), task.settings.runtime.quiet
-    shared = Passes(
-        lambda arrays: to_arrays(predictor.quantities(arrays, role)),
-        lambda arrays: predictor.at_once(pixels_of(arrays, predictor.inputs)),
-    )
-    passes = shared if len(scenes) > 1 else None
-    written: dict[int, list[Path]] = {}
-    waiting: list[Iterator[None]] = []  # maps whose scenes are read, the oldest first
-
-    def mapped(number: int, scene: Scene) -> Iterator[None]:
-        with skipping(task, problems), turns.mine(scene) as mine:
-            if mine:
-                show = lambda done, of: bar.update(number + done / of, f"{scene.path.name} {done} of {of}")  # noqa: E731
-                written[number] = yield from map_scene(task, run, predictor, scene, turns, show, passes)
-
-    with ExitStack() as stack:
-        bar = stack.enter_context(progress_bar("infer", len(scenes), "scenes", quiet))
-        try:
-            for number, scene in enumerate(turns.over(scenes)):
-                stack.callback((one := mapped(number, scene)).close)
-                waiting += [] if is_done(one) else [one]
-                if passes is not None and passes.full:
-                    waiting = [one for one in waiting if not is_done(one)]
-        except ZooError:
-            all(map(is_done, waiting))
-            raise
-        all(map(is_done, waiting))
-    return [file for number in sorted(written) for file in written[number]]
-
-
-def is_done(mapping: Iterator[None]) -> bool:
-    """Go on with a scene until it waits for a forward pass, or its maps are written: True."""
-    return next(mapping, True) is True
+    def _end(self) -> list[Path]:
+        """Say what was left, and what others still map. Raises Unfinished where scenes failed."""
+        of, failed = len(self._named), self._failed()
+        outcomes = [self._outcomes[name] for name, _ in self._named]
+        if (left := sum(one.state == "left" for one in outcomes)) and not self._quiet:
+            print_message(
+                f"{left} of {of} scenes were mapped before from the same; their maps are left (or delete them)"
+            )
+        for holder, count in Counter(one.why for one in outcomes if one.state == "busy").items():
+            what = "1 scene is" if count == 1 else f"{count} scenes are"
+            print_message(f"{what} being mapped by {holder}; the same command again completes what it leaves")
+        written = [file for one in outcomes for file in one.files] + ([self._list.file] if of > 1 else [])
+        if failed:
+            raise Unfinished(
+                f"{self._source}: {len(failed)} of {of} scenes failed, {self._list.file} says why; the same command "
+                f"tries them again; first: {failed[0].why}",
+                written,
+            )
+        return written

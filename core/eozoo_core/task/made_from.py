@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from eozoo_core.raster.address import is_address
 from eozoo_core.raster.assembly import Assembly
 from eozoo_core.raster.read import read_info
 from eozoo_core.raster.trust import files_of
@@ -27,7 +28,8 @@ _HEAD = 2**14  # bytes of a map in which its tags are looked for first: large on
 T = TypeVar("T")
 STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
 # Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
-_ELSEWHERE = {"batch_size", "picture", "on_unreadable", "member_maps", "precision", "draws", "scale_variance", "mask"}
+_ELSEWHERE = {"batch_size", "picture", "strict", "member_maps", "precision", "draws", "scale_variance", "mask"}
+_NO_MATTER = {"batch_size", "strict"}
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,24 @@ class MadeWith:
         precision = precision_in_use(run, "infer", resolve_device(task.settings.runtime.device))
         infer = task.settings.infer
         mask = infer.mask.model_dump(mode="json")
-        masks = [_seen(path) for path in (infer.mask.classes, infer.mask.clouds) if path is not None]
+        masks = [seen(path) for path in (infer.mask.classes, infer.mask.clouds) if path is not None]
         tags = {RUN: str(run.path), CHECKPOINT: weights, VERSION: ", ".join(code)}
         settings = infer.model_dump(mode="json", exclude=_ELSEWHERE)
         return cls(tags, [weights, predictor.names, precision, predictor.factor, mask, masks, code], settings)
 
+    def decided(self, task: Contract) -> str:
+        """Return a hash of all but the sources that decides what files a scene gets, and what is in them."""
+        infer = task.settings.infer.model_dump(mode="json", exclude=_NO_MATTER)
+        return hashlib.sha256(json.dumps([self.parts, infer]).encode()).hexdigest()
+
     def marked(self, scene: Scene) -> Scene:
-        """Return the scene with its tags and its stamp; none where a source cannot be looked at, on a network say."""
+        """Return the scene with its tags and its stamp; none where a source is not there."""
         source: Any = scene.stamp
         if not source:
-            wholes = [one for one in (scene.parts, *scene.dates) if isinstance(one, Assembly)]
-            seen = [one.seen() for one in wholes] or [_seen(file) for file in scene.reads or files_of(scene.path)]
+            files = [seen(file) for file in sources_of(scene)]
             told = [list(scene.bands), list(scene.notes), dict(scene.tags)]
-            source = None if None in seen or not seen else [seen, self.settings, told]
+            told += [one.identity for one in assemblies_of(scene)]
+            source = None if None in files or not files else [files, self.settings, told]
         stamp = hashlib.sha256(json.dumps([source, self.parts]).encode()).hexdigest() if source else ""
         return replace(scene, stamp=stamp, tags={**self.tags, **scene.tags})
 
@@ -86,10 +93,15 @@ def _has_stamp(file: Path, stamp: str) -> bool:
     return read_info(file).tags.get(STAMP) == stamp
 
 
+def distribution_of(cls: type) -> str:
+    """Return the distribution that a class is in, by the name of its package."""
+    return cls.__module__.partition(".")[0].replace("_", "-")
+
+
 def versions_of(task: Contract) -> list[str]:
     """Return name and version of eozoo and of the distribution that the task's class is in."""
     found = {}
-    for name in ("eozoo", type(task).__module__.partition(".")[0].replace("_", "-")):
+    for name in ("eozoo", distribution_of(type(task))):
         try:
             found[name] = f"{name} {version(name)}"
         except PackageNotFoundError:  # a class of a notebook or a test
@@ -98,13 +110,24 @@ def versions_of(task: Contract) -> list[str]:
 
 
 def _best(run: Run) -> list[Any]:
-    return [_seen(file) for file in sorted(run.path.rglob("best.pt"))]
+    return [seen(file) for file in sorted(run.path.rglob("best.pt"))]
 
 
-def _seen(file: Path) -> list[Any] | None:
-    """Name, size and time of change of a file; None where it cannot be looked at."""
+def sources_of(scene: Scene) -> Sequence[Path]:
+    """Return the files that a scene is read from."""
+    own = [file for one in assemblies_of(scene) for file in one.files]
+    return own or scene.reads or files_of(scene.path)
+
+
+def assemblies_of(scene: Scene) -> list[Assembly]:
+    """Return what a scene is read from that is several files itself."""
+    return [one for one in (scene.parts, *scene.dates) if isinstance(one, Assembly)]
+
+
+def seen(file: Path) -> list[Any] | None:
+    """Name, size and time of change of a file; of what lies elsewhere its address alone. None where it is not there."""
     try:
         found = Path(file).stat()
     except (OSError, ValueError):
-        return None
+        return [str(file)] if is_address(file) else None
     return [Path(file).name, found.st_size, found.st_mtime_ns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,6 @@ from eozoo_core.task.passes import Passes
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import present
-from eozoo_core.task.turns import Turns
 from eozoo_core.task.windows import Drawn
 
 if TYPE_CHECKING:
@@ -35,6 +35,19 @@ _PARTS = {
     "aleatoric": "from the data's noise (aleatoric)",
     "epistemic": "from the members' disagreement (epistemic)",
 }
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What became of a scene: its files, whether they were ``left`` as they were; shares of pixels and input values.
+
+    masked: of pixels without a prediction; outside: of the input values outside what training saw; None = not known.
+    """
+
+    files: tuple[Path, ...] = ()
+    left: bool = False
+    masked: float | None = None
+    outside: float | None = None
 
 
 def members_port(task: Contract, predictor: Predictor) -> Port | None:
@@ -53,16 +66,15 @@ def map_scene(
     run: Run,
     predictor: Predictor,
     scene: Scene,
-    turns: Turns,
+    dest: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     passes: Passes | None = None,
-) -> Generator[None, None, list[Path]]:
+) -> Generator[None, None, Mapped]:
     """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``.
 
-    Yields where it waits for a pass that it shares, and returns the files. Maps of the same stamp are not made again;
-    ``turns.left`` then gets the scene's name.
+    Yields where it waits for a pass that it shares. Maps of the same stamp are not made again.
     """
-    settings, dest = task.settings.infer, turns.dest
+    settings, found = task.settings.infer, Mapped(left=True)
     layers = {dest / f"{scene.file(layer.name)}.tif": layer for layer in task.layers(predictor.outputs, run)}
     if (members := members_port(task, predictor)) is not None:
         each = [f"{name} {band}" for name in predictor.names for band in members.bands] or predictor.names
@@ -70,15 +82,13 @@ def map_scene(
         stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
         layers[dest / f"{scene.file('members')}.tif"] = stacked
     shown, beside = Shown({layer.name: file for file, layer in layers.items()}), dest / f"{scene.file('guard')}.json"
-    if are_there(list(layers), scene.stamp):
-        turns.left.append(scene.path.name)
-    else:
+    if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
             mask = RowMask(scene.grid, settings.mask, str(scene.path), scene.scl)
             tags = tags_of(predictor, scene) | task.tags(run)
             guard = SceneGuard(task, predictor, scene)
             drawn = Drawn(predictor, role_of(members), progress, dest, guard.watch, guard.allow, passes)
-            row, files = 0, None
+            row, files, missing = 0, None, 0
             for block in task.map(drawn, scene):
                 if not block.values:
                     yield
@@ -90,13 +100,22 @@ def map_scene(
                     sized = [(file, layer.sized(strip)) for file, layer in layers.items()]
                     files = stack.enter_context(MapFiles(sized, scene.grid, tags))
                 count = next(iter(strip.values())).shape[-2]
-                files.write_rows(row, strip, mask.next(count))
+                hidden = mask.next(count)
+                missing += np.count_nonzero(hidden | without_value(strip))
+                files.write_rows(row, strip, hidden)
                 row += count
             files.tag(guard.finish())
             shown.in_memory = files.shown
+            found = Mapped(masked=missing / (scene.grid.height * scene.grid.width), outside=guard.outside)
         guard.write(beside)
     drawn_too = task.pictures(predictor.outputs, shown, scene, dest)
-    return [*layers, *drawn_too, *([beside] if beside.exists() else [])]
+    return replace(found, files=(*layers, *drawn_too, *([beside] if beside.exists() else [])))
+
+
+def without_value(strip: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return where some rows (n, W) have no value in the first of what they hold."""
+    first = next(iter(strip.values()))
+    return np.isnan(first.reshape(-1, *first.shape[-2:])).all(axis=0)
 
 
 def outputs_of(block: Block, ports: Sequence[Port]) -> dict[str, np.ndarray]:

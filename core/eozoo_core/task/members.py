@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from eozoo_core.errors import Interrupted, ZooError
 from eozoo_core.run.beginning import take_weights_from
+from eozoo_core.run.cores import usable_cores
 from eozoo_core.run.directory import Run
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.run.rank import is_first_process
@@ -24,7 +25,7 @@ from eozoo_core.task.references import fit_baselines
 from eozoo_core.task.train import train
 from eozoo_core.train.execution import KEY as EXECUTION
 from eozoo_core.train.job import losing_others
-from eozoo_core.train.launch import resolve_device, usable_cores
+from eozoo_core.train.launch import resolve_device
 from eozoo_core.train.precision import training_precision
 
 if TYPE_CHECKING:

@@ -11,10 +11,12 @@ from eozoo_core.task.results import Graph, Network, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from eozoo_core.checking import Expected, Findings, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.run.directory import Run
+    from eozoo_core.run.pool import Pool
     from eozoo_core.settings import TaskSettings
     from eozoo_core.spec import Port
     from eozoo_core.task.data import Data
@@ -177,6 +179,14 @@ class Task(Contract):
         if step not in self.prepare_steps:
             raise ZooError(f"no prepare step {step!r}.{did_you_mean(step, self.prepare_steps)}")
         return self.steps()[step]()
+
+    def workers(self) -> AbstractContextManager[Pool]:
+        """Return the workers of preparation: ``prepare.workers`` processes, or the cluster ``prepare.dask``."""
+        from eozoo_core.run.workers import open_workers
+        from eozoo_core.task.made_from import distribution_of
+
+        how = self.settings.prepare
+        return open_workers(how.workers, how.dask, needs=[distribution_of(type(self))])
 
     def demo(self, run: Run, sample: Sample, out: Path) -> list[Path]:
         """Draw pictures of a finished demo run into ``out``; return them. The default draws none."""

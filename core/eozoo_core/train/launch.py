@@ -11,11 +11,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.cores import usable_cores
 from eozoo_core.run.progress import print_message
 from eozoo_core.train.job import ends_with_first
 from eozoo_core.train.loggers import require_loggers
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from eozoo_core.settings import RuntimeSettings
 
 _MALLOC = {-3: 2**25, -1: 2**27}  # M_MMAP_THRESHOLD (glibc allows no more) and M_TRIM_THRESHOLD, see mallopt(3)
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of CPU in a period, and the period
 
 
 def launch(run: Run) -> Fabric:
@@ -151,15 +150,6 @@ def keep_freed_memory() -> None:
     with suppress(AttributeError, OSError, TypeError):  # another C library
         for option, value in _MALLOC.items():
             ctypes.CDLL(None).mallopt(option, value)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use: by its affinity, and by the quota of its container."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):
-        quota, period = _QUOTA.read_text(encoding="utf-8").split()
-        found = min(found, max(1, int(quota) // int(period)))  # "max": no quota
-    return found
 
 
 def loader_workers(runtime: RuntimeSettings, device: str) -> int:

@@ -253,7 +253,7 @@ def test_a_run_without_colours_takes_those_of_the_first_tile_for_all(tmp_path, t
         (tmp_path / "two" / name).symlink_to(tile.path)
     task, run = trained(tmp_path / "run", Twins, "infer.passes=1", "infer.products=[false_colour]")
     files = task.infer(run, tmp_path / "two", tmp_path / "out")
-    assert [file.name[:1] + file.suffix for file in files] == ["A.tif", "A.png", "B.tif", "B.png"]
+    assert [file.name[:1] + file.suffix for file in files] == ["A.tif", "A.png", "B.tif", "B.png", "s.jsonl"]
     colours = tmp_path / "out" / "false_colour.json"
     kept = colours.read_bytes()
     one = ["infer.passes=1", f"infer.colours={colours}", "infer.products=[false_colour]", "runtime.quiet=true"]

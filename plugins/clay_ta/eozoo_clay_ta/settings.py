@@ -169,7 +169,6 @@ class PatchSettings(Settings):
     )
     index_chunk_rows: int = Field(100_000, ge=1, description="Rows of the index in memory at a time.")
     patch_chunk_rows: int = Field(20_000, ge=1, description="Samples in a chunk file (a scene is never cut in two).")
-    workers: int = Field(1, ge=1, description="Processes that read scenes.")
     on_unreadable: OnUnreadable = Field("stop", description="An unreadable scene stops the work, or is counted.")
 
 
@@ -224,8 +223,9 @@ class ClaySettings(TaskSettings):
     aliases: ClassVar = {
         "model.clay_ckpt_path": Alias("model.weights"),  # the document's name
         "runtime.patch_dir": Alias("runtime.data_dir"),
-        "infer.on_bad_scene": Alias("infer.on_unreadable", SKIP),
+        "infer.on_bad_scene": Alias("infer.strict", {"skip": False, "error": False}),
         "prepare.build_patches.on_bad_scene": Alias("prepare.build_patches.on_unreadable", SKIP),
+        "prepare.build_patches.workers": Alias("prepare.workers"),
     }
 
     model: ClayModel = Field(ClayModel(), description="The network.")

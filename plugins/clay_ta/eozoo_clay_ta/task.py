@@ -266,7 +266,8 @@ class ClayTa(Task):
 
         from eozoo_clay_ta.prepare.patches import PatchBuilder
 
-        files, report = PatchBuilder(self.settings).build()
+        with self.workers() as pool:
+            files, report = PatchBuilder(self.settings, pool).build()
         for split, counts in report.items():
             print_message(f"{split}: " + ", ".join(f"{what} {n:,}" for what, n in counts.items()))
         return files

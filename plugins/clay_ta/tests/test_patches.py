@@ -1,8 +1,6 @@
 """Samples and chunks: the documented schema, the order of the checks, going on, and wrong files."""
 
 import json
-import pickle
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 import torch
 from eozoo_clay_ta.chunks import PatchStore, check_chunk, chunk_path, open_chunk, write_chunk
 from eozoo_clay_ta.level1b import Reading
-from eozoo_clay_ta.prepare.cut import Job, cut_job, in_order
+from eozoo_clay_ta.prepare.cut import Job, cut_job
 from eozoo_clay_ta.prepare.index import read_rows
 from eozoo_clay_ta.prepare.inspect_chunk import inspect_chunk
 from eozoo_clay_ta.prepare.patches import PatchBuilder
@@ -19,6 +17,7 @@ from eozoo_clay_ta.sample_schema import NAMES, SZA, Normalisation, one_hot, read
 from eozoo_clay_ta.scenes import ScenePaths, read_scene, stamp_time
 from eozoo_clay_ta.static import read_static, static_file
 from eozoo_core import ZooError
+from eozoo_core.run.workers import open_workers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -175,14 +174,13 @@ def test_interrupted_and_continued_equals_uninterrupted(prepared, tmp_path, monk
         PatchBuilder(elsewhere(prepared, tmp_path, patch_chunk_rows=50)).build()
 
 
-def test_jobs_travel_and_come_back_in_order(prepared):
-    """What several processes need: jobs and cuts can be pickled, and the order does not depend on who is faster."""
-    index = Path(prepared.runtime.index_dir) / "index_train.csv"
-    jobs = list(PatchBuilder(prepared).jobs(index))
-    with ThreadPoolExecutor(3) as executor:
-        found = list(in_order(executor, iter(pickle.loads(pickle.dumps(jobs))), 4))
-    assert [c.rows for c in found] == [cut_job(j).rows for j in jobs]
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(found[1])).x, cut_job(jobs[1]).x)
+def test_workers_cut_the_same(prepared, tmp_path):
+    with open_workers(2) as pool:
+        files, _ = PatchBuilder(elsewhere(prepared, tmp_path), pool).build()
+    chunks = [file for file in files if file.suffix == ".pt"]
+    assert len(chunks) >= 3
+    for file in chunks:
+        assert file.read_bytes() == (Path(prepared.runtime.data_dir) / file.name).read_bytes()
 
 
 def test_time7_by_hand():

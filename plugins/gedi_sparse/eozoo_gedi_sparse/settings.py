@@ -144,9 +144,10 @@ class GediSettings(TaskSettings):
 
     aliases: ClassVar = {
         "data.skip_unreadable": Alias("data.on_unreadable", SKIP),
-        "infer.skip_unreadable": Alias("infer.on_unreadable", SKIP),
+        "infer.skip_unreadable": Alias("infer.strict", {True: False, False: False}),
         "infer.quicklook": Alias("infer.picture"),
         "prepare.shots.skip_unreadable": Alias("prepare.shots.on_unreadable", SKIP),
+        "prepare.shots.workers": Alias("prepare.workers"),
     }
 
     model: ModelSettings = Field(ModelSettings(), description="The network and its loss; fixed by a run.")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from eozoo_core.checking import Expected, Separation, Split
     from eozoo_core.images.moments import MomentsSystem
     from eozoo_core.raster.read import RasterInfo
+    from eozoo_core.run.pool import Pool
     from eozoo_core.task import Scores
     from eozoo_core.task.contract import Loss
     from eozoo_core.task.label_loss import LabelLoss
@@ -58,14 +59,18 @@ class GediSparse(Task):
 
         how, quiet = self.settings.prepare, self.settings.runtime.quiet
         return {
-            "shots": lambda: extract.extract(how.shots, quiet),
+            "shots": lambda: self._shared(lambda pool: extract.extract(how.shots, quiet, pool)),
             "labels": lambda: labels.make_labels(how.labels),
-            "stack": lambda: stack.make_stack(how.stack, quiet),
-            "patches": lambda: patches.make_patches(how.patches, quiet),
+            "stack": lambda: self._shared(lambda pool: stack.make_stack(how.stack, quiet, pool)),
+            "patches": lambda: self._shared(lambda pool: patches.make_patches(how.patches, quiet, pool)),
             "dataset": lambda: dataset.make_from_dataset(how.dataset, self.registry, quiet),
             "totals": lambda: totals.make_totals(how.totals),
             "example": lambda: example.make_example(how.example),
         }
+
+    def _shared(self, step: Callable[[Pool], list[Path]]) -> list[Path]:
+        with self.workers() as pool:
+            return step(pool)
 
     def data(self, split: str) -> Patches:
         """Input and label patches of the same names."""

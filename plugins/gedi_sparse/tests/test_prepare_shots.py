@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from eozoo_core.errors import ZooError
+from eozoo_core.run.workers import open_workers
 from eozoo_gedi_sparse.prepare.extract import extract
 from eozoo_gedi_sparse.prepare.filters import Removed, add_tables
 from eozoo_gedi_sparse.prepare.granules import read_granule
@@ -162,7 +163,8 @@ def test_a_second_call_reads_only_what_changed_and_processes_agree(tmp_path, mon
     assert log == ["g1.h5", "g2.h5"]
     extract(settings(source, tmp_path / "out", night=True))
     assert log == ["g1.h5", "g2.h5", "g0.h5", "g1.h5", "g2.h5"]
-    extract(ShotsSettings(source=source, dest=tmp_path / "two", workers=2))
+    with open_workers(2) as pool:
+        extract(ShotsSettings(source=source, dest=tmp_path / "two"), pool=pool)
     assert (tmp_path / "two" / "filters.csv").read_text() == first.replace("15", "18")
 
 

@@ -294,20 +294,28 @@ def folder(made, tmp_path):
     return tmp_path / "in"
 
 
-def test_a_damaged_file_in_a_folder_ends_the_work_with_its_name(run, folder, tmp_path):
-    output = eozoo("infer", "gedi_sparse", "--run", run, "--input", folder, "--output", tmp_path / "o", code=1)
-    assert output.splitlines()[-1].startswith(f"Error: {folder / 'b.tif'}: ")
-    assert not any("b" in p.name.split("_")[0] or p.suffix == ".part" for p in (tmp_path / "o").glob("*"))
-
-
-def test_or_is_skipped_and_listed_where_asked_for(run, folder, tmp_path):
-    skip = ["--set", "infer.on_unreadable=skip", "--set", "infer.picture=false"]
-    output = eozoo("infer", "gedi_sparse", "--run", run, "--input", folder, "--output", tmp_path / "o", *skip)
+def test_a_damaged_file_in_a_folder_is_noted_and_the_others_are_mapped(run, folder, tmp_path):
+    where = ["--input", folder, "--output", tmp_path / "o", "--set", "infer.picture=false"]
+    output = eozoo("infer", "gedi_sparse", "--run", run, *where, code=1)
     assert {p.name for p in (tmp_path / "o").iterdir()} == {
-        "a_guard.json", "a_mean.tif", "a_std.tif", "c_guard.json", "c_mean.tif", "c_std.tif", "skipped.txt",
+        "a_guard.json", "a_mean.tif", "a_std.tif", "c_guard.json", "c_mean.tif", "c_std.tif", "scenes.jsonl",
     }  # fmt: skip
-    assert str(folder / "b.tif") in (tmp_path / "o" / "skipped.txt").read_text()
-    assert "skipped.txt" in output
+    told = [json.loads(line) for line in (tmp_path / "o" / "scenes.jsonl").read_text().splitlines()]
+    assert {line["scene"]: line["state"] for line in told} == {"a.tif": "done", "b.tif": "failed", "c.tif": "done"}
+    why = next(line["why"] for line in told if line["state"] == "failed")
+    assert why.startswith(f"{folder / 'b.tif'}: ")
+    list_file = tmp_path / "o" / "scenes.jsonl"
+    assert output.splitlines()[-2:] == [
+        str(list_file),
+        f"Error: {folder}: 1 of 3 scenes failed, {list_file} says why; the same command tries them again; first: {why}",
+    ]
+
+
+def test_or_ends_the_work_where_asked_for(run, folder, tmp_path):
+    where = ["--input", folder, "--output", tmp_path / "o", "--strict"]
+    output = eozoo("infer", "gedi_sparse", "--run", run, *where, code=1)
+    assert output.splitlines()[-1].startswith(f"Error: {folder / 'b.tif'}: ")
+    assert {p.name.split("_")[0] for p in (tmp_path / "o").iterdir()} == {"a", "a.png", "scenes.jsonl"}
 
 
 @pytest.mark.parametrize(
@@ -318,7 +326,7 @@ def test_predict_says_what_shape_it_wants(run, shape, message):
         load_run(run).predict({"image": np.zeros(shape, "float32")})
 
 
-def test_a_raster_of_other_bands_is_refused_before_any_map_is_begun(run, made, tmp_path):
+def test_a_raster_of_other_bands_is_refused_and_hides_no_other(run, made, tmp_path):
     (tmp_path / "in").mkdir()
     shutil.copy(made.scene, tmp_path / "in" / "a.tif")
     profile = {"driver": "GTiff", "dtype": "float32", "count": 3, "height": 9, "width": 9}
@@ -328,7 +336,7 @@ def test_a_raster_of_other_bands_is_refused_before_any_map_is_begun(run, made, t
         "infer", "gedi_sparse", "--run", run, "--input", tmp_path / "in", "--output", tmp_path / "o", code=1
     )
     assert f"{tmp_path / 'in' / 'z.tif'}: has 3 bands, the run needs 14" in message
-    assert not (tmp_path / "o").exists()
+    assert (tmp_path / "o" / "a_mean.tif").exists()
 
 
 @pytest.mark.slow

@@ -253,7 +253,6 @@ class PrithviPrepareSettings(PrepareSettings):
         (0.8, 0.1, 0.1), description="Shares of train, val and test; seasons are balanced over them."
     )
     seed: int = Field(0, ge=0, description="Seed of the split.")
-    workers: int = Field(1, ge=1, description="Processes that read products.")
 
     @model_validator(mode="after")
     def _shares(self) -> PrithviPrepareSettings:

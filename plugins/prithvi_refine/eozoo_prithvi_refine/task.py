@@ -275,7 +275,8 @@ class PrithviRefine(Task):
         """Cut products into tiles; see ``prepare.tiles.prepare_tiles``."""
         from eozoo_prithvi_refine.prepare.tiles import prepare_tiles
 
-        return prepare_tiles(self.settings)
+        with self.workers() as pool:
+            return prepare_tiles(self.settings, pool)
 
     def prepare_season_pairs(self) -> list[Path]:
         """Pair each tile with the date before it; see ``prepare.tiles.prepare_season_pairs``."""

@@ -398,3 +398,43 @@ def test_pixels_in_degrees_are_metres_at_their_latitude(tmp_path):
         degrees = Grid(10, 10, rasterio.CRS.from_epsg(4326), rasterio.Affine(1e-4, 0, 5, 0, -1e-4, 60))
         assert pixel_metres(degrees) == pytest.approx(11.12 * 0.5**0.5, rel=0.01)
         assert pixel_metres(Grid(10, 10, dataset.crs, dataset.transform)) == 10
+
+
+def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
+    """Products that were cut are not cut again; the tiles are those of an uninterrupted call."""
+    from eozoo_prithvi_refine.prepare import tiles
+
+    for i in range(3):
+        patch(tmp_path / "in", f"S2A_MSIL2A_2017061{i}T113321_36_85", x=600000.0 + 60000 * i, value=1000 + i)
+    whole = prepare(tmp_path / "in", tmp_path / "whole")
+    cut, log = tiles._cut, []
+
+    def stopping(planned, *rest):
+        if len(log) == 2:
+            raise KeyboardInterrupt
+        log.append(planned.product.name)
+        return cut(planned, *rest)
+
+    monkeypatch.setattr(tiles, "_cut", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "in", tmp_path / "out")
+    assert len(log) == 2
+    assert not (tmp_path / "out" / "train").exists()
+    monkeypatch.setattr(tiles, "_cut", lambda planned, *rest: log.append(planned.product.name) or cut(planned, *rest))
+    publish, moved = tiles.publish, []
+
+    def halfway(part, path):
+        if len(moved) == 3:  # a tile, and the sidecar of another
+            raise KeyboardInterrupt
+        moved.append(path)
+        publish(part, path)
+
+    monkeypatch.setattr(tiles, "publish", halfway)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "in", tmp_path / "out")
+    monkeypatch.setattr(tiles, "publish", publish)
+    files = prepare(tmp_path / "in", tmp_path / "out")
+    assert len(log) == len(set(log)) == 3
+    assert [f.relative_to(tmp_path / "out") for f in files] == [f.relative_to(tmp_path / "whole") for f in whole]
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(files, whole))
+    assert not [file for file in (tmp_path / "out").iterdir() if file.name.startswith(".")]

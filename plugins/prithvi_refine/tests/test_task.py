@@ -278,7 +278,7 @@ def test_tiles_folders_and_scenes(trained, world, tmp_path):
     write_npz(tmp_path / "in" / "a.npz", {"opt_v1": landscape(1, 20, 20, 6, 4)}, {"month": 6, "biome_code": 4})
     write_npz(tmp_path / "in" / "b" / "a.npz", tile_arrays(landscape(2, 20, 20, 1, 8), 1, 8))
     made = refine(trained, tmp_path / "in", tmp_path / "two")
-    assert made == [tmp_path / "two" / "a.npz", tmp_path / "two" / "b" / "a.npz"]
+    assert made == [tmp_path / "two" / name for name in ("a.npz", "b/a.npz", "scenes.jsonl")]
     scene, features = refine(trained, world.scene, tmp_path / "maps", *WIDE, "infer.features=true")
     with rasterio.open(scene) as file, rasterio.open(world.scene) as source:
         assert file.transform == source.transform
@@ -296,7 +296,8 @@ def test_folders_of_scenes_and_their_pictures(trained, world, tmp_path):
         (tmp_path / "in" / name).write_bytes(world.scene.read_bytes())
     made = refine(trained, tmp_path / "in", tmp_path / "out", *WIDE, "infer.picture=true")
     names = [str(file.relative_to(tmp_path / "out")) for file in made]
-    assert names == [f"{folder}a_20210615{end}" for folder in ("", "north/") for end in ("_refined.tif", ".png")]
+    maps = [f"{folder}a_20210615{end}" for folder in ("", "north/") for end in ("_refined.tif", ".png")]
+    assert names == [*maps, "scenes.jsonl"]
     assert all(file.exists() for file in made)
     (tmp_path / "in" / "a_20210615.jp2").write_bytes(world.scene.read_bytes())
     with pytest.raises(ZooError, match="two scenes are called a_20210615"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @options.run_option
 @source_options
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
+@click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
 @options.set_option
 @options.runtime_options
 @click.pass_obj
@@ -30,25 +31,33 @@ def command(
     run_dir: Path,
     source: Path | Search,
     dest: Path,
+    strict: bool,
     overrides: tuple[str, ...],
     **runtime: Any,
 ) -> None:
     """Predict for SRC with a trained run of TASK; the files written are printed."""
     from eozoo_core.errors import ZooError
     from eozoo_core.raster.address import is_address
-    from eozoo_core.sources.reach import is_url
+    from eozoo_core.task.infer import Unfinished
     from eozoo_core.train.launch import keep_freed_memory
 
     is_path = isinstance(source, Path)
-    if is_path and not source.exists() and not (is_address(source) or is_url(str(source))):
+    if is_path and not source.exists() and not is_address(source):
         raise ZooError(f"--input {source}: no such file or folder")
     if dest.exists() and not dest.is_dir():
         raise ZooError(f"--output {dest}: is a file; give a folder")
     if is_path and source.is_dir() and source.resolve() == dest.resolve():
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
-    built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
+    given = [*overrides, *options.runtime_overrides(**runtime), *(["infer.strict=true"] if strict else [])]
+    built, run = options.open_task(registry, task, run_dir, given)
     run.note_changes()
     keep_freed_memory()
     with options.blame(built.registry, task):
-        for path in built.infer(run, source, dest):
+        try:
+            written = built.infer(run, source, dest)
+        except Unfinished as error:
+            for path in error.written:
+                options.echo(path)
+            raise
+        for path in written:
             options.echo(path)

@@ -49,6 +49,20 @@ def runtime_overrides(device: str | None, devices: int | None, nodes: int | None
     return [f"runtime.{key}={value}" for key, value in given.items() if value is not None]
 
 
+def workers_options(command: Callable) -> Callable:
+    """Add --workers and --dask."""
+    dask = click.option(
+        "--dask", metavar="ADDRESS", help="Dask scheduler whose workers share the work: tcp://HOST:PORT, or its file."
+    )
+    return click.option("--workers", type=int, metavar="N", help="Processes that share the work.")(dask(command))
+
+
+def workers_overrides(scope: str, workers: int | None, dask: str | None) -> list[str]:
+    """Turn them into overrides of ``scope``."""
+    given = {"workers": workers, "dask": dask}
+    return [f"{scope}.{key}={value}" for key, value in given.items() if value is not None]
+
+
 def open_task(registry: Registry, name: str, run_dir: Path, overrides: list[str]) -> tuple[Task, Run]:
     """Open a run and build its task with the run's settings."""
     from eozoo_core import Run

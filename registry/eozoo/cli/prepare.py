@@ -6,10 +6,11 @@ import json
 import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import click
 
-from eozoo.cli.options import blame, echo, settings_options, task_argument
+from eozoo.cli.options import blame, echo, settings_options, task_argument, workers_options, workers_overrides
 from eozoo.cli.table import json_option
 from eozoo.registry import Registry
 
@@ -18,6 +19,7 @@ from eozoo.registry import Registry
 @task_argument
 @click.argument("step", required=False)
 @settings_options
+@workers_options
 @json_option
 @click.pass_obj
 def command(
@@ -28,6 +30,7 @@ def command(
     config_file: Path | None,
     overrides: tuple[str, ...],
     as_json: bool,
+    **shared: Any,
 ) -> None:
     """Run preparation STEP of TASK; without STEP, list the steps. Settings: --set prepare..."""
     from eozoo_core.settings.presets import given_settings
@@ -43,7 +46,7 @@ def command(
         if not cls.prepare_steps:
             click.echo(f"{task} has no preparation steps: its README says what data it reads")
         return
-    settings = given_settings(cls, preset, config_file, overrides)
+    settings = given_settings(cls, preset, config_file, (*overrides, *workers_overrides("prepare", **shared)))
     registry.check_slots(cls, settings, "prepare.")
     # What a step tells is for people: with --json it must not stand before the JSON.
     with blame(registry, task), redirect_stdout(sys.stderr) if as_json else nullcontext():

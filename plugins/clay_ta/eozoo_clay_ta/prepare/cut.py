@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from eozoo_core import ZooError
@@ -19,9 +16,6 @@ from eozoo_clay_ta.prepare.index import Row
 from eozoo_clay_ta.sample_schema import NAMES, windows
 from eozoo_clay_ta.scenes import ScenePaths, read_scene
 from eozoo_clay_ta.static import Static, read_static
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
 
 
 @dataclass(frozen=True)
@@ -79,12 +73,3 @@ def cut_job(job: Job) -> Cut:
 @lru_cache(maxsize=4)
 def _static(path: Path, grid: KoGrid) -> Static:
     return read_static(path, grid)
-
-
-def in_order(executor: Executor, jobs: Iterator[Job], ahead: int) -> Iterator[Cut]:
-    """Results in the order of the jobs, with at most ``ahead`` waiting: memory stays bounded."""
-    jobs = iter(jobs)
-    waiting = [executor.submit(cut_job, job) for job in islice(jobs, ahead)]
-    while waiting:
-        yield waiting.pop(0).result()
-        waiting += [executor.submit(cut_job, job) for job in islice(jobs, 1)]

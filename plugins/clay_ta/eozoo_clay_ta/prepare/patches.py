@@ -7,7 +7,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -17,15 +16,15 @@ from eozoo_core import ZooError
 from eozoo_core.raster.trust import lies_below
 from eozoo_core.run.fingerprint import fingerprint
 from eozoo_core.run.parsed import read_object
+from eozoo_core.run.pool import Here, Pool
 from eozoo_core.run.progress import progress_bar, tell_once
-from eozoo_core.run.workers import worker_processes
 from eozoo_core.run.writing import make_folder
 from eozoo_core.score.statistics import ChannelStatistics
 
 from eozoo_clay_ta import chunks
 from eozoo_clay_ta.grid import KoGrid
 from eozoo_clay_ta.level1b import Reading
-from eozoo_clay_ta.prepare.cut import Cut, Job, cut_job, in_order
+from eozoo_clay_ta.prepare.cut import Cut, Job, cut_job
 from eozoo_clay_ta.prepare.index import SPLITS, Row, read_rows
 from eozoo_clay_ta.sample_schema import (
     BUILD,
@@ -57,8 +56,9 @@ class Survey:
 class PatchBuilder:
     """The whole step; ``build`` runs it."""
 
-    def __init__(self, settings: ClaySettings):
+    def __init__(self, settings: ClaySettings, pool: Pool | None = None):
         self.settings, self.options = settings, settings.prepare.build_patches
+        self.pool = pool or Here()
         runtime = settings.runtime
         self.index_dir, self.folder = Path(runtime.index_dir), Path(runtime.data_dir)
         self.statistics_dir = Path(runtime.statistics_dir)
@@ -150,10 +150,9 @@ class PatchBuilder:
         """Mean and spread of all pixels of the valid windows of some training scenes, evenly spread."""
         step = max(1, scenes // self.options.statistics_scenes)
         found = ChannelStatistics(NAMES)
-        with self.pool() as cut_all:
-            for cut in cut_all(islice(self.jobs(index), 0, None, step)):
-                if len(cut.rows):
-                    found.update(cut.x.swapaxes(0, 1))
+        for cut in self.pool.map(cut_job, islice(self.jobs(index), 0, None, step)):
+            if len(cut.rows):
+                found.update(cut.x.swapaxes(0, 1))
         if not found.count.all():
             raise ZooError(
                 f"{index}: no sample of the training split passes the checks; look at the scenes with inspect"
@@ -162,15 +161,6 @@ class PatchBuilder:
         if constant:
             raise ZooError(f"{index}: channel {constant[0]} is the same in all training samples; its std would be 0")
         return found
-
-    @contextmanager
-    def pool(self) -> Iterator[object]:
-        """Yield a function from jobs to cuts in the same order, over ``workers`` processes."""
-        if self.options.workers == 1:
-            yield lambda jobs: map(cut_job, jobs)
-            return
-        with worker_processes(self.options.workers) as executor:
-            yield lambda jobs: in_order(executor, jobs, 2 * self.options.workers)
 
 
 class _Split:
@@ -198,8 +188,8 @@ class _Split:
         scenes, number, payload = done["scenes"], done["chunks"], []
         self.calibrations = set(done.get("calibrations", ()))
         quiet = self.builder.settings.runtime.quiet
-        with self.builder.pool() as cut_all, progress_bar(self.split, total, "scenes", quiet) as bar:
-            for cut in cut_all(islice(self.builder.jobs(self.index), scenes, None)):
+        with progress_bar(self.split, total, "scenes", quiet) as bar:
+            for cut in self.builder.pool.map(cut_job, islice(self.builder.jobs(self.index), scenes, None)):
                 scenes += 1
                 counts.update(cut.dropped, kept=len(cut.rows))
                 self.calibrations |= {cut.calibration} - {""}

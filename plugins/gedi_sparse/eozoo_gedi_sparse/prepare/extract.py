@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.read import by_stem
+from eozoo_core.run.pool import Here, Pool
 from eozoo_core.run.progress import progress_bar, tell_once
-from eozoo_core.run.workers import map_in_workers
 from eozoo_core.run.written import stamp_of, write_table, write_text
 
 from eozoo_gedi_sparse.prepare.filters import Removed, add_tables, apply_filters, format_table, not_applied
@@ -26,7 +27,7 @@ _TABLES = tuple(READERS)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Extracted:
     """What became of a file: the rows of its table, what its shots are of, and notes on how it was read."""
 
     rows: list[Removed]
@@ -34,7 +35,7 @@ class Outcome:
     notes: tuple[str, ...]
 
 
-def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
+def extract(settings: ShotsSettings, quiet: bool = False, pool: Pool | None = None) -> list[Path]:
     """Write DEST/NAME.npz for every file of ``source`` and DEST/filters.csv over all; print that table.
 
     A file whose result is there, made from the same file with the same settings, is not read again. Raises ZooError
@@ -43,17 +44,18 @@ def extract(settings: ShotsSettings, quiet: bool = False) -> list[Path]:
     files = find_files(settings.source)
     _refuse_strangers(files, settings.dest)
     _refuse_mixture([(file, product_by_name(file)) for file in files if file.suffix.lower() in _GRANULES])
-    outcomes = map_in_workers(_one, [(file, settings) for file in files], settings.workers)
+    outcomes = (pool or Here()).outcomes(partial(extract_file, settings=settings), files, ordered=True)
     done, problems = {}, []
     with progress_bar("shots", len(files), "files", quiet) as bar:
         for number, (file, outcome) in enumerate(zip(files, outcomes, strict=True), 1):
-            if isinstance(outcome, ZooError):
+            if outcome.error is not None:
                 if settings.on_unreadable == "stop":
-                    raise outcome
-                problems.append(str(outcome))
+                    raise outcome.error
+                problems.append(str(outcome.error))
             else:
-                _refuse_mixture([*((f, o.quantity) for f, o in list(done.items())[:1]), (file, outcome.quantity)])
-                done[file] = outcome
+                found = outcome.value
+                _refuse_mixture([*((f, one.quantity) for f, one in list(done.items())[:1]), (file, found.quantity)])
+                done[file] = found
             bar.update(number, file.name)
     if not done:
         raise ZooError(f"{settings.source}: no file could be read; first: {problems[0]}")
@@ -121,21 +123,12 @@ def _refuse_strangers(files: Sequence[Path], dest: Path) -> None:
         raise ZooError(f"{stranger}: is not of prepare.shots.source; delete it, or choose another prepare.shots.dest")
 
 
-def _one(item: tuple[Path, ShotsSettings]) -> Outcome | ZooError:
-    """Work on one file; its table, or what the user has to repair (returned: it must cross processes unharmed)."""
-    file, settings = item
-    try:
-        return extract_file(file, settings)
-    except ZooError as error:
-        return ZooError(str(error))
-
-
-def extract_file(file: Path, settings: ShotsSettings) -> Outcome:
+def extract_file(file: Path, settings: ShotsSettings) -> Extracted:
     """Filter one granule or table into DEST/NAME.npz and return what became of it; see ``extract``."""
     target, stamp = _target(file, settings.dest), _stamp(file, settings)
     before = load_facts(target)
     if before is not None and before.get("stamp") == stamp:
-        return Outcome([Removed(**row) for row in before["filters"]], before["quantity"], tuple(before["notes"]))
+        return Extracted([Removed(**row) for row in before["filters"]], before["quantity"], tuple(before["notes"]))
     read = read_granule if file.suffix.lower() in _GRANULES else read_table
     found = read(file, settings.quantity)
     counted, differ = once(found)
@@ -150,7 +143,7 @@ def extract_file(file: Path, settings: ShotsSettings) -> Outcome:
         notes.append(f"{count(int((~counted).sum()), 'shot')} listed again{other}: the first one counts")
     facts = {"source": file.name, "stamp": stamp, "filters": [asdict(row) for row in rows], "notes": notes}
     save(target, shots, facts)
-    return Outcome(rows, shots.quantity, tuple(notes))
+    return Extracted(rows, shots.quantity, tuple(notes))
 
 
 def _target(file: Path, dest: Path) -> Path:
@@ -159,6 +152,6 @@ def _target(file: Path, dest: Path) -> Path:
 
 def _stamp(file: Path, settings: ShotsSettings) -> str:
     """Identify the file and everything that decides which of its shots are kept."""
-    decides = settings.model_dump(mode="json", exclude={"source", "dest", "workers", "on_unreadable"})
+    decides = settings.model_dump(mode="json", exclude={"source", "dest", "on_unreadable"})
     rasters = [p for p in settings.rasters.model_dump().values() if p is not None]
     return stamp_of(decides, (p for p in (file, *rasters) if p.exists()))

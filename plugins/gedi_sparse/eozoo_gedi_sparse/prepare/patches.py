@@ -6,15 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid, apply, part_of
-from eozoo_core.raster.read import Reader, open_reader
+from eozoo_core.raster.read import Reader, open_reader, read_info
 from eozoo_core.raster.tiles import Window
 from eozoo_core.run.parsed import read_json
+from eozoo_core.run.pool import Here, Pool
 from eozoo_core.run.progress import progress_bar
 from eozoo_core.run.written import stamp_of, write_array, write_table, write_text
 
@@ -23,6 +25,7 @@ from eozoo_gedi_sparse.prepare.settings import PatchesSettings
 from eozoo_gedi_sparse.prepare.splits import Placed, assign_blocks, make_blocks, require_disjoint, tile_block
 
 STRIP = 256  # rows in memory while looking for data
+_AT_ONCE = 32  # patches that a worker writes before it says so
 
 
 @dataclass(frozen=True)
@@ -33,26 +36,25 @@ class Look:
     labelled: np.ndarray
 
 
-def make_patches(settings: PatchesSettings, quiet: bool = False) -> list[Path]:
+def make_patches(settings: PatchesSettings, quiet: bool = False, pool: Pool | None = None) -> list[Path]:
     """Write DEST/input/SPLIT/NAME and DEST/label/SPLIT/NAME, and DEST/patches.csv that says where each lies.
 
     A second call writes only what is missing. Prints patches and labels per split. Raises ZooError for rasters on
     different grids, shares that no draw of blocks can give, patches of two splits that overlap, and a folder that
     holds patches made otherwise.
     """
-    with open_reader(settings.stack) as stack, open_reader(settings.labels) as labels:
-        require_same_grid(labels.info.grid, stack.info.grid, settings.labels, settings.stack)
-        files = filter(None, (settings.stack, settings.labels, settings.mask))
-        stamp = stamp_of(settings.model_dump(mode="json", exclude={"dest"}), files)
-        _require_own(settings.dest, stamp)
-        look = _look(stack, labels, settings, quiet)
-        placed = place(look, settings)
-        require_disjoint(placed, *look.usable.shape)
-        _refuse_strangers(settings, placed)
-        grid = stack.info.grid
-        about = {"made_from": stamp, "crs": str(grid.crs), "transform": list(grid.transform)[:6]}
-        write_text(settings.dest / "patches.json", json.dumps(about, indent=2) + "\n")
-        written = _write_all(stack, labels, placed, look, settings, quiet)
+    pool, grid = pool or Here(), read_info(settings.stack).grid
+    require_same_grid(read_info(settings.labels).grid, grid, settings.labels, settings.stack)
+    files = filter(None, (settings.stack, settings.labels, settings.mask))
+    stamp = stamp_of(settings.model_dump(mode="json", exclude={"dest"}), files)
+    _require_own(settings.dest, stamp)
+    look = _look(grid, settings, quiet, pool)
+    placed = place(look, settings)
+    require_disjoint(placed, *look.usable.shape)
+    _refuse_strangers(settings, placed)
+    about = {"made_from": stamp, "crs": str(grid.crs), "transform": list(grid.transform)[:6]}
+    write_text(settings.dest / "patches.json", json.dumps(about, indent=2) + "\n")
+    written = _write_all(placed, settings, quiet, pool)
     index = _write_index(settings.dest, placed, look, grid)
     print(summary(placed, look, settings))
     return [*written, index]
@@ -92,19 +94,24 @@ def summary(placed: Sequence[Placed], look: Look, settings: PatchesSettings) -> 
     return "\n".join([*lines, f"{unused:,} labels lie in no patch (gaps, edges, patches with too much missing)"])
 
 
-def _look(stack: Reader, labels: Reader, settings: PatchesSettings, quiet: bool) -> Look:
-    grid = stack.info.grid
+def _look(grid: Grid, settings: PatchesSettings, quiet: bool, pool: Pool) -> Look:
     usable = np.zeros((grid.height, grid.width), bool)
     labelled = np.zeros_like(usable)
+    strips = [Window(row, 0, min(STRIP, grid.height - row), grid.width) for row in range(0, grid.height, STRIP)]
     with progress_bar("looking for data", grid.height, "rows", quiet) as bar:
-        for row in range(0, grid.height, STRIP):
-            window = Window(row, 0, min(STRIP, grid.height - row), grid.width)
-            usable[window.slices] = np.isfinite(stack.read(window)).all(axis=0)
-            labelled[window.slices] = usable[window.slices] & np.isfinite(_labels(labels, window, settings)[0])
-            bar.update(row + window.height)
+        for window, found in zip(strips, pool.map(partial(_look_at, settings=settings), strips), strict=True):
+            usable[window.slices], labelled[window.slices] = found
+            bar.update(window.row + window.height)
     if not labelled.any():
         raise ZooError(f"{settings.labels}: has no label where {settings.stack} has data; check place and mask")
     return Look(usable, labelled)
+
+
+def _look_at(window: Window, settings: PatchesSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Where all bands of a window have data, and where it has labels too, (h, w) bool each."""
+    with open_reader(settings.stack) as stack, open_reader(settings.labels) as labels:
+        usable = np.isfinite(stack.read(window)).all(axis=0)
+        return usable, usable & np.isfinite(_labels(labels, window, settings)[0])
 
 
 def _labels(labels: Reader, window: Window, settings: PatchesSettings) -> np.ndarray:
@@ -145,21 +152,30 @@ def _draw(blocks: Sequence[Window], look: Look, settings: PatchesSettings) -> li
     )
 
 
-def _write_all(
-    stack: Reader, labels: Reader, placed: Sequence[Placed], look: Look, settings: PatchesSettings, quiet: bool
-) -> list[Path]:
-    folders = []
+def _write_all(placed: Sequence[Placed], settings: PatchesSettings, quiet: bool, pool: Pool) -> list[Path]:
+    folders = list(dict.fromkeys(file.parent for p in placed for file in _files(p, settings)))
+    missing = [p for p in placed if not all(file.exists() for file in _files(p, settings))]
+    done = len(placed) - len(missing)
     with progress_bar("patches", len(placed), "patches", quiet) as bar:
-        for done, p in enumerate(placed, 1):
-            files = [settings.dest / kind / p.split / f"{p.name}.{settings.suffix}" for kind in ("input", "label")]
-            if not all(file.exists() for file in files):
-                image, target = stack.read(p.window), _labels(labels, p.window, settings)
-                target[:, ~look.usable[p.window.slices]] = np.nan
-                _write(files[0], image, stack, p.window)
-                _write(files[1], target, labels, p.window)
-            folders += [file.parent for file in files]
-            bar.update(done, p.split)
-    return list(dict.fromkeys(folders))
+        parts = [missing[i : i + _AT_ONCE] for i in range(0, len(missing), _AT_ONCE)]
+        for part, _ in zip(parts, pool.map(partial(_write_some, settings=settings), parts), strict=True):
+            done += len(part)
+            bar.update(done, part[-1].split)
+    return folders
+
+
+def _files(placed: Placed, settings: PatchesSettings) -> list[Path]:
+    name = f"{placed.name}.{settings.suffix}"
+    return [settings.dest / kind / placed.split / name for kind in ("input", "label")]
+
+
+def _write_some(placed: Sequence[Placed], settings: PatchesSettings) -> None:
+    with open_reader(settings.stack) as stack, open_reader(settings.labels) as labels:
+        for p in placed:
+            image, target = stack.read(p.window), _labels(labels, p.window, settings)
+            target[:, ~np.isfinite(image).all(axis=0)] = np.nan
+            for file, values, source in zip(_files(p, settings), (image, target), (stack, labels), strict=True):
+                _write(file, values, source, p.window)
 
 
 def _write(file: Path, values: np.ndarray, source: Reader, window: Window) -> None:

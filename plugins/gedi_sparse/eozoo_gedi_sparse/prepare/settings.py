@@ -73,7 +73,6 @@ class ShotsSettings(Settings):
     on_unreadable: OnUnreadable = Field(
         "stop", description="A file that cannot be read stops the work, or is left out and reported."
     )
-    workers: int = Field(1, ge=1, description="Files read at the same time, each in a process of its own.")
 
     @model_validator(mode="after")
     def _box(self) -> ShotsSettings:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from eozoo_core.errors import ZooError, did_you_mean
+from eozoo_core.raster.arrays import map_array
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.mosaic import Mosaic, find_tiles, union_grid
 from eozoo_core.raster.read import RasterInfo, open_reader, read_info
 from eozoo_core.raster.sentinel2 import SPECIAL
 from eozoo_core.raster.tiles import Window
+from eozoo_core.run.pool import Here, Pool
 from eozoo_core.run.progress import progress_bar, tell_once
-from eozoo_core.run.written import stamp_of
+from eozoo_core.run.unfinished import unfinished
+from eozoo_core.run.written import stamp_of, write_array
 
 from eozoo_gedi_sparse.prepare.grids import make_grid
 from eozoo_gedi_sparse.prepare.scaling import make_scale
@@ -25,10 +30,11 @@ STRIP = 256  # rows in memory
 _BAND = re.compile(r"[_.-](B0?\d{1,2}|B8A|SCL|VV|VH)(?:_\d\dm)?$", re.IGNORECASE)  # at the end of a file's name
 
 
-def make_stack(settings: StackSettings, quiet: bool = False) -> list[Path]:
+def make_stack(settings: StackSettings, quiet: bool = False, pool: Pool | None = None) -> list[Path]:
     """Write ``dest`` (C, H, W) float32, NaN = missing, bands named and in the order of ``bands``.
 
-    A stack made from the same files with the same settings stays as it is. How each layer was scaled is printed and
+    A stack made from the same files with the same settings stays as it is; one that was stopped goes on with its next
+    strip of rows. How each layer was scaled is printed and
     stands in the tag SCALING. Raises ZooError for layers that are not on the grid or contradict their scale, bands
     without or with the same name, and an unknown name in ``bands``.
     """
@@ -40,25 +46,47 @@ def make_stack(settings: StackSettings, quiet: bool = False) -> list[Path]:
         if settings.dest.exists() and read_info(settings.dest).tags.get("PREPARED_FROM") == stamp:
             return [settings.dest]
     grid = _grid(settings)
-    mosaics, names, scaled = [], [], []
-    for layer in settings.layers:
-        mosaic, found, told = _mosaic(layer, grid)
-        mosaics.append((mosaic, len(found)))
-        names += found
-        scaled += told
+    layers = [_mosaic(layer, grid) for layer in settings.layers]
+    names, scaled = [name for _, found, _ in layers for name in found], [line for _, _, told in layers for line in told]
     order = _order(names, settings.bands)
     tell_once(scaled, quiet)
     bands, tags = [Band(names[i]) for i in order], {"PREPARED_FROM": stamp, "SCALING": "\n".join(scaled)}
+    rows = {f"{row:08d}": row for row in range(0, grid.height, STRIP)}
     with (
+        unfinished(settings.dest, stamp) as work,
+        progress_bar("stack", len(rows), "strips", quiet) as bar,
         CogWriter(settings.dest, grid, bands, tags=tags) as writer,
-        progress_bar("stack", grid.height, "rows", quiet) as bar,
     ):
-        for row in range(0, grid.height, STRIP):
-            window = Window(row, 0, min(STRIP, grid.height - row), grid.width)
-            values = np.concatenate([mosaic.read(window, count) for mosaic, count in mosaics])
-            writer.write_rows(row, values[order])
-            bar.update(row + window.height)
+        work.results(pool or Here(), _Strips(settings, grid, tuple(order), work.folder), rows, bar.update)
+        for row in rows.values():
+            writer.write_rows(row, map_array(_strip(work.folder, row), "delete it and run step stack again"))
     return [settings.dest]
+
+
+@dataclass(frozen=True)
+class _Strips:
+    """Writes the strip of the stack that begins at a row, (C, n, W) float32, into a file of its own."""
+
+    settings: StackSettings
+    grid: Grid
+    order: tuple[int, ...]
+    folder: Path
+
+    @cached_property
+    def layers(self) -> list[tuple[Mosaic, int]]:
+        """Mosaics, and how many bands each has; opened once by a worker."""
+        found = [_mosaic(layer, self.grid) for layer in self.settings.layers]
+        return [(mosaic, len(names)) for mosaic, names, _ in found]
+
+    def __call__(self, row: int) -> None:
+        """Write one."""
+        window = Window(row, 0, min(STRIP, self.grid.height - row), self.grid.width)
+        values = np.concatenate([mosaic.read(window, count) for mosaic, count in self.layers])
+        write_array(_strip(self.folder, row), values[list(self.order)])
+
+
+def _strip(folder: Path, row: int) -> Path:
+    return folder / f"{row:08d}.npy"
 
 
 def _grid(settings: StackSettings) -> Grid:

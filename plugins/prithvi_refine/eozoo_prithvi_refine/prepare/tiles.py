@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +14,11 @@ from eozoo_core.checking.assign import assign as assign_blocks
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.tiles import Window
-from eozoo_core.run.progress import tell_once
-from eozoo_core.run.workers import worker_processes
-from eozoo_core.run.writing import hidden_folder, make_folder, publish
+from eozoo_core.run.pool import Pool
+from eozoo_core.run.progress import progress_bar, tell_once
+from eozoo_core.run.unfinished import folder_of, unfinished
+from eozoo_core.run.writing import discard, make_folder, publish
+from eozoo_core.run.written import is_current, stamp_of
 from eozoo_core.words import counted
 from rasterio import Affine
 
@@ -23,7 +26,7 @@ from eozoo_prithvi_refine.coordinates import known, location_of
 from eozoo_prithvi_refine.places import biome_of, place_of
 from eozoo_prithvi_refine.prepare.pixels import check_resolution, read_product
 from eozoo_prithvi_refine.prepare.plan import Planned, plan_products
-from eozoo_prithvi_refine.prepare.products import find_products
+from eozoo_prithvi_refine.prepare.products import Product, find_products
 from eozoo_prithvi_refine.prepare.report import in_words, record, write_record
 from eozoo_prithvi_refine.tile_files import read_sidecar, read_tile, tile_arrays, write_npz
 
@@ -42,7 +45,7 @@ class Found:
     season: int
 
 
-def prepare_tiles(settings: PrithviSettings) -> list[Path]:
+def prepare_tiles(settings: PrithviSettings, pool: Pool) -> list[Path]:
     """Write DATA/train, val and test from ``prepare.source``; return the tiles. Existing tiles are not overwritten.
 
     Prints how values became reflectance, what was read, skipped and left out, and how places were divided; all of it is
@@ -52,33 +55,44 @@ def prepare_tiles(settings: PrithviSettings) -> list[Path]:
     how, data_dir = settings.prepare, settings.runtime.data_dir
     if how.source is None or data_dir is None:
         raise ZooError("set prepare.source (folder of products) and runtime.data_dir (folder for the tiles)")
-    if any((data_dir / s).is_dir() and any((data_dir / s).iterdir()) for s in SPLITS):
-        raise ZooError(f"{data_dir}: has tiles already; choose another runtime.data_dir")
     found = find_products(how.source, how.band_names, how.on_unreadable == "skip")
+    stamp = _stamp(found.products, how)
+    begun = folder_of(data_dir / "tiles", stamp).exists()
+    if not begun and any((data_dir / s).is_dir() and any((data_dir / s).iterdir()) for s in SPLITS):
+        raise ZooError(f"{data_dir}: has tiles already; choose another runtime.data_dir")
     check_resolution(found.products)
     planned = plan_products(found.products, how)
     tell_once([f"{one.product.name}: {one.scaling}" for one in planned], settings.runtime.quiet)
-    with hidden_folder(data_dir / "tiles") as staging:
-        return _cut_all(planned, found.skipped, how, staging)
+    with (
+        unfinished(data_dir / "tiles", stamp) as work,
+        progress_bar("tiles", len(planned), "products", settings.runtime.quiet) as bar,
+    ):
+        items = {one.product.name: one for one in planned}
+        cut = work.results(pool, Cutter(how, work.folder), items, bar.update)
+        results = [([Found(work.folder / name, *rest) for name, *rest in tiles], lost) for tiles, lost in cut]
+        try:
+            require_places(results, how)
+        except ZooError:
+            discard(work.folder)  # products or settings must change, and then all is cut again
+            raise
+        return _divide(results, planned, found.skipped, how, data_dir)
 
 
-def _cut_all(
-    planned: list[Planned], skipped: dict[Path, str], how: PrithviPrepareSettings, staging: Path
+def _stamp(products: Sequence[Product], how: PrithviPrepareSettings) -> str:
+    files = [file for product in products for file in product.files]
+    files += [file for file in (how.products, how.biome_raster) if file is not None and file.exists()]
+    return stamp_of(how.model_dump(mode="json", exclude={"workers", "dask"}), files)
+
+
+def _divide(
+    results: list[tuple[list[Found], dict[str, int]]],
+    planned: list[Planned],
+    skipped: dict[Path, str],
+    how: PrithviPrepareSettings,
+    data_dir: Path,
 ) -> list[Path]:
-    """Cut products, in processes where asked for, and move the tiles from the staging folder to their splits."""
-    jobs, data_dir = [(one, how, staging) for one in planned], staging.parent
-    if how.workers > 1:
-        with worker_processes(how.workers) as pool:
-            results = list(pool.map(_cut, jobs))
-    else:
-        results = [_cut(job) for job in jobs]
+    """Move the tiles of all products to their splits, and say what became of them."""
     found = [tile for tiles, _ in results for tile in tiles]
-    if not found:
-        left_out = sum((Counter(reasons) for _, reasons in results), Counter())
-        raise ZooError(
-            f"{how.source}: no tile passed the filters ({dict(left_out)}); relax prepare.min_valid or max_cloud"
-        )
-    require_places(found, how)
     assigned = assign(found, how)
     written = [_move(tile.file, data_dir / split) for tile, split in assigned]
     splits = {
@@ -106,7 +120,8 @@ def prepare_season_pairs(settings: PrithviSettings) -> list[Path]:
     written = []
     for split in SPLITS:
         spots: dict[str, list[tuple[str, Path]]] = {}
-        for file in sorted((data_dir / split).glob("*.npz")):
+        firsts = data_dir / "first_dates" / split  # also those that were moved before a stop
+        for file in sorted([*(data_dir / split).glob("*.npz"), *firsts.glob("*.npz")]):
             meta = read_sidecar(file)
             if not meta.get("spot") or not meta.get("date"):
                 raise ZooError(f"{file}: its sidecar names no spot and date; make the tiles with 'prepare tiles'")
@@ -114,17 +129,26 @@ def prepare_season_pairs(settings: PrithviSettings) -> list[Path]:
         for dated in spots.values():
             ordered = [file for _, file in sorted(dated)]
             for before, after in pairwise(ordered):
-                source = read_tile(before)
-                arrays = {"opt_v1": source.image, "source_tile": np.array(before.name)}
-                written.append(write_npz(stage1_dir / split / after.name, arrays))
-            _move(ordered[0], data_dir / "first_dates" / split)
+                target = stage1_dir / split / after.name
+                if not is_current(target, before):
+                    source = read_tile(before)
+                    write_npz(target, {"opt_v1": source.image, "source_tile": np.array(before.name)})
+                written.append(target)
+            if ordered[0].parent != firsts:
+                _move(ordered[0], firsts)
     if not written:
         raise ZooError(f"{data_dir}: no spot has two dates; pairs need a stack or repeated products")
     return written
 
 
-def require_places(found: list[Found], how: PrithviPrepareSettings) -> None:
-    """Raise ZooError where there are fewer places than splits that are to get some: a place belongs to one split."""
+def require_places(results: list[tuple[list[Found], dict[str, int]]], how: PrithviPrepareSettings) -> None:
+    """Raise ZooError where there is no tile, or fewer places than splits that are to get some: each belongs to one."""
+    found = [tile for tiles, _ in results for tile in tiles]
+    if not found:
+        left_out = sum((Counter(reasons) for _, reasons in results), Counter())
+        raise ZooError(
+            f"{how.source}: no tile passed the filters ({dict(left_out)}); relax prepare.min_valid or max_cloud"
+        )
     places = {tile.place for tile in found}
     wanted = [split for split, share in zip(SPLITS, how.fractions, strict=True) if share > 0]
     if len(places) < len(wanted):
@@ -146,9 +170,24 @@ def assign(found: list[Found], how: PrithviPrepareSettings) -> list[tuple[Found,
     return [(tile, SPLITS[wanted[split]]) for tile, split in zip(found, owner[place], strict=True)]
 
 
-def _cut(job: tuple[Planned, PrithviPrepareSettings, Path]) -> tuple[list[Found], dict[str, int]]:
-    """Cut one product into tiles under the staging folder; return them and how many were left out for which reason."""
-    planned, how, staging = job
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts a product into tiles in ``folder``.
+
+    Returns the name, place and season of each, and how many were left out for which reason.
+    """
+
+    how: PrithviPrepareSettings
+    folder: Path
+
+    def __call__(self, planned: Planned) -> tuple[list[tuple[str, str, int]], dict[str, int]]:
+        """Cut one product. Raises ZooError where it cannot be read and that is not to be skipped."""
+        return _cut(planned, self.how, self.folder)
+
+
+def _cut(
+    planned: Planned, how: PrithviPrepareSettings, folder: Path
+) -> tuple[list[tuple[str, str, int]], dict[str, int]]:
     product, month = planned.product, planned.month
     try:
         image, cloudy, grid = read_product(product, planned.scalings, how)
@@ -170,9 +209,9 @@ def _cut(job: tuple[Planned, PrithviPrepareSettings, Path]) -> tuple[list[Found]
         biome = planned.biome if planned.biome is not None else biome_of(product, grid, window, how)
         meta = {"product": product.name, "date": planned.date, "month": month, "biome_code": biome}
         meta |= {"scaling": planned.scaling, **_where(grid, window, place, spot)}
-        name = f"{product.name}_{window.row:05d}_{window.col:05d}"
-        file = write_npz(staging / f"{name}.npz", tile_arrays(part, month, biome), meta)
-        found.append(Found(file, place, (month % 12) // 3))
+        name = f"{product.name}_{window.row:05d}_{window.col:05d}.npz"
+        write_npz(folder / name, tile_arrays(part, month, biome), meta)
+        found.append((name, place, (month % 12) // 3))
     return found, dict(left_out)
 
 
@@ -191,10 +230,11 @@ def _where(grid: Grid, window: Window, place: str, spot: str) -> dict[str, Any]:
 
 
 def _move(file: Path, folder: Path) -> Path:
-    """Move a tile and its sidecar."""
+    """Move a tile and its sidecar, those that were not moved before a stop."""
     make_folder(folder)
     for each in (file.with_suffix(".json"), file):
-        publish(each, folder / each.name)
+        if each.exists():
+            publish(each, folder / each.name)
     return folder / file.name
 
 
