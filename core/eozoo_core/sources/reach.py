@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,11 @@ class _Redirects(HTTPRedirectHandler):
         """Return the next request. Raises ZooError where it is out of reach."""
         self._reach.require(newurl, self._source)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def as_typed(source: str | Path) -> str:
+    """Return a URL with the two slashes of which `pathlib` leaves one; anything else as it is."""
+    return re.sub(r"^(https?|s3|gs):/(?=[^/])", r"\1://", str(source))
 
 
 def is_url(text: str) -> bool:
