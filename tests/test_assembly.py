@@ -56,9 +56,7 @@ def test_a_product_is_one_scene_of_reflectance_with_bands_by_name(safe):
     row, stored = np.arange(120), numbers("B08").astype(float)
     np.testing.assert_allclose(values[0, :, 0], (1300 + row - 1000) / 1e4, rtol=1e-6)  # first of list B08: 1300
     np.testing.assert_array_equal(np.isnan(values[0]), stored == 0)
-    coarse = (
-        row - 0.5
-    ) / 2  # a row of 10 m in rows of 20 m, which grow by 1 each; the first and last have no neighbour
+    coarse = (row - 0.5) / 2  # rows of 10 m in rows of 20 m, which grow by 1 each; beyond the ends is nothing
     np.testing.assert_allclose(values[1, :, 0], (1600 + coarse.clip(0, 59) - 1000) / 1e4, rtol=1e-6)
     assert np.isnan(values[1, 100:, 100:]).all()
     assert np.isfinite(values[1, :100]).all()
@@ -74,9 +72,7 @@ def test_the_map_has_the_pixels_of_the_finest_band_that_is_used(safe):
     with scene.open() as reader:
         values = reader.read(scene.grid.whole)
     assert values.shape == (1, 20, 20)
-    np.testing.assert_allclose(
-        values[0, :, 0], (1000 + 6 * np.arange(20) + 2.5 - 1000) / 1e4, rtol=1e-5
-    )  # means of six
+    np.testing.assert_allclose(values[0, :, 0], (6 * np.arange(20) + 2.5) / 1e4, rtol=1e-5)  # means of six rows
 
 
 def test_a_zip_and_the_metadata_file_are_the_same_scene(safe, tmp_path):
@@ -121,7 +117,7 @@ def test_bad_products_say_so_in_one_line(tmp_path, safe):
         opened(safe, ("B04", "B12"))
     empty = tmp_path / "a.SAFE"
     empty.mkdir()
-    with pytest.raises(ZooError, match="holds no band .*; fetch the whole product"):
+    with pytest.raises(ZooError, match=r"holds no band .*; fetch the whole product"):
         find_assemblies(empty)
     (tmp_path / "b.zip").write_bytes(b"no zip")
     with pytest.raises(ZooError, match=r"b.zip: cannot be read as a zip"):
@@ -171,9 +167,10 @@ def test_two_products_are_two_dates_of_one_scene(tmp_path):
 
 def test_windows_of_a_scene_are_the_same_bits_however_they_are_cut(safe):
     (scene,) = find_assemblies(safe)
+    scene = scene.only([1, 2, 5, 9])  # 60, 10, 20 m, classes
     with scene.open() as reader:
         at_once = reader.read(reader.info.grid.whole)
-        for side in (7, 32, 50):
+        for side in (31, 50):
             for row in range(0, 120, side):
                 for col in range(0, 120, side):
                     window = Window(row, col, min(side, 120 - row), min(side, 120 - col))
@@ -210,7 +207,7 @@ def test_packing_is_applied_once_and_a_contradiction_is_told(tmp_path):
 
 def test_a_file_of_bands_that_nobody_lists_is_looked_into(tmp_path):
     values = np.stack([np.full((4, 4), v, "float32") for v in (1, 2, 3)])
-    many = write_raster(tmp_path / "m.tif", values, 10, descriptions=("B02", "B03", "B04"))
+    many = write_raster(tmp_path / "m.tif", values, 10, descriptions=("blue", "green", "red"))
     scene = Heights().open_scene(Assembly("s", "s", (part(many, "image", band=0),)), survey("red", "blue"))
     with scene.open() as reader:
         np.testing.assert_array_equal(reader.read(scene.grid.whole)[:, 0, 0], [3, 1])
@@ -235,7 +232,7 @@ def test_only_the_part_in_the_box_is_read_with_the_values_of_the_whole(safe):
 def test_crs_that_differ_and_files_without_place_are_refused(tmp_path):
     a = write_raster(tmp_path / "a.tif", np.ones((2, 2), "float32"), 10)
     b = write_raster(tmp_path / "b.tif", np.ones((2, 2), "float32"), 10, crs="EPSG:32632")
-    with pytest.raises(ZooError, match="s: a has CRS EPSG:32631, other bands EPSG:32632|has CRS EPSG:32632"):
+    with pytest.raises(ZooError, match="s: b has CRS EPSG:32632, other bands EPSG:32631; reproject"):
         whole(Assembly("s", "s", (part(a), part(b, "b"))))
 
 
