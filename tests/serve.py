@@ -1,67 +1,89 @@
-"""A loopback server of files that honours range requests and counts bytes, and of answers that a test makes."""
+"""A loopback server of files that honours range requests and counts bytes, and of answers that a test makes.
+
+It is a process of its own: rasterio keeps Python's lock while it opens a file, and a thread could not answer then.
+"""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.request import urlopen
+
+_STATE = "__state__"
+Answer = Callable[[str, dict[str, str], Any], Any]
 
 
-@dataclass
 class Served:
-    """What `serve` gives. ``url``: of the folder, without a slash at its end.
+    """What `serve` gives. ``url``: of the folder, without a slash at its end."""
 
-    sent:    name below the folder -> bytes of it that were sent.
-    asked:   every request in order: (method, name, range or "").
-    answers: name -> function of (query, body) that gives what is sent as JSON: an API. The query has one value a key,
-             the body is what was posted, or None.
-    broken:  names of which half of what is asked for is sent, and then the connection is closed.
-    failing: name -> how many requests more are answered by 503.
-    """
+    def __init__(self, url: str):
+        self.url = url
 
-    url: str
-    sent: dict[str, int] = field(default_factory=dict)
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
-    answers: dict[str, Callable[[dict[str, str], Any], Any]] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)
-    failing: dict[str, int] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    @property
+    def sent(self) -> dict[str, int]:
+        """Name below the folder -> bytes of it that were sent."""
+        return self._state()["sent"]
+
+    @property
+    def asked(self) -> list[tuple[str, str, str]]:
+        """Every request in order: method, name, range or ""."""
+        return [tuple(one) for one in self._state()["asked"]]
 
     @property
     def bytes(self) -> int:
         """All bytes of content that were sent."""
         return sum(self.sent.values())
 
+    def breaks(self, name: str) -> None:
+        """From now on send half of what is asked of a file, and close the connection."""
+        self._state({"broken": [name]})
+
+    def fails(self, name: str, times: int) -> None:
+        """Answer the next requests of a file by 503."""
+        self._state({"failing": {name: times}})
+
+    def _state(self, change: Any = None) -> dict[str, Any]:
+        with urlopen(f"{self.url}/{_STATE}", data=json.dumps(change).encode()) as answer:
+            return json.loads(answer.read())
+
 
 @contextmanager
-def serve(folder: Path, ranges: bool = True) -> Iterator[Served]:
-    """Serve ``folder`` on 127.0.0.1 while the block runs; without ``ranges`` every request gets the whole file."""
-    served = Served("")
-    handler = type("Handler", (_Handler,), {"folder": Path(folder), "served": served, "ranges": ranges})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    served.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
+def serve(folder: Path, answers: Mapping[str, Answer] | None = None, ranges: bool = True) -> Iterator[Served]:
+    """Serve ``folder`` on 127.0.0.1 while the block runs.
+
+    answers: name -> function of (url of the folder, query, body) that gives what is sent as JSON: an API. The query
+             has one value a key, the body is what was posted, or None. It runs in the server's process.
+    ranges:  without them every request gets the whole file.
+    """
+    state = {"sent": {}, "asked": [], "broken": [], "failing": {}}
+    own = {"folder": Path(folder), "answers": dict(answers or {}), "ranges": ranges, "state": state, "lock": Lock()}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), own))
+    server.daemon_threads = True
+    process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
+    process.start()
     try:
-        yield served
+        yield Served(f"http://127.0.0.1:{server.server_address[1]}")
     finally:
-        server.shutdown()
+        process.kill()
+        process.join()
         server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     folder: Path
-    served: Served
+    answers: dict[str, Answer]
     ranges: bool
+    state: dict[str, Any]
+    lock: Lock
 
     def do_GET(self) -> None:
         self._answer(None)
@@ -72,23 +94,31 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer(json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null"))
 
+    def _change(self, change: Any) -> bytes:
+        """Take what a test sets, and return all that is known."""
+        with self.lock:
+            self.state["broken"] += (change or {}).get("broken", [])
+            self.state["failing"] |= (change or {}).get("failing", {})
+            return json.dumps(self.state).encode()
+
     def _answer(self, body: Any) -> None:
         parts = urlsplit(self.path)
         name = unquote(parts.path).strip("/")
-        with self.served.lock:
-            self.served.asked.append((self.command, name, self.headers.get("Range", "")))
-            failing = self.served.failing.get(name, 0)
-            self.served.failing[name] = max(0, failing - 1)
+        if name == _STATE:
+            return self._send(200, self._change(body), name)
+        with self.lock:
+            self.state["asked"].append((self.command, name, self.headers.get("Range", "")))
+            failing = self.state["failing"].get(name, 0)
+            self.state["failing"][name] = max(0, failing - 1)
         if failing:
-            self._send(503, b"", name)
-        elif name in self.served.answers:
+            return self._send(503, b"", name)
+        if name in self.answers:
             query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-            text = json.dumps(self.served.answers[name](query, body)).encode()
-            self._send(200, text, name, {"Content-Type": "application/json"})
-        elif ".." in Path(name).parts or not (self.folder / name).is_file():
-            self._send(404, b"", name)
-        else:
-            self._send_file(name, self.folder / name)
+            text = json.dumps(self.answers[name](f"http://{self.headers['Host']}", query, body)).encode()
+            return self._send(200, text, name, {"Content-Type": "application/json"})
+        if ".." in Path(name).parts or not (self.folder / name).is_file():
+            return self._send(404, b"", name)
+        return self._send_file(name, self.folder / name)
 
     def _send_file(self, name: str, file: Path) -> None:
         size = file.stat().st_size
@@ -114,12 +144,13 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in (headers or {}).items():
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(content) if length is None else length))
-        if name in self.served.broken:
+        if name in self.state["broken"]:
             content, self.close_connection = content[: len(content) // 2], True
         self.end_headers()
         if self.command != "HEAD" and content:
-            with self.served.lock:
-                self.served.sent[name] = self.served.sent.get(name, 0) + len(content)
+            if name != _STATE:
+                with self.lock:
+                    self.state["sent"][name] = self.state["sent"].get(name, 0) + len(content)
             self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
