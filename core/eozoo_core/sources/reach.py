@@ -106,7 +106,7 @@ def as_typed(source: str | Path) -> str:
 
 def is_url(text: str) -> bool:
     """Whether a text names something on a network: ``https://...``, ``s3://...``."""
-    return "://" in text and not text.lower().startswith("file://")
+    return bool(re.match(r"(?!file:)[a-z][a-z0-9+.\-]*://", text, re.IGNORECASE))
 
 
 def _host(url: str) -> str:

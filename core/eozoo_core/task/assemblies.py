@@ -45,4 +45,5 @@ def bands_of_assembly(
             return known.only(bands).listed()
         if all(part.band for part in found.parts):
             break
-    raise ZooError(f"{str(problem).rstrip('.')}; --set infer.bands=[...] chooses them by name or number") from None
+    said = str(problem).rstrip(".")
+    raise ZooError(f"{said}{' ' if said.endswith('?') else '; '}--set infer.bands=[...] chooses them by name or number")
