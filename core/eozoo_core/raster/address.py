@@ -10,7 +10,7 @@ _ADDRESS = re.compile(r"(netcdf|hdf5|hdf4\w*|zarr|gtiff_dir|sentinel2_l\w+):", r
 
 def is_address(path: str | Path) -> bool:
     """Whether ``path`` names a variable inside a file (``netcdf:FILE:VARIABLE``), or anything else only GDAL knows."""
-    return bool(_ADDRESS.match(str(path))) or str(path).startswith("/vsi")
+    return bool(_ADDRESS.match(str(path))) or str(path).startswith(("/vsi", "http:/", "https:/", "s3:/", "gs:/"))
 
 
 def gdal_name(path: str | Path) -> str:

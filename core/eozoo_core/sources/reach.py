@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,14 @@ class _Redirects(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+def as_typed(source: str | Path) -> str:
+    """Return a URL with the two slashes of which `pathlib` leaves one; anything else as it is."""
+    return re.sub(r"^(https?|s3|gs):/(?=[^/])", r"\1://", str(source))
+
+
 def is_url(text: str) -> bool:
     """Whether a text names something on a network: ``https://...``, ``s3://...``."""
-    return "://" in text and not text.lower().startswith("file://")
+    return bool(re.match(r"(?!file:)[a-z][a-z0-9+.\-]*://", text, re.IGNORECASE))
 
 
 def _host(url: str) -> str:

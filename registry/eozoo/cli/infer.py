@@ -54,7 +54,7 @@ def command(
     from eozoo_core.train.launch import keep_freed_memory
 
     is_path = isinstance(source, Path)
-    if is_path and not source.exists() and not (is_address(source) or is_url(str(source))):
+    if is_path and not source.exists() and not is_address(source):
         raise ZooError(f"--input {source}: no such file or folder")
     if dest.exists() and not dest.is_dir():
         raise ZooError(f"--output {dest}: is a file; give a folder")
