@@ -37,38 +37,40 @@ STATIC = {
 }
 GROUPS = SPACE_TIME | SPACE | TIME | STATIC
 WIDTH, DEPTH, HEADS, DATES, KERNEL = 128, 4, 8, 24, 8  # KERNEL: side in px of the stored kernels of patches
+UNKNOWN_MONTH = 12  # its code is 0, the mean of those of the year
 _QUARTER = WIDTH // 4  # of a code: group, place in the series, month and place in the scene
 
 Given = Mapping[str, torch.Tensor]
 
 
 class Encoder(nn.Module):
-    """Normalised bands of groups -> tokens of every patch, averaged: (B, h, w, 128)."""
+    """Normalised bands of groups -> tokens of every patch of ``patch`` px a side (1 to 8), averaged: (B, h, w, 128)."""
 
-    def __init__(self) -> None:
+    def __init__(self, patch: int = KERNEL) -> None:
         super().__init__()
+        self.patch = patch
         self.pos_embed = nn.Parameter(_waves(torch.arange(DATES), _QUARTER), requires_grad=False)
         self.month_embed = nn.Embedding.from_pretrained(_months(_QUARTER))
         self.s_t_channel_embed = nn.Parameter(torch.zeros(len(SPACE_TIME), _QUARTER))
         self.sp_channel_embed = nn.Parameter(torch.zeros(len(SPACE), _QUARTER))
         self.t_channel_embed = nn.Parameter(torch.zeros(len(TIME), _QUARTER))
         self.st_channel_embed = nn.Parameter(torch.zeros(len(STATIC), _QUARTER))
-        self.space_time_embed = nn.ModuleDict({name: PatchEmbed(len(of)) for name, of in SPACE_TIME.items()})
-        self.space_embed = nn.ModuleDict({name: PatchEmbed(len(of)) for name, of in SPACE.items()})
+        self.space_time_embed = nn.ModuleDict({name: PatchEmbed(len(of), patch) for name, of in SPACE_TIME.items()})
+        self.space_embed = nn.ModuleDict({name: PatchEmbed(len(of), patch) for name, of in SPACE.items()})
         self.time_embed = nn.ModuleDict({name: nn.Linear(len(of), WIDTH) for name, of in TIME.items()})
         self.static_embed = nn.ModuleDict({name: nn.Linear(len(of), WIDTH) for name, of in STATIC.items()})
         self.blocks = nn.ModuleList(Block() for _ in range(DEPTH))
         self.norm = nn.LayerNorm(WIDTH)
 
-    def forward(self, given: Given, hidden: Given, months: torch.Tensor, patch: int, metres: float) -> torch.Tensor:
+    def forward(self, given: Given, hidden: Given, months: torch.Tensor, metres: float) -> torch.Tensor:
         """Return the mean of all tokens that a patch has and sees, (B, h, w, 128); 0 where it has none.
 
         given: group -> normalised bands, finite: (B, T, C, H, W) of `SPACE_TIME`, (B, C, H, W) of `SPACE`, (B, T, C)
-        of `TIME`, (B, C) of `STATIC`; sides are multiples of ``patch``, and groups of the first two are needed. hidden:
-        group -> True where a token is not there: (B, T, h, w), (B, h, w), (B, T), (B,). months: (B, T) 0..11.
-        patch: side of a token, 1 to 8 px. metres: side of a pixel.
+        of `TIME`, (B, C) of `STATIC`; sides are multiples of the patch, and groups of the first two are needed. hidden:
+        group -> True where a token is not there: (B, T, h, w), (B, h, w), (B, T), (B,). months: (B, T) 0..11,
+        12 = not known. metres: side of a pixel.
         """
-        tokens, masked = self.tokens(given, hidden, months, patch, metres)
+        tokens, masked = self.tokens(given, hidden, months, metres)
         batch, height, width = tokens[0].shape[0], *tokens[0].shape[2:4]
         shared = [name for name in given if name in TIME or name in STATIC]
         kept = [~mask for mask in masked]
@@ -81,14 +83,14 @@ class Encoder(nn.Module):
         return total.reshape(batch, height, width, WIDTH) / many.clamp(min=1)[..., None]
 
     def tokens(
-        self, given: Given, hidden: Given, months: torch.Tensor, patch: int, metres: float
+        self, given: Given, hidden: Given, months: torch.Tensor, metres: float
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Return tokens and masks of each group in the order of ``given``: (B, T or 1, h, w, 128) and the same but
         for the last axis; of groups for the whole scene (B, T or 1, 128) and (B, T or 1). Arguments as for `forward`.
         """
         found, masked = [], []
         for name, values in given.items():
-            token, code = self._embedded(name, values, months, patch, metres)
+            token, code = self._embedded(name, values, months, metres)
             found.append(token + code)
             mask = hidden[name] if name in SPACE_TIME or name in TIME else hidden[name][:, None]
             masked.append(mask)
@@ -103,15 +105,18 @@ class Encoder(nn.Module):
         return [part.reshape(shape) for part, shape in zip(parts, shapes)], masked
 
     def _embedded(
-        self, name: str, values: torch.Tensor, months: torch.Tensor, patch: int, metres: float
+        self, name: str, values: torch.Tensor, months: torch.Tensor, metres: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the tokens of a group, without and as their code: what it is, when, which month, where."""
         dates = months.shape[1]
-        order, month = self.pos_embed[:dates].expand(*months.shape, -1), self.month_embed(months)
+        order, month = (
+            self.pos_embed[:dates].expand(*months.shape, -1),
+            F.pad(self.month_embed.weight, (0, 0, 0, 1))[months],
+        )
         if name in SPACE_TIME:
-            flat = self.space_time_embed[name](values.flatten(0, 1), patch)
+            flat = self.space_time_embed[name](values.flatten(0, 1))
             token = flat.reshape(*months.shape, *flat.shape[1:])
-            where = _where(*token.shape[2:4], patch * metres / 10).to(token)
+            where = _where(*token.shape[2:4], self.patch * metres / 10).to(token)
             parts = (
                 self.s_t_channel_embed[list(SPACE_TIME).index(name)],
                 order[:, :, None, None],
@@ -119,8 +124,8 @@ class Encoder(nn.Module):
             )
             return token, _code(token, *parts, where)
         if name in SPACE:
-            token = self.space_embed[name](values, patch)[:, None]
-            where, none = _where(*token.shape[2:4], patch * metres / 10).to(token), torch.zeros_like(order[0, 0])
+            token = self.space_embed[name](values)[:, None]
+            where, none = _where(*token.shape[2:4], self.patch * metres / 10).to(token), torch.zeros_like(order[0, 0])
             return token, _code(token, self.sp_channel_embed[list(SPACE).index(name)], none, none, where)
         none = torch.zeros_like(order[0, 0])
         if name in TIME:
@@ -137,19 +142,17 @@ class PatchEmbed(nn.Module):
     (Beyer et al. 2023, FlexiViT, arXiv:2212.08013): a resized patch gives what the patch gave.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, side: int):
         super().__init__()
-        self.proj = nn.Conv2d(channels, WIDTH, KERNEL, KERNEL)
-        self._resizing: dict[int, torch.Tensor] = {}
+        self.proj, self.side = nn.Conv2d(channels, WIDTH, KERNEL, KERNEL), side
+        self.register_buffer("resizing", resizing(side) if side != KERNEL else None, persistent=False)
 
-    def forward(self, x: torch.Tensor, side: int) -> torch.Tensor:
-        """Embed patches of ``side`` px."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Embed patches."""
         weight = self.proj.weight
-        if side != KERNEL:
-            if side not in self._resizing:
-                self._resizing[side] = resizing(side)
-            weight = (weight.flatten(2) @ self._resizing[side].to(weight).T).unflatten(2, (side, side))
-        return F.conv2d(x, weight, self.proj.bias, stride=side).permute(0, 2, 3, 1)
+        if self.resizing is not None:
+            weight = (weight.flatten(2) @ self.resizing.to(weight).T).unflatten(2, (self.side, self.side))
+        return F.conv2d(x, weight, self.proj.bias, stride=self.side).permute(0, 2, 3, 1)
 
 
 class Block(nn.Module):

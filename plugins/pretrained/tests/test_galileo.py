@@ -35,8 +35,8 @@ def case(known, name, side):
     return given, hidden, torch.from_numpy(known[f"{name}_months"])
 
 
-def encoder():
-    network = Encoder().eval()
+def encoder(side):
+    network = Encoder(side).eval()
     network.load_state_dict(torch.load(WEIGHTS, map_location="cpu", weights_only=True))
     return network
 
@@ -45,11 +45,11 @@ def encoder():
 @pytest.mark.parametrize("side", [1, 4, 8])
 def test_parity(side):
     """Samples with absent groups and dates of their own in one batch: as published, by patch and by sample."""
-    known, network = np.load(KNOWN), encoder()
+    known, network = np.load(KNOWN), encoder(side)
     given, hidden, months = case(known, f"p{side}", side)
     with torch.no_grad():
-        found = network(given, hidden, months, side, 10.0).flatten(1, 2)
-        tokens, masks = network.tokens(given, hidden, months, side, 10.0)
+        found = network(given, hidden, months, 10.0).flatten(1, 2)
+        tokens, masks = network.tokens(given, hidden, months, 10.0)
     flat, kept = (torch.cat([one.flatten(1, -2) for one in tokens], 1), ~torch.cat([m.flatten(1) for m in masks], 1))
     mean = (flat * kept[..., None]).sum(dim=1) / kept.sum(dim=1, keepdim=True)
     for ours, name in ((found, "per_patch"), (mean, "average")):
@@ -65,21 +65,21 @@ def test_a_group_that_is_not_given_is_a_group_that_is_masked():
     few = {name: values for name, values in given.items() if not hidden[name].all()}
     assert set(GROUPS) - set(few) >= {"S1", "WC", "TC", "DW_static"}
     noise = {name: torch.where(hidden[name].all(), 1e6, values) for name, values in given.items()}
-    network = encoder()
+    network = encoder(4)
     with torch.no_grad():
-        wanted = network(given, hidden, months, 4, 10.0)
-        assert torch.allclose(network(few, hidden, months, 4, 10.0), wanted, atol=1e-5)
-        assert torch.equal(network(noise, hidden, months, 4, 10.0), wanted)
+        wanted = network(given, hidden, months, 10.0)
+        assert torch.allclose(network(few, hidden, months, 10.0), wanted, atol=1e-5)
+        assert torch.equal(network(noise, hidden, months, 10.0), wanted)
         one = slice(1, 2)
         alone = [{name: values[one] for name, values in group.items()} for group in (given, hidden)]
-        assert torch.allclose(network(*alone, months[one], 4, 10.0), wanted[one], atol=1e-5)
+        assert torch.allclose(network(*alone, months[one], 10.0), wanted[one], atol=1e-5)
 
 
 def test_a_patch_that_sees_nothing_is_finite():
     """Without any token the features are 0, and no NaN comes of it in training either."""
-    network, months = Encoder(), torch.zeros(1, 1, dtype=torch.long)
+    network, months = Encoder(4), torch.zeros(1, 1, dtype=torch.long)
     image = torch.ones(1, 1, 1, 4, 4)
-    found = network({"NDVI": image}, {"NDVI": torch.ones(1, 1, 1, 1, dtype=torch.bool)}, months, 4, 10.0)
+    found = network({"NDVI": image}, {"NDVI": torch.ones(1, 1, 1, 1, dtype=torch.bool)}, months, 10.0)
     found.sum().backward()
     assert found.tolist() == torch.zeros(1, 1, 1, 128).tolist()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
