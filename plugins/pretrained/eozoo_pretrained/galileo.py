@@ -8,7 +8,7 @@ attention, so samples of a batch may differ.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import nn
@@ -61,6 +61,21 @@ class Encoder(nn.Module):
         self.static_embed = nn.ModuleDict({name: nn.Linear(len(of), WIDTH) for name, of in STATIC.items()})
         self.blocks = nn.ModuleList(Block() for _ in range(DEPTH))
         self.norm = nn.LayerNorm(WIDTH)
+
+    def learn(self, groups: Collection[str]) -> None:
+        """Train blocks and norm, and of the embeddings those of ``groups``: what is never used has no gradient."""
+        self.blocks.requires_grad_()
+        self.norm.requires_grad_()
+        kinds = {
+            self.s_t_channel_embed: self.space_time_embed,
+            self.sp_channel_embed: self.space_embed,
+            self.t_channel_embed: self.time_embed,
+            self.st_channel_embed: self.static_embed,
+        }
+        for codes, embeds in kinds.items():
+            codes.requires_grad_(any(name in groups for name in embeds))
+            for name, embed in embeds.items():
+                embed.requires_grad_(name in groups)
 
     def forward(self, given: Given, hidden: Given, months: torch.Tensor, metres: float) -> torch.Tensor:
         """Return the mean of all tokens that a patch has and sees, (B, h, w, 128); 0 where it has none.

@@ -75,6 +75,12 @@ class Bands(nn.Module):
         self.where = [int(i) for i in where] if not place and (where != ABSENT).all() else []
         self.place = tuple(float(degrees) for degrees in place)
 
+    @property
+    def given(self) -> set[str]:
+        """Names of the groups that ``forward`` gives."""
+        derived = {"NDVI"} if self.derives else set()
+        return {*self.groups, *derived, *({"location"} if self.place or self.where else ())}
+
     def forward(self, values: torch.Tensor, missing: torch.Tensor) -> tuple[Groups, Groups]:
         """Return groups and what is missing of them, as the encoder takes them but for pixels in place of tokens.
 

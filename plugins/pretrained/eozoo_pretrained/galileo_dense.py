@@ -9,18 +9,20 @@ import torch.nn.functional as F
 from eozoo_core import ZooError
 from eozoo_core.run.published import load_published
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from eozoo_pretrained.galileo import KERNEL, SPACE, SPACE_TIME, WIDTH, Encoder
 from eozoo_pretrained.galileo_bands import PUBLISHED, Bands
 from eozoo_pretrained.plugin import GALILEO_SOURCES
 
-_CHUNK = 256  # windows that are encoded at once where nothing is learned
+_CHUNK = 256  # squares that are encoded at once
 
 
 def galileo_nano(
     in_channels: int = 12,
     outputs: int = 1,
     bands: Sequence[tuple[str, str]] = (),
+    names: Sequence[str] = (),
     units: Mapping[str, str] | None = None,
     patch: int = 4,
     window: int = 3,
@@ -36,7 +38,8 @@ def galileo_nano(
     """Galileo nano's tokens as a map, beside a convolution of the pixels: images of any size.
 
     in_channels: bands. outputs: channels of the result. bands: name and unit of each; () = VV, VH in dB and ten bands
-    of Sentinel-2 in reflectance x 10000. units: of bands whose files say none, {S2: reflectance 0..1, S1: dB}.
+    of Sentinel-2 in reflectance x 10000. names: of the bands in their order, where files call them otherwise. units: of
+    bands whose files say none, {S2: reflectance 0..1, S1: dB}.
 
     patch: side of a token, 1 to 8 px. window: tokens along the side of a square that is seen at once; ``margin`` of
     them on each side are context alone, so squares overlap by twice that. With 3 and 1 every token is the middle of its
@@ -57,13 +60,17 @@ def galileo_nano(
             f"model.options: patch {patch} is 1 to {KERNEL} px, window {window} more than twice margin {margin}, width "
             f"{width} at least 0, month {month} 0 to 12, metres {metres} above 0"
         )
+    if names and len(names) != len(known):
+        raise ZooError(f"model.options.names: {len(names)} names for {len(known)} bands")
+    known = tuple((name, unit) for name, (_, unit) in zip(names or [name for name, _ in known], known))
     reader = Bands(known, units or {}, pattern, month, place)
     network = GalileoDense(Encoder(patch), reader, (window, margin), metres, (in_channels, outputs, width))
     if pretrained:
         how = ("galileo_nano", GALILEO_SOURCES, lambda state, _: state, "model.options.pretrained")
         network.receipt = str(load_published(network.encoder, pretrained, *how))
-    if freeze:
-        network.encoder.requires_grad_(False)
+    network.encoder.requires_grad_(False)
+    if not freeze:
+        network.encoder.learn(network.bands.given)
     return network
 
 
@@ -129,11 +136,14 @@ class GalileoDense(nn.Module):
     def _encoded(self, given: dict[str, torch.Tensor], gaps: dict[str, torch.Tensor]) -> torch.Tensor:
         """Encode squares (N, ...), so many at once that memory does not grow with the image: (N, h, w, 128)."""
         found, many = [], len(next(iter(given.values())))
+        learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.encoder.parameters())
         for start in range(0, many, _CHUNK):
             part = slice(start, start + _CHUNK)
             here, hidden = ({name: values[part] for name, values in group.items()} for group in (given, gaps))
             months = self.bands.months.expand(min(_CHUNK, many - start), -1)
-            found.append(self.encoder(here, hidden, months, self.metres))
+            work = (self.encoder, here, hidden, months, self.metres)
+            again = learns and many > _CHUNK  # backward encodes a part again rather than keep all
+            found.append(checkpoint(*work, use_reentrant=False) if again else work[0](*work[1:]))
         return torch.cat(found)
 
 

@@ -33,7 +33,8 @@ GALILEO_CARD = Card(
     "that are not there, or are missing in a patch, are masked.",
     outputs="As many channels as asked for: mean, mean and log-scale, or a logit per class; NaN never.",
     weights="Those of the paper's authors, MIT; without 'pretrained' it begins at random.",
-    measured="Not measured.",
+    measured="Forward 3.86 s, 222 MB; with backward 9.99 s, 1480 MB; input 1 x 12 x 128 x 128, CPU seconds of one "
+    "thread of 2 x AMD EPYC with other work beside it; larger squares (options.window) are faster.",
     limits=(
         "At most 24 dates, meant to be months.",
         "A token is one patch of 1 to 8 px; what lies around it counts within a square of options.window tokens.",
@@ -85,6 +86,6 @@ def eozoo_models() -> list[Spec]:
             citation="Tseng et al. 2025, Galileo, arXiv:2502.09356",
             card=GALILEO_CARD,
             sources=GALILEO_SOURCES,
-            parameters=1_062_881,
+            parameters=1_061_409,
         ),
     ]

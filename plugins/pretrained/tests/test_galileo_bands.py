@@ -93,6 +93,7 @@ def test_place_is_that_of_the_setting_or_of_bands():
         ([("VV", "dB"), ("VH", "")], {}, "VH has no unit, 'dB' is needed; say it: model.options.units={S1: dB}"),
         ([("elevation", "ft"), ("slope", "degree")], {}, "elevation is in 'ft', 'm' is needed; .*units={elevation: m}"),
         (S2, {"patch": 9}, "patch 9 is 1 to 8 px"),
+        (S2, {"names": ["B2"]}, "names: 1 names for 4 bands"),
         (S2, {"window": 2}, "window 2 more than twice margin 1"),
         ([(f"NDVI_{t}", "") for t in range(25)], {"pattern": "{band}_{t}"}, "25 dates by options.pattern"),
     ],
@@ -124,7 +125,29 @@ def test_squares_do_not_show(size):
     assert wide.features(values, missing).shape[2:] == (-(-size[0] // 2), -(-size[1] // 2))
 
 
-OPTIONS = "{units: {S2: reflectance 0..1}, width: 4, patch: 8}"
+def test_what_is_encoded_again_for_its_gradient_learns_the_same(monkeypatch):
+    """Seven squares at once, or two."""
+    torch.manual_seed(0)
+    network = galileo_nano(in_channels=4, bands=S2, patch=8)
+    values, missing = torch.rand(1, 4, 8, 56) * 3000, torch.zeros(1, 4, 8, 56)
+
+    def gradient():
+        network.zero_grad()
+        network(values / 1000, values, missing).square().sum().backward()
+        return network.encoder.blocks[0].mlp["fc1"].weight.grad.clone()
+
+    wanted = gradient()
+    monkeypatch.setattr("eozoo_pretrained.galileo_dense._CHUNK", 2)
+    assert torch.allclose(gradient(), wanted, atol=1e-6 * wanted.abs().max())
+    learned = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert learned == {name for name, p in network.named_parameters() if p.grad is not None}
+    assert not any("S1" in name or "static" in name for name in learned)
+    frozen = galileo_nano(in_channels=4, bands=S2, patch=8, freeze=True)
+    assert not any(p.requires_grad for p in frozen.encoder.parameters())
+    assert all(p.requires_grad for p in frozen.head.parameters())
+
+
+OPTIONS = "{names: [B2, B3, B4, B8], units: {S2: reflectance 0..1}, width: 4, patch: 8, window: 4}"
 
 
 @pytest.mark.slow
