@@ -150,15 +150,23 @@ def trained(model: str, layers: str, held_out: str, seed: int) -> Path:
 
 
 def network(model: str, layers: str) -> dict[str, list[Shots]]:
-    """Predictions at the shots of every tile, one per seed."""
+    """Predictions at the shots of every tile, one per seed; kept beside the runs."""
     found: dict[str, list[Shots]] = {tile: [] for tile in TILES}
     for row, tiles in ROWS.items():
         for seed in SEEDS:
-            run = eozoo.load_run(trained(model, layers, row, seed), "runtime.threads=1")
-            for tile in tiles:
-                one = load(tile, layers)
-                out = run.predict({"image": one.image})
-                found[tile].append(tuple(out[n].astype(np.float64)[one.labelled] for n in ("mean", "std")))
+            path = trained(model, layers, row, seed)
+            kept = path.parent / "shots.npz"
+            if not kept.exists():
+                run = eozoo.load_run(path, "runtime.threads=1")
+                made = {}
+                for tile in tiles:
+                    one = load(tile, layers)
+                    out = run.predict({"image": one.image})
+                    made[tile] = np.stack([out[name][one.labelled] for name in ("mean", "std")]).astype(np.float64)
+                np.savez(kept, **made)
+            with np.load(kept, allow_pickle=False) as made:
+                for tile in tiles:
+                    found[tile].append(tuple(made[tile]))
     return found
 
 

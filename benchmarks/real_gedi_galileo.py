@@ -17,14 +17,14 @@ INDICES = (*_S2.values(), *(index for index, _ in _OTHER.values()))
 
 @cache
 def network(weights: str, month: int):
-    """The encoder as a network for maps: 4 px patches, each the middle of 12 px. weights: "published" or "random"."""
+    """The encoder as a network for maps: 4 px patches in squares of 12 px. weights: "published" or "random"."""
     import torch
     from eozoo_pretrained.galileo_dense import galileo_nano
 
     torch.manual_seed(0)
     folder = os.environ.get("EOZOO_WEIGHTS", str(ROOT.parent / "shared" / "weights"))
     file = f"{folder}/galileo_nano_encoder.pt" if weights == "published" else None
-    return galileo_nano(len(BANDS), 1, BANDS, patch=4, window=3, margin=1, width=0, month=month, pretrained=file).eval()
+    return galileo_nano(len(BANDS), 1, BANDS, patch=4, window=3, margin=0, width=0, month=month, pretrained=file).eval()
 
 
 def features(image: np.ndarray, labelled: np.ndarray, kind: str) -> np.ndarray:
@@ -34,10 +34,12 @@ def features(image: np.ndarray, labelled: np.ndarray, kind: str) -> np.ndarray:
     """
     import torch
 
-    values = torch.from_numpy(image[list(INDICES)])[None]
-    missing = torch.from_numpy(image[MASK_BAND] == 0).expand_as(values[0])[None].float()
+    values, missing = image[list(INDICES)], np.broadcast_to(image[MASK_BAND] == 0, (len(INDICES), *image.shape[1:]))
+    around = ((0, 0), (4, 4), (4, 4))  # what lies outside of the tile is missing
+    values, missing = np.pad(values, around), np.pad(missing, around, constant_values=True)
+    corners = [(row // 4 * 4, column // 4 * 4) for row, column in np.argwhere(labelled)]
+    cut = [torch.from_numpy(np.stack([a[:, r : r + 12, c : c + 12] for r, c in corners])) for a in (values, missing)]
     encoder = network("random" if kind == "random" else "published", 1 if kind == "january" else 6)
     with torch.no_grad():
-        maps = encoder.features(torch.where(missing > 0, 0.0, values), missing)[0]
-    rows, columns = np.nonzero(labelled)
-    return maps[:, rows // 4, columns // 4].T.numpy()
+        found = encoder.features(torch.where(cut[1], 0.0, cut[0]), cut[1].float())
+    return found[:, :, 1, 1].numpy()
