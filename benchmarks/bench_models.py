@@ -24,6 +24,7 @@ SHAPES = {
     "btfm": [(256, 16, 11), (256, 16, 366)],
     "clay": [(32, 16, 24, 24), (32, 4), (32, 4), (1,), (16,)],
     "context_net": [(1, 14, 256, 256)],
+    "galileo_nano": [(1, 12, 128, 128)] * 3,
     "gedi_unet": [(1, 14, 256, 256)],
     "timm_unet": [(1, 14, 256, 256)],
     "unet": [(1, 4, 256, 256)],
@@ -107,8 +108,8 @@ def inputs_of(name: str) -> list:
             made.append(torch.randint(1, shape[-1] + 1, shape[:-1]))
         else:
             made.append(torch.rand(shape) + 0.1)
-    if prefix == "presto":
-        made[1] = torch.zeros_like(made[1])  # nothing is missing
+    if prefix in ("presto", "galileo_nano"):
+        made[-1] = torch.zeros_like(made[-1])  # nothing is missing
     if prefix == "clay":
         made[3] = torch.tensor(2000.0)  # m per pixel
         made[4] = torch.linspace(0.4, 13, 16)  # micrometres

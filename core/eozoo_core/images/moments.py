@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from eozoo_core.images.system import standardised
+from eozoo_core.images.system import IMAGE, staged_image
 from eozoo_core.task.label_loss import LabelLoss
 from eozoo_core.task.system import System, Tensors
 
@@ -25,6 +25,7 @@ class MomentsSystem(System):
                   where its ``scale_power`` is 2, log b (log unit) where it is 1.
     input_mean, input_std: per band (C values), in the bands' own units; zeros and ones = bands go in as they are.
     target_mean, target_std: in the target's unit; (0, 1) = the network works in that unit itself.
+    takes:        what the network takes, see `eozoo_core.images.system.image_network`.
 
     All of it lies in buffers, so one state dict carries what was trained and a strict load refuses another network.
     A standardised target starts at its training mean and variance with every initialisation, whatever the unit.
@@ -39,8 +40,10 @@ class MomentsSystem(System):
         input_std: Sequence[float],
         target_mean: float = 0.0,
         target_std: float = 1.0,
+        takes: Sequence[str] = IMAGE,
     ):
         super().__init__()
+        self.takes = tuple(takes)
         self.network, self._loss = network, loss
         self.receipt, self.multiple = str(getattr(network, "receipt", None) or ""), int(getattr(network, "multiple", 0))
         mean, std = _column(input_mean), _positive(_column(input_std))
@@ -56,11 +59,11 @@ class MomentsSystem(System):
 
     def stage(self, arrays: Tensors) -> Tensors:
         """Scale "image" (B, C, H, W); a missing band counts as its training mean (0 unscaled)."""
-        return {"image": standardised(arrays, self.input_mean, self.input_std)}
+        return staged_image(arrays, self.input_mean, self.input_std, self.takes)
 
     def raw(self, staged: Tensors) -> Tensors:
         """Return "mean" (B, 1, H, W) in the target's unit and, where the network has one, the unclamped "log_scale"."""
-        output = self.network(staged["image"]).float()
+        output = self.network(*(staged[role] for role in self.takes)).float()
         found = {"mean": self.target_mean + self.target_std * output[:, :1]}
         return found | ({"log_scale": output[:, 1:2] + self.log_scale_shift} if output.shape[1] > 1 else {})
 

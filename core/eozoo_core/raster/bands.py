@@ -9,7 +9,7 @@ its list, or not at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from eozoo_core.errors import ZooError, did_you_mean
 
@@ -62,11 +62,28 @@ def find_bands(have: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """
     if all(list(have).count(name) == 1 for name in wanted):
         return [list(have).index(name) for name in wanted]
+    find = _finder(have, wanted)
+    return [find(name) for name in wanted]
+
+
+def find_some(have: Sequence[str], wanted: Sequence[str], absent: int = -1) -> list[int]:
+    """Do the same, but with ``absent`` for a name that no band or several bands answer to, or one of another sensor."""
+    find, found = _finder(have, wanted), []
+    for name in wanted:
+        try:
+            found.append(list(have).index(name) if list(have).count(name) == 1 else find(name))
+        except ZooError:
+            found.append(absent)
+    return found
+
+
+def _finder(have: Sequence[str], wanted: Sequence[str]) -> Callable[[str], int]:
+    """Return what finds one of ``wanted``, all of which say together which sensor their codes are of."""
     ours, theirs = _sensors(wanted), _sensors(have)
     same_sensor = not ours or not theirs or bool(set(ours) & set(theirs))
     shared = [sensor for sensor in ours or theirs if sensor in (theirs or ours)]
     offered = [_meanings(name, shared if same_sensor else theirs) for name in have]
-    return [_find(n, have, _meanings(n, shared if same_sensor else ours), offered, same_sensor) for n in wanted]
+    return lambda n: _find(n, have, _meanings(n, shared if same_sensor else ours), offered, same_sensor)
 
 
 def told(have: Sequence[str], wanted: Sequence[str], found: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from eozoo_core.raster.bands import find_bands
+from eozoo_core.raster.bands import find_some
 from eozoo_core.tables.columns import series_pattern
 
 ABSENT = -1
@@ -18,29 +18,18 @@ def places_of(columns: Sequence[str], bands: Sequence[str], pattern: str = "") -
     """Return which of ``columns`` holds each band at each date (T, len(bands)) int64, ABSENT = none does.
 
     pattern: how columns are called, 'B{band}_{t}' with the number of the date; "" = one date, a column is called as its
-    band. Names mean what they mean for rasters: B8A is nir08.
+    band. Names mean what they mean for rasters, B8A is nir08; ``bands`` say together of which sensor their codes are.
     """
     if not pattern:
-        return np.array([[_among(list(columns), band) for band in bands]], np.int64)
+        return np.array([find_some(list(columns), bands, ABSENT)], np.int64)
     found = [(series_pattern(pattern).fullmatch(name), i) for i, name in enumerate(columns)]
     dated = [(int(match["t"]), match.groupdict().get("band", ""), i) for match, i in found if match]
     rows = []
     for date in sorted({t for t, _, _ in dated}):
         here = {band: i for t, band, i in dated if t == date}
-        at = [_among(list(here), band) for band in bands]
+        at = find_some(list(here), bands, ABSENT)
         rows.append([list(here.values())[i] if i != ABSENT else ABSENT for i in at])
     return np.array(rows, np.int64).reshape(-1, len(bands))
-
-
-def _among(names: list[str], band: str) -> int:
-    if band in names:
-        return names.index(band)
-    from eozoo_core.errors import ZooError
-
-    try:
-        return find_bands(names, [band])[0]
-    except ZooError:
-        return ABSENT
 
 
 class Group(nn.Module):

@@ -8,8 +8,9 @@ _IMAGE = Port("image", "B C H W")
 _MEAN = Port("mean", "B 1 H W")
 _LOG_SCALE = Port("log_scale", "B 1 H W")
 _LOGITS = Port("logits", "B K H W", "1")
+_FEEDS = (_IMAGE, Port("values", "B C H W"), Port("missing", "B C H W", "1 = missing"))
 SLOTS = {
-    "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
+    "model": Slot("model", feeds=_FEEDS, wants=(_MEAN,), options=("in_channels", "outputs", "bands")),
     "model.loss": Slot("loss", feeds=(Port("target", "B 1 H W", "m or Mg/ha"),), after="model"),
     "prepare.dataset.source": Slot("dataset", wants=(Port("image", "C H W"), Port("target", "1 H W"))),
 }

@@ -101,15 +101,15 @@ class GediSparse(Task):
     def system(self, survey: GediSurvey, fresh: bool) -> MomentsSystem:
         """The network between the scaling of bands and labels that ``data`` asks for."""
         from eozoo_core.images.moments import MomentsSystem
+        from eozoo_core.images.system import image_network
 
         loss, data, bands = self._loss(), self.settings.data, len(survey.bands)
         scaled = data.normalise == "standard"
         mean, std = (survey.mean, survey.std) if scaled else ((0.0,) * bands, (1.0,) * bands)
         label = survey.label if data.standardise_target else None
         target = (label.mean, max(label.std, 1e-6)) if label else (0.0, 1.0)
-        sizes = {"in_channels": bands, "outputs": 2 if loss.trains_variance else 1}
-        network = self.build("model", self.settings.model, sizes, fresh)
-        return MomentsSystem(network, loss, mean, std, *target)
+        network, takes = image_network(self, survey, 2 if loss.trains_variance else 1, fresh)
+        return MomentsSystem(network, loss, mean, std, *target, takes)
 
     def loss(self, survey: GediSurvey) -> Loss:
         """The registered loss, and the squared error of the mean for the log."""

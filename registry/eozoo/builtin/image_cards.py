@@ -5,15 +5,17 @@ from eozoo_core import Card, Port, Slot, Spec
 _IMAGE = Port("image", "B C H W")
 _MEAN = Port("mean", "B 1 H W")
 _LOGITS = Port("logits", "B K H W", "1")
+_FEEDS = (_IMAGE, Port("values", "B C H W"), Port("missing", "B C H W", "1 = missing"))
+_WITH = ("in_channels", "outputs", "bands")
 _SAMPLE, _OPTIONS = Port("image", "C H W"), ("split",)
 REGRESSION_SLOTS = {
     "data.dataset": Slot("dataset", wants=(_SAMPLE, Port("target", "1 H W")), options=_OPTIONS),
-    "model": Slot("model", feeds=(_IMAGE,), wants=(_MEAN,)),
+    "model": Slot("model", feeds=_FEEDS, wants=(_MEAN,), options=_WITH),
     "model.loss": Slot("loss", feeds=(Port("target", "B 1 H W", "unit of the labels"),), after="model"),
 }
 SEGMENTATION_SLOTS = {
     "data.dataset": Slot("dataset", wants=(_SAMPLE, Port("target", "1 H W", "class code")), options=_OPTIONS),
-    "model": Slot("model", feeds=(_IMAGE,), wants=(_LOGITS,)),
+    "model": Slot("model", feeds=_FEEDS, wants=(_LOGITS,), options=_WITH),
     "model.loss": Slot("loss", feeds=(_LOGITS, Port("target", "B 1 H W", "class index"))),
 }
 _RONNEBERGER = "Ronneberger et al. 2015, U-Net, arXiv:1505.04597"

@@ -45,12 +45,12 @@ class PixelwiseRegression(Task):
     def system(self, survey: Survey, fresh: bool) -> MomentsSystem:
         """The network between the scaling of bands and labels."""
         from eozoo_core.images.moments import MomentsSystem
+        from eozoo_core.images.system import image_network
 
         loss, label = self._loss(), survey.label
-        sizes = {"in_channels": len(survey.bands), "outputs": 2 if loss.trains_variance else 1}
-        network = self.build("model", self.settings.model, sizes, fresh)
+        network, takes = image_network(self, survey, 2 if loss.trains_variance else 1, fresh)
         target = (label.mean, label.std) if label else (0.0, 1.0)
-        return MomentsSystem(network, loss, survey.mean, survey.std, *target)
+        return MomentsSystem(network, loss, survey.mean, survey.std, *target, takes)
 
     def loss(self, survey: Survey) -> Loss:
         """The registered loss, and the squared error of the mean for the log."""

@@ -45,14 +45,13 @@ class SemanticSegmentation(Task):
 
     def system(self, survey: ClassSurvey, fresh: bool) -> ClassSystem:
         """The network with the bands' scaling; logits start at those of the class frequencies."""
-        from eozoo_core.images.system import ClassSystem
+        from eozoo_core.images.system import ClassSystem, image_network
 
         classes = len(self._legend(survey))
-        sizes = {"in_channels": len(survey.bands), "outputs": classes}
-        network = self.build("model", self.settings.model, sizes, fresh)
+        network, takes = image_network(self, survey, classes, fresh)
         even = self.settings.model.class_weights != "none"
         counts = np.ones(classes) if even or not survey.counts else np.array(survey.counts) + 1.0
-        return ClassSystem(network, survey, np.log(counts / counts.sum()).tolist(), [1.0] * classes)
+        return ClassSystem(network, survey, np.log(counts / counts.sum()).tolist(), [1.0] * classes, takes)
 
     def loss(self, survey: ClassSurvey) -> Loss:
         """The registered loss of logits and labels, with class weights."""
