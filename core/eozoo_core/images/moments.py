@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -11,6 +12,9 @@ from torch import nn
 from eozoo_core.images.system import IMAGE, staged_image
 from eozoo_core.task.label_loss import LabelLoss
 from eozoo_core.task.system import System, Tensors
+
+if TYPE_CHECKING:
+    from eozoo_core.task.data import Data
 
 
 class MomentsSystem(System):
@@ -62,6 +66,19 @@ class MomentsSystem(System):
         output = self.network(*(staged[role] for role in self.takes)).float()
         found = {"mean": self.target_mean + self.target_std * output[:, :1]}
         return found | ({"log_scale": output[:, 1:2] + self.log_scale_shift} if output.shape[1] > 1 else {})
+
+    @property
+    def solves(self) -> bool:
+        """Whether the network finds its weights from all labels at once, by a method ``solve``."""
+        return hasattr(self.network, "solve")
+
+    def solve(self, data: Data) -> None:
+        """Have such a network see the labels of the training split, as standardised as it would be trained on them."""
+        from eozoo_core.images.trees import labelled_rows
+
+        x, y, fold = labelled_rows(self, data)
+        scaled = (y - self.target_mean.item()) / self.target_std.item()
+        self.network.solve(x, scaled, fold, self._loss.scale_power)
 
     def finish(self, raw: Tensors, arrays: Tensors) -> Tensors:
         """Return "mean" and, where a variance is trained, "std", each (B, H, W) in the target's unit."""

@@ -176,6 +176,10 @@ def load_module(module: Any, state: dict[str, Any], path: Path) -> Receipt:
 
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ZooError(f"{path}: holds no state dict of tensors")
+    for name, part in module.named_modules():
+        if hasattr(part, "take_sizes"):  # of a forest: how many nodes it has, only its file knows
+            start = f"{name}." if name else ""
+            part.take_sizes({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}, path)
     expected = module.state_dict()
     common = [(k, v, expected[k]) for k, v in state.items() if k in expected]
     found = {

@@ -3,6 +3,7 @@ with numpy. A forest is a few arrays, kept without pickles and checked when they
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
@@ -50,14 +51,19 @@ class Forest:
 
         A missing value goes where the tree learned to send it, or with most of its training rows where none missed it.
         """
-        x = np.ascontiguousarray(x, np.float32)
-        leaf = np.cumsum(self.feature == _LEAF) - 1
         found = np.zeros((len(x), self.values.shape[1]))
         for start in range(0, len(x), _BLOCK):
             part, total = x[start : start + _BLOCK], found[start : start + _BLOCK]
-            for root in self.roots:
-                total += self.values[leaf[self._descend(part, root)]]
+            for ends in self.leaves(part):
+                total += self.values[ends]
         return found / len(self.roots)
+
+    def leaves(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield for every tree the number (n,) of the leaf, a row of ``values``, in which each row (n, F) ends."""
+        x = np.ascontiguousarray(x, np.float32)
+        leaf = np.cumsum(self.feature == _LEAF) - 1
+        for root in self.roots:
+            yield leaf[self._descend(x, root)]
 
     def _descend(self, x: np.ndarray, root: int) -> np.ndarray:
         """The leaf (n,) of every row in one tree, a level at a time for all rows that are not there yet."""
@@ -112,11 +118,19 @@ def absent() -> str:
     return ""
 
 
-def grow_forest(x: np.ndarray, y: np.ndarray, fold: np.ndarray, classes: bool, threads: int = 1) -> Forest:
+def grow_forest(
+    x: np.ndarray,
+    y: np.ndarray,
+    fold: np.ndarray,
+    classes: bool,
+    threads: int = 1,
+    size: tuple[int, int] = (TREES, SMALLEST_LEAF),
+    seed: int = 0,
+) -> Forest:
     """Grow trees on features (n, F), NaN = missing, and targets (n, K); ``classes``: K are indicators of classes.
 
     Of numbers every split looks at a third of the features, at ten if there are, of classes at the root of their
-    number. Leaves have at least 5 rows.
+    number. ``size``: how many trees, and the fewest rows of a leaf.
     The residual is that of a quarter of the trees, grown without the first ``fold`` (n,) and asked for it. The same
     rows give the same trees. Raises ZooError where scikit-learn is absent.
     """
@@ -126,17 +140,18 @@ def grow_forest(x: np.ndarray, y: np.ndarray, fold: np.ndarray, classes: bool, t
     left_out = fold == fold.min()
     if left_out.all():
         left_out = np.arange(len(x)) % 5 == 0
-    tried = _packed(_grown(x[~left_out], y[~left_out], classes, TREES // 4, threads), x.shape[1], y.shape[1])
+    (trees, leaf), shape = size, (x.shape[1], y.shape[1])
+    how = {"min_samples_leaf": leaf, "random_state": seed, "n_jobs": threads}
+    tried = _packed(_grown(x[~left_out], y[~left_out], classes, -(-trees // 4), how), *shape)
     error = tried.predict(x[left_out]) - y[left_out]
-    forest = _packed(_grown(x, y, classes, TREES, threads), x.shape[1], y.shape[1])
+    forest = _packed(_grown(x, y, classes, trees, how), *shape)
     return replace(forest, residual=float(np.sqrt(max((error**2).mean(), 1e-12))))
 
 
-def _grown(x: np.ndarray, y: np.ndarray, classes: bool, trees: int, threads: int) -> list:
+def _grown(x: np.ndarray, y: np.ndarray, classes: bool, trees: int, how: dict[str, int]) -> list:
     """Return scikit-learn's trees and, of classes, which of them they know."""
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-    how = {"min_samples_leaf": SMALLEST_LEAF, "random_state": 0, "n_jobs": threads}
     if not classes:
         some = min(x.shape[1], max(10, x.shape[1] // 3))
         model = ExtraTreesRegressor(trees, max_features=some, **how).fit(x, y[:, 0])

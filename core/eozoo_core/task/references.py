@@ -138,7 +138,7 @@ def draw_rows(
         x, target = found
         x = np.where(np.isfinite(x), x, np.nan)
         there = np.isfinite(target) & ~(np.isnan(x).any(axis=-1) & strict)
-        there = _thinned(there, -(-(MOST_ROWS - taken) // (len(chosen) - chosen.index(group[0]))), group[0])
+        there = thinned(there, -(-(MOST_ROWS - taken) // (len(chosen) - chosen.index(group[0]))), group[0])
         sample = np.broadcast_to(np.reshape(group, (-1,) + (1,) * (target.ndim - 1)), target.shape)
         drawn.append((x[there], target[there], sample[there]))
         taken += int(there.sum())
@@ -176,7 +176,7 @@ def _elements(task: Contract, survey: Survey, batch: Arrays) -> tuple[np.ndarray
     return (x, target.reshape(x.shape[:-1])) if target.size == x[..., 0].size else None
 
 
-def _thinned(there: np.ndarray, most: int, seed: int) -> np.ndarray:
+def thinned(there: np.ndarray, most: int, seed: int) -> np.ndarray:
     """Keep at most ``most`` of the true elements (B, ...) of every sample, drawn at random."""
     kept = there.reshape(len(there), -1)
     for number, row in enumerate(kept):
@@ -216,7 +216,7 @@ def _predictor(task: Contract, survey: Survey, outcome: Outcome, model: LinearFi
         x, target = found
         there = np.isfinite(target)
         if isinstance(model, Forest) and target.ndim > 1:
-            there = _thinned(there, MOST_ASKED, 0)
+            there = thinned(there, MOST_ASKED, 0)
         values = np.full((*target.shape, outcome.columns), np.nan, np.float32)
         values[there] = _as_shares(model.predict(x[there])) if outcome.codes else model.predict(x[there])
         seen = tensors({p.role: batch[p.role] for p in strict if p.role in batch})

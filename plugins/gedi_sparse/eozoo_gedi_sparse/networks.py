@@ -12,8 +12,8 @@ import os
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from eozoo_core.errors import ZooError
+from eozoo_core.images.squares import square_mean
 from eozoo_core.unet import UNet
 from torch import nn
 
@@ -121,11 +121,3 @@ class ContextNet(nn.Module):
         if self.training and self.noise:
             x = x + self.noise * torch.randn_like(x)
         return self.head(self.mix(x))
-
-
-def square_mean(x: torch.Tensor, size: int) -> torch.Tensor:
-    """Mean of (B, C, H, W) in the square of ``size`` px (odd) around each pixel, of what lies inside the image."""
-    half = size // 2
-    # One axis after the other: the number of pixels inside is a product of rows and columns, so this is exact.
-    rows = F.avg_pool2d(x, (size, 1), stride=1, padding=(half, 0), count_include_pad=False)
-    return F.avg_pool2d(rows, (1, size), stride=1, padding=(0, half), count_include_pad=False)

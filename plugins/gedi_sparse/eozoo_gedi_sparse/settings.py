@@ -79,6 +79,9 @@ class DataSettings(Settings):
         description="A file that cannot be read stops the work, or is left out and counted.",
         json_schema_extra=FREE,
     )
+    validation: bool = Field(
+        True, description="Whether there is a split val to choose the epoch by; false = none, as a forest needs none."
+    )
     crop: int | None = Field(
         96, ge=1, description="Side of the random window that training takes from a patch, px; null = the whole patch."
     )

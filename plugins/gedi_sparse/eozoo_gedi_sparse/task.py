@@ -82,6 +82,11 @@ class GediSparse(Task):
 
         return all((folder / split).is_dir() for folder in folders(self.settings))
 
+    @property
+    def validates(self) -> bool:
+        """Whether the settings say that there is a split for it."""
+        return self.settings.data.validation
+
     def survey(self, train: Patches) -> GediSurvey:
         """Bands and labels, in one pass."""
         from eozoo_gedi_sparse.survey import survey_patches

@@ -19,6 +19,7 @@ SEGMENTATION_SLOTS = {
     "model.loss": Slot("loss", feeds=(_LOGITS, Port("target", "B 1 H W", "class index"))),
 }
 _RONNEBERGER = "Ronneberger et al. 2015, U-Net, arXiv:1505.04597"
+_MEINSHAUSEN = "Meinshausen 2006, Quantile Regression Forests, JMLR 7:983-999"
 _NONE = "None are published: it begins at random and is trained on your images."
 _IMAGES = (
     "Float bands, any number and resolution, nodata or NaN = missing; statistics of each band come from the training "
@@ -117,6 +118,35 @@ MODELS = [
             architecture="Residual convolutional network",
             kinds=("regression", "semantic-segmentation"),
         ),
+    ),
+    *(
+        Spec(
+            name,
+            f"eozoo.builtin.networks:{name}",
+            f"Extremely randomised trees for values of pixels, for a few hundred labels; {what}",
+            takes=(_IMAGE,),
+            gives=(_MEAN, Port("log_scale", "B 1 H W")),
+            citation=f"Geurts et al. 2006, Extremely randomized trees, doi:10.1007/s10994-006-6226-1{more}",
+            card=Card(
+                purpose="Few labels: a pixel's bands and their means in squares around it.",
+                inputs=_BANDS,
+                outputs="Mean, or mean and log-scale; NaN never.",
+                weights="None are published: the trees grow from your labels, in seconds, without steps.",
+                measured="Not measured.",
+                limits=(
+                    "Never predicts above the highest or below the lowest label of training.",
+                    "At most 20,000 labels are drawn; growing needs scikit-learn (eozoo[forest]), maps do not.",
+                    "Maps are slow: every pixel goes down every tree.",
+                ),
+                architecture="Extremely randomised trees",
+                kinds=("regression",),
+            ),
+            parameters=parameters,
+        )
+        for name, what, more, parameters in (
+            ("forest", "one deviation for all", "", 1),
+            ("quantile_forest", "own deviation or quantiles in every pixel", f"; {_MEINSHAUSEN}", 2),
+        )
     ),
 ]
 

@@ -6,6 +6,8 @@ for classes the channels are logits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from eozoo_core.errors import ZooError
 from eozoo_core.unet import UNet
@@ -54,6 +56,53 @@ class ResidualCNN(nn.Module):
         for block in self.blocks:
             x = x + block(torch.relu(x))
         return self.head(torch.relu(x))
+
+
+def forest(
+    in_channels: int = 4,
+    outputs: int = 2,
+    trees: int = 300,
+    leaf: int = 3,
+    squares: tuple[int, ...] = (3, 7, 15),
+) -> nn.Module:
+    """Extremely randomised trees on a pixel's bands and their means around it, for a few hundred labels; no steps.
+
+    in_channels: bands. outputs: 1 = the mean alone, 2 = with a deviation, the error at labels that trees did not see.
+    trees: how many. leaf: fewest labels of a leaf. squares: sides of the squares whose means are taken, px, odd; () =
+    the pixel alone. Raises ZooError for an option out of range; growing needs ``eozoo[forest]``, maps do not.
+    """
+    return _forest(outputs, (trees, leaf), squares)
+
+
+def quantile_forest(
+    in_channels: int = 4,
+    outputs: int = 2,
+    trees: int = 300,
+    leaf: int = 3,
+    squares: tuple[int, ...] = (3, 7, 15),
+    quantile: float | None = None,
+) -> nn.Module:
+    """A forest whose deviation is that of the labels in the leaves that a pixel falls into: another one everywhere.
+
+    quantile: of these labels, 0..1 (0.5 = their median), in place of the mean; None = the mean. All else and what it
+    raises: see `forest`.
+    """
+    if quantile is not None and not 0 < quantile < 1:
+        raise ZooError(f"model.options.quantile: {quantile} is not a number between 0 and 1")
+    return _forest(outputs, (trees, leaf), squares, True, quantile)
+
+
+def _forest(
+    outputs: int, size: tuple[int, int], squares: Sequence[int], spread: bool = False, quantile: float | None = None
+) -> nn.Module:
+    from eozoo_core.images.trees import PixelForest
+
+    _check(trees=size[0], leaf=size[1])
+    if outputs > 2:
+        raise ZooError("model.name: a forest gives values, not classes; choose a network for classes")
+    if any(side < 3 or side % 2 == 0 for side in squares):
+        raise ZooError(f"model.options.squares: {list(squares)} must be odd numbers of pixels from 3 on")
+    return PixelForest(outputs, size, spread, quantile, squares)
 
 
 def _check(**numbers: int) -> None:
