@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A virtual environment works only where it was made: one from another place or interpreter is stale.
 IDENTITY := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0])')
 
-.PHONY: demo test test-all lint format env real bench pins clean
+.PHONY: demo test test-all lint format env real reproduce bench pins clean
 
 demo: env
 	$(BIN)/eozoo demo gedi_sparse --out demo
@@ -37,6 +37,10 @@ real: env
 	$(BIN)/python -m benchmarks.real_gedi
 	$(BIN)/python benchmarks/real_barlow.py
 	$(BIN)/python benchmarks/real_prithvi.py
+
+# Published numbers, computed again from published weights and data beside the clone (docs/reproduced.md).
+reproduce: env
+	$(BIN)/python -m benchmarks.reproduce
 
 # Trains every task briefly with the code of OLD and of NEW, and compares all that they compute: tests/pins.py.
 NEW ?= HEAD

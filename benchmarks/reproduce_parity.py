@@ -1,0 +1,70 @@
+"""The encoders of the zoo against outputs of the published implementations: the largest relative difference of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from eozoo_clay_ta.clay import SIZES, ClayEncoder, ClaySize
+from eozoo_pretrained.presto_columns import presto
+from eozoo_prithvi_refine.encoder import PrithviEncoder
+from eozoo_prithvi_refine.variants import Variant
+
+_CLAY = ("pixels", "time", "latlon", "gsd", "waves")
+
+
+def parity(references: Path, weights: Path) -> list[dict[str, Any]]:
+    """Return a row for each encoder: its name, what was compared, and the largest |ours - theirs| / |theirs| (L2)."""
+    with torch.no_grad():
+        rows = [_clay_tiny(references), *_clay_large(references), _prithvi(references), _presto(references, weights)]
+    return [{"encoder": name, "compared": compared, "difference": found} for name, compared, found in rows]
+
+
+def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Return |found - wanted| / |wanted|, Euclidean norms over all values."""
+    return float((found - wanted).norm() / wanted.norm())
+
+
+def _arrays(file: Path) -> dict[str, torch.Tensor]:
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
+def _clay_tiny(folder: Path) -> tuple[str, str, float]:
+    known, encoder = _arrays(folder / "clay_tiny.npz"), ClayEncoder(ClaySize(64, 2, 4, 16)).eval()
+    encoder.load_state_dict(torch.load(folder / "clay_tiny_state.pt", weights_only=True), strict=True)
+    tags = ("s8", "s16", "s24", "s64", "s2_32")
+    found = [relative(encoder(*(known[f"{tag}_{n}"] for n in _CLAY)), known[f"{tag}_out"]) for tag in tags]
+    return "Clay v1.5, small", "5 windows of 8 to 64 px, random weights", max(found)
+
+
+def _clay_large(folder: Path) -> list[tuple[str, str, float]]:
+    """None where this torch draws other random numbers than the reference did."""
+    torch.manual_seed(1234)
+    encoder, known = ClayEncoder(SIZES["clay_v1_5_large"]).eval(), _arrays(folder / "clay_large.npz")
+    sums, state = _arrays(folder / "clay_large_param_sums.npz"), encoder.state_dict()
+    if any(abs(float(state[k].double().sum()) - float(v[0])) > 1e-6 * max(float(v[1]), 1) for k, v in sums.items()):
+        return []
+    found = [relative(encoder(*(known[f"{tag}_{n}"] for n in _CLAY)), known[f"{tag}_out"]) for tag in ("s8", "s24")]
+    return [("Clay v1.5, large (311 M)", "windows of 8 and 24 px, random weights", max(found))]
+
+
+def _prithvi(folder: Path) -> tuple[str, str, float]:
+    known, encoder = _arrays(folder / "prithvi_tiny.npz"), PrithviEncoder(Variant(64, 2, 4, patch=14, image=112)).eval()
+    encoder.load_state_dict(torch.load(folder / "prithvi_tiny_state.pt", weights_only=True)["A"], strict=True)
+    sizes = ("112", "120", "140", "224")
+    found = [relative(encoder(known[f"A_x{size}"]), known[f"A_y{size}_layer1"]) for size in sizes]
+    return "Prithvi-EO-2.0, small", "images of 112, 120, 140 and 224 px, random weights", max(found)
+
+
+def _presto(folder: Path, weights: Path) -> tuple[str, str, float]:
+    known = _arrays(folder / "presto_reference.npz")
+    encoder = presto(pretrained=weights / "presto_default_model.pt").eval().encoder
+    month, found = (known["month"][:, None] + torch.arange(12)) % 12, []
+    for name in ("nomask", "mask"):
+        missing = known["mask"].bool() & (name == "mask")
+        ours = encoder(known["x"], known["dynamic_world"], known["latlons"], month, missing)
+        found.append(relative(ours, known[f"embedding_{name}"]))
+    return "Presto", "6 years of months, without and with masks, published weights", max(found)
