@@ -50,7 +50,6 @@ def command(
     """
     from eozoo_core.errors import ZooError
     from eozoo_core.raster.address import is_address
-    from eozoo_core.sources.reach import is_url
     from eozoo_core.train.launch import keep_freed_memory
 
     is_path = isinstance(source, Path)
