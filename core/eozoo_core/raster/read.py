@@ -33,9 +33,7 @@ CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the machine's memory
 
 
 @contextmanager
-def gdal(
-    path: str | Path, problem: str, kind: type[ZooError] = ZooError, cache: int = CACHE_BYTES
-) -> Iterator[None]:
+def gdal(path: str | Path, problem: str, kind: type[ZooError] = ZooError, cache: int = CACHE_BYTES) -> Iterator[None]:
     """Run GDAL with a bounded cache; turn its errors into ``kind``: "<path>: <problem> (<GDAL's reason>)".
 
     GDAL's cache is one for the process; it is set for the length of the block and given back afterwards.
