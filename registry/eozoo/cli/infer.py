@@ -37,13 +37,13 @@ def command(
 ) -> None:
     """Predict for SRC with a trained run of TASK; the files written are printed."""
     from eozoo_core.errors import ZooError
-    from eozoo_core.raster.address import is_address
+    from eozoo_core.sources.names import expand
     from eozoo_core.task.infer import Unfinished
     from eozoo_core.train.launch import keep_freed_memory
 
     is_path = isinstance(source, Path)
-    if is_path and not source.exists() and not is_address(source):
-        raise ZooError(f"--input {source}: no such file or folder")
+    if is_path:
+        expand(source)
     if dest.exists() and not dest.is_dir():
         raise ZooError(f"--output {dest}: is a file; give a folder")
     if is_path and source.is_dir() and source.resolve() == dest.resolve():
