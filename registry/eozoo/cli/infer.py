@@ -42,14 +42,13 @@ def command(
 ) -> None:
     """Predict for SRC with a trained run of TASK; the files written are printed."""
     from eozoo_core.errors import ZooError
-    from eozoo_core.raster.address import is_address
-    from eozoo_core.sources.reach import is_url
+    from eozoo_core.sources.names import expand
     from eozoo_core.task.infer import Unfinished
     from eozoo_core.train.launch import keep_freed_memory
 
     is_path = isinstance(source, Path)
-    if is_path and not source.exists() and not (is_address(source) or is_url(str(source))):
-        raise ZooError(f"--input {source}: no such file or folder")
+    if is_path:
+        expand(source)
     if dest.exists() and not dest.is_dir():
         raise ZooError(f"--output {dest}: is a file; give a folder")
     if is_path and source.is_dir() and source.resolve() == dest.resolve():
@@ -57,13 +56,13 @@ def command(
     given = [*overrides, *options.runtime_overrides(**runtime), *options.workers_overrides("infer", workers, dask)]
     given += ["infer.strict=true"] if strict else []
     built, run = options.open_task(registry, task, run_dir, given)
-    run.note_changes()
     keep_freed_memory()
     with options.blame(built.registry, task):
         if dry_run:
             for line in built.forecast(run, source, dest):
                 options.echo(line)
             return
+        run.note_changes()
         try:
             written = built.infer(run, source, dest)
         except Unfinished as error:
