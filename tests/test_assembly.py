@@ -113,7 +113,7 @@ def test_what_a_product_does_not_tell_is_asked_for(tmp_path):
 
 
 def test_bad_products_say_so_in_one_line(tmp_path, safe):
-    with pytest.raises(ZooError, match=r"SAFE: no band is called 'B12'.*; --set infer.bands"):
+    with pytest.raises(ZooError, match=r"SAFE: no band is called 'B12'.* --set infer.bands"):
         opened(safe, ("B04", "B12"))
     empty = tmp_path / "a.SAFE"
     empty.mkdir()

@@ -168,9 +168,13 @@ def test_bad_items_say_so_in_one_line(tmp_path):
         ("s3://bucket/a.tif", r"infer.source.trust=\[s3://bucket\]"),
         ("/vsicurl/http://127.0.0.1/a.tif", r"may name files and URLs only"),
         ("http://user@127.0.0.1:1/a.tif", r"on another host"),
+        ("vrt:///etc/passwd.tif?bands=1", r"may name files and URLs only"),
+        ('zarr:"/vsicurl/http://127.0.0.1/a"', r"may name files and URLs only"),
+        ("file:///etc/passwd.tif", r"outside its folder"),
     ],
 )
-def test_assets_elsewhere_are_not_opened(tmp_path, href, why):
+def test_assets_elsewhere_are_not_opened(tmp_path, monkeypatch, href, why):
+    monkeypatch.chdir(tmp_path)
     file = changed(write_item(tmp_path)[1], lambda item: item["assets"]["nir"].update(href=href))
     with pytest.raises(ZooError, match=why):
         find_assemblies(file)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import is_url
 from eozoo_core.raster.assembly import Assembly
 from eozoo_core.run.parsed import reason_of
-from eozoo_core.sources.reach import Reach, is_url
+from eozoo_core.sources.reach import Reach
 from eozoo_core.sources.stac import open_item, unique
 
 if TYPE_CHECKING:

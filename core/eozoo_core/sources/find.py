@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import restored
 from eozoo_core.raster.assembly import Assembly
 from eozoo_core.raster.mosaic import SUFFIXES
 from eozoo_core.sources.catalogue import is_catalogue, open_catalogue
-from eozoo_core.sources.reach import as_typed
 from eozoo_core.sources.safe import is_safe, open_safe
 from eozoo_core.sources.search import Search
 
@@ -24,7 +24,7 @@ def find_assemblies(source: str | Path | Search, trusted: tuple[str, ...] = ()) 
     path = Path(source)
     if is_safe(path):
         return open_safe(path)
-    if is_catalogue(typed := as_typed(source)):
+    if is_catalogue(typed := restored(source)):
         return open_catalogue(typed, trusted)
     if path.is_dir():
         products = [one for one in sorted(path.iterdir()) if is_safe(one)]

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import is_url
 from eozoo_core.raster.assembly import Assembly
 from eozoo_core.run.parsed import reason_of
 from eozoo_core.sources.catalogue import item_of
-from eozoo_core.sources.reach import Reach, is_url
+from eozoo_core.sources.reach import Reach
 from eozoo_core.sources.stac import open_item, unique
 
 _DAY = r"\d{4}-\d\d-\d\d(?:T[\d:.]+Z?)?"

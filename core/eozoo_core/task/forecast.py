@@ -48,7 +48,7 @@ class _Captured(Exception):  # noqa: N818 - an answer
 
 
 def forecast(task: Contract, run: Run, source: Path, dest: Path) -> list[str]:
-    """Return lines on an `infer` that is not done. Nothing is written. Raises ZooError where no scene can be read."""
+    """Return lines on an `infer` that is not done. Nothing is written."""
     work = Work(task, run, source, dest)
     todo = [one for group in work.open() for one in group]
     counts, of = work.list.counts(), len(work.list.names)
@@ -60,6 +60,8 @@ def forecast(task: Contract, run: Run, source: Path, dest: Path) -> list[str]:
     opened, problems = _opened(work.mapper, todo)
     if problems:
         lines.append(f"          {len(problems)} of {len(opened) + len(problems)} looked at fail, first: {problems[0]}")
+    if not opened:
+        return lines
     scene = max(opened, key=lambda one: one.grid.height * one.grid.width)
     if scene.whole:
         return [*lines, f"          {scene.path.name} is no raster: its time is not predicted"]
@@ -80,7 +82,7 @@ def forecast(task: Contract, run: Run, source: Path, dest: Path) -> list[str]:
 
 
 def _opened(mapper: Mapper, todo: Sequence[tuple[str, Any]]) -> tuple[list[Scene], list[ZooError]]:
-    """Return some of the scenes, opened, and why others are not. Raises the first ZooError where none can be."""
+    """Return some of the scenes, opened, and why others are not."""
     chosen = np.unique(np.linspace(0, len(todo) - 1, min(len(todo), _LOOKED)).astype(int))
     scenes, problems = [], []
     for _, found in (todo[index] for index in chosen):
@@ -88,8 +90,6 @@ def _opened(mapper: Mapper, todo: Sequence[tuple[str, Any]]) -> tuple[list[Scene
             scenes.append(mapper.task.open_scene(found, mapper.predictor.survey))
         except ZooError as error:
             problems.append(error)
-    if not scenes:
-        raise problems[0]
     return scenes, problems
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.lease import STALE
 from eozoo_core.run.pool import Here, Pool
 from eozoo_core.run.progress import print_message, progress_bar, tell_once
 from eozoo_core.run.workers import open_workers
@@ -18,7 +20,7 @@ from eozoo_core.task.mapper import Group, Mapper, groups
 from eozoo_core.task.scenes import by_dates
 from eozoo_core.task.sharing import Job
 from eozoo_core.task.windows import NotShared
-from eozoo_core.task.worklist import Outcome, WorkList, names_of
+from eozoo_core.task.worklist import Outcome, WorkList, names_of, require_own_names
 from eozoo_core.train.launch import count_gpus
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from eozoo_core.task.contract import Contract
 
 _SHOWN = 10  # failures that are told as they come; the list has all
+_LOOKS = 7  # at a scene that a Dask worker had on a machine that is gone, until its lease is dead
 
 
 class Unfinished(ZooError):  # noqa: N818 - most of it may be done
@@ -61,6 +64,7 @@ class Work:
         self._task, self._run, self.mapper = task, run, Mapper(task, run, dest)
         found = by_dates(scenes_at(task, source), self.mapper.predictor.survey.names)
         self._named = list(zip(names_of(found, source), found, strict=True))
+        require_own_names(found)
         self.list = WorkList(dest, [name for name, _ in self._named])
         self._outcomes: dict[str, Outcome] = {}
         self._told: set[str] = set()  # notes that were printed
@@ -74,7 +78,10 @@ class Work:
             if todo:
                 with self._workers() as pool:
                     self._do(pool, todo)
-                    self._do(pool, groups([one for one in self._named if self._outcomes[one[0]].state == "busy"]))
+                    for look in range(_LOOKS if self._task.settings.infer.dask else 1):
+                        if busy := [one for one in self._named if self._outcomes[one[0]].state == "busy"]:
+                            time.sleep(STALE / (_LOOKS - 1) if look else 0)
+                            self._do(pool, groups(busy))
         return self._end()
 
     def _workers(self) -> AbstractContextManager[Pool]:

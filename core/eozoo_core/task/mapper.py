@@ -161,7 +161,7 @@ def groups(named: Group) -> list[Group]:
     in which batch a window is may move its last bit.
     """
     found: list[Group] = []
-    room = 0
+    room = -1
     for name, one in named:
         size = _size(one)
         if room < size or len(found[-1]) == GROUP:
