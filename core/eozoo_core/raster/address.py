@@ -15,6 +15,9 @@ def is_address(path: str | Path) -> bool:
 
 def gdal_name(path: str | Path) -> str:
     """Return ``path`` as GDAL takes it: `pathlib` makes one slash of the two in ``HDF5:FILE://VARIABLE``."""
+    for scheme, room in (("https:/", "curl/https:/"), ("http:/", "curl/http:/"), ("s3:/", "s3"), ("gs:/", "gs")):
+        if str(path).startswith(scheme):
+            return f"/vsi{room}/{str(path)[len(scheme) :].lstrip('/')}"
     return re.sub(r"^(hdf5:.+):/+([^:]*)$", r"\1://\2", str(path), flags=re.IGNORECASE)
 
 

@@ -13,7 +13,7 @@ from rasterio.warp import reproject, transform_bounds
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import Grid, apply, part_of, same_grid
-from eozoo_core.raster.read import RasterReader, gdal, read_info
+from eozoo_core.raster.read import RasterReader, Reader, gdal, read_info
 from eozoo_core.raster.tiles import Window
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
@@ -82,37 +82,8 @@ class Mosaic:
             return reader.read(own, tile.bands)
 
     def _read_warped(self, tile: Tile, window: Window) -> np.ndarray:
-        """Resample the part of a tile that lies under a window of the grid, band by band.
-
-        Each band has its own missing pixels; none of them enters a kernel. Strips keep the memory bounded.
-        """
-        out = np.full((len(tile.bands), window.height, window.width), np.nan, np.float32)
-        target = part_of(self.grid, window)
-        source = _window_under(target, tile.grid, _MARGIN)
-        if source is None:
-            return out
-        if source.height * source.width > _LARGEST and window.height > 1:
-            half = window.height // 2
-            parts = [(window.row, half), (window.row + half, window.height - half)]
-            return np.concatenate(
-                [self._read_warped(tile, Window(r, window.col, n, window.width)) for r, n in parts], axis=1
-            )
         with RasterReader(tile.path, self._missing) as reader:
-            values = reader.read(source, tile.bands)
-        with gdal(tile.path, "cannot be resampled"):
-            for band, resampled in zip(values, out, strict=True):
-                reproject(
-                    band,
-                    resampled,
-                    src_transform=part_of(tile.grid, source).transform,
-                    src_crs=tile.grid.crs,
-                    src_nodata=np.nan,
-                    dst_transform=target.transform,
-                    dst_crs=target.crs,
-                    dst_nodata=np.nan,
-                    resampling=Resampling[self._resampling],
-                )
-        return out
+            return resampled(reader, tile.bands, part_of(self.grid, window), self._resampling)
 
     def _extent(self, path: Path, found: Grid) -> tuple[tuple[int, int], tuple[int, int]]:
         """Rows and columns (first, last + 1) of the target that the tile touches."""
@@ -161,6 +132,38 @@ def union_grid(paths: Sequence[Path]) -> Grid:
     side_x, side_y = abs(first.transform.a), abs(first.transform.e)
     size = round((north - south) / side_y), round((east - west) / side_x)
     return Grid(*size, first.crs, from_origin(west, north, side_x, side_y))
+
+
+def resampled(reader: Reader, bands: Sequence[int], target: Grid, how: str) -> np.ndarray:
+    """Return ``bands`` (1-based) of an open raster on the pixels of ``target``: (C, h, w) float32, NaN = missing.
+
+    Band by band: each has its own missing pixels, and none of them enters a kernel. Strips keep the memory bounded.
+    ``how``: of rasterio's `Resampling`. Raises ZooError where GDAL cannot.
+    """
+    out = np.full((len(bands), target.height, target.width), np.nan, np.float32)
+    grid = reader.info.grid
+    source = _window_under(target, grid, _MARGIN)
+    if source is None:
+        return out
+    if source.height * source.width > _LARGEST and target.height > 1:
+        half = target.height // 2
+        parts = [Window(0, 0, half, target.width), Window(half, 0, target.height - half, target.width)]
+        return np.concatenate([resampled(reader, bands, part_of(target, part), how) for part in parts], axis=1)
+    values = reader.read(source, bands)
+    with gdal(reader.info.path, "cannot be resampled"):
+        for band, place in zip(values, out, strict=True):
+            reproject(
+                band,
+                place,
+                src_transform=part_of(grid, source).transform,
+                src_crs=grid.crs,
+                src_nodata=np.nan,
+                dst_transform=target.transform,
+                dst_crs=target.crs,
+                dst_nodata=np.nan,
+                resampling=Resampling[how],
+            )
+    return out
 
 
 def _window_under(target: Grid, source: Grid, margin: int) -> Window | None:

@@ -33,13 +33,13 @@ CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the machine's memory
 
 
 @contextmanager
-def gdal(path: str | Path, problem: str, kind: type[ZooError] = ZooError) -> Iterator[None]:
+def gdal(path: str | Path, problem: str, kind: type[ZooError] = ZooError, cache: int = CACHE_BYTES) -> Iterator[None]:
     """Run GDAL with a bounded cache; turn its errors into ``kind``: "<path>: <problem> (<GDAL's reason>)".
 
     GDAL's cache is one for the process; it is set for the length of the block and given back afterwards.
     """
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), warnings.catch_warnings():
+        with rasterio.Env(GDAL_CACHEMAX=cache), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # Grid says it with None
             yield
     # rasterio raises SystemError where GDAL fails and leaves no reason
@@ -69,12 +69,26 @@ class Reader:
         self.close()
 
 
+class Openable:
+    """A scene that is more than one file; `open_reader` takes it where it takes a path.
+
+    ``name``: what its maps are called; ``date``: of the scene, as 20200531, "" = not known.
+    """
+
+    name: str
+    date: str
+
+    def open(self, missing: Sequence[float] = ()) -> Reader:
+        """Open it. ``missing``: stored values that mean missing, beside what is declared."""
+        raise NotImplementedError
+
+
 class RasterReader(Reader):
     """An open raster, read window by window. A context manager; not to be shared between threads.
 
     Values are physical: each band's scale and offset tags (GeoTIFF, CF packing of NetCDF) are applied. ``missing`` are
     stored values that mean missing in every band, beside what the file declares. Opening raises ZooError for what GDAL
-    cannot read, for complex numbers, and as `info.info_of`.
+    cannot read, for complex numbers, and as `info.info_of`. ``cache``: bytes of blocks that GDAL keeps while it reads.
     """
 
     def __init__(self, path: str | Path, missing: Sequence[float] = ()):
@@ -90,6 +104,13 @@ class RasterReader(Reader):
             self._flags = [set(flags) for flags in self._dataset.mask_flag_enums]
             self._alpha = {i for i, kind in enumerate(self._dataset.colorinterp, 1) if kind == ColorInterp.alpha}
             self.block_rows = self._dataset.block_shapes[0][0]
+        self.cache = CACHE_BYTES
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of blocks of one band, as GDAL caches it."""
+        rows, columns = self._dataset.block_shapes[0]
+        return rows * -(-self.info.grid.width // columns) * columns * np.dtype(self.info.dtypes[0]).itemsize
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         """Pixels ``(C, height, width)`` float32 of the 1-based ``bands`` (None = ``info.bands``); NaN = missing.
@@ -100,7 +121,8 @@ class RasterReader(Reader):
         bands = tuple(self.info.bands if bands is None else bands)
         area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         last = window.row + window.height - 1
-        with gdal(self.info.path, f"rows {window.row} to {last} cannot be read; the file is damaged or incomplete"):
+        problem = f"rows {window.row} to {last} cannot be read; the file is damaged or incomplete"
+        with gdal(self.info.path, problem, cache=self.cache):
             return self._values(bands, {"window": area})
 
     def thumbnail(self, longest: int = 1500, bands: Sequence[int] | None = None) -> np.ndarray:
@@ -220,16 +242,18 @@ class ArrayReader(Reader):
         return values
 
 
-def open_reader(path: str | Path, missing: Sequence[float] = ()) -> Reader:
-    """Open ``path`` for reading by window: ``.npy`` with `ArrayReader`, everything else with `RasterReader`.
+def open_reader(path: str | Path | Openable, missing: Sequence[float] = ()) -> Reader:
+    """Open ``path`` for reading by window: ``.npy`` with `ArrayReader`, other files with `RasterReader`.
 
     ``missing``: stored values that mean missing, beside what the file declares.
     """
+    if isinstance(path, Openable):
+        return path.open(missing)
     kind = ArrayReader if Path(path).suffix.lower() == ".npy" else RasterReader
     return kind(path, missing)
 
 
-def read_info(path: str | Path) -> RasterInfo:
+def read_info(path: str | Path | Openable) -> RasterInfo:
     """Open a raster or ``.npy`` file and say what it is, without reading pixels. Raises ZooError if unreadable."""
     with open_reader(path) as reader:
         return reader.info

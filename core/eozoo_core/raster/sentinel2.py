@@ -29,7 +29,8 @@ _LOOKED_AT = 256  # pixels a side that tell whether values are reflectance
 class Source:
     """What is known of a file before its pixels. tags: of the file; ``scale`` and ``offset``: its packing, which the
     reader has applied (value = number * scale + offset; 1 and 0 = none). ``values``: some of them as read, NaN =
-    missing, and whether they are stored as floats: only to see whether they are reflectance already.
+    missing, and whether they are stored as floats: only to see whether they are reflectance already. ``told``: what a
+    product or a catalogue says of them; None = what lies beside the file.
     """
 
     path: Path
@@ -38,6 +39,12 @@ class Source:
     offset: float = 0.0
     values: np.ndarray | None = None
     floats: bool = False
+    told: tuple[Evidence, ...] | None = None
+
+    @property
+    def evidence(self) -> Sequence[Evidence]:
+        """What names, metadata and tags say."""
+        return evidence_of(self.path, self.tags) if self.told is None else self.told
 
     @property
     def packed(self) -> bool:
@@ -97,7 +104,7 @@ def scaling_of(source: Source, offset: float | None, setting: str, each: str = "
     other, and where values that are reflectance would be shifted again; ``setting`` is named as the remedy, and
     ``each`` as the place to say it of one file of many.
     """
-    told = [one for one in evidence_of(source.path, source.tags) if one.offset is not None]
+    told = [one for one in source.evidence if one.offset is not None]
     _require_agreement(source, told, offset, setting)
     level = next((one.quantification for one in told if one.quantification), QUANTIFICATION)
     if source.packed:
@@ -169,7 +176,7 @@ def _despite(told: Sequence[Evidence], offset: float) -> str:
 
 
 def _untold(source: Source) -> str:
-    silent = [one.source for one in evidence_of(source.path, source.tags)]
+    silent = [one.source for one in source.evidence]
     return f" ({silent[0]} does not say)" if silent else ""
 
 

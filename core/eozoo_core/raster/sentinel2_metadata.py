@@ -24,7 +24,7 @@ _PRODUCT = re.compile(r"S2[A-D]_(?:MSI|OPER_)\w*_N(\d{2})\.?(\d{2})(?=_|\.|$)")
 _HLS = re.compile(r"(?:^|[/\\])HLS\.[SL]30\.")
 _XML = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 _ABOVE = 5  # folders between a band's file and the product's, at most
-_LARGEST = 16 * 2**20  # bytes; the files of today have 60 thousand
+LARGEST = 16 * 2**20  # bytes; the files of today have 60 thousand
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,22 @@ def evidence_of(path: Path, tags: Mapping[str, Any]) -> list[Evidence]:
     """Return what the path, the metadata files and ``tags`` say; [] = nothing. Raises ZooError for bad XML."""
     path = Path(path).absolute()
     return [*_of_names(path), *_of_xml(path), *_of_json(path), *_of_keys(tags, "its tags")]
+
+
+def told_by_product(name: str, metadata: str, content: bytes) -> list[Evidence]:
+    """Return what the name of a product and the content of its metadata file say (b"" = there is none).
+
+    Raises ZooError for bad XML.
+    """
+    found = [_of_product(metadata, _texts(metadata, content))] if content else []
+    return [*(_of_baseline(int(a + b), "its name") for a, b in _NAME.findall(name)), *found]
+
+
+def told_by_item(properties: Mapping[str, Any], packing: Iterable[tuple[float, float]]) -> list[Evidence]:
+    """Return what a catalogue says of a scene: its properties, and the scales and offsets of its bands."""
+    numbers = {(round(offset / scale, 3), round(1 / scale, 3)) for scale, offset in packing if scale}
+    found = [Evidence("the offset of its bands", *pair) for pair in sorted(numbers)]
+    return [*_of_keys(properties, "its item"), *found]
 
 
 def baseline_offset(baseline: int) -> float | None:
@@ -62,29 +78,32 @@ def _of_xml(path: Path) -> list[Evidence]:
     for folder in list(path.parents)[:_ABOVE]:
         for name in _XML:
             if (folder / name).is_file():
-                return [_of_product(folder / name, _texts(folder / name))]
+                file = folder / name
+                if file.stat().st_size > LARGEST:
+                    size = f"{file.stat().st_size / 2**20:.0f} MiB"
+                    raise ZooError(f"{file}: has {size}, not a product's metadata; remove it")
+                return [_of_product(str(file), _texts(str(file), file.read_bytes()))]
     return []
 
 
-def _of_product(file: Path, texts: Mapping[str, list[str]]) -> Evidence:
+def _of_product(file: str, texts: Mapping[str, list[str]]) -> Evidence:
     """An offset that is listed goes before the one that the baseline implies."""
     numbers = [_number(t) for key in ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET") for t in texts.get(key, ())]
     if len(set(numbers)) > 1 or None in numbers:
         raise ZooError(f"{file}: its offsets are not one number for all bands ({numbers}); set the offset by hand")
     levels = ("BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
     level = next((value for key in levels for t in texts.get(key, ()) if (value := _number(t))), None)
+    called = Path(file).name
     if numbers:
-        return Evidence(f"the offset in {file.name}", numbers[0], level)
+        return Evidence(f"the offset in {called}", numbers[0], level)
     told = next((_whole(t) for t in texts.get("PROCESSING_BASELINE", ())), None)
     if told is None:
-        return Evidence(f"{file.name}, which names no baseline", None, level)
-    return Evidence(f"baseline {told / 100:05.2f} in {file.name}", baseline_offset(told), level)
+        return Evidence(f"{called}, which names no baseline", None, level)
+    return Evidence(f"baseline {told / 100:05.2f} in {called}", baseline_offset(told), level)
 
 
-def _texts(file: Path) -> dict[str, list[str]]:
+def _texts(file: str, content: bytes) -> dict[str, list[str]]:
     """Texts of an XML file by the names of their elements. Entities and document types are refused, not read."""
-    if file.stat().st_size > _LARGEST:
-        raise ZooError(f"{file}: has {file.stat().st_size / 2**20:.0f} MiB, not a product's metadata; remove it")
     texts: dict[str, list[str]] = {}
     open_now: list[str] = []
     parser = expat.ParserCreate()
@@ -104,7 +123,7 @@ def _texts(file: Path) -> dict[str, list[str]]:
     parser.EndElementHandler = lambda _: open_now.pop()
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     try:
-        parser.Parse(file.read_bytes(), True)
+        parser.Parse(content, True)
     except (expat.ExpatError, LookupError) as error:  # LookupError: an encoding that nobody knows
         raise ZooError(f"{file}: cannot be read as XML ({error}); fetch it again, or remove it") from None
     return texts
@@ -121,7 +140,7 @@ def _of_json(path: Path) -> list[Evidence]:
     )
     found: list[Evidence] = []
     for file in (folder / name for name in dict.fromkeys(names)):
-        if not file.is_file() or file.stat().st_size > _LARGEST:
+        if not file.is_file() or file.stat().st_size > LARGEST:
             continue
         try:
             content = json.loads(file.read_bytes())

@@ -14,14 +14,16 @@ import numpy as np
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.georeference import misfit
 from eozoo_core.raster.info import RasterInfo
-from eozoo_core.raster.read import Reader, open_reader
+from eozoo_core.raster.read import Openable, Reader, open_reader
 from eozoo_core.raster.tiles import Window
 
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
 
-def date_of(path: Path) -> str:
-    """Return the date in a file's name, as 20200531; "" where there is none."""
+def date_of(path: Path | Openable) -> str:
+    """Return the date in a file's name, or of a scene of several files, as 20200531; "" where there is none."""
+    if isinstance(path, Openable):
+        return path.date
     found = _DATE.search(path.stem)
     return "".join(found.groups()) if found else ""
 

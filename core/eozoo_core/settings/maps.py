@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,30 @@ class MaskSettings(Settings):
     )
     clouds: Path | None = Field(None, description="Raster of cloud probability, percent, any CRS; null = none.")
     max_cloud: float = Field(5.0, ge=0, description="Mask where the cloud probability is above this, percent.")
+    scl: tuple[int, ...] = Field(
+        (),
+        description="Classes of a Sentinel-2 scene's own classification (SCL) to mask, as 3, 8, 9, 10: cloud shadow, "
+        "clouds and cirrus; without a class is masked too. [] = it is not looked at.",
+    )
+
+
+class SourceSettings(Settings):
+    """How scenes of several files are read: Sentinel-2 products (SAFE) and what catalogues (STAC) list."""
+
+    pixel: float | None = Field(
+        None,
+        gt=0,
+        description="Size of the map's pixels, in the unit of the CRS; null = of the finest band that is used.",
+    )
+    resampling: Literal["nearest", "bilinear", "cubic"] = Field(
+        "bilinear", description="How bands of coarser pixels come to the map's; finer ones are averaged."
+    )
+    s2_offset: float | None = Field(
+        None, description="Sentinel-2: added to digital numbers (-1000 or 0); null = as product or catalogue say."
+    )
+    trust: tuple[str, ...] = Field(
+        (), description="Hosts, buckets (s3://NAME) and folders that a catalogue may refer to, beside its own."
+    )
 
 
 class PlainInfer(InferSettings):
@@ -53,6 +77,12 @@ class MapInfer(SceneInfer):
         description="Stored values that mean missing, beside those that a raster declares; null = such as look so are "
         "asked about; [] = none.",
     )
+    factor: float = Field(
+        1.0,
+        description="The network takes values times this: 10000 where it was trained on digital numbers and the scene "
+        "is reflectance.",
+    )
+    source: SourceSettings = Field(SourceSettings(), description="Scenes of several files: SAFE, STAC.")
     window: int = Field(64, ge=16, description="Largest side of the square that the network sees at once, px.")
     overlap: int = Field(
         16, ge=0, description="Pixels that neighbouring windows share at least, and where they are blended."

@@ -209,7 +209,7 @@ class TableTask(Task):
 
             scene = open_series(found, self.settings.data.series or "", survey, self.settings.infer)
             return replace(scene, missing=nodata) if nodata and scene.missing is None else scene
-        if found.suffix.lower() in SUFFIXES:
+        if isinstance(found, Path) and found.suffix.lower() in SUFFIXES:
             from eozoo_core.tables.predict import open_table
 
             return open_table(found, survey)

@@ -240,6 +240,8 @@ class Contract(ABC):
 
         return choose_bands(info, survey.names)
 
+    reads_assemblies: ClassVar[bool] = True  # whether `open_scene` takes scenes of several files (SAFE, STAC)
+
     def find_scenes(self, source: Path) -> Sequence[Any]:
         """Return what ``infer`` maps at ``source``, unopened; the default: rasters. Raises ZooError for none."""
         from eozoo_core.task.scenes import rasters
@@ -252,10 +254,14 @@ class Contract(ABC):
         Of a run on several dates it gets a tuple, the rasters of one scene in the order of their dates.
         Raises ZooError where it does not fit.
         """
-        from eozoo_core.task.scenes import open_dates, open_raster
+        from eozoo_core.raster.assembly import Assembly
+        from eozoo_core.task.scenes import open_assembly, open_dates, open_raster
 
         if isinstance(found, tuple):
             return open_dates(found, survey.names, self.settings.infer)
+        if isinstance(found, Assembly):
+            choose = lambda info: self.raster_bands(info, survey)  # noqa: E731
+            return open_assembly(found, choose, survey.names, self.settings.infer)
         return open_raster(found, lambda info: self.raster_bands(info, survey), survey.names, self.settings.infer)
 
     def map(self, drawn: Any, scene: Scene) -> Iterator[Block]:

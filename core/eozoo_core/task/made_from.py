@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eozoo_core.raster.address import is_address
+from eozoo_core.raster.assembly import Assembly
 from eozoo_core.raster.read import read_info
 from eozoo_core.raster.trust import files_of
 from eozoo_core.task.ensemble import best_hash
@@ -61,7 +62,8 @@ class MadeWith:
         """Return the scene with its tags and its stamp; none where a source is not there."""
         source: Any = scene.stamp
         if not source:
-            files = [seen(file) for file in sources_of(scene)]
+            wholes = [one for one in (scene.parts, *scene.dates) if isinstance(one, Assembly)]
+            files = [one.seen() for one in wholes] or [seen(file) for file in sources_of(scene)]
             told = [list(scene.bands), list(scene.notes), dict(scene.tags)]
             source = None if None in files or not files else [files, self.settings, told]
         stamp = hashlib.sha256(json.dumps([source, self.parts]).encode()).hexdigest() if source else ""
@@ -113,7 +115,9 @@ def _best(run: Run) -> list[Any]:
 
 
 def sources_of(scene: Scene) -> Sequence[Path]:
-    """Return the files that a scene is read from."""
+    """Return the files that a scene is read from; none of one of several files, which tells it itself."""
+    if any(isinstance(one, Assembly) for one in (scene.parts, *scene.dates)):
+        return ()
     return scene.reads or files_of(scene.path)
 
 

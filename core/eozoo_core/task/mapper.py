@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Group = list[tuple[str, Any]]  # scenes: their names in the list, and what ``Task.find_scenes`` found
 Show = Callable[[float, str], None]  # gets the scenes that are done, as a fraction, and a line
-GROUP, GROUP_BYTES = 16, 2**22  # scenes that share forward passes at most, and bytes of their files
+GROUP, GROUP_BYTES = 8, 2**22  # scenes that share forward passes at most, and bytes of their files
 
 
 class Mapper:
@@ -153,7 +153,7 @@ def groups(named: Group) -> list[Group]:
     in which batch a window is may move its last bit.
     """
     found: list[Group] = []
-    room = 0
+    room = -1
     for name, one in named:
         size = _size(one)
         if room < size or len(found[-1]) == GROUP:

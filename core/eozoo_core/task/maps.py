@@ -88,7 +88,7 @@ def map_scene(
     shown, beside = Shown({layer.name: file for file, layer in layers.items()}), dest / f"{scene.file('guard')}.json"
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
-            mask = RowMask(scene.grid, settings.mask, str(scene.path))
+            mask = RowMask(scene.grid, settings.mask, str(scene.path), scene.scl)
             tags = tags_of(predictor, scene) | task.tags(run)
             guard = SceneGuard(task, predictor, scene)
             drawn = Drawn(predictor, role_of(members), progress, dest, guard.watch, guard.allow, passes, share)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,13 @@ import numpy as np
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.address import variable_of
+from eozoo_core.raster.assembly import Assembly, Part
 from eozoo_core.raster.bands import told
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.info import RasterInfo
 from eozoo_core.raster.read import Reader, by_stem, open_reader, read_info
 from eozoo_core.raster.stack import Stack, by_date, date_of
+from eozoo_core.task.assemblies import bands_of_assembly, prepared
 
 if TYPE_CHECKING:
     from eozoo_core.settings.schema import InferSettings
@@ -44,6 +46,8 @@ class Scene:
     notes:  what was decided while it was opened, a line each; printed once, and a tag of its maps.
     whole:  it is no raster: ``Task.write`` says what becomes of it, and core maps nothing.
     dates:  the rasters of one grid that it is made of, in their order; () = ``path`` alone.
+    parts:  its bands where they are several files; None = ``path`` or ``dates``.
+    scl:    its own classification, for ``infer.mask.scl``; None = it has none.
     """
 
     path: Path
@@ -58,13 +62,15 @@ class Scene:
     missing: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
     whole: bool = False
-    dates: tuple[Path, ...] = ()
+    dates: tuple[Path | Assembly, ...] = ()
+    parts: Assembly | None = None
+    scl: Part | None = None
 
     def open(self) -> Reader:
         """Open what is read window by window."""
         if self.dates:
             return Stack(self.dates, self.missing or ())
-        return open_reader(self.path, self.missing or ())
+        return open_reader(self.parts or self.path, self.missing or ())
 
     def file(self, layer: str) -> str:
         """Return the name of the file of a layer, without its ending."""
@@ -119,7 +125,38 @@ def open_raster(
     if wanted is None and len(bands) == len(trained):
         others = told(info.descriptions, trained, [band - 1 for band in bands])
         notes += [f"bands found under other names: {others}"] if others else []
-    return Scene(path, info.grid, bands, variable_of(path), missing=getattr(how, "nodata", None), notes=tuple(notes))
+    return Scene(
+        path, info.grid, bands, variable_of(path), missing=getattr(how, "nodata", None), notes=tuple(notes),
+        values=scaled_by(getattr(how, "factor", 1.0)),
+    )  # fmt: skip
+
+
+def open_assembly(
+    found: Assembly, choose: Callable[[RasterInfo], tuple[int, ...]], trained: tuple[str, ...], how: InferSettings
+) -> Scene:
+    """Choose the bands of a scene of several files as `open_raster` does; only their headers are read.
+
+    Raises ZooError for a band that is not there, and as `Assembly.as_reflectance`.
+    """
+    chosen, notes = bands_of_assembly(found, choose, trained, how), []
+    missing = getattr(how, "nodata", None)
+    chosen, note = prepared(chosen, how)
+    with chosen.open(missing or ()) as reader:
+        grid = reader.info.grid
+    others = told(reader.info.descriptions, trained, range(len(trained)))
+    notes += [note] if note else []
+    notes += [f"bands found under other names: {others}"] if others else []
+    bands = tuple(range(1, len(chosen.parts) + 1))
+    return Scene(
+        Path(found.source), grid, bands, found.name, tags=dict(found.tags), missing=missing, notes=tuple(notes),
+        parts=chosen, values=scaled_by(getattr(how, "factor", 1.0)),
+        scl=next((part for part in found.parts if part.names[0].upper() == "SCL"), None),
+    )  # fmt: skip
+
+
+def scaled_by(factor: float) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return what multiplies values by ``infer.factor``; None for 1."""
+    return None if factor == 1 else lambda values: values * np.float32(factor)
 
 
 def by_dates(found: Sequence[Any], trained: tuple[str, ...]) -> list[Any]:
@@ -128,21 +165,23 @@ def by_dates(found: Sequence[Any], trained: tuple[str, ...]) -> list[Any]:
     Raises ZooError where there are other rasters than one for each date.
     """
     dates = sorted({name[:8] for name in trained if _DATED.match(name)})
-    if len(dates) < 2 or len(found) < 2 or not all(isinstance(one, Path) for one in found):
+    if len(dates) < 2 or len(found) < 2 or not all(isinstance(one, Path | Assembly) for one in found):
         return list(found)
     if len(found) != len(dates):
         raise ZooError(
-            f"{found[0].parent}: holds {len(found)} rasters, and the run was trained on {len(dates)} dates "
+            f"{_folder_of(found[0])}: holds {len(found)} rasters, and the run was trained on {len(dates)} dates "
             f"({', '.join(dates)}); give a folder with one for each"
         )
     return [tuple(by_date(found))]
 
 
-def open_dates(files: tuple[Path, ...], trained: tuple[str, ...], how: InferSettings) -> Scene:
+def open_dates(files: tuple[Path | Assembly, ...], trained: tuple[str, ...], how: InferSettings) -> Scene:
     """Open rasters of one grid as one scene: each stands for the training date of its rank, bands are found by name.
 
     Raises ZooError as `Stack`, and where a band is missing.
     """
+    first, known = files[0], sorted({name[:8] for name in trained})
+    files = tuple(_of_date(file, date, trained, how) for file, date in zip(files, known, strict=True))
     with Stack(files) as stack:
         grid, starts, bands = stack.info.grid, 0, []
         dates = sorted({name[:8] for name in trained})
@@ -155,8 +194,23 @@ def open_dates(files: tuple[Path, ...], trained: tuple[str, ...], how: InferSett
     numbers = np.empty(len(bands), int)
     numbers[order] = bands
     notes = [f"{date_of(file)} stands for {date}" for file, date in zip(files, dates) if date_of(file) != date]
-    return Scene(files[0].parent, grid, tuple(numbers.tolist()), missing=getattr(how, "nodata", None),
-                 reads=files, notes=tuple(notes), dates=files)  # fmt: skip
+    whole = isinstance(first, Assembly)
+    return Scene(_folder_of(first), grid, tuple(numbers.tolist()),
+                 first.name if whole else "", missing=getattr(how, "nodata", None), reads=() if whole else files,
+                 notes=tuple(notes), dates=files, values=scaled_by(getattr(how, "factor", 1.0)))  # fmt: skip
+
+
+def _folder_of(found: Path | Assembly) -> Path:
+    return Path(found.source) if isinstance(found, Assembly) else found.parent
+
+
+def _of_date(file: Path | Assembly, date: str, trained: tuple[str, ...], how: InferSettings) -> Path | Assembly:
+    if not isinstance(file, Assembly):
+        return file
+    wanted = tuple(name[9:] for name in trained if name.startswith(date))
+    chosen = bands_of_assembly(file, lambda info: choose_bands(info, wanted), wanted, how)
+    named = [replace(part, names=(name,)) for part, name in zip(chosen.parts, wanted, strict=True)]
+    return prepared(replace(chosen, parts=tuple(named)), how)[0]
 
 
 def choose_bands(info: RasterInfo, trained: tuple[str, ...]) -> tuple[int, ...]:

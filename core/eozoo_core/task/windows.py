@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -182,6 +183,18 @@ def map_part(drawn: Drawn, scene: Scene, cut: Cut) -> np.ndarray:
         values = predicted_part(reader, blended.ask, *args)
         require_no_fillers(reader, drawn.survey)
     return values
+
+
+def first_windows(drawn: Drawn, scene: Scene, cut: Cut) -> tuple[int, float, dict[str, np.ndarray]]:
+    """Predict the first batch of windows; return their number, the seconds, and the quantities of the first window."""
+    blended = _Blended(drawn, scene, cut.tiling, cut.without)
+    blended.channels()  # what a network does once
+    begun = time.perf_counter()
+    with scene.open() as reader:
+        part = cut.tiling.windows(reader.info.grid.height, reader.info.grid.width)[: cut.size]
+        args = (cut.tiling, cut.size, scene.bands, blended.channels, part)
+        values = predicted_part(reader, blended.ask, *args)
+    return len(part), time.perf_counter() - begun, blended.split(values[0])
 
 
 class _Blended:

@@ -215,6 +215,8 @@ class PixelTask(Preparation, Task):
         values[4, known.min_valid :] = np.nan
         return {"bands": values, "doys": np.sort(rng.integers(1, 367, (6, dates)), axis=1)}
 
+    reads_assemblies = False
+
     def find_scenes(self, source: Path) -> Sequence[Path]:
         """A tile folder, or every tile of a folder."""
         from eozoo_barlow_twins.maps import find_tiles

@@ -168,6 +168,8 @@ class ClayTa(Task):
 
         return evaluate(self, run, split)
 
+    reads_assemblies = False
+
     def find_scenes(self, source: Path) -> list[tuple[str, ScenePaths]]:
         """Time stamps of a folder, or the one scene to which a file belongs."""
         from eozoo_clay_ta.maps import scenes_of

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.assembly import Assembly
 from eozoo_core.raster.cog import Band
 from eozoo_core.raster.files import Layer
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import Reader, open_reader
 from eozoo_core.raster.sentinel2 import SPECIAL, Scaling
 from eozoo_core.run.written import is_current, write_picture
+from eozoo_core.task.assemblies import bands_of_assembly, prepared
 from eozoo_core.task.data import tensors
 from eozoo_core.task.made_from import STAMP
 from eozoo_core.task.maps import bands_of
@@ -64,16 +66,23 @@ def _is_input(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES
 
 
-def open_scene(found: Found, settings: PrithviSettings) -> Scene:
+def open_scene(found: Found | Assembly, settings: PrithviSettings) -> Scene:
     """Return a tile, which is read when it is refined, or a scene whose bands, scaling, month and biome are known."""
-    file, how = found.path, settings.infer
-    if file.suffix == ".npz":
+    how, parts, notes = settings.infer, None, []
+    if isinstance(found, Assembly):
+        file, day = Path(found.source), how.date.isoformat() if how.date else found.date
+        parts, note = prepared(bands_of_assembly(found, lambda info: band_numbers(info, how.bands), BANDS, how), how)
+        notes += [note] if note else []
+    else:
+        file = found.path
+        day = "" if file.suffix == ".npz" else _scene_date(file, how)
+    if parts is None and file.suffix == ".npz":
         reads = (file, *(beside for beside in [file.with_suffix(".json")] if beside.exists()))
         return Scene(file, Grid(0, 0), name=found.name, reads=reads, whole=True)
-    with open_reader(file) as reader:
-        bands = band_numbers(reader.info, how.bands)
-        month, biome = _scene_codes(file, how)
-        when = coordinates.time_of(_scene_date(file, how), file)
+    with open_reader(parts or file) as reader:
+        bands = tuple(reader.info.bands) if parts else band_numbers(reader.info, how.bands)
+        month, biome = _scene_codes(file, day, how)
+        when = coordinates.time_of(day, file)
         where = how.location or coordinates.location_of(reader.info.grid)
         scaling = _scaling(reader, bands, how)
         return Scene(
@@ -85,7 +94,8 @@ def open_scene(found: Found, settings: PrithviSettings) -> Scene:
             tags={"MONTH": str(month), "BIOME": str(biome)},
             values=scaling,
             missing=SPECIAL if how.nodata is None and scaling.missing else how.nodata,
-            notes=(*reader.info.notes, str(scaling)),
+            notes=(*reader.info.notes, *(notes or [str(scaling)])),
+            parts=parts,
         )
 
 
@@ -179,8 +189,8 @@ def _scene_date(file: Path, how: PrithviInferSettings) -> str:
     return how.date.isoformat() if how.date else date_in(file.name) or coordinates.date_in_tags(file)
 
 
-def _scene_codes(file: Path, how: PrithviInferSettings) -> tuple[int, int]:
-    month = how.month or month_in(_scene_date(file, how))
+def _scene_codes(file: Path, day: str, how: PrithviInferSettings) -> tuple[int, int]:
+    month = how.month or month_in(day)
     if month is None:
         raise ZooError(f"{file}: holds no date in name or tags; add --set infer.month=1..12 or infer.date=YYYY-MM-DD")
     if how.biome is None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from eozoo_core import Run
     from eozoo_core.checking import Expected, Findings, Separation, Split
+    from eozoo_core.raster.assembly import Assembly
     from eozoo_core.raster.files import Layer
     from eozoo_core.task import Arrays, Scores
     from eozoo_core.task.contract import Baseline, Target
@@ -217,7 +218,7 @@ class PrithviRefine(Task):
 
         return find(source)
 
-    def open_scene(self, found: Found, survey: RefineSurvey) -> Scene:
+    def open_scene(self, found: Found | Assembly, survey: RefineSurvey) -> Scene:
         """See `maps.open_scene`."""
         from eozoo_prithvi_refine.maps import open_scene
 

@@ -9,19 +9,22 @@ import click
 
 from eozoo.cli import options
 from eozoo.cli.options import PATH
+from eozoo.cli.sources import source_options
 from eozoo.registry import Registry
 
 if TYPE_CHECKING:
     from eozoo_core import Run, Task
+    from eozoo_core.sources.search import Search
 
 
 @click.command("infer")
 @options.task_argument
 @options.run_option
-@click.option("--input", "source", type=PATH, required=True, metavar="SRC", help="File or folder.")
+@source_options
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
 @click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
 @click.option("--merge", is_flag=True, help="Write one file per layer over all scenes, too.")
+@click.option("--dry-run", is_flag=True, help="Say what it would take, measured on some windows.")
 @options.workers_options
 @options.set_option
 @options.runtime_options
@@ -30,10 +33,11 @@ def command(
     registry: Registry,
     task: str,
     run_dir: Path,
-    source: Path,
+    source: Path | Search,
     dest: Path,
     strict: bool,
     merge: bool,
+    dry_run: bool,
     workers: int | None,
     dask: str | None,
     overrides: tuple[str, ...],
@@ -46,13 +50,15 @@ def command(
     """
     from eozoo_core.errors import ZooError
     from eozoo_core.raster.address import is_address
+    from eozoo_core.sources.reach import is_url
     from eozoo_core.train.launch import keep_freed_memory
 
-    if not source.exists() and not is_address(source):
+    is_path = isinstance(source, Path)
+    if is_path and not source.exists() and not (is_address(source) or is_url(str(source))):
         raise ZooError(f"--input {source}: no such file or folder")
     if dest.exists() and not dest.is_dir():
         raise ZooError(f"--output {dest}: is a file; give a folder")
-    if source.is_dir() and source.resolve() == dest.resolve():
+    if is_path and source.is_dir() and source.resolve() == dest.resolve():
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
     given = [*overrides, *options.runtime_overrides(**runtime), *options.workers_overrides("infer", workers, dask)]
     given += ["infer.strict=true"] if strict else []
@@ -60,10 +66,14 @@ def command(
     run.note_changes()
     keep_freed_memory()
     with options.blame(built.registry, task):
-        _infer(built, run, source, dest, merge)
+        if dry_run:
+            for line in built.forecast(run, source, dest):
+                options.echo(line)
+        else:
+            _infer(built, run, source, dest, merge)
 
 
-def _infer(task: Task, run: Run, source: Path, dest: Path, merge: bool) -> None:
+def _infer(task: Task, run: Run, source: Path | Search, dest: Path, merge: bool) -> None:
     """Map, write what belongs to all maps, and print the files; the scenes that failed are the last word."""
     from eozoo_core.task.infer import Unfinished
 

@@ -1,0 +1,1 @@
+"""What ``infer`` may be pointed at, beside files: products of several files, catalogues, searches."""
