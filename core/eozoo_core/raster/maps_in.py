@@ -52,7 +52,7 @@ class Group:
         t = self.first.info.grid.transform
         grids = [one.info.grid for one in self.maps]
         west, north = min(g.transform.c for g in grids), max(g.transform.f for g in grids)
-        cols, rows = _nearest((t.c - west) / t.a), _nearest((t.f - north) / t.e)
+        cols, rows = -_nearest((west - t.c) / t.a), -_nearest((north - t.f) / t.e)  # halves inwards: no empty edge
         west, north = t.c - t.a * cols, t.f - t.e * rows
         east = max(g.transform.c + g.transform.a * g.width for g in grids)
         south = min(g.transform.f + g.transform.e * g.height for g in grids)
