@@ -22,6 +22,7 @@ from eozoo_core.task.infer import Unfinished, infer
 from eozoo_core.task.made_from import MadeWith
 from eozoo_core.task.mapper import GROUP, GROUP_BYTES, Mapper, groups
 from eozoo_core.task.sharing import Job
+from eozoo_core.task.survey import BandSurvey
 from eozoo_core.task.windows import NotShared
 from eozoo_core.task.worklist import WorkList, names_of, require_own_names
 from test_map_hooks import HEIGHT, Sums, Two, read
@@ -150,7 +151,9 @@ def test_parts_of_a_scene_are_whole_rows_of_windows():
 def counting():
     """A network that betrays with how many others a window was predicted: a sum, and the size of its batch."""
     two = Two((Port("image", "B 2 H W", "m"),), (HEIGHT,), lambda a: {"height": a["image"].sum(1) + len(a["image"])})
-    two.survey, two.most = Survey(bands=Survey().bands[:2]), 3
+    seen = (-2.0, -1.8, -1.6, -0.7, 0.0, 0.7, 1.6, 1.8, 2.0)
+    two.survey = Survey(bands=[BandSurvey(name=name, count=1000, quantiles=seen) for name in ("east", "north")])
+    two.most = 3
     return two
 
 
@@ -180,6 +183,9 @@ def test_shared_windows_are_predicted_in_the_batches_of_one_process(counted, tmp
         (shared,) = driver.group([("s", scene)], share=job.over(Here(), "s", scene))
     assert (alone.state, shared.state) == ("done", "done")
     assert (alone.masked, alone.outside) == (shared.masked, shared.outside)
+    assert 0.04 < alone.outside < 0.05  # of a standard normal distribution, 0.0455 beyond 2
+    guards = [(tmp_path / name / "s_guard.json").read_text() for name in ("alone", "shared")]
+    assert guards[0] == guards[1]
     first, second = (read(tmp_path / name / "s_height.tif")[0] for name in ("alone", "shared"))
     np.testing.assert_array_equal(first, second)
     assert np.isnan(first).any()
@@ -208,7 +214,8 @@ def real(tmp_path_factory):
     cls = registry.get("task", name)
     sample = cls.sample(root / "data")
     small = ["model.options={width: 4, depth: 2}", "train.epochs=1", "runtime={device: cpu, quiet: true}",
-             "infer={picture: false, on_unlike: warn, window: 16, overlap: 4, batch_size: 2}", "eval.baselines=[]"]  # fmt: skip
+             "infer={picture: false, on_unlike: warn, window: 16, overlap: 4, batch_size: 2}",
+             "eval.baselines=[]"]  # fmt: skip
     run = Run.create(root / "run", name, load_settings(cls.Settings, overrides=small, base=to_dict(sample.settings)))
     cls(run.settings, registry).train(run)
     run.release()

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -21,14 +20,15 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.address import gdal_name
+from eozoo_core.raster.address import gdal_name, is_remote, shown
 from eozoo_core.raster.arrays import map_array
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.info import RasterInfo, info_of
+from eozoo_core.raster.reader import Openable, Reader, find_fillers
+from eozoo_core.raster.remote import opened_as, options
 from eozoo_core.raster.tiles import Window
 from eozoo_core.raster.trust import FORMATS, require_own_sources
 
-_HUGE = 1e18  # no quantity of this field is as large in its usual unit; the fill values of CF and of float32 are
 CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the machine's memory
 
 
@@ -38,49 +38,16 @@ def gdal(path: str | Path, problem: str, kind: type[ZooError] = ZooError, cache:
 
     GDAL's cache is one for the process; it is set for the length of the block and given back afterwards.
     """
+    remote = options() if is_remote(path) else {}
     try:
-        with rasterio.Env(GDAL_CACHEMAX=cache), warnings.catch_warnings():
+        with rasterio.Env(GDAL_CACHEMAX=cache, **remote), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # Grid says it with None
             yield
     # rasterio raises SystemError where GDAL fails and leaves no reason
     except (RasterioError, OSError, CPLE_BaseError, SystemError) as error:
         reasons = [str(e) for e in (error.__cause__, error) if e is not None and str(e)]
         reason = " ".join((reasons or [type(error).__name__])[0].split(". To debug")[0].split())
-        raise kind(f"{path}: {problem} ({reason})") from error
-
-
-class Reader:
-    """What `open_reader` opens: a context manager with ``info``, ``read(window, bands)`` and ``thumbnail(longest)``.
-
-    fillers: what `find_fillers` found in the stored values that were read so far, value -> pixels; None = not asked.
-    """
-
-    info: RasterInfo
-    block_rows: int  # rows that the file stores together
-    fillers: Counter[float] | None = None
-
-    def close(self) -> None:
-        """Let go of what is open."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-class Openable:
-    """A scene that is more than one file; `open_reader` takes it where it takes a path.
-
-    ``name``: what its maps are called; ``date``: of the scene, as 20200531, "" = not known.
-    """
-
-    name: str
-    date: str
-
-    def open(self, missing: Sequence[float] = ()) -> Reader:
-        """Open it. ``missing``: stored values that mean missing, beside what is declared."""
-        raise NotImplementedError
+        raise kind(f"{shown(path)}: {problem} ({reason})") from error
 
 
 class RasterReader(Reader):
@@ -93,11 +60,15 @@ class RasterReader(Reader):
 
     def __init__(self, path: str | Path, missing: Sequence[float] = ()):
         self._missing = tuple(missing)
-        require_own_sources(path)
+        if is_remote(path):
+            name, formats = opened_as(str(path))
+        else:
+            require_own_sources(path)
+            name, formats = gdal_name(path), FORMATS
         with gdal(path, "cannot be read as a raster; check the path and the file"):
-            self._dataset = rasterio.DatasetReader(gdal_name(path), driver=FORMATS)
+            self._dataset = rasterio.DatasetReader(name, driver=formats)
             try:
-                self.info = info_of(str(path), self._dataset)
+                self.info = info_of(shown(path), self._dataset)
             except ZooError:
                 self.close()
                 raise
@@ -249,6 +220,10 @@ def open_reader(path: str | Path | Openable, missing: Sequence[float] = ()) -> R
     """
     if isinstance(path, Openable):
         return path.open(missing)
+    from eozoo_core.raster.zarr_store import is_zarr, open_zarr
+
+    if is_zarr(path):
+        return open_zarr(path, missing)
     kind = ArrayReader if Path(path).suffix.lower() == ".npy" else RasterReader
     return kind(path, missing)
 
@@ -284,36 +259,6 @@ def read_whole(path: str | Path) -> np.ndarray:
     """Read all data bands (C, H, W) of a raster or ``.npy`` file as float32, NaN = missing. Raises ZooError."""
     with open_reader(path) as reader:
         return reader.read(reader.info.grid.whole)
-
-
-def find_fillers(stored: np.ndarray, hidden: Sequence[np.ndarray | None]) -> Counter[float]:
-    """Count stored values (C, h, w) that people write for "nothing here", value -> how often.
-
-    They are -9999, -32768, 65535 (uint16), huge floats, and 0 where three quarters of the bands or more are 0 (of three
-    bands at least; such a pixel counts once). Not all bands, because a stack may hold two sensors.
-    ``hidden``: per band the pixels that are known to be missing; None = none.
-    """
-    known = [np.False_ if one is None else one for one in hidden]
-    found: Counter[float] = Counter()
-    ends = [(np.fmin.reduce(values, None), np.fmax.reduce(values, None)) for values in stored]  # NaN aside
-    for values, missing, (low, high) in zip(stored, known, ends, strict=True):
-        if (mark := _filler_like(values, low, high)) is not None and mark.any():
-            found.update(values[mark & ~missing].astype(float).tolist())
-    if len(stored) > 2 and 4 * sum(low <= 0 <= high for low, high in ends) >= 3 * len(stored):
-        zeros = sum(((band == 0) & ~gone).astype(np.int16) for band, gone in zip(stored, known, strict=True))
-        found[0.0] += int((4 * zeros >= 3 * len(stored)).sum())
-    return +found
-
-
-def _filler_like(values: np.ndarray, low: float, high: float) -> np.ndarray | None:
-    """Where the stored values of a band, ``low`` to ``high``, mean "nothing here" but 0; None = nowhere."""
-    kind, odd = values.dtype.kind, None
-    if kind in "fi" and values.dtype.itemsize > 1 and low <= -9999:
-        odd = (values == -9999) | (values == -32768)
-    if kind == "f" and max(-low, high) > _HUGE:
-        huge = (np.abs(values) > _HUGE) & np.isfinite(values)
-        return huge if odd is None else odd | huge
-    return values == 65535 if values.dtype == np.uint16 and high == 65535 else odd
 
 
 def _thinned(grid: Grid, longest: int) -> tuple[int, int]:

@@ -156,9 +156,14 @@ def _sources(file: Path) -> Iterator[Path]:
         root = ElementTree.fromstring(file.read_bytes())  # expat stops at entities that grow
     except ElementTree.ParseError as error:
         raise ZooError(f"{file}: is no valid VRT ({error})") from None
+    for _, text, relative in named_sources(root):
+        yield Path(os.path.normpath((file.absolute().parent if relative else Path.cwd()) / text))
+
+
+def named_sources(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, str, bool]]:
+    """Yield every element of a VRT that names a source, the name, and whether it is relative to the VRT."""
     for element in root.iter():
         tag, text = element.tag.lower(), (element.text or "").strip()
         named = tag.endswith(_NAMES) or (tag == "option" and element.get("name") in _OPTIONS)
         if text and named and tag != "vrtdataset":
-            relative = element.get("relativeToVRT", element.get("relativetoVRT")) == "1"
-            yield Path(os.path.normpath((file.absolute().parent if relative else Path.cwd()) / text))
+            yield element, text, element.get("relativeToVRT", element.get("relativetoVRT")) == "1"

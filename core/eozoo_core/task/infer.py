@@ -93,7 +93,7 @@ class Work:
         """Return groups of scenes that are not known to be finished. They are cut as if none was."""
         todo = []
         for group in groups(self._named):
-            known = [self.list.finished(name, self.mapper.decided) for name, _ in group]
+            known = [self.list.finished(name, self.mapper.decided_of(one)) for name, one in group]
             self._outcomes |= {one.scene: one for one in known if one is not None}
             todo.append([one for one, done in zip(group, known, strict=True) if done is None])
         return [group for group in todo if group]

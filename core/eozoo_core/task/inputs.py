@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eozoo_core.errors import ZooError
 from eozoo_core.settings.maps import SourceSettings
 from eozoo_core.sources.find import find_assemblies
+from eozoo_core.sources.names import expand
 from eozoo_core.sources.search import Search
 
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 def scenes_at(task: Contract, source: Path | Search) -> list[Any]:
     """Return what ``infer`` maps at ``source``, unopened: scenes of several files, else ``Task.find_scenes``.
 
-    Raises ZooError where the task reads something else than rasters.
+    Raises ZooError as `expand`, and where the task reads something else than rasters.
     """
     how = getattr(task.settings.infer, "source", None) or SourceSettings()
-    found = find_assemblies(source, how.trust)
-    if found is None:
-        return list(task.find_scenes(Path(source)))
-    if not task.reads_assemblies:
-        raise ZooError(f"{source}: is read by tasks that map rasters, not by this one; give what its README names")
-    return list(found)
+    scenes: list[Any] = []
+    for one in [source] if isinstance(source, Search) else expand(Path(source)):
+        found = find_assemblies(one, how.trust)
+        if found is not None and not task.reads_assemblies:
+            raise ZooError(f"{one}: is read by tasks that map rasters, not by this one; give what its README names")
+        scenes += task.find_scenes(Path(one)) if found is None else found
+    return scenes

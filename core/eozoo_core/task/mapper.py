@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.assembly import Assembly
 from eozoo_core.run.writing import CannotWrite
 from eozoo_core.task.guard import SceneGuard
 from eozoo_core.task.made_from import MadeWith, seen, sources_of, steadily
@@ -40,6 +43,11 @@ class Mapper:
         self.made_with = MadeWith.of(task, run, self.predictor)
         self.decided = self.made_with.decided(task)
         self._opened: tuple[Any, Scene] | None = None  # the last whose part was predicted
+
+    def decided_of(self, found: Any) -> str:
+        """Return what decides what a scene's files hold, its sources aside; what a catalogue says of it is in it."""
+        told = [one.identity for one in (found if isinstance(found, tuple) else (found,)) if isinstance(one, Assembly)]
+        return hashlib.sha256(json.dumps([self.decided, told]).encode()).hexdigest() if told else self.decided
 
     def group(self, named: Group, show: Show = lambda done, text: None, share: Share | None = None) -> list[Outcome]:
         """Map a group of scenes, (name in the list, what ``Task.find_scenes`` found); windows share forward passes.
@@ -85,7 +93,7 @@ class _Work:
 
     def __init__(self, mapper: Mapper, name: str, found: Any, share: Share | None):
         self._mapper, self._found, self._share = mapper, found, share
-        self.outcome, self.show = Outcome(name, made=mapper.decided), lambda share, text: None
+        self.outcome, self.show = Outcome(name, made=mapper.decided_of(found)), lambda share, text: None
         self._steps: Iterator[None] | None = None
         self._seconds = 0.0
 

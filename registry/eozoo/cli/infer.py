@@ -49,13 +49,12 @@ def command(
     first by name that has a value counts, in mosaics and with --merge.
     """
     from eozoo_core.errors import ZooError
-    from eozoo_core.raster.address import is_address
-    from eozoo_core.sources.reach import is_url
+    from eozoo_core.sources.names import expand
     from eozoo_core.train.launch import keep_freed_memory
 
     is_path = isinstance(source, Path)
-    if is_path and not source.exists() and not (is_address(source) or is_url(str(source))):
-        raise ZooError(f"--input {source}: no such file or folder")
+    if is_path:
+        expand(source)
     if dest.exists() and not dest.is_dir():
         raise ZooError(f"--output {dest}: is a file; give a folder")
     if is_path and source.is_dir() and source.resolve() == dest.resolve():
@@ -63,13 +62,13 @@ def command(
     given = [*overrides, *options.runtime_overrides(**runtime), *options.workers_overrides("infer", workers, dask)]
     given += ["infer.strict=true"] if strict else []
     built, run = options.open_task(registry, task, run_dir, given)
-    run.note_changes()
     keep_freed_memory()
     with options.blame(built.registry, task):
         if dry_run:
             for line in built.forecast(run, source, dest):
                 options.echo(line)
         else:
+            run.note_changes()
             _infer(built, run, source, dest, merge)
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eozoo.cli.options import PATH
-
 if TYPE_CHECKING:
     from eozoo_core.sources.search import Search
 
-_HELP = "File, folder, SAFE product, or STAC item, collection or catalogue (file or URL)."
+_HELP = "File, folder, pattern, .txt of names, URL, Zarr store, SAFE product, or STAC (file or URL)."
 
 
 def source_options(command: Callable) -> Callable:
@@ -22,7 +19,7 @@ def source_options(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def wrapped(
-        *args: Any, source: Path | None, stac: str | None, collections: tuple[str, ...], bbox: str | None, dates: str,
+        *args: Any, source: str | None, stac: str | None, collections: tuple[str, ...], bbox: str | None, dates: str,
         where: tuple[str, ...], **others: Any,
     ) -> Any:  # fmt: skip
         asked = {"--collection": collections, "--bbox": bbox, "--dates": dates, "--where": where}
@@ -30,6 +27,10 @@ def source_options(command: Callable) -> Callable:
             raise click.UsageError(f"{next(name for name, value in asked.items() if value)} belongs to --stac API.")
         if (source is None) == (stac is None):
             raise click.UsageError("Give --input SRC, or a search: --stac API --collection NAME --bbox W,S,E,N.")
+        if source is not None:
+            from eozoo_core.raster.address import named
+
+            source = named(source)
         found = source if stac is None else _search(stac, collections, bbox, dates, where)
         return command(*args, source=found, **others)
 
@@ -39,7 +40,7 @@ def source_options(command: Callable) -> Callable:
         click.option("--bbox", metavar="W,S,E,N", help="Of a search, in degrees: only this part is mapped."),
         click.option("--collection", "collections", multiple=True, metavar="NAME", help="Of a search; repeatable."),
         click.option("--stac", metavar="API", help="Search a STAC API instead of --input."),
-        click.option("--input", "source", type=PATH, metavar="SRC", help=_HELP),
+        click.option("--input", "source", metavar="SRC", help=_HELP),
     ):
         wrapped = option(wrapped)
     return wrapped
