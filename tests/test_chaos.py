@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from eozoo_core.raster.read import read_whole
 from eozoo_core.settings.config import load_settings, to_dict
 from eozoo_core.task.mapper import GROUP_BYTES
 from rasterio.windows import Window
+from serve import serve
 from test_outputs import check
 
 SCENES, SIDE, WORKERS = 60, 40, 4
@@ -62,15 +64,57 @@ def cut(source, folder):
             os.truncate(file, GROUP_BYTES + 1)
 
 
-def command(root, dest, workers):
+def command(root, dest, workers=1, source="scenes", *more):
     """Begin to map all scenes into a folder."""
-    given = ["infer", TASK, "--run", root / "run", "--input", root / "scenes", "--output", root / dest]
+    given = ["infer", TASK, "--run", root / "run", "--input", source, "--output", root / dest, *more]
     many = ["--workers", str(workers)] if workers > 1 else []
     log = (root / f"{dest}.log").open("a")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*EOZOO, *map(str, given), *many], stdout=subprocess.DEVNULL, stderr=log, env=environment, cwd=root
     )
+
+
+def catalogue(root):
+    """Write the scenes as a STAC collection, a file for each band; return its file."""
+    folder = root / "stac"
+    folder.mkdir()
+    for file in sorted((root / "scenes").iterdir()):
+        with rasterio.open(file) as data:
+            profile, values, names = data.profile | {"count": 1}, data.read(), data.descriptions
+        for name, band in zip(names, values, strict=True):
+            with rasterio.open(folder / f"{file.stem}_{name}.tif", "w", **profile) as out:
+                out.write(band, 1)
+        assets = {
+            name: {"href": f"./{file.stem}_{name}.tif", "type": "image/tiff", "roles": ["data"],
+                   "eo:bands": [{"name": name, "common_name": name}]} for name in names
+        }  # fmt: skip
+        item = {"type": "Feature", "stac_version": "1.0.0", "id": file.stem, "geometry": None, "links": [],
+                "properties": {"datetime": "2024-06-15T10:40:31Z"}, "assets": assets}  # fmt: skip
+        (folder / f"{file.stem}.json").write_text(json.dumps(item))
+    links = [{"rel": "item", "href": f"./{file.stem}.json"} for file in sorted((root / "scenes").iterdir())]
+    whole = {"type": "Collection", "stac_version": "1.0.0", "id": "sixty", "description": "-", "license": "other",
+             "extent": {}, "links": links}  # fmt: skip
+    (folder / "collection.json").write_text(json.dumps(whole))
+
+
+@contextmanager
+def cluster(folder):
+    """A scheduler and two workers, each a process of its own; yield the scheduler's file and the processes."""
+    folder.mkdir()
+    file, log = folder / "scheduler.json", (folder / "log").open("wb")
+    start = lambda *given: subprocess.Popen(  # noqa: E731
+        [sys.executable, "-m", "dask", *given, "--scheduler-file", str(file), "--no-dashboard"],
+        stdout=log, stderr=log, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    worker = ("worker", "--nthreads", "1", "--no-nanny")
+    processes = [start("scheduler", "--host", "127.0.0.1", "--port", "0"), start(*worker), start(*worker)]
+    try:
+        yield file, processes
+    finally:
+        for one in processes:
+            one.kill()
+            one.wait()
 
 
 def children(pid):
@@ -149,3 +193,32 @@ def test_machines_that_share_a_folder_and_are_killed(work):
     assert [one.wait() for one in machines] == [0] * WORKERS, (work / "shared.log").read_text()
     assert command(work, "shared", 1).wait() == 0  # what was another's when all others were done
     require_whole(work, "shared")
+
+
+@pytest.mark.slow
+def test_a_collection_becomes_a_mosaic_on_a_cluster_that_is_killed_twice(work):
+    """The same command, on a new cluster each time, goes on."""
+    pytest.importorskip("distributed")
+    dest, log = work / "cluster", work / "cluster.log"
+    catalogue(work)
+    with serve(work / "stac") as served:
+        for number, count in enumerate((8, 30, None)):
+            with cluster(work / f"dask_{number}") as (file, processes):
+                url = f"{served.url}/collection.json"
+                process = command(work, "cluster", 1, url, "--dask", file, "--merge")
+                if count is not None:
+                    assert until(dest, count, process), log.read_text()
+                    for one in processes:
+                        one.kill()
+                    process.wait(240)
+                    assert process.returncode == 1, log.read_text()
+                    assert log.read_text().splitlines()[-1].startswith("Error: "), log.read_text()
+                else:
+                    assert process.wait() == 0, log.read_text()
+    assert "Traceback" not in log.read_text()
+    for layer in ("mean", "std"):
+        merged = read_whole(dest / f"merged_{layer}.tif")
+        np.testing.assert_array_equal(read_whole(dest / f"mosaic_{layer}.vrt"), merged)
+        np.testing.assert_allclose(merged, read_whole(work / "calm" / f"mosaic_{layer}.vrt"), atol=0.05)
+    assert len(list((dest / "items").rglob("*.json"))) == SCENES
+    check(dest / "collection.json", "collection")

@@ -290,6 +290,18 @@ def test_maps_between_the_pixels_are_told(done, capsys):
     assert read_whole(done.dest / "mosaic_height.vrt")[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
 
 
+@pytest.mark.parametrize("off", [-2.7, -1.5, -0.4, 0.5, 1.5, 2.5, 3.6])
+def test_no_column_of_a_map_between_the_pixels_is_cut_off(tmp_path, off):
+    put(tmp_path, "a", full(1), grid_at(0, 0, 3, 4))
+    put(tmp_path, "b", [[[2, 3, 4, 5, 6, 7, 8]]], grid_at(off, 0, 1, 7))
+    group = only(tmp_path)
+    assert 0 <= group.place(group.maps[1])[1] <= group.grid.width - 7
+    row = read_whole(write_vrt(group, tmp_path / "m.vrt"))[0, 0].tolist()
+    assert row.count(1) == 4
+    assert sorted(v for v in row if v > 1) == [v for v in range(2, 9) if v in row]
+    assert {row[0], row[-1]} <= {1, 2, 8}
+
+
 def test_maps_without_a_place_are_in_the_collection_only(done, capsys):
     for name in "ab":
         put(done.dest, name, full(1), Grid(3, 4))

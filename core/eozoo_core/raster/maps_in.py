@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from math import floor
 from pathlib import Path
 
 from rasterio import Affine
@@ -52,22 +52,31 @@ class Group:
         t = self.first.info.grid.transform
         grids = [one.info.grid for one in self.maps]
         west, north = min(g.transform.c for g in grids), max(g.transform.f for g in grids)
-        cols, rows = ceil((t.c - west) / t.a - 0.01), ceil((t.f - north) / t.e - 0.01)
+        cols, rows = -_nearest((west - t.c) / t.a), -_nearest((north - t.f) / t.e)  # halves inwards: no empty edge
         west, north = t.c - t.a * cols, t.f - t.e * rows
         east = max(g.transform.c + g.transform.a * g.width for g in grids)
         south = min(g.transform.f + g.transform.e * g.height for g in grids)
-        size = round((south - north) / t.e), round((east - west) / t.a)
+        size = _nearest((south - north) / t.e), _nearest((east - west) / t.a)
         return Grid(*size, self.first.info.grid.crs, Affine(t.a, 0.0, west, 0.0, t.e, north))
 
-    def place(self, one: MapFile) -> tuple[float, float]:
-        """Return row and column of a map's corner on ``grid``; no whole numbers where its pixels lie between."""
-        t, corner = self.grid.transform, one.info.grid.transform
-        return (corner.f - t.f) / t.e, (corner.c - t.c) / t.a
+    def place(self, one: MapFile) -> tuple[int, int]:
+        """Return row and column of a map's corner on ``grid``, the nearest where its pixels lie between."""
+        row, col = self._exact(one)
+        return _nearest(row), _nearest(col)
 
     @cached_property
     def between(self) -> int:
         """How many maps lie between the pixels of the grid, by more than a hundredth."""
-        return sum(any(abs(v - round(v)) > 0.01 for v in self.place(one)) for one in self.maps)
+        return sum(any(abs(v - round(v)) > 0.01 for v in self._exact(one)) for one in self.maps)
+
+    def _exact(self, one: MapFile) -> tuple[float, float]:
+        t, corner = self.grid.transform, one.info.grid.transform
+        return (corner.f - t.f) / t.e, (corner.c - t.c) / t.a
+
+
+def _nearest(value: float) -> int:
+    """Round halves up: of a map and of the grid around it, so that no row or column is cut off."""
+    return floor(value + 0.5 + 1e-6)
 
 
 def maps_in(dest: Path, tags: Mapping[str, str]) -> tuple[list[MapFile], int]:

@@ -143,7 +143,7 @@ def _source(
                BlockXSize=block, BlockYSize=block)  # fmt: skip
     row, col = group.place(one)
     SubElement(source, "SrcRect", xOff="0", yOff="0", **size)
-    SubElement(source, "DstRect", xOff=str(round(col)), yOff=str(round(row)), **size)
+    SubElement(source, "DstRect", xOff=str(col), yOff=str(row), **size)
     if packing is not None and _shift(one, packing):
         scale, offset = packing.scales[number - 1], packing.offsets[number - 1]
         SubElement(source, "ScaleOffset").text = repr(float((one.info.offsets[number - 1] - offset) / scale))

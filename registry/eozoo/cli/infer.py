@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @source_options
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
 @click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
-@click.option("--dry-run", is_flag=True, help="Say what it would take, measured on some windows.")
 @click.option("--merge", is_flag=True, help="Write one file per layer over all scenes, too.")
+@click.option("--dry-run", is_flag=True, help="Say what it would take, measured on some windows.")
 @options.workers_options
 @options.set_option
 @options.runtime_options
@@ -36,8 +36,8 @@ def command(
     source: Path | Search,
     dest: Path,
     strict: bool,
-    dry_run: bool,
     merge: bool,
+    dry_run: bool,
     workers: int | None,
     dask: str | None,
     overrides: tuple[str, ...],
