@@ -81,7 +81,7 @@ class WorkList:
         files = {self.dest / file: size for file, size in line["files"].items()}
         if any(seen(Path(file)) != was for file, was in line["reads"]) or any(_size(f) != s for f, s in files.items()):
             return None
-        if not are_there([file for file in files if file.suffix == ".tif"], line["stamp"]):
+        if not are_there([file for file in files if file.suffix in (".tif", ".zarr")], line["stamp"]):
             return None
         return Outcome(name, "left", files=tuple(files), stamp=line["stamp"], made=made)
 
