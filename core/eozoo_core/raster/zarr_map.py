@@ -125,7 +125,7 @@ class ZarrWriter:
         first = self.bands[0]
         found: dict[str, Any] = {"long_name": first.name, "units": first.unit or "1"}
         if self.grid.crs is not None or self.grid.transform is not None:
-            found["grid_mapping"] = "spatial_ref"
+            found |= {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
         if len(self.bands) > 1:
             del found["long_name"]
         if first.classes:
@@ -156,5 +156,6 @@ class ZarrWriter:
             self._put("spatial_ref", np.array(0), {**told, **place})
 
     def _put(self, name: str, values: np.ndarray, attrs: Mapping[str, Any]) -> None:
-        array = self._group.create_array(name, data=values)
+        array = self._group.create_array(name, shape=values.shape, dtype=values.dtype, fill_value=None)
+        array[...] = values
         array.attrs.update({"_ARRAY_DIMENSIONS": [name] if values.ndim else [], **attrs})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.address import variable_of
+from eozoo_core.raster.address import is_remote, shown, variable_of
 from eozoo_core.raster.assembly import Assembly, Part
 from eozoo_core.raster.bands import told
 from eozoo_core.raster.georeference import Grid
@@ -79,6 +79,21 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class _Keyed(Openable):
+    """A URL with a query, which may hold a key: what is made of it knows the name without."""
+
+    path: Path
+    date: str = ""
+
+    @property
+    def name(self) -> str:
+        return shown(self.path)
+
+    def open(self, missing: Sequence[float] = ()) -> Reader:
+        return open_reader(self.path, missing)
+
+
+@dataclass(frozen=True)
 class Block:
     """Whole rows of a map, from ``row`` on.
 
@@ -127,7 +142,7 @@ def open_raster(
     if wanted is None and len(bands) == len(trained):
         others = told(info.descriptions, trained, [band - 1 for band in bands])
         notes += [f"bands found under other names: {others}"] if others else []
-    held = path if isinstance(path, Openable) else None
+    held = path if isinstance(path, Openable) else _Keyed(path) if is_remote(path) and "?" in str(path) else None
     path = Path(held.name) if held is not None else path
     return Scene(
         path, info.grid, bands, variable_of(path), missing=getattr(how, "nodata", None), notes=tuple(notes),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eozoo_core.raster.address import shown
 from eozoo_core.run.continuity import now
 from eozoo_core.run.owner import Owner
 from eozoo_core.run.writing import append, make_folder_of
@@ -153,5 +154,5 @@ def _name_of(one: Any, source: Path) -> str:
         return str(one[0].parent)
     one = one[0] if isinstance(one, tuple) and one else one
     if isinstance(one, Path):
-        return one.relative_to(source).as_posix() if one != source and one.is_relative_to(source) else str(one)
+        return one.relative_to(source).as_posix() if one != source and one.is_relative_to(source) else shown(one)
     return str(getattr(one, "name", one))

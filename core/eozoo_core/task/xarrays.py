@@ -16,6 +16,12 @@ from eozoo_core.task.maps import members_port, role_of, strips_of
 from eozoo_core.task.scenes import DATED
 from eozoo_core.task.windows import Drawn
 
+# Attributes that say what a variable's numbers mean, which are others in a prediction.
+_OF_NUMBERS = {
+    "_FillValue", "missing_value", "nodata", "scale_factor", "add_offset", "valid_min", "valid_max", "valid_range",
+    "units", "long_name", "standard_name", "grid_mapping", "_Unsigned",
+}  # fmt: skip
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -36,7 +42,7 @@ def predict_xarray(task: Contract, run: Run, predictor: Predictor, given: xr.Dat
     coordinates of rows, columns, time and place are kept, and its attributes. Lazy data are read window by window.
     Raises ZooError for a task that maps no rasters, and as ``infer`` does: for bands that are missing, for instance.
     """
-    data = given if hasattr(given, "data_vars") else given.rename(None).to_dataset(name=given.name or "image")
+    data = given if hasattr(given, "data_vars") else _as_dataset(given)
     if not task.reads_xarray:
         raise ZooError("predict: this task maps no rasters of bands; give a dict of arrays, name -> array")
     axes = next((axes for name in data.data_vars if (axes := axes_of(data, name))), None)
@@ -50,6 +56,12 @@ def predict_xarray(task: Contract, run: Run, predictor: Predictor, given: xr.Dat
 
     each = [_one(task, run, predictor, data.isel({times[0]: n}), axes) for n in range(data.sizes[times[0]])]
     return xr.concat(each, dim=times[0], coords="minimal", compat="override")
+
+
+def _as_dataset(given: xr.DataArray) -> xr.Dataset:
+    """One variable, and on the whole what it says beside what its numbers mean."""
+    about = {name: value for name, value in given.attrs.items() if name not in _OF_NUMBERS}
+    return given.rename(None).to_dataset(name=given.name or "image").assign_attrs(about)
 
 
 def _one(task: Contract, run: Run, predictor: Predictor, data: xr.Dataset, axes: tuple[str, str]) -> xr.Dataset:
