@@ -254,6 +254,7 @@ def test_maps_as_zarr_are_those_as_geotiff(tmp_path):
     opened = xr.open_zarr(tmp_path / "h.zarr", chunks=None)
     assert set(opened.data_vars) == {"h"}
     assert opened.x.values[0] == 500005
+    assert opened.spatial_ref.item() == 0  # no fill value: 0 is a coordinate too
     assert opened.spatial_ref.attrs["crs_wkt"] == CRS.to_wkt()
     assert list(tmp_path.glob(".*")) == []
     with pytest.raises(ValueError, match="0 of 600"), MapFiles([(tmp_path / "n.zarr", Layer("h", bands))], grid, {}):
