@@ -29,7 +29,9 @@ T = TypeVar("T")
 STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
 # Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
 _NO_MATTER = {"batch_size", "strict", "workers", "dask"}
-_ELSEWHERE = {*_NO_MATTER, "picture", "member_maps", "precision", "draws", "scale_variance", "mask", "int8"}
+_ELSEWHERE = {
+    *_NO_MATTER, "format", "picture", "member_maps", "precision", "draws", "scale_variance", "mask", "int8",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def are_there(files: Sequence[Path], stamp: str) -> bool:
 
 def _has_stamp(file: Path, stamp: str) -> bool:
     """Whether a map's tags hold ``stamp``. They lie before the pixels, as text; to open each map costs twenty times."""
+    if file.is_dir():  # Zarr
+        return read_info(file).tags.get(STAMP) == stamp
     with file.open("rb") as opened:
         if f'"{STAMP}">{stamp}<'.encode() in opened.read(_HEAD):
             return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,17 +73,18 @@ def map_scene(
     passes: Passes | None = None,
     share: Share | None = None,
 ) -> Generator[None, None, Mapped]:
-    """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``.
+    """Write DEST/SCENE_LAYER.tif (or .zarr, ``infer.format``) for every layer of ``Task.layers``, and its pictures.
 
     Yields where it waits for a pass that it shares. Maps of the same stamp are not made again.
     """
     settings, found = task.settings.infer, Mapped(left=True)
-    layers = {dest / f"{scene.file(layer.name)}.tif": layer for layer in task.layers(predictor.outputs, run)}
+    end = ".zarr" if getattr(settings, "format", "cog") == "zarr" else ".tif"
+    layers = {dest / f"{scene.file(layer.name)}{end}": layer for layer in task.layers(predictor.outputs, run)}
     if (members := members_port(task, predictor)) is not None:
         each = [f"{name} {band}" for name in predictor.names for band in members.bands] or predictor.names
         bands = tuple(Band(_named(members, name), members.unit) for name in each)
         stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
-        layers[dest / f"{scene.file('members')}.tif"] = stacked
+        layers[dest / f"{scene.file('members')}{end}"] = stacked
     layers = packed(layers, settings.int8)
     shown, beside = Shown({layer.name: file for file, layer in layers.items()}), dest / f"{scene.file('guard')}.json"
     if not are_there(list(layers), scene.stamp):
@@ -93,13 +94,10 @@ def map_scene(
             guard = SceneGuard(task, predictor, scene)
             drawn = Drawn(predictor, role_of(members), progress, dest, guard.watch, guard.allow, passes, share)
             row, files, missing = 0, None, 0
-            for block in task.map(drawn, scene):
-                if not block.values:
+            for strip in strips_of(task, predictor, scene, drawn, guard):
+                if strip is None:
                     yield
                     continue
-                strip = outputs_of(block, predictor.declared)
-                guard.add(strip)
-                strip = floored(strip, predictor.declared, members)
                 if files is None:
                     sized = [(file, layer.sized(strip)) for file, layer in layers.items()]
                     files = stack.enter_context(MapFiles(sized, scene.grid, tags))
@@ -118,6 +116,20 @@ def map_scene(
     return replace(found, files=(*layers, *drawn_too, *([beside] if beside.exists() else [])))
 
 
+def strips_of(
+    task: Contract, predictor: Predictor, scene: Scene, drawn: Drawn, guard: SceneGuard
+) -> Iterator[dict[str, np.ndarray] | None]:
+    """Yield the outputs of a scene's rows from top to bottom, each (..., n, W); None = it waits for a shared pass."""
+    members = members_port(task, predictor)
+    for block in task.map(drawn, scene):
+        if not block.values:
+            yield None
+            continue
+        strip = outputs_of(block, predictor.declared)
+        guard.add(strip)
+        yield floored(strip, predictor.declared, members)
+
+
 def without_value(strip: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return where some rows (n, W) have no value in the first of what they hold."""
     first = next(iter(strip.values()))
@@ -125,11 +137,15 @@ def without_value(strip: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def packed(layers: Mapping[Path, Layer], names: Sequence[str]) -> dict[Path, Layer]:
-    """Return the layers, those that ``names`` (``infer.int8``) lists as bytes. Raises ZooError for one of no floats."""
+    """Return the layers, those that ``names`` (``infer.int8``) lists as bytes, which are always GeoTIFF.
+
+    Raises ZooError for one of no floats.
+    """
     fit = [layer.name for layer in layers.values() if layer.dtype in (None, "float32") and not layer.bands[0].classes]
     if wrong := [name for name in names if name not in fit]:
         raise ZooError(f"infer.int8: {wrong[0]} is not a layer of floats here; there are: {', '.join(fit) or 'none'}")
-    return {file: replace(layer, packed=layer.packed or layer.name in names) for file, layer in layers.items()}
+    known = {file: replace(layer, packed=layer.packed or layer.name in names) for file, layer in layers.items()}
+    return {file.with_suffix(".tif") if layer.packed else file: layer for file, layer in known.items()}
 
 
 def outputs_of(block: Block, ports: Sequence[Port]) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @options.run_option
 @source_options
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
+@click.option("--format", "form", type=click.Choice(["cog", "zarr"]), help="Of the maps; cog = GeoTIFF, the default.")
 @click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
 @click.option("--merge", is_flag=True, help="Write one file per layer over all scenes, too.")
 @click.option("--dry-run", is_flag=True, help="Say what it would take, measured on some windows.")
@@ -35,6 +36,7 @@ def command(
     run_dir: Path,
     source: Path | Search,
     dest: Path,
+    form: str | None,
     strict: bool,
     merge: bool,
     dry_run: bool,
@@ -61,6 +63,7 @@ def command(
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
     given = [*overrides, *options.runtime_overrides(**runtime), *options.workers_overrides("infer", workers, dask)]
     given += ["infer.strict=true"] if strict else []
+    given += [f"infer.format={form}"] if form else []
     built, run = options.open_task(registry, task, run_dir, given)
     keep_freed_memory()
     with options.blame(built.registry, task):
