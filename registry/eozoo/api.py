@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from eozoo.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
+    import xarray as xr
     from eozoo_core import Run, Task
     from eozoo_core.task.module import RunModule
 
@@ -74,8 +75,18 @@ class LoadedRun:
     def __init__(self, run: Run, task: Task):
         self.run, self.task, self.outputs = run, task, task.outputs()
 
-    def predict(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Predict for a dict of arrays; NaN in gives NaN out. Weights are loaded at the first call."""
+    @overload
+    def predict(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+
+    @overload
+    def predict(self, batch: xr.DataArray | xr.Dataset) -> xr.Dataset: ...
+
+    def predict(self, batch: Any) -> Any:
+        """Predict for a dict of arrays, or for xarray with rows and columns; NaN in gives NaN out.
+
+        A DataArray (band, y, x) or a Dataset of bands gives a Dataset with a variable for each map that ``infer``
+        would write, on the same coordinates. Weights are loaded at the first call.
+        """
         return self.task.predict(self.run, batch)
 
     def module(self, output: str | None = None, trainable: bool = False) -> RunModule:

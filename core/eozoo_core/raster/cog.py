@@ -68,7 +68,7 @@ class CogWriter:
     ):
         self.path, self.grid, self.bands = Path(path), grid, tuple(bands)
         self._dtype = np.dtype(dtype)
-        self._nodata = np.nan if nodata is None and self._dtype.kind == "f" else nodata
+        self._nodata = nodata_of(self._dtype, nodata)
         self._tags = dict(tags or {})
         classes = [band.classes for band in self.bands if band.classes]
         if classes and (len(self.bands) > 1 or self._dtype != np.uint8):
@@ -110,7 +110,9 @@ class CogWriter:
             raise ValueError(f"rows {row} to {row + values.shape[1]} were given where row {due} is due")
         while values.shape[1]:
             taken = min(values.shape[1], self._rows.shape[1] - self._filled)
-            self._rows[:, self._filled : self._filled + taken] = self._encode(values[:, :taken])
+            self._rows[:, self._filled : self._filled + taken] = encoded(
+                values[:, :taken], self._dtype, self._nodata, self.path
+            )
             self._filled += taken
             values = values[:, taken:]
             if self._filled == self._rows.shape[1] and self._dataset is not None:
@@ -199,22 +201,6 @@ class CogWriter:
     def _temporary(self, name: str) -> str:
         return str(self._folder / name)
 
-    def _encode(self, values: np.ndarray) -> np.ndarray:
-        """Values as they are stored: NaN -> nodata, floats rounded for integer files."""
-        if values.dtype == self._dtype and (self._dtype.kind != "f" or np.isnan(self._nodata)):
-            return values
-        missing = np.isnan(values)
-        if self._dtype.kind != "f":
-            values = np.rint(np.where(missing, 0, values))
-            limits = np.iinfo(self._dtype)
-            if missing.any() and self._nodata is None:
-                raise ZooError(f"{self.path}: NaN cannot be stored as {self._dtype}; give the map a nodata value")
-            if values.size and not (limits.min <= values.min() and values.max() <= limits.max):
-                raise ZooError(f"{self.path}: values {values.min():g}..{values.max():g} do not fit {self._dtype}")
-        if self._nodata is not None and not np.isnan(self._nodata):
-            values = np.where(missing, self._nodata, values)
-        return values.astype(self._dtype)
-
     def _flush(self) -> None:
         if self._filled:
             window = rasterio.windows.Window(0, self._written, self.grid.width, self._filled)
@@ -258,3 +244,28 @@ def _check(path: str, grid: Grid) -> None:
                 )
                 if offset is not None and int(offset) + int(length) > size:
                     raise OSError("the file was cut short")
+
+
+def nodata_of(dtype: np.dtype, nodata: float | None) -> float | None:
+    """Return what stands for NaN in a file: ``nodata``, or NaN for floats and none for integers."""
+    return np.nan if nodata is None and dtype.kind == "f" else nodata
+
+
+def encoded(values: np.ndarray, dtype: np.dtype, nodata: float | None, path: Path) -> np.ndarray:
+    """Return values as the file ``path`` stores them: NaN -> nodata, floats rounded for integer files.
+
+    Raises ZooError where one does not fit, and for NaN without a nodata value.
+    """
+    if values.dtype == dtype and (dtype.kind != "f" or np.isnan(nodata)):
+        return values
+    missing = np.isnan(values)
+    if dtype.kind != "f":
+        values = np.rint(np.where(missing, 0, values))
+        limits = np.iinfo(dtype)
+        if missing.any() and nodata is None:
+            raise ZooError(f"{path}: NaN cannot be stored as {dtype}; give the map a nodata value")
+        if values.size and not (limits.min <= values.min() and values.max() <= limits.max):
+            raise ZooError(f"{path}: values {values.min():g}..{values.max():g} do not fit {dtype}")
+    if nodata is not None and not np.isnan(nodata):
+        values = np.where(missing, nodata, values)
+    return values.astype(dtype)

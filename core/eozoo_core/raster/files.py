@@ -13,6 +13,7 @@ import numpy as np
 
 from eozoo_core.raster.cog import Band, CogWriter
 from eozoo_core.raster.georeference import Grid
+from eozoo_core.raster.zarr_map import ZarrWriter
 
 Strip = Mapping[str, np.ndarray]  # output -> its values in some rows (..., n, W), NaN = missing
 
@@ -51,12 +52,14 @@ class Layer:
         found = strip[self.name] if self.values is None else self.values(strip)
         return found.reshape(len(self.bands), *found.shape[-2:])
 
-    def writer(self, path: Path, grid: Grid, tags: Mapping[str, str]) -> CogWriter:
-        """Return a writer of the layer's file."""
+    def writer(self, path: Path, grid: Grid, tags: Mapping[str, str]) -> CogWriter | ZarrWriter:
+        """Return a writer of the layer's file, of what its ending says."""
         classes = bool(self.bands[0].classes)
         nodata = 255 if classes and self.nodata is None else self.nodata
         dtype = self.dtype or ("uint8" if classes else "float32")
         told = {"QUANTITY": self.quantity, "UNIT": self.bands[0].unit} if self.quantity else {}
+        if path.suffix == ".zarr":
+            return ZarrWriter(path, grid, self.bands, dtype, nodata, told | dict(tags), self.name)
         return CogWriter(path, grid, self.bands, dtype, nodata, told | dict(tags))
 
 

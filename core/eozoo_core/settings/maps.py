@@ -50,6 +50,9 @@ class SourceSettings(Settings):
 class PlainInfer(InferSettings):
     """How maps are made by a single network."""
 
+    format: Literal["cog", "zarr"] = Field(
+        "cog", description="cog = cloud-optimised GeoTIFFs, NAME_LAYER.tif; zarr = GeoZarr groups, NAME_LAYER.zarr."
+    )
     picture: bool = Field(True, description="Also write a PNG of the maps beside them.")
     mask: MaskSettings = Field(MaskSettings(), description="Pixels that get no prediction.")
 

@@ -242,6 +242,8 @@ class Contract(ABC):
 
     reads_assemblies: ClassVar[bool] = True  # whether `open_scene` takes scenes of several files (SAFE, STAC)
 
+    reads_xarray: ClassVar[bool] = True  # whether `open_scene` takes data in memory (`raster.xarrays.InMemory`)
+
     def find_scenes(self, source: Path) -> Sequence[Any]:
         """Return what ``infer`` maps at ``source``, unopened; the default: rasters. Raises ZooError for none."""
         from eozoo_core.task.scenes import rasters

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import is_url, restored
+from eozoo_core.raster.zarr_store import is_zarr
 from eozoo_core.settings.maps import SourceSettings
 from eozoo_core.sources.find import find_assemblies
 from eozoo_core.sources.names import expand
@@ -23,7 +25,10 @@ def scenes_at(task: Contract, source: Path | Search) -> list[Any]:
     how = getattr(task.settings.infer, "source", None) or SourceSettings()
     scenes: list[Any] = []
     for one in [source] if isinstance(source, Search) else expand(Path(source)):
-        found = find_assemblies(one, how.trust)
+        if isinstance(one, Path) and is_zarr(one):
+            scenes += task.find_scenes(one)
+            continue
+        found = find_assemblies(restored(one) if isinstance(one, Path) and is_url(one) else one, how.trust)
         if found is not None and not task.reads_assemblies:
             raise ZooError(f"{one}: is read by tasks that map rasters, not by this one; give what its README names")
         scenes += task.find_scenes(Path(one)) if found is None else found

@@ -28,7 +28,9 @@ _HEAD = 2**14  # bytes of a map in which its tags are looked for first: large on
 T = TypeVar("T")
 STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
 # Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
-_ELSEWHERE = {"batch_size", "picture", "strict", "member_maps", "precision", "draws", "scale_variance", "mask"}
+_ELSEWHERE = {
+    "batch_size", "format", "picture", "strict", "member_maps", "precision", "draws", "scale_variance", "mask",
+}  # fmt: skip
 _NO_MATTER = {"batch_size", "strict"}
 
 
@@ -87,6 +89,8 @@ def are_there(files: Sequence[Path], stamp: str) -> bool:
 
 def _has_stamp(file: Path, stamp: str) -> bool:
     """Whether a map's tags hold ``stamp``. They lie before the pixels, as text; to open each map costs twenty times."""
+    if file.is_dir():  # Zarr
+        return read_info(file).tags.get(STAMP) == stamp
     with file.open("rb") as opened:
         if f'"{STAMP}">{stamp}<'.encode() in opened.read(_HEAD):
             return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,17 +70,18 @@ def map_scene(
     progress: Callable[[int, int], None] = lambda done, total: None,
     passes: Passes | None = None,
 ) -> Generator[None, None, Mapped]:
-    """Write DEST/SCENE_LAYER.tif for every layer of ``Task.layers``, and the pictures of ``Task.pictures``.
+    """Write DEST/SCENE_LAYER.tif (or .zarr, ``infer.format``) for every layer of ``Task.layers``, and its pictures.
 
     Yields where it waits for a pass that it shares. Maps of the same stamp are not made again.
     """
     settings, found = task.settings.infer, Mapped(left=True)
-    layers = {dest / f"{scene.file(layer.name)}.tif": layer for layer in task.layers(predictor.outputs, run)}
+    end = ".zarr" if getattr(settings, "format", "cog") == "zarr" else ".tif"
+    layers = {dest / f"{scene.file(layer.name)}{end}": layer for layer in task.layers(predictor.outputs, run)}
     if (members := members_port(task, predictor)) is not None:
         each = [f"{name} {band}" for name in predictor.names for band in members.bands] or predictor.names
         bands = tuple(Band(_named(members, name), members.unit) for name in each)
         stacked = Layer("members", bands, values=_stacked(predictor.names), quantity=members.quantity)
-        layers[dest / f"{scene.file('members')}.tif"] = stacked
+        layers[dest / f"{scene.file('members')}{end}"] = stacked
     shown, beside = Shown({layer.name: file for file, layer in layers.items()}), dest / f"{scene.file('guard')}.json"
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
@@ -89,13 +90,10 @@ def map_scene(
             guard = SceneGuard(task, predictor, scene)
             drawn = Drawn(predictor, role_of(members), progress, dest, guard.watch, guard.allow, passes)
             row, files, missing = 0, None, 0
-            for block in task.map(drawn, scene):
-                if not block.values:
+            for strip in strips_of(task, predictor, scene, drawn, guard):
+                if strip is None:
                     yield
                     continue
-                strip = outputs_of(block, predictor.declared)
-                guard.add(strip)
-                strip = floored(strip, predictor.declared, members)
                 if files is None:
                     sized = [(file, layer.sized(strip)) for file, layer in layers.items()]
                     files = stack.enter_context(MapFiles(sized, scene.grid, tags))
@@ -110,6 +108,20 @@ def map_scene(
         guard.write(beside)
     drawn_too = task.pictures(predictor.outputs, shown, scene, dest)
     return replace(found, files=(*layers, *drawn_too, *([beside] if beside.exists() else [])))
+
+
+def strips_of(
+    task: Contract, predictor: Predictor, scene: Scene, drawn: Drawn, guard: SceneGuard
+) -> Iterator[dict[str, np.ndarray] | None]:
+    """Yield the outputs of a scene's rows from top to bottom, each (..., n, W); None = it waits for a shared pass."""
+    members = members_port(task, predictor)
+    for block in task.map(drawn, scene):
+        if not block.values:
+            yield None
+            continue
+        strip = outputs_of(block, predictor.declared)
+        guard.add(strip)
+        yield floored(strip, predictor.declared, members)
 
 
 def without_value(strip: Mapping[str, np.ndarray]) -> np.ndarray:

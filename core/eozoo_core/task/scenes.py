@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.address import variable_of
+from eozoo_core.raster.address import is_remote, shown, variable_of
 from eozoo_core.raster.assembly import Assembly, Part
 from eozoo_core.raster.bands import told
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.info import RasterInfo
-from eozoo_core.raster.read import Reader, by_stem, open_reader, read_info
+from eozoo_core.raster.read import Openable, Reader, by_stem, open_reader, read_info
 from eozoo_core.raster.stack import Stack, by_date, date_of
+from eozoo_core.raster.zarr_store import is_zarr
 from eozoo_core.task.assemblies import bands_of_assembly, prepared
 
 if TYPE_CHECKING:
     from eozoo_core.settings.schema import InferSettings
     from eozoo_core.task.survey import Survey
 
-_DATED = re.compile(r"\d{8}_")  # how bands of several dates are called: see `raster.stack`
-SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".npy")
+DATED = re.compile(r"\d{8}_")  # how bands of several dates are called: see `raster.stack`
+SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".npy", ".zarr")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Scene:
     notes:  what was decided while it was opened, a line each; printed once, and a tag of its maps.
     whole:  it is no raster: ``Task.write`` says what becomes of it, and core maps nothing.
     dates:  the rasters of one grid that it is made of, in their order; () = ``path`` alone.
-    parts:  its bands where they are several files; None = ``path`` or ``dates``.
+    parts:  its bands where they are several files; or data in memory; None = ``path`` or ``dates``.
     scl:    its own classification, for ``infer.mask.scl``; None = it has none.
     """
 
@@ -63,7 +64,7 @@ class Scene:
     notes: tuple[str, ...] = ()
     whole: bool = False
     dates: tuple[Path | Assembly, ...] = ()
-    parts: Assembly | None = None
+    parts: Openable | None = None
     scl: Part | None = None
 
     def open(self) -> Reader:
@@ -75,6 +76,21 @@ class Scene:
     def file(self, layer: str) -> str:
         """Return the name of the file of a layer, without its ending."""
         return f"{self.name or self.path.stem}_{layer}"
+
+
+@dataclass(frozen=True)
+class _Keyed(Openable):
+    """A URL with a query, which may hold a key: what is made of it knows the name without."""
+
+    path: Path
+    date: str = ""
+
+    @property
+    def name(self) -> str:
+        return shown(self.path)
+
+    def open(self, missing: Sequence[float] = ()) -> Reader:
+        return open_reader(self.path, missing)
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,7 @@ class Block:
 
 def rasters(source: Path) -> list[Path]:
     """Return ``source``, or the rasters of a folder by name."""
-    if not source.is_dir():
+    if not source.is_dir() or is_zarr(source):
         return [source]  # opening it says what is wrong, also where it is not there
     found = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:
@@ -101,10 +117,11 @@ def rasters(source: Path) -> list[Path]:
 
 
 def open_raster(
-    path: Path, choose: Callable[[RasterInfo], tuple[int, ...]], trained: tuple[str, ...], how: InferSettings
+    path: Path | Openable, choose: Callable[[RasterInfo], tuple[int, ...]], trained: tuple[str, ...], how: InferSettings
 ) -> Scene:
-    """Read the header of a raster, and choose the bands ``trained`` as ``how`` says; default of ``Task.open_scene``.
+    """Read the header of a raster or of what is in memory; default of ``Task.open_scene``.
 
+    The bands ``trained`` are chosen as ``how`` says;
     ``choose`` gives the numbers of the bands where nothing is set. Raises ZooError for bands that are not there.
     """
     wanted, names = getattr(how, "bands", None), getattr(how, "band_names", None)
@@ -125,9 +142,11 @@ def open_raster(
     if wanted is None and len(bands) == len(trained):
         others = told(info.descriptions, trained, [band - 1 for band in bands])
         notes += [f"bands found under other names: {others}"] if others else []
+    held = path if isinstance(path, Openable) else _Keyed(path) if is_remote(path) and "?" in str(path) else None
+    path = Path(held.name) if held is not None else path
     return Scene(
         path, info.grid, bands, variable_of(path), missing=getattr(how, "nodata", None), notes=tuple(notes),
-        values=scaled_by(getattr(how, "factor", 1.0)),
+        parts=held, values=scaled_by(getattr(how, "factor", 1.0)),
     )  # fmt: skip
 
 
@@ -164,7 +183,7 @@ def by_dates(found: Sequence[Any], trained: tuple[str, ...]) -> list[Any]:
 
     Raises ZooError where there are other rasters than one for each date.
     """
-    dates = sorted({name[:8] for name in trained if _DATED.match(name)})
+    dates = sorted({name[:8] for name in trained if DATED.match(name)})
     if len(dates) < 2 or len(found) < 2 or not all(isinstance(one, Path | Assembly) for one in found):
         return list(found)
     if len(found) != len(dates):

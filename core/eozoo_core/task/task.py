@@ -165,14 +165,24 @@ class Task(Contract):
 
         return make_module(self, run, output, trainable)
 
-    def predict(self, run: Run, batch: Arrays) -> Arrays:
-        """Predict for a dict of arrays; weights are loaded at the first call and kept."""
+    def predict(self, run: Run, batch: Any) -> Any:
+        """Predict for a dict of arrays, or for xarray; weights are loaded at the first call and kept.
+
+        Of a DataArray or Dataset it returns a Dataset, as `task.xarrays.predict_xarray` says.
+        """
+        from eozoo_core.task.xarrays import is_xarray, predict_xarray
+
+        if is_xarray(batch):
+            return predict_xarray(self, run, self._loaded(run), batch)
         if not isinstance(batch, dict):
             raise ZooError(f"predict: give a dict of arrays, name -> array, got a {type(batch).__name__}")
+        return self._loaded(run)(batch)
+
+    def _loaded(self, run: Run) -> Predictor:
         stamp = (run.path, tuple(sorted((str(f), f.stat().st_mtime_ns) for f in run.path.rglob("best.pt"))))
         if self._predictor is None or self._predictor[0] != stamp:
             self._predictor = (stamp, self.predictor(run))
-        return self._predictor[1](batch)
+        return self._predictor[1]
 
     def prepare(self, step: str) -> list[Path]:
         """Run one named preparation step; return the files written. Raises ZooError for an unknown step."""

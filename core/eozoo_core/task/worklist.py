@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eozoo_core.raster.address import shown
 from eozoo_core.run.continuity import now
 from eozoo_core.run.owner import Owner
 from eozoo_core.run.writing import append, make_folder_of
@@ -81,7 +82,7 @@ class WorkList:
         files = {self.dest / file: size for file, size in line["files"].items()}
         if any(seen(Path(file)) != was for file, was in line["reads"]) or any(_size(f) != s for f, s in files.items()):
             return None
-        if not are_there([file for file in files if file.suffix == ".tif"], line["stamp"]):
+        if not are_there([file for file in files if file.suffix in (".tif", ".zarr")], line["stamp"]):
             return None
         return Outcome(name, "left", files=tuple(files), stamp=line["stamp"], made=made)
 
@@ -153,5 +154,5 @@ def _name_of(one: Any, source: Path) -> str:
         return str(one[0].parent)
     one = one[0] if isinstance(one, tuple) and one else one
     if isinstance(one, Path):
-        return one.relative_to(source).as_posix() if one != source and one.is_relative_to(source) else str(one)
+        return one.relative_to(source).as_posix() if one != source and one.is_relative_to(source) else shown(one)
     return str(getattr(one, "name", one))

@@ -216,6 +216,7 @@ class PixelTask(Preparation, Task):
         return {"bands": values, "doys": np.sort(rng.integers(1, 367, (6, dates)), axis=1)}
 
     reads_assemblies = False
+    reads_xarray = False
 
     def find_scenes(self, source: Path) -> Sequence[Path]:
         """A tile folder, or every tile of a folder."""

@@ -169,6 +169,7 @@ class ClayTa(Task):
         return evaluate(self, run, split)
 
     reads_assemblies = False
+    reads_xarray = False
 
     def find_scenes(self, source: Path) -> list[tuple[str, ScenePaths]]:
         """Time stamps of a folder, or the one scene to which a file belongs."""

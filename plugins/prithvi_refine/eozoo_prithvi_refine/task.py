@@ -212,6 +212,8 @@ class PrithviRefine(Task):
         arrays["opt_v1"] = np.stack([landscape(7 + i, side, side, 6, 4) for i in range(2)])
         return {port.role: arrays[port.role] for port in inputs}
 
+    reads_xarray = False
+
     def find_scenes(self, source: Path) -> list[Found]:
         """NPZ tiles and GeoTIFF scenes, in subfolders too."""
         from eozoo_prithvi_refine.maps import find

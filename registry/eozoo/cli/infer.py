@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @options.run_option
 @source_options
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
+@click.option("--format", "form", type=click.Choice(["cog", "zarr"]), help="Of the maps; cog = GeoTIFF, the default.")
 @click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
 @options.set_option
 @options.runtime_options
@@ -31,6 +32,7 @@ def command(
     run_dir: Path,
     source: Path | Search,
     dest: Path,
+    form: str | None,
     strict: bool,
     overrides: tuple[str, ...],
     **runtime: Any,
@@ -49,6 +51,7 @@ def command(
     if is_path and source.is_dir() and source.resolve() == dest.resolve():
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
     given = [*overrides, *options.runtime_overrides(**runtime), *(["infer.strict=true"] if strict else [])]
+    given += [f"infer.format={form}"] if form else []
     built, run = options.open_task(registry, task, run_dir, given)
     run.note_changes()
     keep_freed_memory()
