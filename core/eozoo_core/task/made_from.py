@@ -28,10 +28,8 @@ _HEAD = 2**14  # bytes of a map in which its tags are looked for first: large on
 T = TypeVar("T")
 STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
 # Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
-_ELSEWHERE = {
-    "batch_size", "format", "picture", "strict", "member_maps", "precision", "draws", "scale_variance", "mask",
-}  # fmt: skip
-_NO_MATTER = {"batch_size", "strict"}
+_NO_MATTER = {"batch_size", "strict", "workers", "dask"}
+_ELSEWHERE = {*_NO_MATTER, "format", "picture", "member_maps", "precision", "draws", "scale_variance", "mask"}
 
 
 @dataclass(frozen=True)
