@@ -13,11 +13,14 @@ from eozoo_core.raster.tiles import Window
 from eozoo_core.settings.maps import MaskSettings, SourceSettings
 from eozoo_core.sources.find import find_assemblies
 from eozoo_core.task import Survey, Task
+from eozoo_core.task.inputs import scenes_at
+from eozoo_core.task.mapper import Mapper
 from eozoo_core.task.maps import map_scene
-from eozoo_core.task.scenes import by_dates
+from eozoo_core.task.scenes import Scene, by_dates
 from eozoo_core.task.survey import BandSurvey
 from products import NORTH, PRODUCT, WEST, numbers, write_raster, write_safe, zipped
-from test_map_hooks import Heights, Two, read
+from test_map_hooks import GRID, Heights, Two, read
+from test_turns import MADE
 
 
 def survey(*names):
@@ -279,3 +282,28 @@ def test_maps_of_a_product(safe, tmp_path):
     assert np.isfinite(values[0]).sum() == 120 * 120 - 60 * 60 - 20 * 20
     assert "reflectance = (number - 1000)" in tags["READ"]
     assert tags["PRODUCT"] == PRODUCT
+
+
+def test_a_task_of_other_things_refuses_a_product_in_one_line(safe):
+    class Tiles(Heights):
+        reads_assemblies = False
+
+    with pytest.raises(ZooError, match=r"SAFE: is read by tasks that map rasters, not by this one"):
+        scenes_at(Tiles(), safe)
+    assert scenes_at(Heights(), safe) == find_assemblies(safe)
+
+
+def test_a_scene_is_mapped_again_where_box_or_catalogue_say_something_else(safe, tmp_path):
+    (scene,) = find_assemblies(safe)
+    mapper = Mapper.__new__(Mapper)
+    mapper.decided = "settings"
+    other = replace(scene, box=(4.2, 46.0, 4.3, 46.05))
+    assert mapper.decided_of(Path("a.tif")) == "settings"
+    assert len({mapper.decided_of(one) for one in (scene, other, (scene, other))}) == 3
+    stamps = [MADE.marked(Scene(safe, GRID, parts=one)).stamp for one in (scene, other, replace(scene))]
+    assert stamps[0] == stamps[2] != stamps[1]
+    changed = write_raster(tmp_path / "a.tif", np.ones((2, 2), "float32"), 10)
+    one = Scene(changed, GRID, parts=Assembly("s", "s", (part(changed),)))
+    before = MADE.marked(one).stamp
+    write_raster(changed, np.ones((3, 3), "float32"), 10)
+    assert MADE.marked(one).stamp != before
