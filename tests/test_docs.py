@@ -245,6 +245,7 @@ def settings_page():
 
     scopes = {"train": schema.TrainSettings, "train.schedule": schema.ScheduleSettings,
               "runtime": schema.RuntimeSettings, "infer": schema.InferSettings, "eval": schema.EvalSettings,
+              "prepare": schema.PrepareSettings,
               "model, model.loss ...": schema.Named, "data.split": SplitSettings}  # fmt: skip
     lines = [
         "# Settings that all tasks share\n",
