@@ -44,7 +44,9 @@ def test_a_series_that_is_none_of_presto_is_one_line(options, message):
 
 
 @pytest.mark.slow
-@parametrize_with_checks("barlow_landcover", overrides=["model.backbone={name: presto_series, options: {}}"])
+@parametrize_with_checks(
+    "barlow_landcover", overrides=["model.backbone={name: presto_series, options: {}}", "train.batch_size=16"]
+)
 def test_conformance(check, tmp_path):
     """The checks of every task, with this encoder."""
     check(tmp_path)
