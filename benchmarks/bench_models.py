@@ -32,6 +32,7 @@ SHAPES = {
     "linear": [(262_144, 4)],
     "mlp": [(262_144, 4)],
     "patch_discriminator": [(1, 4, 120, 120)],
+    "presto_series": [(1024, 16, 10), (1024, 16, 366)],
     "presto": [(1024, 48), (1024, 48)],
     "prithvi_dense": [(1, 14, 256, 256)],
     "prithvi_refiner": [(1, 4, 120, 120), (1, 12), (1, 16)],
@@ -39,7 +40,7 @@ SHAPES = {
 }
 _YEAR = [(f"B{band}_{month}", "reflectance 0..1") for month in range(12) for band in (2, 3, 4, 8)]
 OPTIONS = {"presto": {"columns": _YEAR}}
-CODES = {"btfm": (1,), "prithvi_refiner": (1, 2)}  # inputs of whole numbers: (..., largest)
+CODES = {"btfm": (1,), "presto_series": (1,), "prithvi_refiner": (1, 2)}  # inputs of whole numbers: (..., largest)
 REPEATS = 3
 
 

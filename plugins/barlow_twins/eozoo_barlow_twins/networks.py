@@ -18,6 +18,7 @@ from torch import nn
 from eozoo_barlow_twins.encoder_layer import EncoderLayer
 
 YEAR = 365.25
+SERIES = ("bands", "doys")
 
 
 class Transformer(nn.Module):
@@ -147,24 +148,28 @@ class Standardise(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Standardisation and backbone: digital numbers in, embedding out."""
+    """Standardisation and backbone: digital numbers in, embedding out.
 
-    def __init__(self, backbone: nn.Module, channels: int):
+    ``takes``: what the backbone is called with, in its order: "bands" standardised, "doys", "values" as they are.
+    """
+
+    def __init__(self, backbone: nn.Module, channels: int, takes: Sequence[str] = SERIES):
         super().__init__()
-        self.standardise, self.backbone = Standardise(channels), backbone
+        self.standardise, self.backbone, self.takes = Standardise(channels), backbone, tuple(takes)
 
     def forward(self, bands: torch.Tensor, doys: torch.Tensor) -> torch.Tensor:
         """Encode ``bands (B, L, C)`` digital numbers, ``doys (B, L)`` -> ``(B, D)``."""
-        return self.backbone(self.standardise(bands), doys)
+        given = {"bands": self.standardise(bands), "doys": doys, "values": bands}
+        return self.backbone(*(given[role] for role in self.takes))
 
-
-def embedding_length(backbone: nn.Module, dates: int, channels: int) -> int:
-    """Return how long the embedding of anybody's encoder is, as two samples show."""
-    training = backbone.training
-    with torch.no_grad():
-        found = backbone.eval()(torch.zeros(2, dates, channels), torch.ones(2, dates, dtype=torch.int64)).shape[1]
-    backbone.train(training)
-    return found
+    def length(self, dates: int) -> int:
+        """Return how long the embedding of anybody's encoder is, as two samples show."""
+        training = self.training
+        series = torch.zeros(2, dates, len(self.standardise.mean)), torch.ones(2, dates, dtype=torch.int64)
+        with torch.no_grad():
+            found = self.eval()(*series).shape[1]
+        self.train(training)
+        return found
 
 
 def projector(latent_dim: int, width: int, hidden_layers: int, batch_norm: bool) -> nn.Sequential:

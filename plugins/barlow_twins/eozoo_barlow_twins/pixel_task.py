@@ -114,13 +114,16 @@ class PixelTask(Preparation, Task):
 
     def encoder(self, survey: PixelSurvey, fresh: bool = False) -> Encoder:
         """Build the encoder; its embedding size is ``encoder.backbone.latent_dim``. ``fresh``: see `Contract.build`."""
-        from eozoo_barlow_twins.networks import Encoder, embedding_length
+        from eozoo_barlow_twins.networks import Encoder
 
         extra = {"in_channels": len(survey.bands), "sample_size": survey.sample_size}
-        backbone = self.build("model", survey.backbone, extra, fresh)
-        if not isinstance(getattr(backbone, "latent_dim", None), int):
-            backbone.latent_dim = embedding_length(backbone, survey.sample_size, len(survey.bands))
-        return Encoder(backbone, len(survey.bands))
+        takes = [port.role for port in self.registry.chosen(self.slots["model.backbone"], survey.backbone).takes]
+        if "values" in takes and survey.seen:
+            extra["bands"] = survey.names
+        encoder = Encoder(self.build("model", survey.backbone, extra, fresh), len(survey.bands), takes)
+        if not isinstance(getattr(encoder.backbone, "latent_dim", None), int):
+            encoder.backbone.latent_dim = encoder.length(survey.sample_size)
+        return encoder
 
     def inputs(self, survey: PixelSurvey) -> tuple[Port, Port]:
         """Series of any length; the bands where they are known, statistics of data seen."""

@@ -12,7 +12,8 @@ _SERIES = (
     Port("doys", "B L", "day of year 1..366"),
 )
 _EMBEDDING = (Port("embedding", "B D", "1"),)
-_BACKBONE = Slot("model", feeds=_SERIES, wants=_EMBEDDING, options=("in_channels", "sample_size"))
+_FEEDS = (*_SERIES, Port("values", "B L C", "reflectance x 10000"))  # the same bands, as they are
+_BACKBONE = Slot("model", feeds=_FEEDS, wants=_EMBEDDING, options=("in_channels", "sample_size", "bands"))
 _VIEWS = (Port("view", "B D", "1"), Port("view", "B D", "1"))
 _LABELLED = (Port("logits", "B K", "1"), Port("target", "B", "class index"))
 _CODE = "class code, 0 = no label"

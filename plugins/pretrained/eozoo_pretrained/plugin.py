@@ -54,6 +54,18 @@ CARD = Card(
     architecture="Transformer",
     kinds=("similarity-search",),
 )
+SERIES_CARD = Card(
+    purpose="Features of a pixel's clear dates, for land cover with few labels.",
+    inputs="Sentinel-2 bands of each date in reflectance x 10000, known by name, and the days of the year; bands that "
+    "are not there are masked.",
+    outputs="128 features of a series; no NaN.",
+    weights="Those of the paper's authors, MIT; without 'pretrained' it begins at random.",
+    measured="Forward 5.26 s, 1229 MB; with backward 14 s, 2887 MB; input 1024 x 16 x 10, CPU seconds of one thread of "
+    "2 x AMD EPYC with other work beside it.",
+    limits=("At most 24 dates; it learned from months.", "Neither weather, terrain, radar nor place are fed."),
+    architecture="Transformer",
+    kinds=("similarity-search",),
+)
 
 
 @hookimpl
@@ -71,6 +83,17 @@ def eozoo_models() -> list[Spec]:
             gives=gives,
             citation=cite,
             card=CARD,
+            sources=PRESTO_SOURCES,
+            parameters=404_160,
+        ),
+        Spec(
+            "presto_series",
+            "eozoo_pretrained.presto_series:presto_series",
+            "Presto for series of Sentinel-2, as an encoder of barlow_twins and barlow_landcover",
+            takes=(Port("values", "B L C", "reflectance x 10000"), Port("doys", "B L", "day of year 1..366")),
+            gives=gives,
+            citation=cite,
+            card=SERIES_CARD,
             sources=PRESTO_SOURCES,
             parameters=404_160,
         ),

@@ -13,20 +13,16 @@ from torch import nn
 
 from eozoo_pretrained.plugin import BANDS, PRESTO_SOURCES
 from eozoo_pretrained.presto import MONTHS, UNKNOWN, Encoder, encoder_tensors
+from eozoo_pretrained.units import S2, converted
 
 # Of each band the unit that it is published in, what is added and what it is then divided by.
-SCALES = dict.fromkeys(BANDS[2:12], ("reflectance x 10000", 0.0, 10000.0)) | {
+SCALES = dict.fromkeys(BANDS[2:12], (S2, 0.0, 10000.0)) | {
     **dict.fromkeys(("VV", "VH"), ("dB", 25.0, 25.0)),
     "temperature_2m": ("K", -272.15, 35.0),
     "total_precipitation": ("m", 0.0, 0.03),
     "elevation": ("m", 0.0, 2000.0),
     "slope": ("degree", 0.0, 50.0),
     "NDVI": ("1", 0.0, 1.0),
-}
-UNITS = {
-    ("reflectance 0..1", "reflectance x 10000"): (1e4, 0.0),
-    ("degC", "K"): (1.0, 273.15),
-    ("mm", "m"): (1e-3, 0.0),
 }
 
 
@@ -85,7 +81,5 @@ def _factors(band: str, columns: Sequence[tuple[str, str]]) -> tuple[float, floa
     """Factor and summand by which a band becomes what Presto learned. Raises ZooError for a unit that is not known."""
     unit, shift, divide = SCALES[band]
     given = columns[0][1] if columns else unit
-    if given != unit and (given, unit) not in UNITS:
-        raise ZooError(f"presto: {columns[0][0]} is in {given!r}, {unit!r} is needed; say so in data.units")
-    factor, added = UNITS.get((given, unit), (1.0, 0.0))
+    factor, added = converted("presto", columns[0][0] if columns else band, given, unit, "say so in data.units")
     return factor / divide, (added + shift) / divide
