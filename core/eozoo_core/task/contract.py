@@ -186,6 +186,13 @@ class Contract(ABC):
         """Say what splits (name -> data) may not share; the default: pixels, files and ground."""
         raise self._unwritten("describe_splits(data)")
 
+    def folded(self, fold: Any) -> Contract | None:
+        """Return this task on one fold of cross-validation (`eozoo_core.task.folds.Fold`).
+
+        None = core does it: by ``data.split`` where the data are divided by that, else by `Data.pick`.
+        """
+        return None
+
     def data_to_check(self, split: str) -> Data:
         """Open a split for ``check``. Files that would stop training stay in it: `Data.item` raises for them."""
         return self.data(split)
