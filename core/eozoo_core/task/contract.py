@@ -234,7 +234,8 @@ class Contract(ABC):
         """Return what fitted baselines see of a batch: (B, F), or (B, F, H, W) of pixels; NaN = missing, None = no fit.
 
         They predict the one output of moments, or of probabilities, one number for each "target": of classes this is
-        the code that the output of classes has, without such an output the index. The default is the first input of
+        the code that the output of classes has, without such an output the index (a
+        batch whose "target" is the index all the same has the code as "code"). The default is the first input of
         `ports`, its axes other than rows and columns in one.
         """
         from eozoo_core.task.baselines import first_input

@@ -102,7 +102,7 @@ def _scored(task: Contract, run: Run, path: Path, fold: Fold, keep: bool) -> dic
 
 def _sums(task: Contract, run: Run, fold: Fold) -> dict[str, Any]:
     """Score the test of a fold, cluster by cluster; return names of clusters and the sums of every predictor."""
-    draws = open_draws(task, run, "eval")
+    draws = open_draws(task, run, "eval", every=True)
     data = task.data("test").settled(draws.survey)
     more: dict[str, Baseline] = fit_beside(task, draws.survey)
     evaluation = Evaluation(task, draws.systems, draws.survey, run=run, more=more)

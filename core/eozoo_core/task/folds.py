@@ -90,7 +90,8 @@ def _pooled(task: Contract, train: Data, fold: Fold) -> Contract:
         def data(self, split: str) -> Data:
             if not self.has_split(split):
                 raise NoSplit(f"cross-validation: there is no {split}")
-            found = [cls.data(self, name) for name in SPLITS if cls.has_split(self, name)]
+            own = cls(self.settings, self.registry)
+            found = [own.data(name) for name in SPLITS if own.has_split(name)]
             part = found[0].pick(found, np.flatnonzero(owner == SPLITS.index(split)))
             part.apart = True
             return part

@@ -176,7 +176,7 @@ def _elements(task: Contract, survey: Survey, batch: Arrays) -> tuple[np.ndarray
 
     Where an image has one label its features are the means of its pixels.
     """
-    x, target = task.covariates(batch, survey), batch.get("target")
+    x, target = task.covariates(batch, survey), batch.get("code", batch.get("target"))
     if x is None or target is None:
         return None
     if x.ndim == 4 and target.size == len(x):

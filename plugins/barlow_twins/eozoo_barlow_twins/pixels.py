@@ -248,7 +248,8 @@ class PixelSeries(Data):
         out = np.empty((len(numbers), width), np.float32)
         for rows, values in parts:
             out[rows] = values[:, :width]
-        return {"raw": out}
+        codes = np.array([code for code, _ in self.survey.legend])
+        return {"raw": out, "code": codes[self.index.classes(numbers)].astype(np.float32)}
 
     def groups(self, by: str) -> np.ndarray:
         """See `Data.groups`: the blocks or fields of the scored pixels."""
