@@ -72,8 +72,8 @@ def rmse(sums):
 
 
 def test_scores_are_pooled_and_not_means_of_clusters():
-    draw = Pooled(("a", "b"), {"model": np.array([[1.0, 16], [3, 0]]), "mean": np.array([[1.0, 100], [3, 0]])})
-    assert pooled_scores([draw], rmse) == {"model": {"rmse": 2, "n": 4}, "mean": {"rmse": 5, "n": 4}}
+    draw = Pooled(("a", "b"), {"model": np.array([[1.0, 32], [7, 0]]), "mean": np.array([[1.0, 200], [7, 0]])})
+    assert pooled_scores([draw], rmse) == {"model": {"rmse": 2, "n": 8}, "mean": {"rmse": 5, "n": 8}}
     made = paired_difference([draw], "model", "mean", "rmse", rmse)
     assert made == {"difference": -3, "clusters": 2, "interval": None, "draws": 1, "above": 0}
 
