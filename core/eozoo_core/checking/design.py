@@ -87,7 +87,9 @@ def design(units: Units, how: SplitSettings, column: Sequence[object] | None = N
     if by == "column" and column is not None:
         words = given_splits(column, how.column or "")
         if words is not None:
-            return _checked(_with_gap(words, units, how), units, how, by)
+            if how.folds:
+                raise ZooError(f"data.split.column {how.column!r} names the splits: there are no folds to make of it")
+            return _checked(_few(_with_gap(words, units, how), units, how), units, how, by)
         own = np.unique(np.asarray(column, str), return_inverse=True)[1]
         units = replace(units, group=own if units.group is None else _joined(own, units.group))
     if not np.any(units.weight > 0):
@@ -97,10 +99,42 @@ def design(units: Units, how: SplitSettings, column: Sequence[object] | None = N
     block = blocks_of(units, how, by)
     weight = np.bincount(block, units.weight)
     wanted = [s for s, share in enumerate(how.shares) if share > 0]
-    _require_blocks(int((weight > 0).sum()), len(wanted), units, how, by)
-    owner = assign(weight, _classes(units, how, block), np.array(how.shares)[wanted], how.seed)
-    split = np.array(wanted, np.uint8)[owner][block]
-    return _checked(_with_gap(split, units, how), units, how, by)
+    least = how.folds + (how.val > 0) if how.folds else len(wanted)
+    _require_blocks(int((weight > 0).sum()), least, units, how, by)
+    classes = _classes(units, how, block)
+    if how.folds:
+        split = _in_folds(weight, classes, how)[block]
+    else:
+        owner = assign(weight, classes, np.array(how.shares)[wanted], how.seed)
+        split = np.array(wanted, np.uint8)[owner][block]
+    return _checked(_few(_with_gap(split, units, how), units, how), units, how, by)
+
+
+def _in_folds(weight: np.ndarray, classes: np.ndarray, how: SplitSettings) -> np.ndarray:
+    """Split (A,) uint8 of each block: one of the equal folds is the test, of the others ``how.val`` is validation.
+
+    Which fold a block is in does not depend on ``how.fold``: each block is in the test once.
+    """
+    fold = assign(weight, classes, np.full(how.folds, 1 / how.folds), how.seed)
+    split, rest = np.full(len(weight), TEST, np.uint8), np.flatnonzero(fold != how.fold)
+    split[rest] = TRAIN
+    if how.val:
+        split[rest] = assign(weight[rest], classes[rest], np.array([1 - how.val, how.val]), how.seed)
+    return split
+
+
+def _few(split: np.ndarray, units: Units, how: SplitSettings) -> np.ndarray:
+    """Keep ``how.labels`` of the labelled units of train and of validation, of each class at least one, at random."""
+    if how.labels == 1:
+        return split
+    split, random = split.copy(), np.random.default_rng((how.seed, how.fold))
+    kinds = np.zeros(len(split)) if units.counts is None else units.counts.argmax(axis=1)
+    for s in (TRAIN, VAL):
+        for kind in np.unique(kinds):
+            rows = np.flatnonzero((split == s) & (units.weight > 0) & (kinds == kind))
+            kept = max(1, round(how.labels * len(rows)))
+            split[random.permutation(rows)[kept:]] = NEITHER
+    return split
 
 
 def kind_of(units: Units, how: SplitSettings) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,11 @@ class ImageData(Data):
     def grid(self, index: int) -> Grid:
         """Where the image lies."""
         return self.source.grid(index)
+
+    def pick(self, others: Sequence[ImageData], rows: np.ndarray) -> ImageData:
+        """See `Data.pick`; of patches."""
+        source = self.source.pick([one.source for one in others], rows)
+        return type(self)(source, self._opened[1], self._how, self._seed, self.labelled)
 
     def area(self) -> list[float] | None:
         """See `Data.area`: of windows that of their raster."""

@@ -68,6 +68,14 @@ class Pairs(Images):
                 raise ZooError(f"{self.labels[index]}: {problem}")
             return reader.read(reader.info.grid.whole, reader.info.select(self._band))
 
+    def pick(self, others: Sequence[Pairs], rows: np.ndarray) -> Pairs:
+        """See `Data.pick`."""
+        images = [file for one in others for file in one.images]
+        labels = [file for one in others for file in one.labels]
+        return Pairs(
+            [images[i] for i in rows], [labels[i] for i in rows] if labels else [], self._how, Path(self.where)
+        )
+
     def _chosen(self, info: RasterInfo) -> tuple[int, ...]:
         """Numbers of the bands of a file: those of the first by their names, of unnamed files by their order."""
         if self._how.bands is None and len(info.bands) != len(self.bands):

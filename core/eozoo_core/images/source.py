@@ -75,6 +75,10 @@ class Images:
         """Read the label of all of a sample. Raises ZooError where it does not fit its image."""
         raise NotImplementedError
 
+    def pick(self, others: Sequence[Images], rows: np.ndarray) -> Images:
+        """See `Data.pick`."""
+        raise ZooError(f"{self.where}: cross-validation cannot divide these {self.what} again; give patches as files")
+
     def problems(self, findings: Findings, split: str) -> None:
         """Tell ``check`` what is special about this form of data."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from eozoo_core.checking.design import SPLITS, design, given_splits
+from eozoo_core.checking.design import SPLITS, blocks_of, design, given_splits, kind_of
 from eozoo_core.checking.division import Division
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import NoSplit, ZooError
@@ -69,6 +69,15 @@ class Samples:
         given = named is not None and given_splits(named, how.column or "") is not None
         return Division(units, design(units, how, named), how, names, given=given)
 
+    @cached_property
+    def blocks(self) -> np.ndarray:
+        """Number (n,) of what is not divided that each row is in."""
+        units, how = self.division.units, self.how.split
+        if how.column is not None and how.by in ("auto", "column"):
+            names = column_values(self.columns, how.column, self.path, "data.split.column")
+            units = replace(units, group=np.unique(np.asarray(names, str), return_inverse=True)[1].ravel())
+        return blocks_of(units, how, kind_of(units, how))
+
     @property
     def split(self) -> np.ndarray:
         """Split (n,) uint8 of each row, see `checking.design`."""
@@ -104,6 +113,10 @@ class TableData(Data):
 
     def __len__(self) -> int:
         return len(self.chosen)
+
+    def groups(self, by: str) -> np.ndarray:
+        """See `Data.groups`: the blocks or groups of rows that are not divided."""
+        return self.samples.blocks[self.chosen]
 
     def items(self, indices: Sequence[int]) -> Arrays:
         """See `Data.items`."""

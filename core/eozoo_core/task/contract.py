@@ -186,6 +186,13 @@ class Contract(ABC):
         """Say what splits (name -> data) may not share; the default: pixels, files and ground."""
         raise self._unwritten("describe_splits(data)")
 
+    def folded(self, fold: Any) -> Contract | None:
+        """Return this task on one fold of cross-validation (`eozoo_core.task.folds.Fold`).
+
+        None = core does it: by ``data.split`` where the data are divided by that, else by `Data.pick`.
+        """
+        return None
+
     def data_to_check(self, split: str) -> Data:
         """Open a split for ``check``. Files that would stop training stay in it: `Data.item` raises for them."""
         return self.data(split)
@@ -227,7 +234,8 @@ class Contract(ABC):
         """Return what fitted baselines see of a batch: (B, F), or (B, F, H, W) of pixels; NaN = missing, None = no fit.
 
         They predict the one output of moments, or of probabilities, one number for each "target": of classes this is
-        the code that the output of classes has, without such an output the index. The default is the first input of
+        the code that the output of classes has, without such an output the index (a
+        batch whose "target" is the index all the same has the code as "code"). The default is the first input of
         `ports`, its axes other than rows and columns in one.
         """
         from eozoo_core.task.baselines import first_input

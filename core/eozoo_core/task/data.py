@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eozoo_core.errors import ZooError
 from eozoo_core.train.loading import Draw, epoch_order
 from eozoo_core.words import counted
 
@@ -127,6 +128,20 @@ class Data:
     def settled(self, survey: Survey) -> Data:
         """Return the same samples with what training settled (names of classes that were found); default: itself."""
         return self
+
+    def groups(self, by: str) -> Sequence[str | int] | None:
+        """Name the place, block, field, station or month of each sample for cross-validation ``by`` one of these.
+
+        None = nobody says it: where samples lie decides. Samples of one group are in one fold and err together.
+        """
+        return None
+
+    def pick(self, others: Sequence[Data], rows: np.ndarray) -> Data:
+        """Return samples ``rows`` of this and ``others``, which are counted one after the other, as one split.
+
+        For cross-validation of data whose splits were there. ``others`` begins with this one.
+        """
+        raise ZooError(f"cross-validation: {self.what} of a {type(self).__name__} cannot be divided again (Data.pick)")
 
     def area(self) -> list[float] | None:
         """Return [west, south, east, north] in degrees around all samples, None where none is georeferenced."""

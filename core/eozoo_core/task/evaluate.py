@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +72,7 @@ class Evaluation:
     """All predictors of a run over one split: every draw, all draws combined, and baselines, in one pass.
 
     ``metrics``: makes empty scores, those of ``Task.metrics`` or of more than validation takes the time for. ``run``:
-    it keeps the fitted baselines.
+    it keeps the fitted baselines. ``more``: further ones.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Evaluation:
         survey: Any,
         metrics: Callable[[], Metrics] | None = None,
         run: Run | None = None,
+        more: Mapping[str, Baseline] | None = None,
     ):
         empty = metrics or (lambda: task.metrics(survey))
         self._ports = next(iter(draws.values())).outputs
@@ -89,7 +90,7 @@ class Evaluation:
         self._ensemble = empty() if len(draws) > 1 else None
         self._least = {port.role: port.least for port in self._ports if port.least is not None}
         self._floored, self._changed = empty() if self._least else None, False
-        simple = task.baselines(survey) | (kept_baselines(task, run, survey) if run else {})
+        simple = task.baselines(survey) | (kept_baselines(task, run, survey) if run else {}) | dict(more or {})
         self._baselines: dict[str, tuple[Baseline, Metrics]] = {name: (one, empty()) for name, one in simple.items()}
         self._at_forest, self._fewer = empty() if "forest" in simple else None, False
 
@@ -98,6 +99,12 @@ class Evaluation:
         """Metrics of every predictor, in the order of ``compute``."""
         baselines = {name: metrics for name, (_, metrics) in self._baselines.items()}
         return self._ordered({name: scorer.metrics for name, scorer in self._draws.items()}, self._ensemble) | baselines
+
+    @property
+    def sums(self) -> dict[str, np.ndarray]:
+        """What was summed so far for every predictor, also for the model at the forest's labels."""
+        at_forest = {AT_FOREST: self._at_forest.sums()} if self._at_forest is not None else {}
+        return {name: metrics.sums() for name, metrics in self.metrics.items()} | at_forest
 
     def add(self, batch: Arrays, device: Any) -> list[Tensors]:
         """Score whole samples; return what every draw predicts for them."""

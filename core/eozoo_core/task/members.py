@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from eozoo_core.settings import TaskSettings
 
 
-def train_all(task: Contract, run: Run) -> None:
-    """Train every member of ``run``, fit what comes after, and score the test split where there is one.
+def train_all(task: Contract, run: Run, scored: bool = True) -> None:
+    """Train every member of ``run``, fit what comes after, and (``scored``) score the test split where there is one.
 
     Goes on where an earlier call stopped; one member trains in the run itself. Raises ZooError for a checkpoint of one
     network given to an ensemble, for what ends a member's training, and where another process trains the run.
     """
     with run.writing(), losing_others():
-        _train_all(task, run)
+        _train_all(task, run, scored)
 
 
-def _train_all(task: Contract, run: Run) -> None:
+def _train_all(task: Contract, run: Run, scored: bool) -> None:
     settings = run.settings
     if member_count(settings) == 1:
         train(task, run)
@@ -55,7 +55,7 @@ def _train_all(task: Contract, run: Run) -> None:
         best = best_hash(run, settings)
         run.note("fitted", fitted.model_copy(update={"best": best}).model_dump(mode="json"))
     fit_baselines(task, run, survey_of(task, run))
-    if task.has_split("test"):
+    if scored and task.has_split("test"):
         run.write_scores("test", task.score(run, "test", on_unlike="warn"), task.scored_on(run, "test"))
 
 

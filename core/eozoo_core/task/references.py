@@ -14,6 +14,7 @@ from eozoo_core.run.checkpoint import sha256
 from eozoo_core.run.manifest import require_beside
 from eozoo_core.run.progress import print_message
 from eozoo_core.run.written import write_arrays
+from eozoo_core.score.boosting import Fit, fit_more
 from eozoo_core.score.forest import Forest, absent, grow_forest
 from eozoo_core.score.ridge import FOLDS, LinearFit, fit_ridge
 from eozoo_core.spec import Port
@@ -82,6 +83,16 @@ def fit_baselines(task: Contract, run: Run, survey: Survey) -> None:
     arrays = {f"{name}.{field}": np.asarray(v) for name, one in made.items() for field, v in vars(one).items()}
     write_arrays(file, arrays, compress=True)
     run.note("baselines", {"fitted": list(made), "labels": len(x), "features": x.shape[1], "sha256": sha256(file)})
+
+
+def fit_beside(task: Contract, survey: Survey) -> dict[str, Baseline]:
+    """Fit what stands beside scores of cross-validation only and is kept nowhere: see `score.boosting.fit_more`."""
+    outcome = outcome_of(task.ports(survey).outputs)
+    if outcome is None or absent():
+        return {}
+    rows = draw_rows(task, survey, task.data("train").settled(survey), outcome)
+    made = {} if rows is None else fit_more(*rows, bool(outcome.codes))
+    return {name: _predictor(task, survey, outcome, one) for name, one in made.items()}
 
 
 def kept_baselines(task: Contract, run: Run, survey: Survey) -> dict[str, Baseline]:
@@ -165,7 +176,7 @@ def _elements(task: Contract, survey: Survey, batch: Arrays) -> tuple[np.ndarray
 
     Where an image has one label its features are the means of its pixels.
     """
-    x, target = task.covariates(batch, survey), batch.get("target")
+    x, target = task.covariates(batch, survey), batch.get("code", batch.get("target"))
     if x is None or target is None:
         return None
     if x.ndim == 4 and target.size == len(x):
@@ -195,7 +206,7 @@ def _strict(task: Contract, ports: Ports) -> list[str]:
     ]
 
 
-def _predictor(task: Contract, survey: Survey, outcome: Outcome, model: LinearFit | Forest) -> Baseline:
+def _predictor(task: Contract, survey: Survey, outcome: Outcome, model: LinearFit | Forest | Fit) -> Baseline:
     """A fit as a baseline: predictions at the labels of a batch, NaN elsewhere and where the network gives NaN.
 
     A forest is asked for at most 4,096 labels of an image.

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from eozoo_core.raster.files import Layer
     from eozoo_core.task.baselines import Baseline
     from eozoo_core.task.contract import Loss
+    from eozoo_core.task.data import Arrays
+    from eozoo_core.task.folds import Fold
 
     from eozoo_barlow_twins.maps import TileScene
     from eozoo_barlow_twins.pixels import PixelIndex, PixelSeries
@@ -40,6 +42,7 @@ class LandCoverTask(PixelTask):
     slots: ClassVar = LANDCOVER_SLOTS
     presets: ClassVar = {"documented": Path(__file__).with_name("documented_landcover.yaml")}
     settings: LandCoverSettings
+    folded_by: Fold | None = None  # of cross-validation
 
     @property
     def architecture(self) -> str:
@@ -92,14 +95,35 @@ class LandCoverTask(PixelTask):
         data, seed = self.settings.data, self.settings.train.seed
         index, known = self.index(split), self.described()
         series = PixelSeries(index, known, seed, Augment(), MOST, data.labels, *self.divided)
-        series.division = self.division
+        series.division, series.side, series.raw = self.division, data.block, self.folded_by is not None
         return series
+
+    def folded(self, fold: Fold) -> LandCoverTask:
+        """Blocks or fields of pixels in folds; labels are drawn among the pixels of the training fields."""
+        from eozoo_core.task.folds import with_data
+
+        if fold.by not in ("blocks", "fields"):
+            raise ZooError(f"--cv {fold.by}: tiles are divided into fields (blocks.npy) or blocks; --cv fields")
+        if fold.by == "fields" and not all(tile.has("blocks.npy") for tile in self.tiles):
+            raise ZooError("--cv fields: a tile has no fields (blocks.npy); --cv blocks")
+        data = self.settings.data
+        made = {"folds": fold.folds, "fold": fold.number, "split_seed": fold.draw, "shares_of": "pixels"}
+        made |= {"val_tiles": (), "test_tiles": (), "test_share": 1 / fold.folds, "label_share": fold.labels}
+        found = type(self)(with_data(self.settings, **made, block=int(fold.block or data.block)), self.registry)
+        found.folded_by = fold
+        return found
+
+    def covariates(self, batch: Arrays, survey: ClassSurvey) -> np.ndarray | None:
+        """Gap-filled series, in cross-validation; see `evaluate` for other scores."""
+        return batch.get("raw")
 
     def index(self, split: str) -> PixelIndex:
         """See `PixelTask.index`."""
         from eozoo_barlow_twins.pixels import PixelIndex, require_pixels, split_number
 
         index = PixelIndex(self.tiles, self.usable, split_number(split), self.labels)
+        if split in ("train", "val"):
+            index.thin(self.settings.data.label_share, self.settings.data.split_seed)
         require_pixels(index, split, self.tiles[0].path.parent)
         return index
 

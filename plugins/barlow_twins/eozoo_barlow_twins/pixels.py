@@ -55,6 +55,19 @@ class PixelIndex:
     def __len__(self) -> int:
         return int(self._first[-1])
 
+    def thin(self, share: float, seed: int) -> None:
+        """Keep a random ``share`` of the labelled pixels of each class in each tile, at least one."""
+        if share == 1:
+            return
+        random = np.random.default_rng(seed)
+        for i, pixels in enumerate(self._pixels):
+            target, kept = self.labels[i].reshape(-1)[pixels], []
+            for k in np.unique(target):
+                mine = pixels[target == k]
+                kept.append(random.choice(mine, max(1, round(share * len(mine))), replace=False))
+            self._pixels[i] = np.sort(np.concatenate([np.empty(0, np.uint32), *kept])).astype(np.uint32)
+        self._first = np.concatenate([[0], np.cumsum([len(p) for p in self._pixels])])
+
     def groups(self, numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Cut ``numbers`` (n,) by tile: yields tile number, places in ``numbers``, flat pixel numbers in the tile."""
         owner = np.searchsorted(self._first, numbers, side="right") - 1
@@ -119,6 +132,7 @@ class PixelSeries(Data):
 
     augmented: what draws are changed by; with mixup they have a third view, which the step fills.
     most:      pixels that scores look at. labels: file of the labels in a tile, "" = none are needed.
+    side:      of the blocks where tiles have no fields. raw: items have "raw" (n, F) too, gap-filled series.
     divided:   whether tiles have pixels of several splits. kept: tiles that are whole in another split.
     """
 
@@ -130,6 +144,8 @@ class PixelSeries(Data):
     labels: str = ""
     divided: bool = True
     kept: tuple[str, ...] = ()
+    side: int = 16
+    raw: bool = False
     what = "pixels"
     together = 2048
 
@@ -215,7 +231,29 @@ class PixelSeries(Data):
             return self._random(numbers, VALIDATION, Augment())
         dates = Dates(self.survey.sample_size, SelectDates(passes=1))
         found = chosen(self.index, numbers, self.survey.names, dates)
-        return self._with_target(numbers, {"views": found["bands"], "days": found["doys"]})
+        return self._with_target(numbers, {"views": found["bands"], "days": found["doys"]} | self._raw(numbers))
+
+    def _raw(self, numbers: np.ndarray) -> Arrays:
+        """Series filled between clear dates, as classifiers on raw bands see them; {} where nobody asks."""
+        if not self.raw:
+            return {}
+        from eozoo_barlow_twins.probe import raw_features
+
+        parts = []
+        for number, rows, pixels in self.index.groups(numbers):
+            tile = self.tiles[number]
+            series, clear = tile.series(pixels)
+            parts.append((rows, raw_features(series[:, :, tile.select(self.survey.names)], clear, tile.days)))
+        width = min(values.shape[1] for _, values in parts)
+        out = np.empty((len(numbers), width), np.float32)
+        for rows, values in parts:
+            out[rows] = values[:, :width]
+        codes = np.array([code for code, _ in self.survey.legend])
+        return {"raw": out, "code": codes[self.index.classes(numbers)].astype(np.float32)}
+
+    def groups(self, by: str) -> np.ndarray:
+        """See `Data.groups`: the blocks or fields of the scored pixels."""
+        return self.index.blocks(self.scored, self.side)
 
     def item(self, index: int) -> Arrays:
         """See `Data.item`."""

@@ -86,6 +86,10 @@ class PixelData(Settings):
     block: int = Field(
         16, ge=1, description="Side of a spatial block in pixels; a tile with blocks.npy (fields) uses those instead."
     )
+    folds: int = Field(
+        0, ge=0, description="Cross-validation: equal parts of the blocks, of which one is the test; 0 = by test_share."
+    )
+    fold: int = Field(0, ge=0, description="Which of the folds is the test.")
     buffer: int = Field(
         1, ge=0, description="Training pixels this close (pixels) to validation or test blocks are left out."
     )
@@ -99,6 +103,8 @@ class PixelData(Settings):
             )
         if set(self.val_tiles) & set(self.test_tiles):
             raise ValueError("a tile is in both data.val_tiles and data.test_tiles")
+        if self.folds and not (self.folds > 1 and self.fold < self.folds and self.shares_of == "pixels"):
+            raise ValueError("data.folds must be 2 or more, data.fold one of 0..folds-1, data.shares_of pixels")
         if self.val_share + self.test_share >= 1:
             raise ValueError("data.val_share and data.test_share leave nothing to train on")
         return self
@@ -139,6 +145,10 @@ class PretrainData(PixelData):
 
 class LabelledData(PixelData, Labels):
     """Pixels with labels. sample_size, min_valid and bands are those of the pre-trained encoder where there is one."""
+
+    label_share: float = Field(
+        1.0, gt=0, le=1, description="Share of the labelled pixels of train and val that is kept, of each class."
+    )
 
 
 _FALLS = {"none": "constant", "linear": "linear", "cosine": "cosine"}

@@ -89,14 +89,17 @@ def division_of(tiles: Sequence[Tile], data: PixelData) -> Division | None:
     splits, units = zip(*found, strict=True)
     counts = None if units[0].counts is None else np.concatenate([one.counts for one in units])
     weight, unknown = (np.concatenate([getattr(one, name) for one in units]) for name in ("weight", "x"))
-    how = SplitSettings(by="samples", val=data.val_share, test=data.test_share)
+    shares = {"val": data.val_share, "test": data.test_share, "folds": data.folds, "fold": data.fold}
+    how = SplitSettings(by="samples", **shares)
     names = class_names(data) if isinstance(data, Labels) else ()
     return Division(Units(unknown, unknown, weight, counts, what="blocks"), np.concatenate(splits), how, names)
 
 
 def _by_pixels(tile: Tile, data: PixelData, units: Units) -> np.ndarray:
     seed = zlib.crc32(tile.name.encode()) + (data.split_seed << 32)
-    how = SplitSettings(by="samples", val=data.val_share, test=data.test_share, seed=seed)
+    how = SplitSettings(
+        by="samples", val=data.val_share, test=data.test_share, seed=seed, folds=data.folds, fold=data.fold
+    )
     if (units.weight > 0).sum() < sum(share > 0 for share in how.shares):
         return np.full(len(units.weight), TRAIN, np.uint8)
     return design(units, how)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,7 +129,18 @@ class Patches(Data):
         """Where a patch lies: by its own file, or by what step ``patches`` wrote beside it."""
         file = self.input_files[index]
         grid = self._pairs[file].grid if file in self._pairs else read_info(file).grid
-        return grid if grid.crs is not None else self._places.get((self.split, file.stem), grid)
+        return grid if grid.crs is not None else self._places.get((file.parent.name, file.stem), grid)
+
+    def pick(self, others: Sequence[Data], rows: np.ndarray) -> Patches:
+        """See `Data.pick`."""
+        found, labels = copy(self), {file: label for one in others for file, label in one._labels.items()}
+        found.__dict__.pop("crop", None)
+        found._pairs = {file: pair for one in others for file, pair in one._pairs.items()}
+        files = list(labels)
+        found._labels = {files[row]: labels[files[row]] for row in rows}
+        found.input_files = list(found._labels)
+        found.files = [file for pair in found._labels.items() for file in pair]
+        return found
 
     def problems(self, findings: Findings, split: str) -> None:
         """Tell of files without a partner; of the training split also of its places and sizes."""

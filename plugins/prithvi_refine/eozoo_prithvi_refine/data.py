@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,6 +125,17 @@ class RefineTiles(Tiles):
     def place(self, index: int) -> str:
         """Return the name of the place that a tile's sidecar gives, "" where it gives none."""
         return str(read_sidecar(self.files[index]).get("place", ""))
+
+    def groups(self, by: str) -> list[str] | None:
+        """See `Data.groups`: places by name, of tiles without one by themselves; months by their number."""
+        if by == "months":
+            return [str(self.tile(i).month) for i in range(len(self))]
+        return [self.place(i) or str(file) for i, file in enumerate(self.files)] if by == "places" else None
+
+    def pick(self, others: Sequence[RefineTiles], rows: np.ndarray) -> RefineTiles:
+        """See `Data.pick`."""
+        files = [file for one in others for file in one.files]
+        return type(self)([files[row] for row in rows], self._data, self._stage1, self._seed)
 
     def problems(self, findings: Findings, split: str) -> None:
         """Tell which stage-1 outputs are missing and how many sidecars cannot be read."""

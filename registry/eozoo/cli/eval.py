@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eozoo.cli import options
+from eozoo.cli import cross, options
 from eozoo.cli.table import json_option, table
 from eozoo.registry import Registry
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @options.run_option
 @click.option("--split", default="test", show_default=True, help="Which split to score.")
 @options.set_option
+@cross.cv_options
 @json_option
 @options.runtime_options
 @click.pass_obj
@@ -36,11 +37,19 @@ def command(
     as_json: bool,
     **runtime: Any,
 ) -> None:
-    """Score a run of TASK on a split; simple baselines stand beside it. Writes RUN/eval_SPLIT.json."""
+    """Score a run of TASK on a split; simple baselines stand beside it. Writes RUN/eval_SPLIT.json.
+
+    With --cv the settings of the run are trained again on folds of its data, and scored on each.
+    """
     from eozoo_core.run.progress import print_message
     from eozoo_core.run.read_only import writable
 
+    cv = cross.taken(runtime)
     built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
+    if cv["cv_by"]:
+        with options.blame(built.registry, task), options.places(run):
+            cross.cross_validate(built, run, cv, as_json)
+        return
     run.note_changes()
     with options.blame(built.registry, task), options.places(run), writable(run) as (place, reason):
         scores = built.score(place, split)

@@ -11,7 +11,7 @@ import click
 from eozoo_core.errors import ZooError
 
 from eozoo.builtin import from_run
-from eozoo.cli import options
+from eozoo.cli import cross, options
 from eozoo.cli.options import PATH
 from eozoo.cli.table import json_option
 from eozoo.registry import Registry
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print data, parameters, steps and memory, and stop.")
 @json_option
 @click.option("--profile", is_flag=True, help="Write a PyTorch profiler trace of a few steps into the run.")
+@cross.cv_options
 @options.runtime_options
 @click.pass_obj
 def command(
@@ -45,7 +46,10 @@ def command(
     profile: bool,
     **runtime: Any,
 ) -> None:
-    """Train TASK into a run directory. The same command again goes on after an interruption."""
+    """Train TASK into a run directory. The same command again goes on after an interruption.
+
+    With --cv folds of the data are trained and scored, and no network of all of them.
+    """
     from eozoo_core import Run
     from eozoo_core.run.beginning import starting_from, take_weights_from, undone_if_refused
     from eozoo_core.settings.presets import given_settings
@@ -53,7 +57,10 @@ def command(
 
     if resume is not None and init_from is not None:
         raise click.UsageError("--resume takes all of a checkpoint, --init-from its weights alone: give one of them")
-    if as_json and not dry_run:
+    cv = cross.taken(runtime)
+    if cv["cv_by"] and (dry_run or resume or init_from):
+        raise click.UsageError("--cv trains every fold from the beginning: leave out --dry-run, --resume, --init-from")
+    if as_json and not (dry_run or cv["cv_by"]):
         raise click.UsageError("--json goes with --dry-run; what training did stands in RUN/training_log.jsonl")
     registry = registry.within(task)
     cls, task = registry.get("task", task), registry.own.spec.name
@@ -72,6 +79,9 @@ def command(
     keep_freed_memory()
     with options.blame(registry, task), undone_if_refused(run), options.places(run):
         options.note_parts(run, registry, cls)
+        if cv["cv_by"]:
+            cross.cross_validate(built, run, cv, as_json)
+            return
         if init_from is not None:
             take_weights_from(run, init_from)
         with starting_from(run, resume):

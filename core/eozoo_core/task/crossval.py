@@ -1,0 +1,165 @@
+"""Cross-validation of any task: folds are trained and scored, and the model stands beside every baseline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eozoo_core.errors import ZooError
+from eozoo_core.run.beginning import take_weights_from
+from eozoo_core.run.directory import Run
+from eozoo_core.run.progress import progress_bar
+from eozoo_core.score.paired import Pooled, paired_difference, pooled_scores
+from eozoo_core.settings.config import to_dict
+from eozoo_core.task.contract import Contract
+from eozoo_core.task.data import in_groups
+from eozoo_core.task.evaluate import AT_FOREST, Evaluation
+from eozoo_core.task.folds import Fold, clusters_of, folded
+from eozoo_core.task.members import train_all
+from eozoo_core.task.predict import open_draws
+from eozoo_core.task.references import fit_beside
+
+if TYPE_CHECKING:
+    from eozoo_core.task.baselines import Baseline
+
+DECIDES = {"rmse": -1, "rmse_K": -1, "mean_iou": 1, "macro_f1": 1, "accuracy": 1, "loss": -1}  # the first that is there
+MOST_CLUSTERS = 200  # more are joined at random, so that resampling stays quick
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """``fold``: what is divided, of its first fold and draw. shares: of the labels, from few to all. against: other
+    tasks, trained on the same folds. keep: leave the networks of the folds.
+    """
+
+    fold: Fold
+    draws: int = 1
+    shares: tuple[float, ...] = (1.0,)
+    against: dict[str, Contract] | None = None
+    keep: bool = False
+
+
+def cross_validate(task: Contract, run: Run, how: CrossValidation) -> dict[str, Any]:
+    """Train and score every fold of every draw at every share of the labels; return and write RUN/cv_BY.json.
+
+    A fold that was finished before, of the same settings and data, is not done again. Returns "shares": for each share
+    the "scores" (predictor -> metric -> mean over draws) and "differences" (model minus predictor in the metric that
+    "decides"), see `paired_difference`. Raises ZooError for data that cannot be divided so.
+    """
+    folder, others = run.path / f"cv_{how.fold.by}", {"model": task, **(how.against or {})}
+    todo = [(share, draw, k) for share in how.shares for draw in range(how.draws) for k in range(how.fold.folds)]
+    parts: dict[tuple[float, int], list[dict[str, Any]]] = {}
+    compute: Callable | None = None
+    with progress_bar("folds", len(todo), "folds", task.settings.runtime.quiet) as bar:
+        for done, (share, draw, k) in enumerate(todo):
+            fold = replace(how.fold, number=k, draw=draw, labels=share)
+            path = folder / f"labels_{share:g}_draw_{draw}_fold_{k}"
+            found = {
+                name: _scored(one, run, path / ("model" if i == 0 else f"against_{i}"), fold, how.keep)
+                for i, (name, one) in enumerate(others.items())
+            }
+            part, compute = _joined(found), compute or _compute(task, fold, found["model"])
+            parts.setdefault((share, draw), []).append(part)
+            bar.update(done + 1, f"labels {share:g}, draw {draw}, fold {k}")
+    result = {"by": how.fold.by, "fold": asdict(how.fold), "draws": how.draws, "shares": {}}
+    for share in how.shares:
+        draws = [_pool(parts[share, draw]) for draw in range(how.draws)]
+        result["shares"][f"{share:g}"] = _summary(draws, compute)
+    run.write_json(f"cv_{how.fold.by}.json", result)
+    return result
+
+
+def _scored(task: Contract, run: Run, path: Path, fold: Fold, keep: bool) -> dict[str, Any]:
+    """Return what one fold's test came to, from its file where that is there."""
+    seeded = task.settings.train.model_copy(update={"seed": task.settings.train.seed + fold.draw})
+    one = folded(type(task)(task.settings.model_copy(update={"train": seeded}), task.registry), fold)
+    file = path.with_name(f"{path.name}.json")
+    fixed = {scope: to_dict(one.settings)[scope] for scope in ("model", "data", "train", "eval")}
+    files = [(str(f), Path(f).stat().st_mtime_ns) for f in one.data("test").files if Path(f).exists()]
+    stamp = hashlib.sha256(json.dumps([fixed, asdict(fold), files], default=str).encode()).hexdigest()
+    if file.exists() and (found := json.loads(file.read_text(encoding="utf-8")))["stamp"] == stamp:
+        return found
+    if path.exists() and (path / "stamp.txt").read_text() != stamp:
+        shutil.rmtree(path)  # of other settings
+    child = Run.create(path, run.task, one.settings, run.info().get("plugin", ""))
+    child.write_text("stamp.txt", stamp)
+    if path.name == "model" and (start := run.info().get("init_from")):
+        take_weights_from(child, Path(start["file"]))
+    train_all(one, child, scored=False)
+    found = {"stamp": stamp, **_sums(one, child, fold)}
+    run.write_json(str(file.relative_to(run.path)), found)
+    if not keep:
+        shutil.rmtree(path)
+    return found
+
+
+def _sums(task: Contract, run: Run, fold: Fold) -> dict[str, Any]:
+    """Score the test of a fold, cluster by cluster; return names of clusters and the sums of every predictor."""
+    draws = open_draws(task, run, "eval", every=True)
+    data = task.data("test").settled(draws.survey)
+    more: dict[str, Baseline] = fit_beside(task, draws.survey)
+    evaluation = Evaluation(task, draws.systems, draws.survey, run=run, more=more)
+    names = np.array([str(name) for name in clusters_of(data, fold)])
+    if len(set(names)) > MOST_CLUSTERS:
+        names = np.array([str(int(hashlib.sha256(n.encode()).hexdigest(), 16) % MOST_CLUSTERS) for n in names])
+    found: dict[str, list[list[float]]] = {}
+    clusters, before = [], evaluation.sums
+    for name in np.unique(names):
+        for group in in_groups(data, np.flatnonzero(names == name).tolist()):
+            evaluation.add(data.items(group), draws.device)
+        now = evaluation.sums
+        for predictor, sums in now.items():
+            found.setdefault(predictor, []).append((sums - before[predictor]).tolist())
+        clusters, before = [*clusters, str(name)], now
+    kept = [name for name in found if not name.startswith("member ") and (name != AT_FOREST or np.any(found[name]))]
+    return {"clusters": clusters, "sums": {name: found[name] for name in kept}, "survey": run.info()["survey"]}
+
+
+def _joined(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Put the models of other settings beside the first, with its baselines."""
+    first = found["model"]
+    for name, one in found.items():
+        if one["clusters"] != first["clusters"]:
+            raise ZooError(f"cross-validation: {name} was scored on other samples; its data settings must be the same")
+    return {**first, "sums": first["sums"] | {name: one["sums"]["model"] for name, one in found.items()}}
+
+
+def _pool(parts: Sequence[dict[str, Any]]) -> Pooled:
+    """Put the folds of a draw together: each cluster once, where it was in one test."""
+    names = sorted({name for part in parts for name in part["clusters"]})
+    shared = set.intersection(*(set(part["sums"]) for part in parts))
+    sums = {}
+    for predictor in (name for name in parts[0]["sums"] if name in shared):
+        widths = {np.shape(part["sums"][predictor])[1] for part in parts}
+        if len(widths) > 1:
+            raise ZooError("cross-validation: the folds' training knows different classes; name them in data.classes")
+        sums[predictor] = np.zeros((len(names), widths.pop()))
+        for part in parts:
+            np.add.at(sums[predictor], np.searchsorted(names, part["clusters"]), np.array(part["sums"][predictor]))
+    return Pooled(tuple(names), sums)
+
+
+def _compute(task: Contract, fold: Fold, found: dict[str, Any]) -> Callable:
+    return task.metrics(task.Survey.model_validate(found["survey"])).compute
+
+
+def _summary(draws: Sequence[Pooled], compute: Callable) -> dict[str, Any]:
+    scores = pooled_scores(draws, compute)
+    metric = next((name for name in DECIDES if name in scores["model"]), None)
+    if metric is None:
+        raise ZooError(f"cross-validation: no metric decides; there are {', '.join(scores['model'])}")
+    differences = {
+        name: paired_difference(
+            draws, AT_FOREST if name == "forest" and AT_FOREST in scores else "model", name, metric, compute
+        )
+        for name in scores
+        if name not in ("model", AT_FOREST) and metric in scores[name]
+    }
+    return {"decides": metric, "good": DECIDES[metric], "scores": scores, "differences": differences}

@@ -1,0 +1,177 @@
+"""One fold of cross-validation: the same task on data that are divided otherwise, by the split designer."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from eozoo_core.checking.design import SPLITS, Units, design
+from eozoo_core.errors import NoSplit, ZooError
+from eozoo_core.raster.georeference import Grid, apply
+from eozoo_core.raster.points import on_plane, transform_points
+from eozoo_core.settings.splits import SplitSettings
+from eozoo_core.task.contract import Contract
+from eozoo_core.task.data import Data
+
+if TYPE_CHECKING:
+    from eozoo_core.checking import Separation, Split
+
+By = Literal["places", "blocks", "fields", "stations", "months"]
+_COUNTED = 5_000  # samples whose labels are counted before they are divided; of more each counts the same
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Which part of the data is the test.
+
+    by: places = what lies ``distance`` m apart; blocks = squares of ``block`` m; fields, stations, months = groups that
+    the data name, of tables those of ``column``. distance: also the gap between blocks. number: of ``folds``. draw:
+    which random division. labels: share of the labels of train and validation that is kept.
+    """
+
+    by: By
+    folds: int = 5
+    number: int = 0
+    draw: int = 0
+    distance: float = 0.0
+    block: float | None = None
+    column: str | None = None
+    labels: float = 1.0
+
+    def settings(self, known: SplitSettings) -> SplitSettings:
+        """Return the settings of the split designer for data of settings ``known``, whose val share stays."""
+        column = self.column or known.column
+        by = {"places": "distance", "blocks": "blocks"}.get(self.by, "column" if column else "samples")
+        if by == "distance" and not self.distance:
+            raise ZooError("--cv places: say how far apart places are; --distance 1000 (m)")
+        made = {"by": by, "column": column if by == "column" else None, "block": self.block, "gap": self.distance}
+        made |= {"folds": self.folds, "fold": self.number, "seed": self.draw, "labels": self.labels}
+        return known.model_copy(update=made | {"val": known.val or 0.15})
+
+
+def folded(task: Contract, fold: Fold) -> Contract:
+    """Return ``task`` on one fold: `Contract.folded`, else by ``data.split``, else its splits in one and divided again.
+
+    Raises ZooError where its data cannot be divided so.
+    """
+    settings = task.settings
+    if (own := task.folded(fold)) is not None:
+        return own
+    train = task.data("train")
+    if train.division is not None and hasattr(settings.data, "split"):
+        if fold.by in ("stations", "months") and not (fold.column or settings.data.split.column):
+            raise ZooError(f"--cv {fold.by}: say which column names them; --column NAME")
+        how = fold.settings(settings.data.split)
+        return type(task)(with_data(settings, split=how), task.registry)
+    return _pooled(task, train, fold)
+
+
+def with_data(settings: object, **update: object) -> object:
+    """Return ``settings`` with other values in ``data``; the members of an ensemble are trained one after the other."""
+    made = {"data": settings.data.model_copy(update=update)}
+    if hasattr(settings.runtime, "member_processes"):  # others would read the settings, and not the fold
+        made["runtime"] = settings.runtime.model_copy(update={"member_processes": 1})
+    return settings.model_copy(update=made)
+
+
+def _pooled(task: Contract, train: Data, fold: Fold) -> Contract:
+    """Return a task whose splits are those of ``task`` in one, divided again."""
+    cls = type(task)
+    others = [train, *(task.data(name) for name in SPLITS[1:] if task.has_split(name))]
+    owner = design(_units(others, fold), _how(others, fold))
+
+    class Folded(cls):  # members of an ensemble are built of the class
+        folded_by = fold
+        validates = True
+
+        def data(self, split: str) -> Data:
+            if not self.has_split(split):
+                raise NoSplit(f"cross-validation: there is no {split}")
+            own = cls(self.settings, self.registry)
+            found = [own.data(name) for name in SPLITS if own.has_split(name)]
+            part = found[0].pick(found, np.flatnonzero(owner == SPLITS.index(split)))
+            part.apart = True
+            return part
+
+        def has_split(self, split: str) -> bool:
+            return split in SPLITS and bool((owner == SPLITS.index(split)).any())
+
+        def describe_splits(self, data: dict[str, Data]) -> tuple[list[Split], Separation]:
+            from eozoo_core.task.splits import describe_splits
+
+            return describe_splits(self, data)
+
+    Folded.__name__, Folded.__qualname__ = cls.__name__, cls.__qualname__
+    return Folded(with_data(task.settings), task.registry)
+
+
+def _how(found: Sequence[Data], fold: Fold) -> SplitSettings:
+    named = found[0].groups(fold.by) is not None
+    if not named and fold.by not in ("places", "blocks"):
+        raise ZooError(f"--cv {fold.by}: these {found[0].what} do not say their {fold.by}; use --cv places or blocks")
+    how = fold.settings(SplitSettings()) if not named else None
+    if how is None:
+        how = SplitSettings(by="samples", gap=fold.distance, folds=fold.folds, fold=fold.number, seed=fold.draw)
+        how = how.model_copy(update={"labels": fold.labels})
+    return how
+
+
+def _units(found: Sequence[Data], fold: Fold) -> Units:
+    """Samples of all splits as what is divided: their places, labels and groups."""
+    at = [(data, i) for data in found for i in range(len(data))]
+    weight, values = np.ones(len(at)), np.full(len(at), np.nan)
+    if len(at) <= _COUNTED:
+        for n, (data, i) in enumerate(at):
+            target = data.item(i).get("target")
+            there = np.isfinite(target) if target is not None else np.zeros(0, bool)
+            weight[n] = there.sum() if target is not None else 1
+            values[n] = target[there].mean() if there.any() else np.nan
+    groups = [data.groups(fold.by) for data in found]
+    group = None
+    if all(one is not None for one in groups):
+        names = np.array([str(name) for one in groups for name in one])
+        group = np.unique(names, return_inverse=True)[1].ravel()
+        if len(at) > _COUNTED or group.max() + 1 == len(at):
+            values[:] = np.nan
+    points, size = _middles([data.grid(i) for data, i in at] if group is None or fold.distance else [None] * len(at))
+    known = values if np.isfinite(values).any() else None
+    return Units(*points, weight, None, known, group, size, found[0].what)
+
+
+def _middles(grids: Sequence[Grid | None]) -> tuple[np.ndarray, tuple[float, float]]:
+    """Middles of grids (2, n) in metres of one plane, NaN = no place, and the largest extent of one."""
+    points, sizes = np.full((2, len(grids)), np.nan), np.zeros((len(grids), 2))
+    placed = [i for i, grid in enumerate(grids) if grid is not None and grid.crs and grid.transform]
+    for i in placed:
+        grid = grids[i]
+        x, y = apply(
+            grid.transform, np.array([0, grid.width / 2, grid.width]), np.array([0, grid.height / 2, grid.height])
+        )
+        degrees = transform_points(grid.crs, "EPSG:4326", x, y)
+        points[:, i], plane = degrees[:, 1], on_plane("EPSG:4326", *degrees)
+        sizes[i] = np.abs(plane[:, 2] - plane[:, 0])
+    if not placed:
+        return points, (0.0, 0.0)
+    return on_plane("EPSG:4326", *points), tuple(sizes.max(axis=0).tolist())
+
+
+def clusters_of(data: Data, fold: Fold) -> list[Hashable]:
+    """Name what each sample of a split errs together with: its group, block or place, else the square that it is in.
+
+    The names are the same in all folds and draws.
+    """
+    if (named := data.groups(fold.by)) is not None:
+        return [str(name) for name in named]
+    found, side = [], fold.block or fold.distance
+    for i in range(len(data)):
+        grid = data.grid(i)
+        if grid is None or grid.transform is None or not side:
+            found.append(data.name(i))
+            continue
+        scale = 1.0 if grid.crs is None or grid.crs.is_projected else 111_320.0
+        x, y = apply(grid.transform, grid.width / 2, grid.height / 2)
+        found.append(f"{grid.crs} {int(np.floor(x * scale / side))} {int(np.floor(y * scale / side))}")
+    return found

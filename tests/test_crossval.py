@@ -1,0 +1,170 @@
+"""Cross-validation: folds of the split designer, scores pooled by cluster, and the verb on a small table."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from eozoo import Registry
+from eozoo.cli import main
+from eozoo_core.checking.design import NEITHER, TEST, TRAIN, VAL, Units, design
+from eozoo_core.errors import ZooError
+from eozoo_core.score.paired import Pooled, paired_difference, pooled_scores
+from eozoo_core.settings.splits import SplitSettings
+from eozoo_core.task.folds import Fold, clusters_of, folded
+from rasterio.transform import from_origin
+
+
+def places(count=12, each=5):
+    """Clusters of five samples, 2 km apart; half of them hold class 1."""
+    at = np.repeat(np.arange(count), each)
+    x = at * 2000.0 + np.tile(np.arange(each) * 10.0, count)
+    return Units(x, np.zeros(len(x)), np.ones(len(x)), np.eye(2)[at % 2]), at
+
+
+def splits(**how):
+    units, at = places()
+    settings = SplitSettings(by="distance", gap=500, folds=3, val=0.2, **how)
+    return [design(units, settings.model_copy(update={"fold": k})) for k in range(3)], at
+
+
+def test_every_place_is_in_the_test_once_and_whole():
+    found, at = splits()
+    assert (np.sum([split == TEST for split in found], axis=0) == 1).all()
+    for split in found:
+        assert all(len(set(split[at == place])) == 1 for place in range(12))
+        assert {TRAIN, VAL, TEST} == set(split.tolist())
+        assert (np.bincount(at[split == TEST] // 1 % 2) == [10, 10]).all()  # two places of each class
+
+
+def test_draws_differ_and_repeat():
+    one, _ = splits(seed=1)
+    again, _ = splits(seed=1)
+    other, _ = splits(seed=2)
+    assert all((a == b).all() for a, b in zip(one, again, strict=True))
+    assert any((a != b).any() for a, b in zip(one, other, strict=True))
+
+
+def test_few_labels_are_of_every_class_and_the_test_stays():
+    all_labels, _ = splits()
+    few, at = splits(labels=0.2)
+    for whole, thin in zip(all_labels, few, strict=True):
+        assert ((whole == TEST) == (thin == TEST)).all()
+        assert (thin[thin != NEITHER] == whole[thin != NEITHER]).all()
+        for s in (TRAIN, VAL):
+            for kind in (0, 1):
+                had, has = ((split == s) & (at % 2 == kind) for split in (whole, thin))
+                assert has.sum() == max(1, round(0.2 * had.sum()))
+
+
+def test_folds_that_cannot_be():
+    units, _ = places(3)
+    with pytest.raises(ZooError, match="3 clusters, and 6 splits"):
+        design(units, SplitSettings(by="distance", gap=500, folds=5, val=0.2))
+    with pytest.raises(ZooError, match="names the splits"):
+        design(units, SplitSettings(by="column", column="s", folds=3), ["train", "val", "test"] * 5)
+    with pytest.raises(ZooError, match="--distance"):
+        Fold("places").settings(SplitSettings())
+
+
+def rmse(sums):
+    return {"rmse": float(np.sqrt(sums[1] / sums[0])), "n": float(sums[0])}
+
+
+def test_scores_are_pooled_and_not_means_of_clusters():
+    draw = Pooled(("a", "b"), {"model": np.array([[1.0, 32], [7, 0]]), "mean": np.array([[1.0, 200], [7, 0]])})
+    assert pooled_scores([draw], rmse) == {"model": {"rmse": 2, "n": 8}, "mean": {"rmse": 5, "n": 8}}
+    made = paired_difference([draw], "model", "mean", "rmse", rmse)
+    assert made == {"difference": -3, "clusters": 2, "interval": None, "draws": 1, "above": 0}
+
+
+def test_intervals_resample_clusters_the_same_for_both():
+    random = np.random.default_rng(0)
+    error = random.uniform(1, 100, 8)
+    model = np.column_stack([np.ones(8), error])
+    draws = [Pooled(tuple("abcdefgh"), {"model": model, "mean": model.copy(), "worse": model * [1, 4]})] * 2
+    same = paired_difference(draws, "model", "mean", "rmse", rmse)
+    assert same["interval"] == [0, 0]  # however much the clusters differ
+    made = paired_difference(draws, "model", "worse", "rmse", rmse)  # twice the error: minus the model's own RMSE
+    assert made["difference"] == pytest.approx(-np.sqrt(error.mean()))
+    low, high = made["interval"]
+    assert -10 < low < made["difference"] < high < 0
+    assert (made["draws"], made["above"]) == (2, 0)
+
+
+def write_table(file, sites=8, rows=160):
+    random = np.random.default_rng(0)
+    site = np.arange(rows) % sites
+    a, b = random.normal(size=(2, rows))
+    t = 2 * a + b + random.normal(0, 0.3, sites)[site]
+    lines = [f"{s * 3000},{0},s{s},{x:.4f},{y:.4f},{z:.4f}" for s, x, y, z in zip(site, a, b, t, strict=True)]
+    file.write_text("x,y,site,a,b,t\n" + "\n".join(lines) + "\n")
+
+
+def test_verb_on_a_table(tmp_path, capsys):
+    table, run = tmp_path / "t.csv", tmp_path / "run"
+    write_table(table)
+    values = [f"runtime.table={table}", "data.target=t", "data.units={t: m}", "data.features=[a,b]", "train.epochs=1"]
+    values += ["data.crs=EPSG:32631", "train.members=1", "eval.baselines=[ridge]", "runtime.device=cpu"]
+    command = ["train", "scalar_regression", "--run", str(run), "--quiet", "--cv", "places", "--distance", "1000"]
+    command += ["--folds", "2", *(part for value in values for part in ("--set", value))]
+    main(command, standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "cross-validation by places" in shown
+    assert "boosting" in shown
+    found = json.loads((run / "cv_places.json").read_text())["shares"]["1"]
+    assert found["decides"] == "rmse"
+    assert found["differences"]["ridge"]["clusters"] == 8
+    assert found["scores"]["model"]["n"] == 160  # every row was in a test once
+    assert not list(run.rglob("best.pt"))
+    stamps = {file: file.stat().st_mtime_ns for file in run.rglob("model.json")}
+    assert len(stamps) == 2
+    main(command, standalone_mode=False)  # goes on: no fold is done again
+    assert stamps == {file: file.stat().st_mtime_ns for file in run.rglob("model.json")}
+
+
+def write_patches(root, layout, suffix=""):
+    """Georeferenced patches of 20 px, 1 km apart, whose values are their number; ``layout``: split -> numbers."""
+    for split, numbers in layout.items():
+        for n in numbers:
+            for name in ("image", "label"):
+                folder = root / (f"{split}/{name}" if not suffix else f"{name}{suffix}/{split}")
+                folder.mkdir(parents=True, exist_ok=True)
+                profile = {"driver": "GTiff", "width": 20, "height": 20, "count": 1, "dtype": "float32"}
+                place = {"crs": "EPSG:32631", "transform": from_origin(500000 + 1200 * n, 5e6, 10, 10)}
+                with rasterio.open(folder / f"p{n}.tif", "w", **profile, **place) as file:
+                    file.write(np.full((1, 20, 20), n, np.float32))
+                    file.set_band_description(1, "B")
+
+
+@pytest.mark.parametrize("task", ["pixelwise_regression", "gedi_sparse"])
+def test_splits_that_were_there_are_divided_again(tmp_path, task):
+    write_patches(
+        tmp_path, {"train": range(4), "val": range(4, 6), "test": range(6, 9)}, "s" * (task != "pixelwise_regression")
+    )
+    registry = Registry.discover()
+    cls = registry.get("task", task)
+    paths = (
+        {"data_dir": tmp_path}
+        if task == "pixelwise_regression"
+        else {"input_dir": tmp_path / "images", "label_dir": tmp_path / "labels"}
+    )
+    own = cls(cls.Settings.model_validate({"runtime": paths, "data": {"unit": "m"}}), registry)
+    tests = []
+    for k in range(3):
+        one = folded(own, Fold("places", 3, k, distance=500))
+        splits = {name: one.data(name) for name in ("train", "val", "test")}
+        seen = {name: [int(d.item(i)["target"].max()) for i in range(len(d))] for name, d in splits.items()}
+        assert sorted(n for numbers in seen.values() for n in numbers) == list(range(9))
+        assert all(seen.values())
+        names = {name: [d.name(i) for i in range(len(d))] for name, d in splits.items()}
+        assert all(f"p{n}." in name for s in seen for n, name in zip(seen[s], names[s], strict=True))
+        tests += seen["test"]
+        again = type(one)(one.settings, registry)  # as members of an ensemble are built
+        assert len(again.data("test")) == len(splits["test"])
+    assert sorted(tests) == list(range(9))
+    assert clusters_of(own.data("train"), Fold("places", distance=500)) != clusters_of(
+        own.data("val"), Fold("places", distance=500)
+    )
+    with pytest.raises(ZooError, match="do not say their stations"):
+        folded(own, Fold("stations", 3))
