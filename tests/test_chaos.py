@@ -94,8 +94,8 @@ def catalogue(root):
         (folder / f"{file.stem}.json").write_text(json.dumps(item))
     links = [{"rel": "item", "href": f"./{file.stem}.json"} for file in sorted((root / "scenes").iterdir())]
     whole = {"type": "Collection", "stac_version": "1.0.0", "id": "sixty", "description": "-", "license": "other",
-             "extent": {"spatial": {"bbox": [[90, 10, 100, 20]]}, "temporal": {"interval": [["2024-06-15T00:00:00Z", None]]}},
-             "links": links}  # fmt: skip
+             "links": links, "extent": {"spatial": {"bbox": [[90, 10, 100, 20]]},
+                                        "temporal": {"interval": [["2024-06-15T00:00:00Z", None]]}}}  # fmt: skip
     (folder / "collection.json").write_text(json.dumps(whole))
 
 
