@@ -1,4 +1,4 @@
-"""Small Sentinel-2 products and STAC items for tests: the layout of real ones, pixels of numbers that can be checked."""
+"""Small Sentinel-2 products and STAC items for tests, laid out like real ones, of numbers that can be checked."""
 
 import json
 import shutil

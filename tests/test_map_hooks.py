@@ -56,7 +56,7 @@ class Heights(Task):
 
     def __init__(self, **infer):
         options = {"picture": False, **infer}
-        runtime = type("Runtime", (), {"quiet": True})()
+        runtime = type("Runtime", (), {"quiet": True, "device": "cpu"})()
         self.settings = type("Settings", (), {"infer": MapInfer(**options), "runtime": runtime})()
 
     def map(self, drawn, scene):

@@ -47,6 +47,7 @@ class Registry:
         self._manager.add_hookspecs(hookspecs)
         self._names = Names()
         self.own: Entry | None = None  # the task that this registry was given to, see `within`
+        self._home: tuple[str, ...] = ()
         self._noticed: set[str] = set()  # tasks of an older api, told once
         self.problems: list[Problem] = []
         self.disabled: list[str] = []  # what to type for the plugins that are switched off
@@ -156,8 +157,13 @@ class Registry:
         what else is installed changes nothing. Raises ZooError as `find`.
         """
         seen, seen_own = copy.copy(self), self.find("task", task)
-        seen.own, seen._names = seen_own, self._names.within((seen_own.distribution, *home))
+        seen.own, seen._home = seen_own, tuple(home)
+        seen._names = self._names.within((seen_own.distribution, *home))
         return seen
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        """Go to another process by name: there the plugins are looked for again."""
+        return _again, (self.own.qualified if self.own else None, self._home)
 
     def check_slots(self, task: Any, settings: Any, scope: str = "") -> None:
         """Check that what ``settings`` name fits into the slots of the class ``task``, without importing any of it.
@@ -242,3 +248,8 @@ class Registry:
         if any(p.name == "registry" for p in parameters):  # it is made of other registered parts
             options = {**options, "registry": self}
         return target(**options)
+
+
+def _again(task: str | None, home: tuple[str, ...]) -> Registry:
+    found = Registry.discover()
+    return found.within(task, home) if task else found

@@ -135,11 +135,16 @@ class Assembly(Openable):
         ]
         return replace(self, parts=tuple(parts)), str(scaling)
 
-    def seen(self) -> list[Any]:
-        """Return what changes where the scene does: what is read how, and size and time of change of local files."""
+    @property
+    def identity(self) -> list[Any]:
+        """What is read and how; it changes where the scene does, but for the content of `files`."""
         about = asdict(replace(self, parts=(), told=None))
-        parts = [{**asdict(part), "address": part.address.partition("?")[0]} for part in self.parts]
-        return [about, parts, [_stat(part.address) for part in self.parts]]
+        return [about, [{**asdict(part), "address": part.address.partition("?")[0]} for part in self.parts]]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files and addresses that it is read from; of those in a zip the zip."""
+        return tuple(dict.fromkeys(_file_of(part.address.partition("?")[0]) for part in self.parts))
 
 
 class AssemblyReader(Reader):
@@ -300,12 +305,6 @@ def _side(grid: Grid) -> float:
     return 1.0 if grid.transform is None else math.hypot(grid.transform.a, grid.transform.d)
 
 
-def _stat(address: str) -> list[int] | None:
-    """Size and time of change of a local file, or of the archive that it is in; None = it cannot be looked at."""
-    name = address.removeprefix("/vsizip/")
-    file = Path(name if name == address else name[: name.lower().rfind(".zip") + 4].strip("{}"))
-    try:
-        found = file.stat()
-    except (OSError, ValueError):
-        return None
-    return [found.st_size, found.st_mtime_ns]
+def _file_of(address: str) -> Path:
+    inside = address.removeprefix("/vsizip/{")
+    return Path(address if inside == address else inside.partition("}")[0])

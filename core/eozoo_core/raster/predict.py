@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.read import Reader
 from eozoo_core.raster.tiles import Blender, Tiling, Window
 
 Ask = Callable[[np.ndarray], Callable[[], np.ndarray]]  # takes windows, returns what gives their predictions
+Done = list[tuple[Window, np.ndarray]]  # windows with their predictions (outputs, h, w)
+Progress = Callable[[int, int], None]  # gets windows that are done, and all
+BATCHES = 8  # in a part at least, so that few are not full
 READ_AHEAD = 1024  # rows; a file whose blocks are taller is read in strides and left to GDAL's cache
 
 
@@ -20,7 +24,7 @@ def predicted_rows(
     batch_size: int,
     bands: Sequence[int],
     outputs: Callable[[], int],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[np.ndarray | None]:
     """Predict every pixel of ``reader``; yield blended rows ``(outputs, n, W)`` from top to bottom, each row once.
 
@@ -32,31 +36,75 @@ def predicted_rows(
     ``progress(done, total)`` counts windows. Raises ZooError for unreadable input.
 
     A scene whose windows fill less than one batch yields None once before it calls for predictions: whoever answers
-    ``ask`` may put windows of other scenes into the same forward pass meanwhile.
+    ``ask`` may put windows of other scenes into the same forward pass meanwhile. No batch goes over the end of one of
+    `parts_of`, so that the same windows are predicted together where parts are predicted elsewhere.
     """
     grid = reader.info.grid
-    todo = tiling.windows(grid.height, grid.width)
+    parts = parts_of(tiling, grid, batch_size)
     strip = RowBuffer(reader, bands, tiling.step(grid.height))
-    batcher, blender = _Batcher(ask, tiling, batch_size, outputs), None
-    for number, window in enumerate(todo):
-        batcher.put(window, *strip.window(window))
-        if batcher.full or number + 1 == len(todo):
-            batcher.ask()
-            if len(todo) < batch_size:
-                yield None
-            for done, prediction in batcher.results():
-                if len(todo) == 1:  # nothing to blend
-                    yield prediction.astype(np.float32, copy=False)
-                    break
-                blender = blender or Blender(grid.height, grid.width, len(prediction), tiling)
-                rows = blender.add(done, prediction)
-                if rows.shape[1]:
-                    yield rows
-            if progress is not None:
-                progress(number + 1, len(todo))
+    batcher = _Batcher(ask, tiling, batch_size, outputs)
+    waits = sum(map(len, parts)) < batch_size
+    done = (found for part in parts for found in _predicted(part, strip, batcher, waits))
+    return blended_rows(done, tiling, grid, progress)
+
+
+def parts_of(tiling: Tiling, grid: Grid, batch_size: int) -> list[list[Window]]:
+    """Return the windows of a scene in parts, whole rows of windows of at least `BATCHES` batches each."""
+    windows, across = tiling.windows(grid.height, grid.width), len(tiling.starts(grid.width))
+    each = across * max(1, -(-BATCHES * batch_size // across))
+    return [windows[start : start + each] for start in range(0, len(windows), each)]
+
+
+def predicted_part(
+    reader: Reader,
+    ask: Ask,
+    tiling: Tiling,
+    batch_size: int,
+    bands: Sequence[int],
+    outputs: Callable[[], int],
+    part: Sequence[Window],
+) -> np.ndarray:
+    """Predict the windows of one of `parts_of` (n, outputs, h, w), as `predicted_rows` does."""
+    strip = RowBuffer(reader, bands, tiling.step(reader.info.grid.height), part[0].row)
+    found = _predicted(part, strip, _Batcher(ask, tiling, batch_size, outputs), waits=False)
+    return np.stack([values for some in found for _, values in some or ()])
+
+
+def blended_rows(
+    found: Iterable[Done | None], tiling: Tiling, grid: Grid, progress: Progress | None = None
+) -> Iterator[np.ndarray | None]:
+    """Yield the rows that follow from predicted windows, which come in row-major order; None where that is found."""
+    total, number = len(tiling.windows(grid.height, grid.width)), 0
+    blender: Blender | None = None
+    for some in found:
+        if some is None:
+            yield None
+            continue
+        for window, prediction in some:
+            number += 1
+            if total == 1:  # nothing to blend
+                yield prediction.astype(np.float32, copy=False)
+                break
+            blender = blender or Blender(grid.height, grid.width, len(prediction), tiling)
+            rows = blender.add(window, prediction)
+            if rows.shape[1]:
+                yield rows
+        if progress is not None:
+            progress(number, total)
     rows = blender.close() if blender else np.empty((0, 0))
     if rows.shape[1]:
         yield rows
+
+
+def _predicted(part: Sequence[Window], strip: RowBuffer, batcher: _Batcher, waits: bool) -> Iterator[Done | None]:
+    """Yield windows with their predictions; ``waits``: None before each."""
+    for number, window in enumerate(part, 1):
+        batcher.put(window, *strip.window(window))
+        if batcher.full or number == len(part):
+            batcher.ask()
+            if waits:
+                yield None
+            yield batcher.results()
 
 
 class RowBuffer:
@@ -65,13 +113,13 @@ class RowBuffer:
     Holds at most a window's height and one row of blocks (or one stride) more.
     """
 
-    def __init__(self, reader: Reader, bands: Sequence[int], stride: int):
+    def __init__(self, reader: Reader, bands: Sequence[int], stride: int, first: int = 0):
         self._reader, self._bands = reader, tuple(bands)
         self._height, self._width = reader.info.grid.height, reader.info.grid.width
         block = reader.block_rows
         self._chunk = -(-stride // block) * block if block <= READ_AHEAD else stride
         self._rows = np.empty((len(self._bands), 0, self._width), np.float32)
-        self._first = self._next = 0
+        self._first = self._next = first
 
     @property
     def held(self) -> int:

@@ -211,7 +211,11 @@ class InferSettings(Settings):
         description="Values far outside what training saw (docs/guard.md) fail their scene, or are told in the map.",
     )
     strict: bool = Field(
-        False, description="The first scene that fails ends the work; else it is noted and the others go on."
+        False, description="The first scene that fails ends the work; else it is noted and the others go on (--strict)."
+    )
+    workers: int = Field(1, ge=1, description="Processes that share scenes, and the windows of large ones (--workers).")
+    dask: str | None = Field(
+        None, description="Dask scheduler whose workers share them, tcp://HOST:PORT or its file (--dask)."
     )
 
 

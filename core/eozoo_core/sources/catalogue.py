@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import is_url
 from eozoo_core.raster.assembly import Assembly
 from eozoo_core.run.parsed import reason_of
-from eozoo_core.sources.reach import Reach, is_url
+from eozoo_core.sources.reach import Reach
 from eozoo_core.sources.stac import open_item, unique
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def read_items(content: dict[str, Any], source: str, reach: Reach) -> Iterator[p
             for feature in content["features"]:
                 yield item_of(feature, source)
         else:
-            kind = pystac.Catalog if content["type"] == "Catalog" else pystac.Collection
-            yield from _walked(kind.from_dict(content, href=source), source, reach)
+            yield from _walked(_kind(content).from_dict(content, href=source), source, reach)
     except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ZooError(f"{source}: is no valid STAC ({reason_of(error)}); correct it") from None
 
@@ -77,29 +76,30 @@ def item_of(feature: dict[str, Any], source: str) -> pystac.Item:
     return pystac.Item.from_dict(feature, href=own or source, preserve_dict=False)
 
 
-def _walked(top: Any, source: str, reach: Reach) -> Iterator[pystac.Item]:
+def _walked(top: pystac.Catalog, source: str, reach: Reach) -> Iterator[pystac.Item]:
     """Items of a catalogue and of all below it."""
     import pystac
 
-    class Reading(pystac.StacIO):
-        def read_text(self, source: Any, *_: Any, **__: Any) -> str:
-            return reach.read(str(getattr(source, "href", source)), top.self_href)
-
-        def write_text(self, *_: Any, **__: Any) -> None:
-            raise NotImplementedError
-
-        def json_loads(self, txt: str, *_: Any, **__: Any) -> dict[str, Any]:
-            return json.loads(txt)
-
-    top._stac_io = Reading()
     waiting, seen = [top], {source}
     while waiting:
-        one = waiting.pop(0)
-        yield from one.get_items()
-        for child in one.get_children():
-            if child.self_href not in seen:
-                seen.add(child.self_href)
-                waiting.append(child)
+        for link in (one := waiting.pop(0)).links:
+            place = link.get_absolute_href() if link.rel in ("item", "child") else None
+            if place is None or place in seen:
+                continue
+            seen.add(place)
+            content = reach.read_json(place, one.self_href)
+            if content.get("type") == "Feature":
+                yield pystac.Item.from_dict(content, href=place)
+            elif content.get("type") in ("Catalog", "Collection"):
+                waiting.append(_kind(content).from_dict(content, href=place))
+            else:
+                raise ZooError(f"{place}: is no STAC item, collection or catalogue; correct {one.self_href}")
+
+
+def _kind(content: dict[str, Any]) -> Any:
+    import pystac
+
+    return pystac.Catalog if content["type"] == "Catalog" else pystac.Collection
 
 
 def _called(item: pystac.Item, source: str) -> str:

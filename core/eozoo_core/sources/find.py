@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import restored
 from eozoo_core.raster.assembly import Assembly
 from eozoo_core.raster.mosaic import SUFFIXES
 from eozoo_core.sources.catalogue import is_catalogue, open_catalogue
@@ -23,8 +24,8 @@ def find_assemblies(source: str | Path | Search, trusted: tuple[str, ...] = ()) 
     path = Path(source)
     if is_safe(path):
         return open_safe(path)
-    if is_catalogue(str(source)):
-        return open_catalogue(str(source), trusted)
+    if is_catalogue(typed := restored(source)):
+        return open_catalogue(typed, trusted)
     if path.is_dir():
         products = [one for one in sorted(path.iterdir()) if is_safe(one)]
         scenes = [scene for product in products for scene in open_safe(product)]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
-from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import host_of, is_url, shown
 from eozoo_core.raster.trust import lies_below
 from eozoo_core.run.parsed import unreadable
 
 SETTING = "infer.source.trust"
 _LARGEST = 2**28  # bytes of a JSON file; one of 20,000 items has a tenth
 _SECONDS = 60.0
+_SCHEME = re.compile(r"\w[\w+.\-]+:")
 
 
 class Reach:
@@ -31,17 +33,17 @@ class Reach:
     def require(self, address: str, source: str) -> None:
         """Raise ZooError where ``address``, which ``source`` refers to, is out of reach."""
         if is_url(address):
-            known = {_host(self._given), *(_host(one) if is_url(one) else one for one in self._trusted)} - {""}
-            if _host(address) not in known:
+            known = {host_of(self._given), *(host_of(one) if is_url(one) else one for one in self._trusted)} - {""}
+            if host_of(address) not in known:
                 raise ZooError(
-                    f"{source}: refers to {address}, on another host than it is on itself; if you trust it, add "
-                    f"--set {SETTING}=[{_host(address)}]"
+                    f"{source}: refers to {shown(address)}, on another host than it is on itself; if you trust it, add "
+                    f"--set {SETTING}=[{host_of(address)}]"
                 )
             return
         folders = [Path(one) for one in self._trusted if not is_url(one)]
         if not is_url(self._given):
             folders.append(Path(self._given).absolute().parent)
-        if address.startswith("/vsi"):
+        if address.startswith("/vsi") or _SCHEME.match(address):  # GDAL would follow vrt://FILE and the like
             raise ZooError(f"{source}: refers to {address}; a catalogue may name files and URLs only")
         if not any(lies_below(address, folder) for folder in folders):
             raise ZooError(
@@ -96,16 +98,3 @@ class _Redirects(HTTPRedirectHandler):
         """Return the next request. Raises ZooError where it is out of reach."""
         self._reach.require(newurl, self._source)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def is_url(text: str) -> bool:
-    """Whether a text names something on a network: ``https://...``, ``s3://...``."""
-    return "://" in text and not text.lower().startswith("file://")
-
-
-def _host(url: str) -> str:
-    """Host and port of a URL, "s3://bucket" of an object store; "" of a path."""
-    if not is_url(url):
-        return ""
-    found = urlsplit(url)
-    return found.netloc.lower() if found.scheme in ("http", "https") else f"{found.scheme}://{found.netloc}"

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import is_url
 from eozoo_core.raster.assembly import Assembly
 from eozoo_core.run.parsed import reason_of
 from eozoo_core.sources.catalogue import item_of
-from eozoo_core.sources.reach import Reach, is_url
+from eozoo_core.sources.reach import Reach
 from eozoo_core.sources.stac import open_item, unique
 
 _DAY = r"\d{4}-\d\d-\d\d(?:T[\d:.]+Z?)?"
@@ -60,12 +61,20 @@ class Search:
         where the API does not answer.
         """
         reach = Reach(self.api, trusted)
-        items = [item_of(feature, self.api) for feature in self._features(reach)]
+        items = [item_of(feature, self.api) for feature in self._features(reach) if self._touches(feature)]
         if not items:
             raise ZooError(f"{self}: finds no scene; widen --bbox or --dates")
         scenes = [open_item(item, self._address(item), reach) for item in items]
         ordered = sorted(scenes, key=lambda scene: (scene.date, scene.name))
         return [replace(scene, box=self.box) for scene in unique(ordered)]
+
+    def _touches(self, feature: dict[str, Any]) -> bool:
+        """Whether a scene may lie in the box by more than an edge."""
+        if self.box is None or len(feature.get("bbox") or ()) != 4:
+            return True
+        west, south, east, north = feature["bbox"]
+        crosses = west > east  # 180 degrees
+        return south < self.box[3] and north > self.box[1] and (crosses or (west < self.box[2] and east > self.box[0]))
 
     def _address(self, item: Any) -> str:
         return f"{self.api.rstrip('/')}/collections/{item.collection_id}/items/{item.id}"

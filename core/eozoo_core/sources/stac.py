@@ -38,7 +38,7 @@ def open_item(item: pystac.Item, source: str, reach: Reach) -> Assembly:
     for order, (key, asset) in enumerate(item.assets.items()):
         if not _is_raster(asset):
             continue
-        address = asset.get_absolute_href() or asset.href
+        address = (asset.get_absolute_href() or asset.href).removeprefix("file://")
         fields = _bands(asset.extra_fields)
         for number, band in enumerate(fields or [{}], 1 if fields else 0):
             part = _part(key, address, number, {**_shared(asset.extra_fields), **band}, len(fields) < 2)

@@ -29,9 +29,10 @@ def bands_of_assembly(
 
     Raises ZooError for bands that are not there.
     """
-    wanted, problem = getattr(how, "bands", None), None
-    for listed in (False, True):
-        for info in (found.listed() if listed else found).infos():
+    wanted = getattr(how, "bands", None)
+    for known in (found, None):
+        known, problem = known or found.listed(), None
+        for info in known.infos():
             try:
                 bands = choose(info) if wanted is None else info.select(wanted)
             except ZooError as error:
@@ -41,7 +42,8 @@ def bands_of_assembly(
                 raise ZooError(
                     f"{found.source}: {len(bands)} bands are chosen, the run needs {len(trained)}: {', '.join(trained)}"
                 )
-            return (found.listed() if listed else found).only(bands).listed()
+            return known.only(bands).listed()
         if all(part.band for part in found.parts):
             break
-    raise ZooError(f"{str(problem).rstrip('.')}; --set infer.bands=[...] chooses them by name or number") from None
+    said = str(problem).rstrip(".")
+    raise ZooError(f"{said}{' ' if said.endswith('?') else '; '}--set infer.bands=[...] chooses them by name or number")

@@ -98,9 +98,20 @@ class Watch:
 
     def __call__(self, arrays: Arrays) -> None:
         """Look at evenly spread pixels of what the network gets."""
-        if (flat := self._flat(arrays)) is not None:
+        self.add(self.some_of(arrays))
+
+    def some_of(self, arrays: Arrays) -> np.ndarray | None:
+        """Return the values (C, n) of these pixels; None where the task does not say which array holds them."""
+        if (flat := self._flat(arrays)) is None:
+            return None
+        with self._lock:
+            return flat[:, self._spread(flat.shape[1])]
+
+    def add(self, values: np.ndarray | None) -> None:
+        """Take what `some_of` gave, here or in another process."""
+        if values is not None:
             with self._lock:
-                self.observed.add(flat[:, self._spread(flat.shape[1])])
+                self.observed.add(values)
 
     def verdict_of(self, arrays: Arrays) -> Verdict:
         """Judge ``arrays`` alone."""

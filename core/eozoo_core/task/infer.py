@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eozoo_core.errors import ZooError
+from eozoo_core.run.lease import STALE
+from eozoo_core.run.pool import Here, Pool
 from eozoo_core.run.progress import print_message, progress_bar, tell_once
+from eozoo_core.run.workers import open_workers
 from eozoo_core.task.inputs import scenes_at
-from eozoo_core.task.mapper import Mapper, groups
+from eozoo_core.task.made_from import distribution_of
+from eozoo_core.task.mapper import Group, Mapper, groups
 from eozoo_core.task.scenes import by_dates
-from eozoo_core.task.worklist import Outcome, WorkList, names_of
+from eozoo_core.task.sharing import Job
+from eozoo_core.task.windows import NotShared
+from eozoo_core.task.worklist import Outcome, WorkList, names_of, require_own_names
+from eozoo_core.train.launch import count_gpus
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.task.contract import Contract
 
 _SHOWN = 10  # failures that are told as they come; the list has all
+_LOOKS = 7  # at a scene that a Dask worker had on a machine that is gone, until its lease is dead
 
 
 class Unfinished(ZooError):  # noqa: N818 - most of it may be done
@@ -40,60 +49,93 @@ def infer(task: Contract, run: Run, source: Path, dest: Path) -> list[Path]:
     """
     was_there = dest.exists()
     try:
-        return _Work(task, run, source, dest).done()
+        return Work(task, run, source, dest).done()
     finally:
         if not was_there:
             with suppress(OSError):  # it holds something, or was never made
                 dest.rmdir()
 
 
-class _Work:
+class Work:
     """One call of ``infer``."""
 
     def __init__(self, task: Contract, run: Run, source: Path, dest: Path):
         self._quiet, self._strict, self._source = task.settings.runtime.quiet, task.settings.infer.strict, source
-        self._mapper = Mapper(task, run, dest)
-        found = by_dates(scenes_at(task, source), self._mapper.predictor.survey.names)
+        self._task, self._run, self.mapper = task, run, Mapper(task, run, dest)
+        found = by_dates(scenes_at(task, source), self.mapper.predictor.survey.names)
         self._named = list(zip(names_of(found, source), found, strict=True))
-        self._list = WorkList(dest, [name for name, _ in self._named])
+        require_own_names(found)
+        self.list = WorkList(dest, [name for name, _ in self._named])
         self._outcomes: dict[str, Outcome] = {}
         self._told: set[str] = set()  # notes that were printed
 
     def done(self) -> list[Path]:
         """Do the work and return the files."""
         if len(self._named) > 1:
-            self._list.begin()
-        todo = self._open()
+            self.list.begin()
+        todo = self.open()
         with progress_bar("infer", len(self._named), "scenes", self._quiet) as self._bar:
-            self._do(todo)
-            self._do(groups([one for one in self._named if self._outcomes[one[0]].state == "busy"]))  # once more
+            if todo:
+                with self._workers() as pool:
+                    self._do(pool, todo)
+                    for look in range(_LOOKS if self._task.settings.infer.dask else 1):
+                        if busy := [one for one in self._named if self._outcomes[one[0]].state == "busy"]:
+                            time.sleep(STALE / (_LOOKS - 1) if look else 0)
+                            self._do(pool, groups(busy))
         return self._end()
 
-    def _open(self) -> list[list[tuple[str, Any]]]:
+    def _workers(self) -> AbstractContextManager[Pool]:
+        how = self._task.settings.infer
+        gpus = count_gpus(self._task.settings.runtime.device) if how.workers > 1 else 0
+        return open_workers(how.workers, how.dask, gpus, [distribution_of(type(self._task))])
+
+    def open(self) -> list[Group]:
         """Return groups of scenes that are not known to be finished. They are cut as if none was."""
         todo = []
         for group in groups(self._named):
-            known = [self._list.finished(name, self._mapper.decided) for name, _ in group]
+            known = [self.list.finished(name, self.mapper.decided_of(one)) for name, one in group]
             self._outcomes |= {one.scene: one for one in known if one is not None}
             todo.append([one for one, done in zip(group, known, strict=True) if done is None])
         return [group for group in todo if group]
 
-    def _do(self, todo: Sequence[Sequence[tuple[str, Any]]]) -> None:
+    def _do(self, pool: Pool, todo: Sequence[Group]) -> None:
         """Map groups. Raises ZooError where one fails that shall end the work."""
-        for group in todo:
-            done = sum(one.state != "busy" for one in self._outcomes.values())
-            outcomes = self._mapper.group(group, lambda share, text, done=done: self._bar.update(done + share, text))
-            self._take(outcomes)
+        if isinstance(pool, Here):
+            for group in todo:
+                self._take(self.mapper.group(group, self._show))
+            return
+        job = Job.of(self._task, self._run, self.mapper.dest)
+        if len(todo) < pool.size:  # workers would be idle
+            todo = [group for group in todo if not self._shared(pool, job, group)]
+        for one in pool.outcomes(job, todo):
+            killed = [Outcome(name, "failed", str(one.error)) for name, _ in todo[one.number]] if one.error else []
+            self._take(one.value or killed)
+
+    def _shared(self, pool: Pool, job: Job, group: Group) -> bool:
+        """Map a large scene whose windows the workers share; False where it is none."""
+        if len(group) > 1:
+            return False
+        try:
+            self._take(self.mapper.group(group, self._show, job.over(pool, *group[0])))
+        except NotShared:
+            return False
+        return True
+
+    def _show(self, share: float, text: str) -> None:
+        self._bar.update(sum(one.state != "busy" for one in self._outcomes.values()) + share, text)
 
     def _take(self, outcomes: Sequence[Outcome]) -> None:
         """Note what became of a group."""
+        if stopped := [one for one in outcomes if one.state == "stop"]:
+            raise ZooError(stopped[0].why)
         self._outcomes |= {one.scene: one for one in outcomes}
+        self._show(0, outcomes[-1].scene)
         notes = [note for one in outcomes for note in one.notes if note.partition(": ")[2] not in self._told]
         self._told |= {note.partition(": ")[2] for note in notes}
         tell_once(notes, self._quiet)
         if len(self._named) > 1:
             for one in outcomes:
-                self._list.note(one)
+                self.list.note(one)
         failed = [one for one in outcomes if one.state == "failed"]
         if failed and (self._strict or len(self._named) == 1):
             raise ZooError(failed[0].why)
@@ -115,10 +157,10 @@ class _Work:
         for holder, count in Counter(one.why for one in outcomes if one.state == "busy").items():
             what = "1 scene is" if count == 1 else f"{count} scenes are"
             print_message(f"{what} being mapped by {holder}; the same command again completes what it leaves")
-        written = [file for one in outcomes for file in one.files] + ([self._list.file] if of > 1 else [])
+        written = [file for one in outcomes for file in one.files] + ([self.list.file] if of > 1 else [])
         if failed:
             raise Unfinished(
-                f"{self._source}: {len(failed)} of {of} scenes failed, {self._list.file} says why; the same command "
+                f"{self._source}: {len(failed)} of {of} scenes failed, {self.list.file} says why; the same command "
                 f"tries them again; first: {failed[0].why}",
                 written,
             )

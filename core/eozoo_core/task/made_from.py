@@ -28,10 +28,8 @@ _HEAD = 2**14  # bytes of a map in which its tags are looked for first: large on
 T = TypeVar("T")
 STAMP, RUN, CHECKPOINT, VERSION = "EOZOO_STAMP", "EOZOO_RUN", "EOZOO_CHECKPOINT", "EOZOO_VERSION"
 # Of ``infer``: what changes no value of a map, or is in the stamp by what it comes to.
-_ELSEWHERE = {
-    "batch_size", "format", "picture", "strict", "member_maps", "precision", "draws", "scale_variance", "mask",
-}  # fmt: skip
-_NO_MATTER = {"batch_size", "strict"}
+_NO_MATTER = {"batch_size", "strict", "workers", "dask"}
+_ELSEWHERE = {*_NO_MATTER, "format", "picture", "member_maps", "precision", "draws", "scale_variance", "mask"}
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,9 @@ class MadeWith:
         """Return the scene with its tags and its stamp; none where a source is not there."""
         source: Any = scene.stamp
         if not source:
-            wholes = [one for one in (scene.parts, *scene.dates) if isinstance(one, Assembly)]
-            files = [one.seen() for one in wholes] or [seen(file) for file in sources_of(scene)]
+            files = [seen(file) for file in sources_of(scene)]
             told = [list(scene.bands), list(scene.notes), dict(scene.tags)]
+            told += [one.identity for one in assemblies_of(scene)]
             source = None if None in files or not files else [files, self.settings, told]
         stamp = hashlib.sha256(json.dumps([source, self.parts]).encode()).hexdigest() if source else ""
         return replace(scene, stamp=stamp, tags={**self.tags, **scene.tags})
@@ -118,10 +116,14 @@ def _best(run: Run) -> list[Any]:
 
 
 def sources_of(scene: Scene) -> Sequence[Path]:
-    """Return the files that a scene is read from; none of one of several files, which tells it itself."""
-    if any(isinstance(one, Assembly) for one in (scene.parts, *scene.dates)):
-        return ()
-    return scene.reads or files_of(scene.path)
+    """Return the files that a scene is read from."""
+    own = [file for one in assemblies_of(scene) for file in one.files]
+    return own or scene.reads or files_of(scene.path)
+
+
+def assemblies_of(scene: Scene) -> list[Assembly]:
+    """Return what a scene is read from that is several files itself."""
+    return [one for one in (scene.parts, *scene.dates) if isinstance(one, Assembly)]
 
 
 def seen(file: Path) -> list[Any] | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
+from eozoo_core.raster.assembly import Assembly
 from eozoo_core.run.writing import CannotWrite
 from eozoo_core.task.guard import SceneGuard
 from eozoo_core.task.made_from import MadeWith, seen, sources_of, steadily
@@ -18,7 +21,7 @@ from eozoo_core.task.passes import Passes
 from eozoo_core.task.predict import Predictor, to_arrays
 from eozoo_core.task.scenes import Scene
 from eozoo_core.task.turns import turn
-from eozoo_core.task.windows import Drawn
+from eozoo_core.task.windows import Cut, Drawn, NotShared, Predicted, Share, map_part
 from eozoo_core.task.worklist import Outcome
 from eozoo_core.train.execution import pixels_of
 
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.task.contract import Contract
 
+Group = list[tuple[str, Any]]  # scenes: their names in the list, and what ``Task.find_scenes`` found
 Show = Callable[[float, str], None]  # gets the scenes that are done, as a fraction, and a line
-GROUP, GROUP_BYTES = 16, 2**22  # scenes that share forward passes at most, and bytes of their files
+GROUP, GROUP_BYTES = 8, 2**22  # scenes that share forward passes at most, and bytes of their files
 
 
 class Mapper:
@@ -38,19 +42,26 @@ class Mapper:
         self.predictor = steadily(run, lambda: Predictor(task, run))
         self.made_with = MadeWith.of(task, run, self.predictor)
         self.decided = self.made_with.decided(task)
+        self._opened: tuple[Any, Scene] | None = None  # the last whose part was predicted
 
-    def group(self, named: Sequence[tuple[str, Any]], show: Show = lambda done, text: None) -> list[Outcome]:
+    def decided_of(self, found: Any) -> str:
+        """Return what decides what a scene's files hold, its sources aside; what a catalogue says of it is in it."""
+        told = [one.identity for one in (found if isinstance(found, tuple) else (found,)) if isinstance(one, Assembly)]
+        return hashlib.sha256(json.dumps([self.decided, told]).encode()).hexdigest() if told else self.decided
+
+    def group(self, named: Group, show: Show = lambda done, text: None, share: Share | None = None) -> list[Outcome]:
         """Map a group of scenes, (name in the list, what ``Task.find_scenes`` found); windows share forward passes.
 
         A scene that fails is told in its outcome, and with ``infer.strict`` ends the work when those that were read
-        before it are mapped; the others of the group are then "open". Raises CannotWrite where nothing can be written.
+        before it are mapped; the others of the group are then "open". Raises CannotWrite where nothing can be written,
+        and `windows.NotShared` for a scene whose windows ``share`` cannot have predicted.
         """
         role = role_of(members_port(self.task, self.predictor))
         passes = Passes(
             lambda arrays: to_arrays(self.predictor.quantities(arrays, role)),
             lambda arrays: self.predictor.at_once(pixels_of(arrays, self.predictor.inputs)),
         )
-        works = [_Work(self, name, one) for name, one in named]
+        works = [_Work(self, name, one, share) for name, one in named]
         waiting: list[_Work] = []  # those whose scenes are read, the oldest first
         with ExitStack() as stack:
             for number, work in enumerate(works):
@@ -66,13 +77,23 @@ class Mapper:
                     pass
         return [work.outcome for work in works]
 
+    def part(self, found: Any, cut: Cut) -> Predicted:
+        """Predict a part of a scene that another worker maps."""
+        if self._opened is None or self._opened[0] != found:
+            self._opened = (found, self.task.open_scene(found, self.predictor.survey))
+        scene, some = self._opened[1], []
+        watch = SceneGuard(self.task, self.predictor, scene).watch
+        role = role_of(members_port(self.task, self.predictor))
+        drawn = Drawn(self.predictor, role, lambda *_: None, watch=lambda arrays: some.append(watch.some_of(arrays)))
+        return Predicted(map_part(drawn, scene, cut), tuple(some))
+
 
 class _Work:
     """One scene on its way."""
 
-    def __init__(self, mapper: Mapper, name: str, found: Any):
-        self._mapper, self._found = mapper, found
-        self.outcome, self.show = Outcome(name, made=mapper.decided), lambda share, text: None
+    def __init__(self, mapper: Mapper, name: str, found: Any, share: Share | None):
+        self._mapper, self._found, self._share = mapper, found, share
+        self.outcome, self.show = Outcome(name, made=mapper.decided_of(found)), lambda share, text: None
         self._steps: Iterator[None] | None = None
         self._seconds = 0.0
 
@@ -101,6 +122,8 @@ class _Work:
         opened = mapper.task.open_scene(self._found, mapper.predictor.survey)
         self.outcome = replace(self.outcome, notes=tuple(f"{opened.path.name}: {note}" for note in opened.notes))
         scene = mapper.made_with.marked(opened)
+        if self._share is not None and scene.whole:
+            raise NotShared
         with turn(mapper.dest, scene) as other:
             if other:
                 self.outcome = replace(self.outcome, state="busy", why=other)
@@ -120,7 +143,8 @@ class _Work:
     def _scene(self, scene: Scene, passes: Passes | None) -> Iterator[None]:
         mapper = self._mapper
         show = lambda done, of: self.show(done / of, f"{scene.path.name} {done} of {of}")  # noqa: E731
-        return (yield from map_scene(mapper.task, mapper.run, mapper.predictor, scene, mapper.dest, show, passes))
+        args = (mapper.task, mapper.run, mapper.predictor, scene, mapper.dest, show, passes, self._share)
+        return (yield from map_scene(*args))
 
     def _write(self, scene: Scene) -> Mapped:
         """Let the task write what is no raster; see ``Task.write``."""
@@ -130,14 +154,14 @@ class _Work:
         return Mapped(files=tuple(mapper.task.write(drawn, scene, mapper.dest)))
 
 
-def groups(named: Sequence[tuple[str, Any]]) -> list[list[tuple[str, Any]]]:
+def groups(named: Group) -> list[Group]:
     """Return scenes in groups: small files that follow each other share forward passes, others are alone.
 
     How the list is cut depends on it alone, so that the same windows are computed together whoever computes them:
     in which batch a window is may move its last bit.
     """
-    found: list[list[tuple[str, Any]]] = []
-    room = 0
+    found: list[Group] = []
+    room = -1
     for name, one in named:
         size = _size(one)
         if room < size or len(found[-1]) == GROUP:

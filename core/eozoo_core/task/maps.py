@@ -23,7 +23,7 @@ from eozoo_core.task.passes import Passes
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
 from eozoo_core.task.spread import present
-from eozoo_core.task.windows import Drawn
+from eozoo_core.task.windows import Drawn, Share
 
 if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
@@ -69,6 +69,7 @@ def map_scene(
     dest: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     passes: Passes | None = None,
+    share: Share | None = None,
 ) -> Generator[None, None, Mapped]:
     """Write DEST/SCENE_LAYER.tif (or .zarr, ``infer.format``) for every layer of ``Task.layers``, and its pictures.
 
@@ -88,7 +89,7 @@ def map_scene(
             mask = RowMask(scene.grid, settings.mask, str(scene.path), scene.scl)
             tags = tags_of(predictor, scene) | task.tags(run)
             guard = SceneGuard(task, predictor, scene)
-            drawn = Drawn(predictor, role_of(members), progress, dest, guard.watch, guard.allow, passes)
+            drawn = Drawn(predictor, role_of(members), progress, dest, guard.watch, guard.allow, passes, share)
             row, files, missing = 0, None, 0
             for strip in strips_of(task, predictor, scene, drawn, guard):
                 if strip is None:

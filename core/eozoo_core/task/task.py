@@ -137,6 +137,12 @@ class Task(Contract):
 
         return infer(self, run, source, dest)
 
+    def forecast(self, run: Run, source: Path, dest: Path) -> list[str]:
+        """Say in lines what ``infer`` would do and take; nothing is written. See `eozoo_core.task.forecast`."""
+        from eozoo_core.task.forecast import forecast
+
+        return forecast(self, run, source, dest)
+
     def network(self, run: Run | None = None) -> Network:
         """Describe the network for these settings; with a ``run``, as trained: its bands, statistics, first weights."""
         if not self._writes("ports"):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from eozoo_core.checking.guard import Verdict
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.predict import predicted_rows
+from eozoo_core.raster.predict import blended_rows, parts_of, predicted_part, predicted_rows
 from eozoo_core.raster.read import Reader
 from eozoo_core.raster.tiles import Tiling, Window
 from eozoo_core.task.contract import Arrays
@@ -21,6 +23,31 @@ from eozoo_core.task.predict import Predictor, to_arrays
 from eozoo_core.task.scenes import Block, Scene, require_no_fillers
 
 _LOOK = 48  # side of the windows that are looked at first, px
+
+
+class NotShared(Exception):  # noqa: N818 - an answer more than an error
+    """A scene's windows cannot be shared among workers: it has few, or its task has a ``map`` of its own."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a scene is cut: what `map_raster` was given, windows that are predicted at once, and which part this is."""
+
+    tiling: Tiling
+    without: tuple[str, ...]
+    size: int
+    part: int = 0
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The windows of a part (n, channels, h, w), and what `Watch.some_of` chose of what went into the network."""
+
+    values: np.ndarray
+    some: tuple[np.ndarray | None, ...]
+
+
+Share = Callable[[Sequence[Cut]], Iterator[Predicted]]  # has the parts of a scene predicted elsewhere, in their order
 
 
 class Drawn:
@@ -35,6 +62,7 @@ class Drawn:
     refuse:   what becomes of a verdict before anything is mapped; it may raise.
     passes:   collects what `ask` asks for, also of other scenes; None = it is predicted at once.
     multiple: of the network, see `System`.
+    share:    has the parts of a scene predicted elsewhere, so that nothing is predicted here; None = all is.
     """
 
     def __init__(
@@ -46,9 +74,10 @@ class Drawn:
         watch: Watch | None = None,
         refuse: Callable[[Verdict], None] = lambda verdict: None,
         passes: Passes | None = None,
+        share: Share | None = None,
     ):
         self._predictor, self.members, self.progress = predictor, members, progress
-        self._watch, self._refuse, self._passes = watch, refuse, passes
+        self._watch, self._refuse, self._passes, self.share = watch, refuse, passes, share
         self.survey, self.inputs, self.outputs = predictor.survey, predictor.inputs, predictor.declared
         self.folder, self.dest, self.multiple = predictor.folder, dest, predictor.multiple
 
@@ -59,8 +88,7 @@ class Drawn:
 
     def __call__(self, arrays: Arrays) -> Arrays:
         """Predict for arrays of the inputs' types that share their first axis; NaN = missing, before and after."""
-        if self._watch is not None:
-            self._watch(arrays)
+        self.see(arrays)
         return self.unwatched(arrays)
 
     def at_once(self, pixels: int) -> int:
@@ -71,9 +99,24 @@ class Drawn:
         """Return what gives the prediction: with ``passes`` from a forward pass that other scenes may share."""
         if self._passes is None:
             return lambda: self(arrays)
+        self.see(arrays)
+        return self._passes.ask(arrays)
+
+    def see(self, arrays: Arrays) -> None:
+        """Show arrays to who watches. Raises NotShared where all shall be predicted elsewhere."""
+        if self.share is not None:
+            raise NotShared
         if self._watch is not None:
             self._watch(arrays)
-        return self._passes.ask(arrays)
+
+    def parts(self, cut: Cut, count: int) -> Iterator[np.ndarray]:
+        """Yield the windows of ``count`` parts, predicted elsewhere, and show what went into the network there."""
+        assert self.share is not None
+        for found in self.share([replace(cut, part=part) for part in range(count)]):
+            if isinstance(self._watch, Watch):
+                for values in found.some:
+                    self._watch.add(values)
+            yield found.values
 
     def look(self, arrays: Arrays) -> None:
         """Judge some arrays of a scene, evenly drawn, before it is mapped. Raises ZooError where they are refused.
@@ -106,9 +149,20 @@ def map_raster(drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[s
         size = drawn.at_once(tiling.padded(tiling.side(grid.height)) * tiling.padded(tiling.side(grid.width)))
         if scene.missing is None:
             reader.fillers = Counter()
+        parts = parts_of(tiling, grid, size)
+        if drawn.share is not None and len(parts) == 1:
+            raise NotShared
         if len(tiling.windows(grid.height, grid.width)) > size:  # else it is judged when all of it was seen
             blended.look(reader)
-        for rows in predicted_rows(reader, blended.ask, tiling, size, scene.bands, blended.channels, drawn.progress):
+        if drawn.share is None:
+            args = (tiling, size, scene.bands, blended.channels, drawn.progress)
+            found = predicted_rows(reader, blended.ask, *args)
+        else:
+            blended.channels()
+            elsewhere = drawn.parts(Cut(tiling, tuple(without), size), len(parts))
+            done = (list(zip(part, values, strict=True)) for part, values in zip(parts, elsewhere, strict=True))
+            found = blended_rows(done, tiling, grid, drawn.progress)
+        for rows in found:
             require_no_fillers(reader, drawn.survey)
             if rows is not None:
                 yield Block(row, blended.split(rows))
@@ -116,6 +170,31 @@ def map_raster(drawn: Drawn, scene: Scene, tiling: Tiling, without: Collection[s
             elif drawn.shares:
                 yield Block(row, {})
         require_no_fillers(reader, drawn.survey)
+
+
+def map_part(drawn: Drawn, scene: Scene, cut: Cut) -> np.ndarray:
+    """Predict the windows of a part of a raster for who maps the whole of it. Raises ZooError as `map_raster`."""
+    blended = _Blended(drawn, scene, cut.tiling, cut.without)
+    with scene.open() as reader:
+        if scene.missing is None:
+            reader.fillers = Counter()
+        part = parts_of(cut.tiling, reader.info.grid, cut.size)[cut.part]
+        args = (cut.tiling, cut.size, scene.bands, blended.channels, part)
+        values = predicted_part(reader, blended.ask, *args)
+        require_no_fillers(reader, drawn.survey)
+    return values
+
+
+def first_windows(drawn: Drawn, scene: Scene, cut: Cut) -> tuple[int, float, dict[str, np.ndarray]]:
+    """Predict the first batch of windows; return their number, the seconds, and the quantities of the first window."""
+    blended = _Blended(drawn, scene, cut.tiling, cut.without)
+    blended.channels()  # what a network does once
+    begun = time.perf_counter()
+    with scene.open() as reader:
+        part = cut.tiling.windows(reader.info.grid.height, reader.info.grid.width)[: cut.size]
+        args = (cut.tiling, cut.size, scene.bands, blended.channels, part)
+        values = predicted_part(reader, blended.ask, *args)
+    return len(part), time.perf_counter() - begun, blended.split(values[0])
 
 
 class _Blended:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eozoo_core.raster.address import shown
+from eozoo_core.errors import ZooError
+from eozoo_core.raster.address import shown, variable_of
 from eozoo_core.run.continuity import now
 from eozoo_core.run.owner import Owner
 from eozoo_core.run.writing import append, make_folder_of
@@ -67,7 +68,9 @@ class WorkList:
             return
         line = self._line(outcome)
         before = self._known.get(outcome.scene, {})
-        if outcome.state == "left" and all(before.get(name) == line[name] for name in ("state", "made", "reads")):
+        if outcome.state == "left" and all(
+            before.get(name) == line[name] for name in ("state", "made", "reads", "files")
+        ):
             return
         self._add([{**line, "when": now(), "by": str(Owner.here())}])
 
@@ -147,6 +150,16 @@ def names_of(found: Sequence[Any], source: Path) -> list[str]:
         name = _name_of(one, source)
         names.append(name if name not in names else f"{name} ({names.count(name) + 1})")
     return names
+
+
+def require_own_names(found: Sequence[Any]) -> None:
+    """Raise ZooError where two files would give maps of one name, each written over the other."""
+    known: dict[tuple[str, str], Path] = {}
+    for one in (one for one in found if isinstance(one, Path)):
+        key = (variable_of(one) or one.stem, one.suffix.lower())
+        if key in known:
+            raise ZooError(f"{known[key]} and {one}: their maps would have one name; map them into two folders")
+        known[key] = one
 
 
 def _name_of(one: Any, source: Path) -> str:

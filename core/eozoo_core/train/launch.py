@@ -129,6 +129,13 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def count_gpus(name: str) -> int:
+    """Return the GPUs that processes may take turns at where ``runtime.device`` leaves the choice; 0 without CUDA."""
+    import torch
+
+    return torch.cuda.device_count() if name in ("auto", "cuda") and torch.cuda.is_available() else 0
+
+
 def set_threads(runtime: RuntimeSettings) -> None:
     """Limit torch's CPU threads to ``runtime.threads``, or else to the cores that this process may use."""
     import torch

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 @click.option("--output", "dest", type=PATH, required=True, metavar="DST", help="Output folder.")
 @click.option("--format", "form", type=click.Choice(["cog", "zarr"]), help="Of the maps; cog = GeoTIFF, the default.")
 @click.option("--strict", is_flag=True, help="End with the first scene that fails; else the others go on.")
+@click.option("--dry-run", is_flag=True, help="Say what it would take, measured on some windows.")
+@options.workers_options
 @options.set_option
 @options.runtime_options
 @click.pass_obj
@@ -34,6 +36,9 @@ def command(
     dest: Path,
     form: str | None,
     strict: bool,
+    dry_run: bool,
+    workers: int | None,
+    dask: str | None,
     overrides: tuple[str, ...],
     **runtime: Any,
 ) -> None:
@@ -50,12 +55,17 @@ def command(
         raise ZooError(f"--output {dest}: is a file; give a folder")
     if is_path and source.is_dir() and source.resolve() == dest.resolve():
         raise ZooError(f"--output {dest}: is the folder of the input, whose files maps would join; give another folder")
-    given = [*overrides, *options.runtime_overrides(**runtime), *(["infer.strict=true"] if strict else [])]
+    given = [*overrides, *options.runtime_overrides(**runtime), *options.workers_overrides("infer", workers, dask)]
+    given += ["infer.strict=true"] if strict else []
     given += [f"infer.format={form}"] if form else []
     built, run = options.open_task(registry, task, run_dir, given)
     run.note_changes()
     keep_freed_memory()
     with options.blame(built.registry, task):
+        if dry_run:
+            for line in built.forecast(run, source, dest):
+                options.echo(line)
+            return
         try:
             written = built.infer(run, source, dest)
         except Unfinished as error:
