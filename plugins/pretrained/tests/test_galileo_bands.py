@@ -125,6 +125,17 @@ def test_squares_do_not_show(size):
     assert wide.features(values, missing).shape[2:] == (-(-size[0] // 2), -(-size[1] // 2))
 
 
+def test_beyond_the_image_is_missing():
+    """Features of an image are those of the same with a frame of missing pixels around it."""
+    torch.manual_seed(0)
+    network = galileo_nano(in_channels=4, bands=S2).eval()
+    values, missing, frame = torch.rand(1, 4, 8, 12) * 3000, torch.zeros(1, 4, 8, 12), (4, 4, 4, 4)
+    pad = torch.nn.functional.pad
+    with torch.no_grad():
+        framed = network.features(pad(values, frame), pad(missing, frame, value=1.0))
+        assert torch.allclose(framed[:, :, 1:-1, 1:-1], network.features(values, missing), atol=1e-5)
+
+
 def test_what_is_encoded_again_for_its_gradient_learns_the_same(monkeypatch):
     """Seven squares at once, or two."""
     torch.manual_seed(0)
