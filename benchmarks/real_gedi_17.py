@@ -24,6 +24,7 @@ from eozoo_core.score.ridge import fit_ridge
 from eozoo_core.settings.config import load_settings
 from eozoo_gedi_sparse.settings import GediSettings
 
+from benchmarks.real_gedi import CONTEXT_NET
 from benchmarks.real_gedi_galileo import features as galileo
 from benchmarks.real_gedi_tiles import DATA, MASK_BAND, RH95, ROOT, SQUARES, Tile, square_mean
 
@@ -37,19 +38,10 @@ ROWS = {
 TILES = tuple(tile for tiles in ROWS.values() for tile in tiles)
 LAYERS = {"S2": tuple(range(12)), "all layers": (*range(13), 20, 21, 24, 25, 26, 27)}
 SEEDS = (0, 1, 2)
-# The preset few_shots as it was when the protocol was committed.
-CONTEXT_NET = {
-    "model.name": "context_net",
-    "model.options": "{sizes: [3, 7, 15], hidden: 64, dropout: 0.3, noise: 0.5}",
-    "data.crop": 32,
-    "data.crops_per_patch": 12,
-    "train.epochs": 15,
-    "train.batch_size": 8,
-}
-FOREST = {"data.crop": 32, "train.epochs": 1, "data.validation": "false"}
+FOREST = ("data.crop=32", "train.epochs=1", "data.validation=false")
 MODELS = {
-    "forest": {**FOREST, "model.name": "forest"},
-    "quantile forest": {**FOREST, "model.name": "quantile_forest"},
+    "forest": (*FOREST, "model.name=forest"),
+    "quantile forest": (*FOREST, "model.name=quantile_forest"),
     "context_net": CONTEXT_NET,
 }
 COMMON = (
@@ -136,9 +128,8 @@ def trained(model: str, layers: str, held_out: str, seed: int) -> Path:
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.is_symlink():
                 link.symlink_to(file)
-    chosen = {"data.bands": list(LAYERS[layers]), "runtime.data_dir": place / "data", "train.seed": seed}
-    changes = [f"{name}={value}" for name, value in {**chosen, **MODELS[model]}.items()]
-    settings = load_settings(GediSettings, None, [*COMMON, *changes])
+    chosen = (f"data.bands={list(LAYERS[layers])}", f"runtime.data_dir={place / 'data'}", f"train.seed={seed}")
+    settings = load_settings(GediSettings, None, [*COMMON, *chosen, *MODELS[model]])
     registry = Registry.discover()
     run = Run.create(place / "run", "gedi_sparse", settings)
     done = place / "done"

@@ -75,7 +75,7 @@ def test_another_tile_validates_with_every_seed_and_never_the_held_out_one(real)
 @pytest.mark.slow
 def test_seconds_of_the_real_run(real, tiles, tmp_path):
     some = (1, 3, 4)
-    short = real.Network(real.FEW_SHOTS, ("train.epochs=1", "data.crops_per_patch=8"), (0,))
+    short = real.Network(None, (*real.CONTEXT_NET, "train.epochs=1", "data.crops_per_patch=8"), (0,))
     found = real.measure(tmp_path, some, {real.MAIN: short}, (0,))
     heights = {n: tiles.load(n).heights for n in some}
     for n in some:

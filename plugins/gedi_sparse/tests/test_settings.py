@@ -3,6 +3,8 @@ import sys
 
 import eozoo_gedi_sparse.plugin as plugin
 import pytest
+import torch
+from eozoo.registry import Registry
 from eozoo_core.errors import ZooError
 from eozoo_core.settings.config import build_settings, load_settings, to_dict
 from eozoo_gedi_sparse.settings import DOCUMENTED, DOCUMENTED_BANDS, FEW_SHOTS, GediSettings
@@ -81,8 +83,7 @@ def test_the_plugin_module_is_light():
 
 
 def test_few_shots_settings_build_their_network():
-    from eozoo_gedi_sparse.networks import context_net
-
     s = load_settings(GediSettings, FEW_SHOTS)
-    assert s.model.name == "context_net"
-    assert context_net(in_channels=12, **s.model.options).mix[0].in_channels == 48
+    assert s.model.name == "quantile_forest"
+    network = Registry.discover().create("model", s.model.name, {"in_channels": 12, "outputs": 2, **s.model.options})
+    assert network.covariates(torch.zeros(1, 12, 4, 4)).shape[1] == 48
