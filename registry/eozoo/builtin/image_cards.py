@@ -132,8 +132,8 @@ MODELS = [
                 inputs=_BANDS,
                 outputs="Mean, or mean and log-scale; NaN never.",
                 weights="None are published: the trees grow from your labels, in seconds, without steps.",
-                measured=f"{measured}; input 1 x 4 x 64 x 64, CPU seconds of one thread of 2 x AMD EPYC with other work "
-                "beside it; trees of 500 labels.",
+                measured=f"{measured}; input 1 x 4 x 64 x 64, CPU seconds of one thread of 2 x AMD EPYC with other "
+                "work beside it; trees of 500 labels.",
                 limits=(
                     "Never predicts above the highest or below the lowest label of training.",
                     "At most 20,000 labels are drawn; growing needs scikit-learn (eozoo[forest]), maps do not.",
