@@ -7,6 +7,8 @@ touches only its own rows.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,6 +145,21 @@ class PatchStore:
             for name in names:
                 out[name][torch.from_numpy(mine)] = self.chunks[chunk].tensors[name][rows]
         return out
+
+    def pick(self, others: Sequence[PatchStore], rows: np.ndarray) -> PatchStore:
+        """Return samples ``rows`` of these stores, counted one after the other; the rows are read into memory."""
+        import numpy as np
+
+        found, first, chunks = copy(self), 0, []
+        for chunk in (chunk for store in others for chunk in store.chunks):
+            mine = np.asarray(rows)[(rows >= first) & (rows < first + len(chunk))] - first
+            first += len(chunk)
+            if len(mine):
+                tensors = {name: values[mine] for name, values in chunk.tensors.items()}
+                chunks.append(Chunk(chunk.path, tensors, [chunk.meta[i] for i in mine]))
+        found.chunks, found.files = chunks, [chunk.path for chunk in chunks]
+        found._starts = [0, *np.cumsum([len(chunk) for chunk in chunks]).tolist()]
+        return found
 
     def chunk_range(self, number: int) -> range:
         """Return the indices of the samples of chunk ``number``."""

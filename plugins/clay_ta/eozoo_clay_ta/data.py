@@ -65,6 +65,16 @@ class Patches(Data):
         """See `Data.parts`: one for each chunk."""
         return [([file], self.samples.chunk_range(i)) for i, file in enumerate(self.files)]
 
+    def groups(self, by: str) -> list[str] | None:
+        """See `Data.groups`: stations by their number, months as 2021-07."""
+        if by not in ("stations", "months"):
+            return None
+        return [str(stn) if by == "stations" else str(time)[:7] for time, stn, *_ in self.meta()]
+
+    def pick(self, others: Sequence[Patches], rows: np.ndarray) -> Patches:
+        """See `Data.pick`; the statistics of the samples stay those that they were made with."""
+        return Patches(self.samples.pick([one.samples for one in others], rows))
+
     def area(self) -> list[float]:
         """See `Data.area`: the box of the stations."""
         places = np.concatenate([chunk.tensors["loc"][:, :2].numpy() for chunk in self.samples.chunks])
