@@ -219,7 +219,7 @@ class _Drawn:
 
 def _map(system: TwinSystem, path: Path, infer: PretrainInfer, out: Path) -> None:
     survey = PixelSurvey(min_valid=system.least)
-    for _ in map_tile(_Drawn(system, survey, out), open_tile(path, survey, infer), infer, infer.workers):
+    for _ in map_tile(_Drawn(system, survey, out), open_tile(path, survey, infer), infer, infer.block_threads):
         pass
 
 

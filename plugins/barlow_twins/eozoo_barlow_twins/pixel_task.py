@@ -239,7 +239,7 @@ class PixelTask(Preparation, Task):
 
         infer = self.settings.infer
         dropout = getattr(infer, "draws", None) is not None and infer.draws.mc_passes > 0  # one pass at a time
-        return map_tile(drawn, scene, infer, 1 if dropout else infer.workers)
+        return map_tile(drawn, scene, infer, 1 if dropout else infer.block_threads)
 
     def pictures(self, outputs: Sequence[Port], files: Mapping[str, Path], scene: TileScene, dest: Path) -> list[Path]:
         """Delete what a stopped map would have gone on from: the maps are there."""

@@ -208,7 +208,7 @@ class SelectDates(InferSettings):
     batch_size: int | None = Field(
         None, ge=1, description="Pixels per forward pass, each with its passes; null = as many as are fast."
     )
-    workers: int = Field(2, ge=1, description="Blocks worked on at the same time.")
+    block_threads: int = Field(2, ge=1, description="Blocks worked on at the same time.")
 
 
 class PretrainInfer(SelectDates, PlainInfer):

@@ -85,7 +85,7 @@ def test_the_graph_holds_all_members(made):
 def test_passes_with_dropout_map_one_block_after_the_other(made, tmp_path):
     task, run, sample = made
     one, opened = changed(
-        task, run, "infer.draws={members: [0], mc_passes: 2}", "infer.block_pixels=200", "infer.workers=4"
+        task, run, "infer.draws={members: [0], mc_passes: 2}", "infer.block_pixels=200", "infer.block_threads=4"
     )
     two, _ = changed(task, run, "infer.draws={members: [0], mc_passes: 2}")
     maps = []

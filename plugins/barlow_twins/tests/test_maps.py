@@ -158,7 +158,7 @@ def test_class_map_names_its_classes(tmp_path, tile):
     assert again.read_bytes()[:4] == b"\x89PNG"
 
 
-ONE = ("infer.passes=1", "infer.block_pixels=40", "infer.workers=1", "infer.products=[embedding]")
+ONE = ("infer.passes=1", "infer.block_pixels=40", "infer.block_threads=1", "infer.products=[embedding]")
 
 
 def test_interrupted_map_goes_on_and_finished_map_is_left_alone(tmp_path, tile):
@@ -237,7 +237,7 @@ def test_what_was_begun_with_other_blocks_is_begun_again(tmp_path, tile):
 def test_blocks_and_workers_change_nothing(tmp_path, tile):
     results = []
     for number, (block, workers, batch) in enumerate(((20, 1, 7), (400, 3, 2048), (1, 2, 64))):
-        cut = (f"infer.block_pixels={block}", f"infer.workers={workers}", f"infer.batch_size={batch}")
+        cut = (f"infer.block_pixels={block}", f"infer.block_threads={workers}", f"infer.batch_size={batch}")
         random = ("infer.selection=random", "infer.passes=2", "infer.products=[embedding]")
         task, run = trained(tmp_path / f"run{number}", Twins, *random, *cut)
         with rasterio.open(task.infer(run, tile.path, tmp_path / f"out{number}")[0]) as data:
