@@ -83,7 +83,7 @@ class WorkList:
         if line.get("state") != "done" or not made or line.get("made") != made or not line.get("reads"):
             return None
         files = {self.dest / file: size for file, size in line["files"].items()}
-        if any(map(_changed, line["reads"])) or any(_size(file) != size for file, size in files.items()):
+        if any(map(changed, line["reads"])) or any(_size(file) != size for file, size in files.items()):
             return None
         if not are_there([file for file in files if file.suffix in (".tif", ".zarr")], line["stamp"]):
             return None
@@ -139,7 +139,7 @@ def _parsed(text: str) -> dict[str, Any] | None:
     return line if whole and isinstance(line.get("files", {}), dict) else None
 
 
-def _changed(read: Sequence[Any]) -> bool:
+def changed(read: Sequence[Any]) -> bool:
     """Whether a source is another one than it was. What lies elsewhere and cannot be looked at now is the same."""
     name, was = read
     now_seen = seen(Path(name))
