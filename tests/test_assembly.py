@@ -67,6 +67,7 @@ def test_a_product_is_one_scene_of_reflectance_with_bands_by_name(safe):
     assert "reflectance = (number - 1000) / 10000" in scene.notes[0]
     assert "nir = B08" in scene.notes[1]
     assert (scene.file("mean"), scene.grid.width) == (f"{PRODUCT}_mean", 120)
+    assert scene.tags["ACQUIRED"] == "2024-06-15T10:40:31Z"
 
 
 def test_the_map_has_the_pixels_of_the_finest_band_that_is_used(safe):

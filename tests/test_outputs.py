@@ -314,6 +314,15 @@ def test_maps_without_a_place_are_in_the_collection_only(done, capsys):
     assert "bbox" not in item
 
 
+def test_maps_as_zarr_are_told_to_be_in_no_mosaic(done, capsys):
+    for name in "ab":
+        (done.dest / f"{name}_height.zarr").mkdir(parents=True)
+    assert done() == []
+    assert "2 Zarr stores are in no mosaic and no collection; --format cog" in capsys.readouterr().err
+    with pytest.raises(ZooError, match=r"^--merge: the maps in \S+ are Zarr"):
+        done(merge=True)
+
+
 def test_a_merge_waits_for_scenes_that_are_not_done(done, capsys):
     put(done.dest, "a", full(1), grid_at(0, 0, 3, 4))
     lease = take(done.dest / ".b_maps.writer.json", "b")
@@ -412,6 +421,8 @@ def test_what_an_item_says_of_its_maps(tmp_path):
     [
         ("a_20230601", {"TIME_UTC": "2022-07-01T10:30:00"}, "2022-07-01T10:30:00Z"),
         ("a_20230601", {"ACQUIRED": "2022-07-01T10:30:00+02:00"}, "2022-07-01T08:30:00Z"),
+        ("a", {"ACQUIRED": "2023-06-01/2023-06-30T12:00:00Z"}, ("2023-06-01T00:00:00Z", "2023-06-30T12:00:00Z")),
+        ("a_20230601", {"ACQUIRED": "../.."}, ("2023-06-01T00:00:00Z", "2023-06-01T23:59:59Z")),
         ("a_20230601", {"ACQUIRED": "yesterday"}, ("2023-06-01T00:00:00Z", "2023-06-01T23:59:59Z")),
         ("tile_20239999", {}, ("1900-01-01T00:00:00Z", None)),
         ("tile", {}, ("1900-01-01T00:00:00Z", None)),

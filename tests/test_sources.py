@@ -23,9 +23,10 @@ from eozoo_core.raster.xarrays import XarrayReader
 from eozoo_core.raster.zarr_store import require_numbers
 from eozoo_core.sources.names import expand
 from eozoo_core.task import Survey
-from eozoo_core.task.made_from import are_there
+from eozoo_core.task.made_from import are_there, seen
 from eozoo_core.task.survey import BandSurvey
 from eozoo_core.task.windows import map_raster
+from eozoo_core.task.worklist import changed
 from eozoo_core.task.xarrays import predict_xarray
 from serve import serve
 from test_map_hooks import HEIGHT, Heights, Two
@@ -166,21 +167,68 @@ def test_a_vrt_on_a_network_points_to_its_own_host_only(folder, served):
 
 def test_patterns_and_lists(folder, tmp_path):
     for name in ("1/a.tif", "1/b.tif", "2/c.tif", "2/.d.tif"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+        touched(tmp_path / name)
     found = expand(tmp_path / "**/*.tif")
     assert [file.relative_to(tmp_path).as_posix() for file in found] == ["1/a.tif", "1/b.tif", "2/c.tif"]
     (tmp_path / "all.txt").write_text("# mine\n\nhttps://h.org/x.tif\n1/a.tif\n1/a.tif\n/vsis3/b/y.tif\n")
     assert expand(tmp_path / "all.txt") == [named("https://h.org/x.tif"), tmp_path / "1/a.tif", Path("/vsis3/b/y.tif")]
-    (tmp_path / "[a].tif").touch()  # a name, not a pattern
+    for name in ("2/a.tif", "1_a.tif", "[a].tif"):
+        touched(tmp_path / name)  # a name, not a pattern
     assert expand(tmp_path / "[a].tif") == [tmp_path / "[a].tif"]
     for text, told in {"1/a.tif\nno.tif": "line 2: .*no such file", "#\n": "lists nothing",
-                       "1/a.tif\nhttps://h.org/a.tif": "share a name"}.items():  # fmt: skip
+                       "https://h.org/a.tif\nhttps://h.org/a.jp2": "share a name",
+                       "2/a.tif\n1/a.tif\n1_a.tif": "share a name"}.items():  # fmt: skip
         (tmp_path / "all.txt").write_text(text)
         with pytest.raises(ZooError, match=told):
             expand(tmp_path / "all.txt")
     with pytest.raises(ZooError, match="no file fits"):
         expand(tmp_path / "*.jp2")
+
+
+def touched(file):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    return file
+
+
+def test_rasters_of_one_name_are_called_by_as_few_folders_as_tell_them_apart(tmp_path):
+    files = [
+        touched(tmp_path / name) for name in ("2023/T1/b 4.tif", "2023/T2/b 4.tif", "2024/T1/b 4.tif", "2024/c.tif")
+    ]
+    found = expand(tmp_path / "**/*.tif")
+    assert [one.name for one in found] == ["2023_T1_b-4", "2023_T2_b-4", "2024_T1_b-4", "c.tif"]
+    assert [one.source for one in found[:3]] == list(map(str, files[:3]))
+    (tmp_path / "all.txt").write_text("https://h.org/x/20200531.tif?key=1\nhttps://h.org/y/20200531.tif?key=2\n")
+    one, two = expand(tmp_path / "all.txt")
+    assert (one.name, two.name, one.date) == ("x_20200531", "y_20200531", "20200531")
+    assert "key" not in str(one.identity) + one.source
+    items = [touched(tmp_path / name / "item.json") for name in "xy"]
+    assert expand(tmp_path / "?/item.json") == items  # their maps are called as the items are
+
+
+def test_of_rasters_of_one_name_the_same_pixels_are_read(folder, tmp_path):
+    for name in "xy":
+        (tmp_path / name).mkdir()
+        rasterio.shutil.copy(folder / "a.tif", tmp_path / name / "a.tif")
+    one, _ = expand(tmp_path / "*/a.tif")
+    with one.listed().open() as reader, open_reader(folder / "a.tif") as plain:
+        assert reader.info.descriptions == ("B04", "B08")
+        np.testing.assert_array_equal(reader.read(Window(0, 0, 100, 100)), plain.read(Window(0, 0, 100, 100)))
+
+
+def test_a_file_that_changes_on_its_server_is_noticed(tmp_path):
+    touched(tmp_path / "a.tif").write_bytes(b"1234")
+    with serve(tmp_path) as here:
+        file = named(f"{here.url}/a.tif")
+        before = seen(file)
+        (tmp_path / "a.tif").write_bytes(b"12345")
+        assert (before, seen(file)) == ([str(file), "4"], [str(file), "5"])
+        assert not here.bytes  # of the file itself nothing travels
+        assert seen(named(f"{here.url}/none.tif")) == [str(Path(f"{here.url}/none.tif"))]
+        assert changed((str(file), before))
+        assert not changed((str(file), [str(file), "5"]))
+    assert not changed((str(file), before))  # nobody answers: it counts as it was
+    assert seen(Path("s3://bucket/a.tif")) == ["s3:/bucket/a.tif"]
 
 
 @pytest.mark.parametrize("number", [2, 3])

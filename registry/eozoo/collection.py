@@ -180,9 +180,11 @@ def _properties(maps: Sequence[MapFile], model: Model) -> Json:
 def _taken(tags: Mapping[str, str], scene: str, made: str) -> Json:
     """When a scene was taken: by a tag, or on the day in its name; of others only that it was before its map was."""
     said = next((tags[tag] for tag in _ACQUIRED if tag in tags), "")
+    first, _, last = said.partition("/")
     try:
-        when = datetime.fromisoformat(said)
-        return {"datetime": when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        if last:
+            return {"datetime": None, "start_datetime": _utc(first), "end_datetime": _utc(last)}
+        return {"datetime": _utc(first)}
     except ValueError:
         pass
     try:
@@ -190,6 +192,11 @@ def _taken(tags: Mapping[str, str], scene: str, made: str) -> Json:
     except ValueError:
         return {"datetime": None, "start_datetime": _UNKNOWN, "end_datetime": made}
     return {"datetime": None, "start_datetime": f"{day}T00:00:00Z", "end_datetime": f"{day}T23:59:59Z"}
+
+
+def _utc(text: str) -> str:
+    when = datetime.fromisoformat(text)
+    return when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _times(properties: Mapping[str, Any]) -> tuple[str, str]:

@@ -32,6 +32,11 @@ def finish(task: Task, run: Run, dest: Path, merge: bool) -> list[Path]:
 
     maps, others = maps_in(dest, {CHECKPOINT: best_hash(run, task.settings)})
     groups, quiet = groups_of(maps), task.settings.runtime.quiet
+    stores = sum(path.is_dir() and not path.name.startswith(".") for path in dest.rglob("*.zarr"))
+    if merge and stores and not maps:
+        raise ZooError(f"--merge: the maps in {dest} are Zarr; merging takes GeoTIFF, --format cog")
+    if stores > 1 and not quiet:
+        print_message(f"{dest}: {stores} Zarr stores are in no mosaic and no collection; --format cog gives such maps")
     if len({one.scene for one in maps}) < 2 and not merge:
         return []
     if others and not quiet:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from http.client import HTTPException
+from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urljoin, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -29,6 +31,7 @@ UNSEEN = {"VRT", "HDF5", "HDF5Image", "netCDF", "GPKG", "MBTiles", "SAFE", "SENT
 REMOTE_FORMATS = [name for name in FORMATS if name not in UNSEEN]
 _LARGEST = 64 * 2**20  # bytes of a VRT
 _SECONDS = 60.0
+_LOOK_SECONDS = 10.0
 
 
 def options() -> dict[str, str]:
@@ -91,8 +94,27 @@ def fetch(url: str, most: int) -> bytes:
     return content
 
 
+def version_of(path: str | Path) -> list[str]:
+    """Return what a server says by which a file is known to have changed: its size, and its ETag or date.
+
+    [] of a bucket (``s3://``, ``gs://``), and where the server does not answer or says nothing.
+    """
+    url = restored(str(path).removeprefix("/vsicurl/"))
+    if not is_url(url) or not url.startswith("http"):
+        return []
+    try:
+        with build_opener(_OwnHost()).open(Request(url, method="HEAD"), timeout=_LOOK_SECONDS) as answer:
+            told = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+            return [one for one in (answer.headers.get("Content-Length"), told) if one]
+    except (ZooError, OSError, ValueError, HTTPException):
+        return []
+
+
 class _OwnHost(HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if urlsplit(newurl).netloc != urlsplit(req.full_url).netloc:
             raise ZooError(f"{shown(req.full_url)}: sends on to another host, {shown(newurl)}; give that itself")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        found = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if found is not None:
+            found.method = req.get_method()  # urllib makes a GET of a HEAD
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,9 @@ def open_catalogue(source: str, trusted: tuple[str, ...] = ()) -> list[Assembly]
     content = reach.read_json(source, source)
     if content.get("type") not in _TYPES:
         raise ZooError(f"{source}: is no STAC item, collection or catalogue (its type is {content.get('type')!r})")
-    found = [open_item(item, _called(item, source), reach) for item in read_items(content, source, reach)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a catalogue lacks and its scenes do not need, as an extent
+        found = [open_item(item, _called(item, source), reach) for item in read_items(content, source, reach)]
     if not found:
         hint = "; search it: --stac API --collection NAME" if content["type"] in ("Catalog", "Collection") else ""
         raise ZooError(f"{source}: holds no item{hint}")

@@ -16,7 +16,7 @@ from eozoo_core.run.parsed import unreadable
 
 _BAND = re.compile(r"(.*/)?(GRANULE/[^/]+/IMG_DATA)/.*_(B\d[\dA]|SCL|AOT|WVP)(?:_(\d\d)m)?\.(?:jp2|tif)", re.IGNORECASE)
 _METADATA = re.compile(r"(?:[^/]+/)?(?:MTD_MSIL(?:1C|2A)|S2[A-D]_(?:OPER|USER)_MTD_SAFL(?:1C|2A)\w*)\.xml")
-_DATE = re.compile(r"(?:_V|_MSIL\w\w_)(\d{8})T")
+_DATE = re.compile(r"(?:_V|_MSIL\w\w_)(\d{8})T(\d{6})?")
 _UNITS = {"AOT": ("1", 1000.0), "WVP": ("cm", 1000.0)}  # unit and quantification, as the product's format has them
 
 
@@ -49,13 +49,14 @@ def open_safe(path: Path) -> list[Assembly]:
     product = re.sub(r"(\.SAFE)?(\.zip)?$", "", product, flags=re.IGNORECASE)
     told = _told(path, product, metadata)
     date = _DATE.search(product)
+    when = re.sub(r"(....)(..)(..)(..)(..)(..)", r"\1-\2-\3T\4:\5:\6Z", date[1] + date[2]) if date and date[2] else ""
     return [
         Assembly(
             product if len(granules) == 1 else f"{product}_{granule.split('/')[1].split('_')[-2]}",
             str(path),
             tuple(_part(band, prefix + name) for band, (_, name) in sorted(bands.items())),
             date[1] if date else "",
-            (("PRODUCT", product),),
+            (("PRODUCT", product), *([("ACQUIRED", when)] if when else [])),
             told,
         )
         for granule, bands in sorted(granules.items())

@@ -56,7 +56,7 @@ def open_item(item: pystac.Item, source: str, reach: Reach) -> Assembly:
         packing = [(p.scale, p.offset) for p in mine if p.scale is not None and p.offset is not None]
         told = tuple(told_by_item({**item.properties, "id": item.id}, packing))
     date = str(item.properties.get("datetime") or item.properties.get("start_datetime") or "")[:10].replace("-", "")
-    tags = (("STAC_ITEM", item.id), ("STAC_COLLECTION", item.collection_id or ""), ("DATETIME", _when(item)))
+    tags = (("STAC_ITEM", item.id), ("STAC_COLLECTION", item.collection_id or ""), ("ACQUIRED", _when(item)))
     return Assembly(
         re.sub(r"[^\w.\-]", "_", item.id),
         source,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from eozoo_core.run.directory import Run
     from eozoo_core.task.contract import Contract
 
+_LOOKERS = 16  # threads that ask whether sources changed
 _SHOWN = 10  # failures that are told as they come; the list has all
 _LOOKS = 7  # at a scene that a Dask worker had on a machine that is gone, until its lease is dead
 
@@ -91,11 +93,11 @@ class Work:
 
     def open(self) -> list[Group]:
         """Return groups of scenes that are not known to be finished. They are cut as if none was."""
-        todo = []
-        for group in groups(self._named):
-            known = [self.list.finished(name, self.mapper.decided_of(one)) for name, one in group]
-            self._outcomes |= {one.scene: one for one in known if one is not None}
-            todo.append([one for one, done in zip(group, known, strict=True) if done is None])
+        asked = [(name, self.mapper.decided_of(one)) for name, one in self._named]
+        with ThreadPoolExecutor(_LOOKERS) as lookers:  # sources on a network answer one by one in a tenth of a second
+            known = {one.scene: one for one in lookers.map(lambda one: self.list.finished(*one), asked) if one}
+        self._outcomes |= known
+        todo = [[one for one in group if one[0] not in known] for group in groups(self._named)]
         return [group for group in todo if group]
 
     def _do(self, pool: Pool, todo: Sequence[Group]) -> None:

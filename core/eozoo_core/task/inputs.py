@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from eozoo_core.errors import ZooError
 from eozoo_core.raster.address import is_url, restored
+from eozoo_core.raster.assembly import Assembly
 from eozoo_core.raster.zarr_store import is_zarr
 from eozoo_core.settings.maps import SourceSettings
 from eozoo_core.sources.find import find_assemblies
@@ -25,6 +26,11 @@ def scenes_at(task: Contract, source: Path | Search) -> list[Any]:
     how = getattr(task.settings.infer, "source", None) or SourceSettings()
     scenes: list[Any] = []
     for one in [source] if isinstance(source, Search) else expand(Path(source)):
+        if isinstance(one, Assembly):
+            if not task.reads_assemblies:
+                raise ZooError(f"{one.source}: another file has its name, and so would its map; map them one by one")
+            scenes.append(one)
+            continue
         if isinstance(one, Path) and is_zarr(one):
             scenes += task.find_scenes(one)
             continue

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from eozoo_core.raster.address import is_address
 from eozoo_core.raster.assembly import Assembly
 from eozoo_core.raster.read import read_info
+from eozoo_core.raster.remote import version_of
 from eozoo_core.raster.trust import files_of
 from eozoo_core.task.ensemble import best_hash
 from eozoo_core.task.scenes import Scene
@@ -130,9 +131,12 @@ def assemblies_of(scene: Scene) -> list[Assembly]:
 
 
 def seen(file: Path) -> list[Any] | None:
-    """Name, size and time of change of a file; of what lies elsewhere its address alone. None where it is not there."""
+    """Name, size and time of change of a file; of what lies elsewhere its address and what `version_of` says.
+
+    None where it is not there.
+    """
     try:
         found = Path(file).stat()
     except (OSError, ValueError):
-        return [str(file)] if is_address(file) else None
+        return [str(file), *version_of(file)] if is_address(file) else None
     return [Path(file).name, found.st_size, found.st_mtime_ns]

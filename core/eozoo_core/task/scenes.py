@@ -169,8 +169,13 @@ def open_assembly(
     return Scene(
         Path(found.source), grid, bands, found.name, tags=dict(found.tags), missing=missing, notes=tuple(notes),
         parts=chosen, values=scaled_by(getattr(how, "factor", 1.0)),
-        scl=next((part for part in found.parts if part.names[0].upper() == "SCL"), None),
+        scl=scl_of(found),
     )  # fmt: skip
+
+
+def scl_of(found: Assembly) -> Part | None:
+    """Return the part that holds a scene's own classification, None without one."""
+    return next((part for part in found.parts if part.names[0].upper() == "SCL"), None)
 
 
 def scaled_by(factor: float) -> Callable[[np.ndarray], np.ndarray] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eozoo_core.errors import ZooError
-from eozoo_core.raster.address import shown, variable_of
+from eozoo_core.raster.address import is_address, shown, variable_of
 from eozoo_core.run.continuity import now
 from eozoo_core.run.owner import Owner
 from eozoo_core.run.writing import append, make_folder_of
@@ -83,7 +83,7 @@ class WorkList:
         if line.get("state") != "done" or not made or line.get("made") != made or not line.get("reads"):
             return None
         files = {self.dest / file: size for file, size in line["files"].items()}
-        if any(seen(Path(file)) != was for file, was in line["reads"]) or any(_size(f) != s for f, s in files.items()):
+        if any(map(changed, line["reads"])) or any(_size(file) != size for file, size in files.items()):
             return None
         if not are_there([file for file in files if file.suffix in (".tif", ".zarr")], line["stamp"]):
             return None
@@ -137,6 +137,13 @@ def _parsed(text: str) -> dict[str, Any] | None:
         return None
     whole = isinstance(line, dict) and isinstance(line.get("scene"), str) and isinstance(line.get("state"), str)
     return line if whole and isinstance(line.get("files", {}), dict) else None
+
+
+def changed(read: Sequence[Any]) -> bool:
+    """Whether a source is another one than it was. What lies elsewhere and cannot be looked at now is the same."""
+    name, was = read
+    now_seen = seen(Path(name))
+    return now_seen != was and not (is_address(name) and now_seen == [name])
 
 
 def _size(file: Path) -> int:

@@ -21,7 +21,7 @@ from eozoo_core.task.assemblies import bands_of_assembly, prepared
 from eozoo_core.task.data import tensors
 from eozoo_core.task.made_from import STAMP
 from eozoo_core.task.maps import bands_of
-from eozoo_core.task.scenes import Scene
+from eozoo_core.task.scenes import Scene, scl_of
 from eozoo_core.task.spread import present
 
 from eozoo_prithvi_refine import coordinates
@@ -91,11 +91,12 @@ def open_scene(found: Found | Assembly, settings: PrithviSettings) -> Scene:
             bands,
             found.name,
             {"month": np.float32(month), "biome": np.float32(biome), **_pairs(settings, when, where)},
-            tags={"MONTH": str(month), "BIOME": str(biome)},
+            tags={**dict(found.tags if parts else ()), "MONTH": str(month), "BIOME": str(biome)},
             values=scaling,
             missing=SPECIAL if how.nodata is None and scaling.missing else how.nodata,
             notes=(*reader.info.notes, *(notes or [str(scaling)])),
             parts=parts,
+            scl=scl_of(found) if parts else None,
         )
 
 

@@ -18,5 +18,7 @@ def test_a_product_is_a_scene_of_four_bands(tmp_path):
     assert np.isnan(values[:, -1, -1]).all()
     assert int(scene.arrays["month"]) == 6
     assert any("(number - 1000) / 10000" in note for note in scene.notes)
+    assert scene.tags["ACQUIRED"] == "2024-06-15T10:40:31Z"
+    assert scene.scl.names == ("SCL",)  # for infer.mask.scl
     with pytest.raises(ZooError, match="names no biome"):
         open_scene(found, PrithviSettings())
