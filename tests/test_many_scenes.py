@@ -2,7 +2,7 @@
 
 import json
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from eozoo_core.raster.predict import parts_of
 from eozoo_core.raster.tiles import Tiling
 from eozoo_core.run.pool import Here
 from eozoo_core.settings.config import load_settings, to_dict
-from eozoo_core.task import Survey, sharing
+from eozoo_core.task import Survey, maps
 from eozoo_core.task import mapper as mapping
-from eozoo_core.task.infer import Unfinished, infer
+from eozoo_core.task.infer import Unfinished, Work, infer
 from eozoo_core.task.made_from import MadeWith
 from eozoo_core.task.mapper import GROUP, GROUP_BYTES, Mapper, groups
 from eozoo_core.task.sharing import Job
@@ -175,12 +175,9 @@ def test_shared_windows_are_predicted_in_the_batches_of_one_process(counted, tmp
     (alone,) = made("alone").group([("s", scene)])
     passes = [arrays["image"].shape for arrays in two.seen]
     two.seen.clear()
-    job = Job(Sums, None, None, tmp_path / "shared", str(Path.cwd()), "x")
-    driver = made("shared")
-    sharing._mapper.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharing, "_mapper", lambda job: made("shared"))
-        (shared,) = driver.group([("s", scene)], share=job.over(Here(), "s", scene))
+    job, driver = Job(Sums, None, None, tmp_path / "shared"), made("shared")
+    vars(job)["mapper"] = made("shared")
+    (shared,) = driver.group([("s", scene)], share=job.over(Here(), "s", scene))
     assert (alone.state, shared.state) == ("done", "done")
     assert (alone.masked, alone.outside) == (shared.masked, shared.outside)
     assert 0.04 < alone.outside < 0.05  # of a standard normal distribution, 0.0455 beyond 2
@@ -191,6 +188,67 @@ def test_shared_windows_are_predicted_in_the_batches_of_one_process(counted, tmp
     assert np.isnan(first).any()
     of = [arrays["image"].shape for arrays in two.seen]
     assert [shape for shape in of if shape[0] > 1] == [shape for shape in passes if shape[0] > 1]
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Five small scenes whose maps betray with how many others they were predicted; ``infer`` of them into a folder."""
+    (tmp_path / "in").mkdir()
+    for name in "abcde":
+        np.save(tmp_path / "in" / f"{name}.npy", np.random.default_rng(1).normal(size=(2, 20, 16)).astype("float32"))
+    two = counting()
+    monkeypatch.setattr(mapping, "Predictor", lambda task, run: two)
+    monkeypatch.setattr(mapping.MadeWith, "of", lambda *_: MadeWith({}, [], {}))
+    task, run = Sums(window=32, overlap=4), Run(tmp_path / "run", "sums", None)
+    task.find_scenes = lambda source: sorted(source.glob("*.npy"))
+    return lambda dest: infer(task, run, tmp_path / "in", tmp_path / dest)
+
+
+def same(tmp_path, one, two):
+    for name in "abcde":
+        first, second = (read(tmp_path / dest / f"{name}_height.tif")[0] for dest in (one, two))
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_group_that_was_interrupted_is_predicted_whole(small, tmp_path, monkeypatch):
+    small("calm")
+    take, taken = Work._take, []
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "_take", lambda *_: pytest.fail("never"))
+        writing, written = maps.MapFiles.tag, []
+
+        def third(files, tags):
+            written.append(1)
+            if len(written) == 3:
+                raise KeyboardInterrupt
+            return writing(files, tags)
+
+        patch.setattr(maps.MapFiles, "tag", third)
+        with pytest.raises(KeyboardInterrupt):
+            small("stopped")
+    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "stopped").glob("*_height.tif")}
+    assert sorted(before) == ["a_height.tif", "b_height.tif"]
+    monkeypatch.setattr(Work, "_take", lambda one, outcomes: taken.extend(outcomes) or take(one, outcomes))
+    small("stopped")
+    assert [one.state for one in taken] == ["left", "left", "done", "done", "done"]
+    assert before == {name: (tmp_path / "stopped" / name).stat().st_mtime_ns for name in before}
+    same(tmp_path, "calm", "stopped")
+
+
+def test_a_scene_that_another_process_maps_is_predicted_with_the_others(small, tmp_path, monkeypatch):
+    small("calm")
+    turns, asked = mapping.turn, []
+
+    @contextmanager
+    def others(dest, scene):
+        asked.append(scene.path.stem)
+        with turns(dest, scene) as other:
+            yield "another" if asked == ["a", "b"] else other
+
+    monkeypatch.setattr(mapping, "turn", others)
+    small("shared")
+    assert asked == list("abcde" * 2)
+    same(tmp_path, "calm", "shared")
 
 
 def test_small_scenes_and_maps_of_a_tasks_own_are_not_shared(counted, tmp_path, monkeypatch):
