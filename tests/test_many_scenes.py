@@ -5,11 +5,13 @@ import os
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rasterio
 from eozoo import Registry
+from eozoo.testing import workers as kit
 from eozoo_core import Port, Run, ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.predict import parts_of
@@ -298,6 +300,7 @@ def real(tmp_path_factory):
     with pytest.raises(Unfinished, match="1 of 9"):
         mapped("in", "one")
     mapped("large.tif", "one")
+    mapped.run, mapped.cls = run, cls
     return root, mapped
 
 
@@ -312,6 +315,13 @@ def require_same(root, dest, more=""):
             np.testing.assert_array_equal(first[0], second[0])
             assert first[1] == second[1]
     assert states(root / dest) == states(root / "one")
+
+
+def test_a_scheduler_that_does_not_answer_leaves_no_folder(real, monkeypatch):
+    root, mapped = real
+    with pytest.raises(ZooError, match=r"^--dask nobody: is no scheduler"):
+        mapped("in", "never", "infer.dask=nobody")
+    assert not (root / "never").exists()
 
 
 def test_two_processes_make_what_one_makes(real):
@@ -331,6 +341,38 @@ def test_a_cluster_and_shared_windows_make_what_one_process_makes(request, real,
         mapped("in", kind, how)
     mapped("large.tif", kind, how)
     require_same(root, kind, "large")
+
+
+def test_the_kit_sees_what_workers_change(real, tmp_path, monkeypatch):
+    root, mapped = real
+    seen = SimpleNamespace(run=mapped.run.path, source=root / "large.tif", returned=list((root / "one").glob("large*")))
+    monkeypatch.setattr(kit, "mapped_sample", lambda bench: seen)
+    registry = Registry.discover().within("pixelwise_regression")
+    small = "infer={picture: false, on_unlike: warn, window: 16, overlap: 4, batch_size: 2}"
+
+    def opened(path):
+        run = Run.open(path, mapped.cls.Settings, "pixelwise_regression", [small])
+        return mapped.cls(run.settings, registry), run
+
+    bench = SimpleNamespace(task_class=mapped.cls, open=opened)
+    kit.workers_change_no_bit(bench, tmp_path / "good")
+    part = mapping.map_part
+    with monkeypatch.context() as patch:
+        patch.setattr(mapping, "map_part", lambda drawn, scene, cut: part(drawn, scene, cut) + np.float32(1e-3))
+        with pytest.raises(AssertionError, match=r"large_\w+\.\w+: over workers it is another"):
+            kit.workers_change_no_bit(bench, tmp_path / "other")
+    monkeypatch.setattr(mapped.cls, "find_scenes", lambda self, source: [Opened(source)], raising=False)
+    opening = mapped.cls.open_scene
+    monkeypatch.setattr(mapped.cls, "open_scene", lambda self, found, survey: opening(self, found.path, survey))
+    with pytest.raises(AssertionError, match=r"what find_scenes.. gives does not go to workers"):
+        kit.workers_change_no_bit(bench, tmp_path / "open")
+
+
+class Opened:
+    """A scene that is open, as none should go to a worker."""
+
+    def __init__(self, path):
+        self.path, self.file = path, path.open("rb")
 
 
 # -- dry run ----------------------------------------------------------------------------------------------------------
