@@ -11,6 +11,7 @@ ALIKE = {
     *("same_seed_same_result", "continues_after_an_epoch", "continues_within_an_epoch", "finished_run_stays"),
     *("plan_tells_the_steps", "two_processes_are_one", "a_run_has_one_writer", "a_scene_has_one_writer"),
     *("best_is_enough", "wrong_checkpoint_is_refused", "infer_on_a_full_disk", "absurd_inputs_are_refused"),
+    "workers_change_no_bit",
 }
 
 

@@ -2,23 +2,25 @@
 
 import json
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rasterio
 from eozoo import Registry
+from eozoo.testing import workers as kit
 from eozoo_core import Port, Run, ZooError
 from eozoo_core.raster.georeference import Grid
 from eozoo_core.raster.predict import parts_of
 from eozoo_core.raster.tiles import Tiling
 from eozoo_core.run.pool import Here
 from eozoo_core.settings.config import load_settings, to_dict
-from eozoo_core.task import Survey, sharing
+from eozoo_core.task import Survey, maps
 from eozoo_core.task import mapper as mapping
-from eozoo_core.task.infer import Unfinished, infer
+from eozoo_core.task.infer import Unfinished, Work, infer
 from eozoo_core.task.made_from import MadeWith
 from eozoo_core.task.mapper import GROUP, GROUP_BYTES, Mapper, groups
 from eozoo_core.task.sharing import Job
@@ -175,12 +177,9 @@ def test_shared_windows_are_predicted_in_the_batches_of_one_process(counted, tmp
     (alone,) = made("alone").group([("s", scene)])
     passes = [arrays["image"].shape for arrays in two.seen]
     two.seen.clear()
-    job = Job(Sums, None, None, tmp_path / "shared", str(Path.cwd()), "x")
-    driver = made("shared")
-    sharing._mapper.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharing, "_mapper", lambda job: made("shared"))
-        (shared,) = driver.group([("s", scene)], share=job.over(Here(), "s", scene))
+    job, driver = Job(Sums, None, None, tmp_path / "shared"), made("shared")
+    vars(job)["mapper"] = made("shared")
+    (shared,) = driver.group([("s", scene)], share=job.over(Here(), "s", scene))
     assert (alone.state, shared.state) == ("done", "done")
     assert (alone.masked, alone.outside) == (shared.masked, shared.outside)
     assert 0.04 < alone.outside < 0.05  # of a standard normal distribution, 0.0455 beyond 2
@@ -191,6 +190,67 @@ def test_shared_windows_are_predicted_in_the_batches_of_one_process(counted, tmp
     assert np.isnan(first).any()
     of = [arrays["image"].shape for arrays in two.seen]
     assert [shape for shape in of if shape[0] > 1] == [shape for shape in passes if shape[0] > 1]
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Five small scenes whose maps betray with how many others they were predicted; ``infer`` of them into a folder."""
+    (tmp_path / "in").mkdir()
+    for name in "abcde":
+        np.save(tmp_path / "in" / f"{name}.npy", np.random.default_rng(1).normal(size=(2, 20, 16)).astype("float32"))
+    two = counting()
+    monkeypatch.setattr(mapping, "Predictor", lambda task, run: two)
+    monkeypatch.setattr(mapping.MadeWith, "of", lambda *_: MadeWith({}, [], {}))
+    task, run = Sums(window=32, overlap=4), Run(tmp_path / "run", "sums", None)
+    task.find_scenes = lambda source: sorted(source.glob("*.npy"))
+    return lambda dest: infer(task, run, tmp_path / "in", tmp_path / dest)
+
+
+def same(tmp_path, one, two):
+    for name in "abcde":
+        first, second = (read(tmp_path / dest / f"{name}_height.tif")[0] for dest in (one, two))
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_group_that_was_interrupted_is_predicted_whole(small, tmp_path, monkeypatch):
+    small("calm")
+    take, taken = Work._take, []
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "_take", lambda *_: pytest.fail("never"))
+        writing, written = maps.MapFiles.tag, []
+
+        def third(files, tags):
+            written.append(1)
+            if len(written) == 3:
+                raise KeyboardInterrupt
+            return writing(files, tags)
+
+        patch.setattr(maps.MapFiles, "tag", third)
+        with pytest.raises(KeyboardInterrupt):
+            small("stopped")
+    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "stopped").glob("*_height.tif")}
+    assert sorted(before) == ["a_height.tif", "b_height.tif"]
+    monkeypatch.setattr(Work, "_take", lambda one, outcomes: taken.extend(outcomes) or take(one, outcomes))
+    small("stopped")
+    assert [one.state for one in taken] == ["left", "left", "done", "done", "done"]
+    assert before == {name: (tmp_path / "stopped" / name).stat().st_mtime_ns for name in before}
+    same(tmp_path, "calm", "stopped")
+
+
+def test_a_scene_that_another_process_maps_is_predicted_with_the_others(small, tmp_path, monkeypatch):
+    small("calm")
+    turns, asked = mapping.turn, []
+
+    @contextmanager
+    def others(dest, scene):
+        asked.append(scene.path.stem)
+        with turns(dest, scene) as other:
+            yield "another" if asked == ["a", "b"] else other
+
+    monkeypatch.setattr(mapping, "turn", others)
+    small("shared")
+    assert asked == list("abcde" * 2)
+    same(tmp_path, "calm", "shared")
 
 
 def test_small_scenes_and_maps_of_a_tasks_own_are_not_shared(counted, tmp_path, monkeypatch):
@@ -240,6 +300,7 @@ def real(tmp_path_factory):
     with pytest.raises(Unfinished, match="1 of 9"):
         mapped("in", "one")
     mapped("large.tif", "one")
+    mapped.run, mapped.cls = run, cls
     return root, mapped
 
 
@@ -254,6 +315,13 @@ def require_same(root, dest, more=""):
             np.testing.assert_array_equal(first[0], second[0])
             assert first[1] == second[1]
     assert states(root / dest) == states(root / "one")
+
+
+def test_a_scheduler_that_does_not_answer_leaves_no_folder(real, monkeypatch):
+    root, mapped = real
+    with pytest.raises(ZooError, match=r"^--dask nobody: is no scheduler"):
+        mapped("in", "never", "infer.dask=nobody")
+    assert not (root / "never").exists()
 
 
 def test_two_processes_make_what_one_makes(real):
@@ -273,6 +341,38 @@ def test_a_cluster_and_shared_windows_make_what_one_process_makes(request, real,
         mapped("in", kind, how)
     mapped("large.tif", kind, how)
     require_same(root, kind, "large")
+
+
+def test_the_kit_sees_what_workers_change(real, tmp_path, monkeypatch):
+    root, mapped = real
+    seen = SimpleNamespace(run=mapped.run.path, source=root / "large.tif", returned=list((root / "one").glob("large*")))
+    monkeypatch.setattr(kit, "mapped_sample", lambda bench: seen)
+    registry = Registry.discover().within("pixelwise_regression")
+    small = "infer={picture: false, on_unlike: warn, window: 16, overlap: 4, batch_size: 2}"
+
+    def opened(path):
+        run = Run.open(path, mapped.cls.Settings, "pixelwise_regression", [small])
+        return mapped.cls(run.settings, registry), run
+
+    bench = SimpleNamespace(task_class=mapped.cls, open=opened)
+    kit.workers_change_no_bit(bench, tmp_path / "good")
+    part = mapping.map_part
+    with monkeypatch.context() as patch:
+        patch.setattr(mapping, "map_part", lambda drawn, scene, cut: part(drawn, scene, cut) + np.float32(1e-3))
+        with pytest.raises(AssertionError, match=r"large_\w+\.\w+: over workers it is another"):
+            kit.workers_change_no_bit(bench, tmp_path / "other")
+    monkeypatch.setattr(mapped.cls, "find_scenes", lambda self, source: [Opened(source)], raising=False)
+    opening = mapped.cls.open_scene
+    monkeypatch.setattr(mapped.cls, "open_scene", lambda self, found, survey: opening(self, found.path, survey))
+    with pytest.raises(AssertionError, match=r"what find_scenes.. gives does not go to workers"):
+        kit.workers_change_no_bit(bench, tmp_path / "open")
+
+
+class Opened:
+    """A scene that is open, as none should go to a worker."""
+
+    def __init__(self, path):
+        self.path, self.file = path, path.open("rb")
 
 
 # -- dry run ----------------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_the_same_outcomes_in_order(how, tmp_path, monkeypatch):
     assert sorted(told(again)) == sorted(told(found))
     loaded = [file.read_text() for file in tmp_path.glob("loaded_*")]
     assert len(loaded) <= (2 if how else 1)
-    assert max(map(len, loaded)) <= 2 <= sum(map(len, loaded)), "once in a call, nothing kept from one call to the next"
+    assert max(map(len, loaded)) <= 2 <= sum(map(len, loaded)), "once for a function, nothing kept for another"
     assert all(outcome.seconds >= 0 for outcome in found)
 
 
@@ -110,8 +110,10 @@ def test_an_item_that_kills_is_given_up_and_no_other(tmp_path):
 
 
 def test_a_folder_that_a_worker_does_not_have_is_one_line():
-    found = work_elsewhere(Task("a", 0, abs, -1, folder="/no/such/folder"))
-    assert re.fullmatch(r"/no/such/folder: is not there on \S+; workers need the folder .*", str(found.error))
+    with pytest.raises(
+        ZooError, match=r"^/no/such/folder: is not there on \S+, where a worker runs; share that folder"
+    ):
+        work_elsewhere(Task("a", "b", 0, abs, -1, folder="/no/such/folder"))
 
 
 def test_processes_take_turns_at_gpus_and_share_cores(tmp_path, monkeypatch):

@@ -40,9 +40,13 @@ class Outcome(Generic[R]):
 
 @dataclass
 class Task:
-    """An item on its way. ``call``: of `Pool.outcomes`, a name of its own; ``deaths``: of workers, at this item."""
+    """An item on its way. ``call``: of `Pool.outcomes`, a name of its own; ``deaths``: of workers, at this item.
+
+    kept: the name under which a worker keeps the function.
+    """
 
     call: str
+    kept: str
     number: int
     function: Callable[[Any], Any]
     item: Any
@@ -61,6 +65,7 @@ class Pool(ABC):
     """Workers. ``size``: how many items are worked on at the same time."""
 
     size: int
+    _last: tuple[Any, str] = (None, "")  # the last function, and the name under which workers keep it
 
     @abstractmethod
     def begin(self, task: Task) -> None:
@@ -73,10 +78,15 @@ class Pool(ABC):
     def outcomes(self, function: Callable[[T], R], items: Iterable[T], ordered: bool = False) -> Iterator[Outcome[R]]:
         """Yield what becomes of every item, as they come or in their order; items are taken as workers become free.
 
-        ``function`` and items are pickled and small: names, not content. A worker keeps the function for all of its
-        items, so an object with ``__call__`` may load what it needs once, in a ``cached_property``. A ZooError that it
-        raises is an outcome; any other exception is raised here, with the worker's traceback.
+        ``function`` and items are pickled and small: names, not content. A worker keeps the function until
+        another one comes, so an object with ``__call__`` may load what it needs once, in a ``cached_property``. A
+        ZooError that it raises is an outcome; any other exception is raised here, with the worker's traceback.
+
+        Raises ZooError where a worker does not have the current folder.
         """
+        if self._last[0] is not function:
+            self._last = (function, uuid4().hex)
+        kept = self._last[1]
         coming, waiting, call = enumerate(items), 0, uuid4().hex
         ready: dict[int, Outcome] = {}
         for due in count():
@@ -85,7 +95,7 @@ class Pool(ABC):
                     number, item = next(coming, (-1, None))
                     if number < 0:
                         break
-                    self.begin(Task(call, number, function, item))
+                    self.begin(Task(call, kept, number, function, item))
                     waiting += 1
                 if not waiting:
                     return
@@ -129,18 +139,20 @@ def work(task: Task) -> Outcome:
 
 
 def work_elsewhere(task: Task) -> Outcome:
-    """Do an item in a process that it was sent to, with the function that came with the first one of its call."""
-    task.function = _kept(task.call).setdefault("function", task.function)
+    """Do an item in a process that it was sent to, with the function that came with the first one.
+
+    Raises ZooError where the folder of the command is not there.
+    """
+    task.function = _kept(task.kept).setdefault("function", task.function)
     with _TURN:
         if not os.path.isdir(task.folder):  # noqa: PTH112 - a name of another machine
-            line = f"{task.folder}: is not there on {platform.node()}; workers need the folder of the command"
-            return Outcome(task.number, None, ZooError(line), 0.0)
+            raise ZooError(f"{task.folder}: is not there on {platform.node()}, where a worker runs; share that folder")
         with chdir(task.folder):
             return work(task)
 
 
 @lru_cache(1)
-def _kept(call: str) -> dict[str, Callable]:
+def _kept(name: str) -> dict[str, Callable]:
     return {}
 
 

@@ -50,7 +50,7 @@ class _Captured(Exception):  # noqa: N818 - an answer
 def forecast(task: Contract, run: Run, source: Path, dest: Path) -> list[str]:
     """Return lines on an `infer` that is not done. Nothing is written."""
     work = Work(task, run, source, dest)
-    todo = [one for group in work.open() for one in group]
+    todo = [one for group in work.open() for one in group if not work.is_finished(one[0])]
     counts, of = work.list.counts(), len(work.list.names)
     lines = [f"scenes    {of:,}: {of - len(todo):,} done before, {len(todo):,} to do"]
     if counts["failed"]:

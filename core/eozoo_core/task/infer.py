@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,18 +74,23 @@ class Work:
 
     def done(self) -> list[Path]:
         """Do the work and return the files."""
-        if len(self._named) > 1:
-            self.list.begin()
         todo = self.open()
         with progress_bar("infer", len(self._named), "scenes", self._quiet) as self._bar:
             if todo:
                 with self._workers() as pool:
+                    if len(self._named) > 1:
+                        self.list.begin()
                     self._do(pool, todo)
                     for look in range(_LOOKS if self._task.settings.infer.dask else 1):
-                        if busy := [one for one in self._named if self._outcomes[one[0]].state == "busy"]:
+                        if busy := {name for name, one in self._outcomes.items() if one.state == "busy"}:
                             time.sleep(STALE / (_LOOKS - 1) if look else 0)
-                            self._do(pool, groups(busy))
+                            self._do(pool, [group for group in self.open() if busy.intersection(dict(group))])
         return self._end()
+
+    @cached_property
+    def _job(self) -> Job:
+        """What workers do; one, so that each of them loads the network once."""
+        return Job.of(self._task, self._run, self.mapper.dest)
 
     def _workers(self) -> AbstractContextManager[Pool]:
         how = self._task.settings.infer
@@ -92,13 +98,24 @@ class Work:
         return open_workers(how.workers, how.dask, gpus, [distribution_of(type(self._task))])
 
     def open(self) -> list[Group]:
-        """Return groups of scenes that are not known to be finished. They are cut as if none was."""
+        """Return groups of scenes of which some are not known to be finished. They are cut as if none was.
+
+        A group that was interrupted is whole: its finished scenes are predicted again, so that the others get what they
+        had got in their company; see `Passes`. A scene that failed or changed comes without those that are finished.
+        """
         asked = [(name, self.mapper.decided_of(one)) for name, one in self._named]
         with ThreadPoolExecutor(_LOOKERS) as lookers:  # sources on a network answer one by one in a tenth of a second
             known = {one.scene: one for one in lookers.map(lambda one: self.list.finished(*one), asked) if one}
-        self._outcomes |= known
-        todo = [[one for one in group if one[0] not in known] for group in groups(self._named)]
+        self._outcomes = known | self._outcomes
+        todo = []
+        for group in groups(self._named):
+            rest = [one for one in group if one[0] not in known]
+            todo.append(group if any(self.list.is_open(name) for name, _ in rest) else rest)
         return [group for group in todo if group]
+
+    def is_finished(self, name: str) -> bool:
+        """Whether a scene's maps are there and known to be as this work would make them."""
+        return name in self._outcomes and self._outcomes[name].state in ("done", "left")
 
     def _do(self, pool: Pool, todo: Sequence[Group]) -> None:
         """Map groups. Raises ZooError where one fails that shall end the work."""
@@ -106,11 +123,12 @@ class Work:
             for group in todo:
                 self._take(self.mapper.group(group, self._show))
             return
-        job = Job.of(self._task, self._run, self.mapper.dest)
+        job = self._job
         if len(todo) < pool.size:  # workers would be idle
             todo = [group for group in todo if not self._shared(pool, job, group)]
         for one in pool.outcomes(job, todo):
-            killed = [Outcome(name, "failed", str(one.error)) for name, _ in todo[one.number]] if one.error else []
+            names = [name for name, _ in todo[one.number] if not self.is_finished(name)] if one.error else []
+            killed = [Outcome(name, "failed", str(one.error)) for name in names]
             self._take(one.value or killed)
 
     def _shared(self, pool: Pool, job: Job, group: Group) -> bool:
@@ -130,7 +148,7 @@ class Work:
         """Note what became of a group."""
         if stopped := [one for one in outcomes if one.state == "stop"]:
             raise ZooError(stopped[0].why)
-        self._outcomes |= {one.scene: one for one in outcomes}
+        self._outcomes |= {one.scene: one for one in outcomes if not self.is_finished(one.scene)}
         self._show(0, outcomes[-1].scene)
         notes = [note for one in outcomes for note in one.notes if note.partition(": ")[2] not in self._told]
         self._told |= {note.partition(": ")[2] for note in notes}

@@ -16,7 +16,7 @@ from eozoo_core.raster.assembly import Assembly
 from eozoo_core.run.writing import CannotWrite
 from eozoo_core.task.guard import SceneGuard
 from eozoo_core.task.made_from import MadeWith, seen, sources_of, steadily
-from eozoo_core.task.maps import Mapped, map_scene, members_port, role_of
+from eozoo_core.task.maps import Mapped, in_company, map_scene, members_port, role_of
 from eozoo_core.task.passes import Passes
 from eozoo_core.task.predict import Predictor, to_arrays
 from eozoo_core.task.scenes import Scene
@@ -53,8 +53,11 @@ class Mapper:
         """Map a group of scenes, (name in the list, what ``Task.find_scenes`` found); windows share forward passes.
 
         A scene that fails is told in its outcome, and with ``infer.strict`` ends the work when those that were read
-        before it are mapped; the others of the group are then "open". Raises CannotWrite where nothing can be written,
-        and `windows.NotShared` for a scene whose windows ``share`` cannot have predicted.
+        before it are mapped; the others of the group are then "open". A scene that is finished, or that another process
+        maps, is predicted too where one of the others is not: which windows share a pass must not depend on it.
+
+        Raises CannotWrite where nothing can be written, and `windows.NotShared` for a scene whose windows ``share``
+        cannot have predicted.
         """
         role = role_of(members_port(self.task, self.predictor))
         passes = Passes(
@@ -62,13 +65,19 @@ class Mapper:
             lambda arrays: self.predictor.at_once(pixels_of(arrays, self.predictor.inputs)),
         )
         works = [_Work(self, name, one, share) for name, one in named]
+        strict = self.task.settings.infer.strict
+        opened: list[_Work] = []
         waiting: list[_Work] = []  # those whose scenes are read, the oldest first
         with ExitStack() as stack:
             for number, work in enumerate(works):
                 work.show = lambda share, text, number=number: show(number + share, text)
                 stack.callback(work.close)
-                waiting += [] if work.go_on(passes if len(works) > 1 else None) else [work]
-                if self.task.settings.infer.strict and work.outcome.state == "failed":
+                opened += [] if work.go_on(passes if len(works) > 1 else None) else [work]
+                if strict and work.outcome.state == "failed":
+                    break
+            for work in opened:
+                waiting += [] if work.go_on() else [work]
+                if strict and work.outcome.state == "failed":
                     break
                 if passes.full:
                     waiting = [one for one in waiting if not one.go_on()]
@@ -127,6 +136,8 @@ class _Work:
         with turn(mapper.dest, scene) as other:
             if other:
                 self.outcome = replace(self.outcome, state="busy", why=other)
+                if not scene.whole:
+                    yield from in_company(mapper.task, mapper.predictor, scene, passes)
                 return
             reads = tuple((str(file), seen(file)) for file in sources_of(scene))
             made = self._write(scene) if scene.whole else (yield from self._scene(scene, passes))

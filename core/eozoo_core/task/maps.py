@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +76,8 @@ def map_scene(
 ) -> Generator[None, None, Mapped]:
     """Write DEST/SCENE_LAYER.tif (or .zarr, ``infer.format``) for every layer of ``Task.layers``, and its pictures.
 
-    Yields where it waits for a pass that it shares. Maps of the same stamp are not made again.
+    Yields where it waits for a pass that it shares, and with ``passes`` once before, when it is known whether there is
+    something to do. Maps of the same stamp are not made again; see `in_company`.
     """
     settings, found = task.settings.infer, Mapped(left=True)
     end = ".zarr" if getattr(settings, "format", "cog") == "zarr" else ".tif"
@@ -87,7 +89,12 @@ def map_scene(
         layers[dest / f"{scene.file('members')}{end}"] = stacked
     layers = packed(layers, settings.int8)
     shown, beside = Shown({layer.name: file for file, layer in layers.items()}), dest / f"{scene.file('guard')}.json"
-    if not are_there(list(layers), scene.stamp):
+    if are_there(list(layers), scene.stamp):
+        yield from in_company(task, predictor, scene, passes)
+    else:
+        if passes is not None:
+            passes.wanted = True
+            yield
         with ExitStack() as stack:
             mask = RowMask(scene.grid, settings.mask, str(scene.path), scene.scl)
             tags = tags_of(predictor, scene) | task.tags(run)
@@ -114,6 +121,23 @@ def map_scene(
         guard.write(beside)
     drawn_too = task.pictures(predictor.outputs, shown, scene, dest)
     return replace(found, files=(*layers, *drawn_too, *([beside] if beside.exists() else [])))
+
+
+def in_company(
+    task: Contract, predictor: Predictor, scene: Scene, passes: Passes | None
+) -> Generator[None, None, None]:
+    """Predict a scene that is not to be mapped, where scenes that are share passes with it: their maps stay the same.
+
+    Yields once before it is known whether there are any, and where it waits for a pass.
+    """
+    if passes is None:
+        return
+    yield
+    if passes.wanted:
+        role = role_of(members_port(task, predictor))
+        with TemporaryDirectory() as dest:
+            drawn = Drawn(predictor, role, lambda *_: None, Path(dest), passes=passes)
+            yield from (None for block in task.map(drawn, scene) if not block.values)
 
 
 def strips_of(

@@ -34,8 +34,11 @@ class Passes:
     """Collects what is asked for, and predicts as much of it at once as ``most`` allows; for one thread.
 
     ``predict``: arrays that share their first axis -> arrays that share it too. ``most``: arrays -> how many samples of
-    their shapes go through the network at once.
+    their shapes go through the network at once. ``wanted``: whether a scene among them is to be mapped here; then the
+    others are predicted too, see `maps.in_company`.
     """
+
+    wanted = False
 
     def __init__(self, predict: Callable[[Arrays], Arrays], most: Callable[[Arrays], int]):
         self._predict, self._most = predict, most

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import chdir
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from eozoo_core.errors import ZooError
 from eozoo_core.run.directory import Run
@@ -24,42 +20,33 @@ if TYPE_CHECKING:
     from eozoo_core.task.contract import Contract
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Job:
-    """What a worker does with a group of scenes, or with a part of one: it goes there as names and settings.
-
-    folder: the current one, from which names are meant.
-    mark:   of this call of ``infer``; a worker loads the network once for it.
-    """
+    """What a worker does with a group of scenes, or with a part of one: it goes there as names and settings."""
 
     task: type[Contract]
     registry: Any
     run: Run
     dest: Path
-    folder: str
-    mark: str
 
     @classmethod
     def of(cls, task: Contract, run: Run, dest: Path) -> Job:
         """Return the job of an ``infer``."""
-        run = Run(run.path, run.task, task.settings)
-        return cls(type(task), task.registry, run, dest, os.getcwd(), uuid4().hex)  # noqa: PTH109 - a name
+        return cls(type(task), task.registry, Run(run.path, run.task, task.settings), dest)
+
+    @cached_property
+    def mapper(self) -> Mapper:
+        """The run's network, loaded by the worker that needs it."""
+        keep_freed_memory()
+        return Mapper(self.task(self.run.settings, self.registry), self.run, self.dest)
 
     def __call__(self, item: Group | tuple[str, Any, Cut]) -> list[Outcome] | Predicted:
         """Map a group, or predict a part. What no scene can help is an outcome "stop"."""
+        if isinstance(item, tuple):
+            return self.mapper.part(item[1], item[2])
         try:
-            with chdir(self.folder):
-                if isinstance(item, tuple):
-                    return _mapper(self).part(item[1], item[2])
-                return _mapper(self).group(item)
-        except FileNotFoundError as error:
-            if error.filename != self.folder:
-                raise
-            message = f"{self.folder}: is not there on {socket.gethostname()}, where a worker runs; share the folder"
-            raise ZooError(message) from None
+            return self.mapper.group(item)
         except ZooError as error:
-            if isinstance(item, tuple):
-                raise
             return [Outcome(item[0][0], "stop", str(error))]
 
     def over(self, pool: Pool, name: str, found: Any) -> Share:
@@ -69,15 +56,3 @@ class Job:
             return pool.map(self, [(name, found, cut) for cut in cuts])
 
         return share
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and self.mark == other.mark
-
-    def __hash__(self) -> int:
-        return hash(self.mark)
-
-
-@lru_cache(1)
-def _mapper(job: Job) -> Mapper:
-    keep_freed_memory()
-    return Mapper(job.task(job.run.settings, job.registry), job.run, job.dest)

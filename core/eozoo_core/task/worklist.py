@@ -89,6 +89,10 @@ class WorkList:
             return None
         return Outcome(name, "left", files=tuple(files), stamp=line["stamp"], made=made)
 
+    def is_open(self, name: str) -> bool:
+        """Whether nothing ever became of a scene."""
+        return self._known.get(name, {}).get("state", "open") == "open"
+
     def counts(self) -> dict[str, int]:
         """Return how many of the wanted scenes are done, failed and open."""
         states = [self._known.get(name, {}).get("state", "open") for name in self.names]

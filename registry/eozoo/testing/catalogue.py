@@ -26,6 +26,7 @@ from eozoo.testing import (
     processes,
     slots,
     train,
+    workers,
 )
 from eozoo.testing.shared_runs import Bench
 from eozoo.testing.watch import each_picture_once
@@ -71,7 +72,9 @@ _FUNCTIONS: tuple[CheckFunction, ...] = (
     infer.infer_on_a_full_disk,
     guard.absurd_inputs_are_refused,
     ownership.a_scene_has_one_writer,
+    workers.workers_change_no_bit,
 )
+_INSTALLED = {"listing_is_light", "workers_change_no_bit"}  # need a plugin that other processes find
 CHECKS: Mapping[str, CheckFunction] = {function.__name__: function for function in _FUNCTIONS}
 
 
@@ -99,8 +102,8 @@ class Check:
 def task_checks(name: str, registry: Registry | None = None, overrides: Iterable[str] = ()) -> list[Check]:
     """Return all checks of the task ``name``, to be called one by one.
 
-    registry:  where to find it; None = the installed plugins. Given one, ``listing_is_light`` is not among the
-               checks: it needs an installed plugin.
+    registry:  where to find it; None = the installed plugins. Given one, ``listing_is_light`` and
+               ``workers_change_no_bit`` are not among the checks: they need an installed plugin.
     overrides: "key=value" strings that make the training of ``sample`` shorter still: a small network, few samples.
                Training is two epochs unless they say otherwise.
 
@@ -111,7 +114,7 @@ def task_checks(name: str, registry: Registry | None = None, overrides: Iterable
     registry = registry or Registry.discover()
     registry.find("task", name)
     bench = Bench(name, registry, tuple(overrides))
-    return [Check(key, check, bench) for key, check in CHECKS.items() if installed or key != "listing_is_light"]
+    return [Check(key, check, bench) for key, check in CHECKS.items() if installed or key not in _INSTALLED]
 
 
 def parametrize_with_checks(

@@ -30,8 +30,11 @@ class Mapped:
     at_once: exit codes and words of two processes that did it before, both at once, into the same folder, in which a
     third one had been killed.
     again: the maps of theirs that were made again.
+    run, source: what was mapped, and with which run.
     """
 
+    run: Path
+    source: Path
     at_once: list[tuple[int, str]]
     again: list[str]
     sources: list[Path]
@@ -116,6 +119,8 @@ def _infer(bench: Bench, folder: Path) -> Mapped:
         returned = task.infer(run, source, out / "maps")
     after = {**tree(folder / "source"), **tree(path)}
     return Mapped(
+        path,
+        source,
         others,
         [file.name for file, changed in there.items() if file.stat().st_mtime_ns != changed],
         sources,
