@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from eozoo_core.run.progress import print_message
 from eozoo_core.run.written import is_current
 from eozoo_core.score.quicklook import Panel, class_colours, quicklook
 from eozoo_core.task.guard import SceneGuard
-from eozoo_core.task.made_from import STAMP, are_there
+from eozoo_core.task.made_from import STAMP, are_there, seen
 from eozoo_core.task.passes import Passes
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
@@ -89,6 +89,7 @@ def map_scene(
     shown, beside = Shown({layer.name: file for file, layer in layers.items()}), dest / f"{scene.file('guard')}.json"
     if not are_there(list(layers), scene.stamp):
         with ExitStack() as stack:
+            stack.enter_context(gone_on_error(beside))
             mask = RowMask(scene.grid, settings.mask, str(scene.path), scene.scl)
             tags = tags_of(predictor, scene) | task.tags(run)
             guard = SceneGuard(task, predictor, scene)
@@ -107,13 +108,25 @@ def map_scene(
                 files.write_rows(row, strip, hidden)
                 row += count
             files.tag(guard.finish())
+            guard.write(beside)  # first: where the maps are there, all is
             shown.in_memory, errors = files.shown, files.errors
             found = Mapped(masked=missing / (scene.grid.height * scene.grid.width), outside=guard.outside)
         for line in errors if not task.settings.runtime.quiet else ():
             print_message(f"{scene.path.name}: {line}")
-        guard.write(beside)
     drawn_too = task.pictures(predictor.outputs, shown, scene, dest)
     return replace(found, files=(*layers, *drawn_too, *([beside] if beside.exists() else [])))
+
+
+@contextmanager
+def gone_on_error(file: Path) -> Iterator[None]:
+    """Remove a file that was written in the block where the block fails."""
+    before = seen(file)
+    try:
+        yield
+    except BaseException:
+        if seen(file) != before:
+            file.unlink(missing_ok=True)
+        raise
 
 
 def strips_of(
