@@ -20,7 +20,7 @@ from eozoo_core.task import Survey, sharing
 from eozoo_core.task import mapper as mapping
 from eozoo_core.task.infer import Unfinished, infer
 from eozoo_core.task.made_from import MadeWith
-from eozoo_core.task.mapper import GROUP, SMALL_BYTES, Mapper, groups
+from eozoo_core.task.mapper import GROUP, GROUP_BYTES, Mapper, groups
 from eozoo_core.task.sharing import Job
 from eozoo_core.task.survey import BandSurvey
 from eozoo_core.task.windows import NotShared
@@ -133,7 +133,7 @@ def test_how_a_list_is_cut_depends_on_it_alone(tmp_path):
     for number in range(GROUP + 6):
         (tmp_path / f"{number:02d}").write_text("x")
     named = [(file.name, file) for file in sorted(tmp_path.iterdir())]
-    os.truncate(tmp_path / "03", SMALL_BYTES + 1)
+    os.truncate(tmp_path / "03", GROUP_BYTES + 1)
     sizes = [len(group) for group in groups([*named, ("url", Path("https:/x/y.tif")), ("own", object())])]
     assert sizes == [3, 1, GROUP, 2, 1, 1]
     assert [one for group in groups(named) for one in group] == named
@@ -191,21 +191,6 @@ def test_shared_windows_are_predicted_in_the_batches_of_one_process(counted, tmp
     assert np.isnan(first).any()
     of = [arrays["image"].shape for arrays in two.seen]
     assert [shape for shape in of if shape[0] > 1] == [shape for shape in passes if shape[0] > 1]
-
-
-def test_a_map_does_not_depend_on_the_scenes_beside_it(counted, tmp_path):
-    """As when a machine takes one of a group that another one maps, or a damaged one is mended."""
-    made, _, two = counted
-    named = [(f"n{number}", tmp_path / f"n{number}.npy") for number in range(4)]
-    for number, (_, file) in enumerate(named):
-        np.save(file, np.full((2, 16, 16 if number < 3 else 30), number / 4, "float32"))
-    made("together").group(named)
-    for one in named:
-        made("alone").group([one])
-    for name, _ in named:
-        first, second = (read(tmp_path / folder / f"{name}_height.tif")[0] for folder in ("together", "alone"))
-        np.testing.assert_array_equal(first, second)
-    assert {len(arrays["image"]) for arrays in two.seen} == {two.most}
 
 
 def test_small_scenes_and_maps_of_a_tasks_own_are_not_shared(counted, tmp_path, monkeypatch):

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 Group = list[tuple[str, Any]]  # scenes: their names in the list, and what ``Task.find_scenes`` found
 Show = Callable[[float, str], None]  # gets the scenes that are done, as a fraction, and a line
 GROUP, GROUP_BYTES = 8, 2**22  # scenes that share forward passes at most, and bytes of their files
-SMALL_BYTES = GROUP_BYTES // 2  # of a file that shares them
 
 
 class Mapper:
@@ -57,17 +56,21 @@ class Mapper:
         before it are mapped; the others of the group are then "open". Raises CannotWrite where nothing can be written,
         and `windows.NotShared` for a scene whose windows ``share`` cannot have predicted.
         """
-        passes = self._passes(named[0][1])
+        role = role_of(members_port(self.task, self.predictor))
+        passes = Passes(
+            lambda arrays: to_arrays(self.predictor.quantities(arrays, role)),
+            lambda arrays: self.predictor.at_once(pixels_of(arrays, self.predictor.inputs)),
+        )
         works = [_Work(self, name, one, share) for name, one in named]
         waiting: list[_Work] = []  # those whose scenes are read, the oldest first
         with ExitStack() as stack:
             for number, work in enumerate(works):
                 work.show = lambda share, text, number=number: show(number + share, text)
                 stack.callback(work.close)
-                waiting += [] if work.go_on(passes) else [work]
+                waiting += [] if work.go_on(passes if len(works) > 1 else None) else [work]
                 if self.task.settings.infer.strict and work.outcome.state == "failed":
                     break
-                if passes is not None and passes.full:
+                if passes.full:
                     waiting = [one for one in waiting if not one.go_on()]
             for one in waiting:
                 while not one.go_on():
@@ -80,19 +83,9 @@ class Mapper:
             self._opened = (found, self.task.open_scene(found, self.predictor.survey))
         scene, some = self._opened[1], []
         watch = SceneGuard(self.task, self.predictor, scene).watch
-        role, see = role_of(members_port(self.task, self.predictor)), lambda arrays: some.append(watch.some_of(arrays))
-        drawn = Drawn(self.predictor, role, lambda *_: None, watch=see, passes=self._passes(found))
-        return Predicted(map_part(drawn, scene, cut), tuple(some))
-
-    def _passes(self, found: Any) -> Passes | None:
-        """Return the forward passes of a small scene, which it may share; None: it has its own."""
-        if _size(found) > SMALL_BYTES:
-            return None
         role = role_of(members_port(self.task, self.predictor))
-        return Passes(
-            lambda arrays: to_arrays(self.predictor.quantities(arrays, role)),
-            lambda arrays: self.predictor.at_once(pixels_of(arrays, self.predictor.inputs)),
-        )
+        drawn = Drawn(self.predictor, role, lambda *_: None, watch=lambda arrays: some.append(watch.some_of(arrays)))
+        return Predicted(map_part(drawn, scene, cut), tuple(some))
 
 
 class _Work:
@@ -164,15 +157,16 @@ class _Work:
 def groups(named: Group) -> list[Group]:
     """Return scenes in groups: small files that follow each other share forward passes, others are alone.
 
-    A map does not depend on what its scene was grouped with; see `Passes`.
+    How the list is cut depends on it alone, so that the same windows are computed together whoever computes them:
+    in which batch a window is may move its last bit.
     """
     found: list[Group] = []
     room = -1
     for name, one in named:
         size = _size(one)
-        if room < size or size > SMALL_BYTES or len(found[-1]) == GROUP:
+        if room < size or len(found[-1]) == GROUP:
             found.append([])
-            room = GROUP_BYTES if size <= SMALL_BYTES else -1
+            room = GROUP_BYTES
         found[-1].append((name, one))
         room -= size
     return found

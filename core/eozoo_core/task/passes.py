@@ -30,19 +30,6 @@ class _Asked:
         return mine == its
 
 
-def predict_filled(predict: Callable[[Arrays], Arrays], arrays: Arrays, most: int) -> Arrays:
-    """Predict samples in a batch of ``most``, the last one repeated, and drop what is too much.
-
-    The size of a batch moves the last bit (in oneDNN's convolutions, say): in full ones it is the same, whatever lies
-    beside a sample.
-    """
-    count = len(next(iter(arrays.values())))
-    if count >= most:
-        return predict(arrays)
-    filled = {name: np.concatenate([v, np.repeat(v[-1:], most - count, axis=0)]) for name, v in arrays.items()}
-    return {name: values[:count] for name, values in predict(filled).items()}
-
-
 class Passes:
     """Collects what is asked for, and predicts as much of it at once as ``most`` allows; for one thread.
 
@@ -88,8 +75,7 @@ class Passes:
         del self._queue[: len(batch)]
         joined = {name: [one.arrays[name] for one in batch] for name in first.arrays}
         try:
-            arrays = {n: np.concatenate(v) for n, v in joined.items()} if len(batch) > 1 else first.arrays
-            found = predict_filled(self._predict, arrays, most)
+            found = self._predict({n: np.concatenate(v) for n, v in joined.items()} if len(batch) > 1 else first.arrays)
         except ZooError as error:
             if len(batch) == 1:
                 first.error = error
