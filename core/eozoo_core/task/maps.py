@@ -117,18 +117,6 @@ def map_scene(
     return replace(found, files=(*layers, *drawn_too, *([beside] if beside.exists() else [])))
 
 
-@contextmanager
-def gone_on_error(file: Path) -> Iterator[None]:
-    """Remove a file that was written in the block where the block fails."""
-    before = seen(file)
-    try:
-        yield
-    except BaseException:
-        if seen(file) != before:
-            file.unlink(missing_ok=True)
-        raise
-
-
 def strips_of(
     task: Contract, predictor: Predictor, scene: Scene, drawn: Drawn, guard: SceneGuard
 ) -> Iterator[dict[str, np.ndarray] | None]:
@@ -141,6 +129,18 @@ def strips_of(
         strip = outputs_of(block, predictor.declared)
         guard.add(strip)
         yield floored(strip, predictor.declared, members)
+
+
+@contextmanager
+def gone_on_error(file: Path) -> Iterator[None]:
+    """Remove a file that was written in the block where the block fails."""
+    before = seen(file)
+    try:
+        yield
+    except BaseException:
+        if seen(file) != before:
+            file.unlink(missing_ok=True)
+        raise
 
 
 def without_value(strip: Mapping[str, np.ndarray]) -> np.ndarray:
