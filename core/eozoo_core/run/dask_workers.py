@@ -206,6 +206,8 @@ def _forsake(client: Client) -> None:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Keep Dask's own log of lost connections from the terminal; what matters is raised."""
+    import distributed  # noqa: F401 - it sets the levels of its loggers
+
     loggers = [logging.getLogger(name) for name in _QUIET]
     before = [one.level for one in loggers]
     for one in loggers:

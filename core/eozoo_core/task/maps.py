@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from eozoo_core.run.progress import print_message
 from eozoo_core.run.written import is_current
 from eozoo_core.score.quicklook import Panel, class_colours, quicklook
 from eozoo_core.task.guard import SceneGuard
-from eozoo_core.task.made_from import STAMP, are_there
+from eozoo_core.task.made_from import STAMP, are_there, seen
 from eozoo_core.task.passes import Passes
 from eozoo_core.task.predict import Predictor
 from eozoo_core.task.scenes import Block, Scene
@@ -96,6 +96,7 @@ def map_scene(
             passes.wanted = True
             yield
         with ExitStack() as stack:
+            stack.enter_context(gone_on_error(beside))
             mask = RowMask(scene.grid, settings.mask, str(scene.path), scene.scl)
             tags = tags_of(predictor, scene) | task.tags(run)
             guard = SceneGuard(task, predictor, scene)
@@ -114,11 +115,11 @@ def map_scene(
                 files.write_rows(row, strip, hidden)
                 row += count
             files.tag(guard.finish())
+            guard.write(beside)  # first: where the maps are there, all is
             shown.in_memory, errors = files.shown, files.errors
             found = Mapped(masked=missing / (scene.grid.height * scene.grid.width), outside=guard.outside)
         for line in errors if not task.settings.runtime.quiet else ():
             print_message(f"{scene.path.name}: {line}")
-        guard.write(beside)
     drawn_too = task.pictures(predictor.outputs, shown, scene, dest)
     return replace(found, files=(*layers, *drawn_too, *([beside] if beside.exists() else [])))
 
@@ -152,6 +153,18 @@ def strips_of(
         strip = outputs_of(block, predictor.declared)
         guard.add(strip)
         yield floored(strip, predictor.declared, members)
+
+
+@contextmanager
+def gone_on_error(file: Path) -> Iterator[None]:
+    """Remove a file that was written in the block where the block fails."""
+    before = seen(file)
+    try:
+        yield
+    except BaseException:
+        if seen(file) != before:
+            file.unlink(missing_ok=True)
+        raise
 
 
 def without_value(strip: Mapping[str, np.ndarray]) -> np.ndarray:
