@@ -22,7 +22,8 @@ The protocol, written before any training:
   processing offset: 1000 is taken off where the 0.01st percentile of non-zero pixels of the darkest of B02, B03, B04,
   B08 is at least 900 (with the offset nothing darker is stored), else 0; chosen by the files' percentiles; month: July
   north of the equator, January south of it (the season in which most clear images are); the date is not needed: no
-  encoder here takes it; biome: by hand from the coordinates (Dinerstein et al. 2017; of the open sea the nearest coast's).
+  encoder here takes it; biome: by hand from the coordinates (Dinerstein et al. 2017; of the open sea the
+  nearest coast's).
 - **Sensitivity**: the models of the first fold score s2_world again with the month half a year off, with no offset
   taken off anywhere, and with the offset taken off where the 0.1st percentile says so (the doubtful case).
 - **Question and answer**: mean over places of galileo minus convnext, and galileo minus random, for each measure, with
