@@ -186,6 +186,26 @@ def summary(done: dict[str, dict], arms: list[str], folds: list[int], name: str,
     return {"places": len(places), "mean": mean, "differences": gaps}
 
 
+def tables(result: dict) -> list[str]:
+    """Return the lines of the tables in the docs, from the numbers of a run."""
+    lines = []
+    for name in ("ten places", "rule"):
+        mean, gaps = result["sets"][name]["mean"], result["sets"][name]["differences"]
+        lines += [f"| {result['sets'][name]['places']} places | {' | '.join((*mean, *gaps))} |"]
+        for m in METRICS:
+            cells = [f"{mean[n][m]:.4f}" for n in mean] + [_between(gaps[n][m]) for n in gaps]
+            lines.append(f"| {m} | {' | '.join(cells)} |")
+    guesses = [name for name in result["sets"] if name not in ("ten places", "rule")]
+    lines.append(f"| galileo minus convnext | {' | '.join(guesses)} |")
+    found = [result["sets"][name]["differences"]["galileo minus convnext"] for name in guesses]
+    return lines + [f"| {m} | {' | '.join(_between(gaps[m]) for gaps in found)} |" for m in METRICS]
+
+
+def _between(values: list[float]) -> str:
+    mean, *ends = (f"{v:+.4f}" for v in values)
+    return f"{mean} [{', '.join(ends)}]" if ends else mean
+
+
 def gap(values: list[float]) -> list[float]:
     """Return the mean of differences of places and its interval; below six places the mean alone."""
     gaps = np.array(values)
