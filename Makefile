@@ -37,6 +37,7 @@ real: env
 	$(BIN)/python -m benchmarks.real_gedi
 	$(BIN)/python benchmarks/real_barlow.py
 	$(BIN)/python benchmarks/real_prithvi.py
+	$(BIN)/python benchmarks/real_prithvi_context.py
 
 # Published numbers, computed again from published weights and data beside the clone (docs/reproduced.md).
 reproduce: env

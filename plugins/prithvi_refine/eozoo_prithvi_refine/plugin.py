@@ -19,6 +19,13 @@ PAIR = (
     Port("location", "2", "degrees north, degrees east", optional=True),
 )
 SLOTS = {f"train.{name}": Slot("loss", feeds=_PAIRS) for name in ("spectral_loss", "identity_loss", "target_loss")}
+_MAP = (Port("image", "B 4 H W"), Port("values", "B 4 H W"), Port("missing", "B 4 H W", "1 = missing"))
+SLOTS["model.context"] = Slot(
+    "model",
+    feeds=_MAP,
+    wants=(Port("logits", "B K H W", "1"),),
+    options=("in_channels", "outputs", "bands"),
+)
 SLOTS["data.dataset"] = Slot("dataset", wants=PAIR, options=("split",))
 _HUB = "https://huggingface.co/ibm-nasa-geospatial"
 _PRITHVI = "Szwarcman et al. 2024, Prithvi-EO-2.0, arXiv:2412.02732"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,14 +29,14 @@ class PrithviRefiner(nn.Module):
     of at most ``max_change``, added to the input and held in 0..``max_reflectance``. An untrained model returns its
     input, within those bounds.
 
-    ``encoder``: adapted; None leaves Prithvi out.
+    ``encoder``: adapted; None leaves Prithvi out. ``around``: another network for maps, see `Around`.
     """
 
-    def __init__(self, settings: ModelSettings, encoder: PrithviEncoder | None):
+    def __init__(self, settings: ModelSettings, encoder: PrithviEncoder | None, around: Around | None = None):
         super().__init__()
-        self.assemble(settings, encoder)
+        self.assemble(settings, encoder, around)
 
-    def assemble(self, settings: ModelSettings, encoder: PrithviEncoder | None) -> None:
+    def assemble(self, settings: ModelSettings, encoder: PrithviEncoder | None, around: Around | None = None) -> None:
         """Add all parts; the order of their random numbers, and of parameters in optimisers, is that of this list."""
         self.settings = settings
         for name, values in zip(("mean", "std"), input_statistics()):
@@ -47,7 +49,8 @@ class PrithviRefiner(nn.Module):
             self.project = nn.Conv2d(encoder.variant.embed_dim, width, 1)
             nn.init.zeros_(self.project.weight)
             nn.init.zeros_(self.project.bias)
-        channels = 8 + (width if encoder is not None else 0)
+        self.around = around
+        channels = 8 + width * ((encoder is not None) + (around is not None))
         head = ConvNeXtHead(channels, width, settings.num_convnext_blocks, settings.drop_path)
         self.head = Fallback(head, settings.cpu_fallback)
 
@@ -66,12 +69,14 @@ class PrithviRefiner(nn.Module):
         ``coordinates``, NaN or None = not known; encoders that are not ``_tl`` do not look at them.
         """
         missing = ~torch.isfinite(image).all(dim=1, keepdim=True)
-        image = torch.where(missing, self.mean, image)
+        seen, image = image, torch.where(missing, self.mean, image)
         scaled = (image - self.mean) / self.std
         fused = self.fusion(scaled, self.metadata(month, biome))
         joined = [_LIVELY * scaled, _LIVELY * fused]
         if self.encoder is not None:
             joined.append(self._context(fused, time, location))
+        if self.around is not None:
+            joined.append(self.around(scaled, seen))
         x = torch.cat([part.to(fused.dtype) for part in joined], dim=1)
         features, change = self.head(x, self.head.head.draw(x.shape[0], x.device))
         limit = self.settings.max_change
@@ -90,6 +95,31 @@ class PrithviRefiner(nn.Module):
         context = self.project(self.encoder.feature_map(tokens, rows, cols))
         context = F.interpolate(context.float(), scale_factor=float(patch), mode="bilinear", align_corners=False)
         return context[..., top : top + height, left : left + width]
+
+
+class Around(nn.Module):
+    """Channels that a registered network for maps has for each pixel, from zero on: training starts without them.
+
+    network: gives (B, width, H, W). takes: what of "image" (standardised, missing pixels at their mean), "values"
+    (reflectance, 0 where missing) and "missing" (1 = missing), each (B, 4, H, W), it is called with, in its order.
+    """
+
+    def __init__(self, network: nn.Module, takes: Sequence[str], width: int):
+        super().__init__()
+        self.network, self.takes = network, tuple(takes)
+        self.join = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.join.weight)
+        nn.init.zeros_(self.join.bias)
+
+    def forward(self, scaled: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """Return (B, width, H, W) for images of any size. image: reflectance, NaN = missing."""
+        there, (height, width) = torch.isfinite(image), image.shape[-2:]
+        known = {"image": scaled, "values": torch.where(there, image, 0.0), "missing": (~there).float()}
+        multiple = max(1, int(getattr(self.network, "multiple", 1)))
+        padded = [pad_to_multiple(known[role], multiple) for role in self.takes]
+        _, top, left = padded[0]
+        found = self.join(self.network(*(values for values, _, _ in padded)).float())
+        return found[..., top : top + height, left : left + width]
 
 
 def input_statistics() -> tuple[tuple[float, ...], tuple[float, ...]]:

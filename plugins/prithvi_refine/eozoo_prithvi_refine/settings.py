@@ -53,6 +53,10 @@ class ModelSettings(Settings):
         "prithvi_eo_v2_600",
         description="Prithvi variant; _tl also take time and place; nano is unpublished; none = head alone.",
     )
+    context: Named | None = Field(
+        None,
+        description="Registered network for maps that sees the input too (galileo_nano); its channels join the head's.",
+    )
     weights: WeightsFile = Field(
         None,
         description="Prithvi weights (.pt, .safetensors); published = what 'eozoo weights fetch' keeps; null = random. "

@@ -10,7 +10,7 @@ from eozoo_prithvi_refine.adapters import adapt, train_own
 from eozoo_prithvi_refine.encoder import PrithviEncoder, build_encoder
 from eozoo_prithvi_refine.plain import fix_size, make_plain
 from eozoo_prithvi_refine.positions import position_table
-from eozoo_prithvi_refine.refiner import PrithviRefiner
+from eozoo_prithvi_refine.refiner import Around, PrithviRefiner
 from eozoo_prithvi_refine.settings import ModelSettings
 from eozoo_prithvi_refine.weights import load_prithvi
 
@@ -23,9 +23,11 @@ class RefineSystem(PrithviRefiner, System):
 
     forward = System.forward
 
-    def __init__(self, settings: ModelSettings, encoder: PrithviEncoder | None, receipt: str = ""):
+    def __init__(
+        self, settings: ModelSettings, encoder: PrithviEncoder | None, receipt: str = "", around: Around | None = None
+    ):
         nn.Module.__init__(self)
-        self.settings, self.encoder, self.receipt = settings, encoder, receipt
+        self.settings, self.encoder, self.around, self.receipt = settings, encoder, around, receipt
         if encoder is not None:
             train_own(encoder, settings)
 
@@ -35,11 +37,13 @@ class RefineSystem(PrithviRefiner, System):
 
     def adapt(self) -> None:
         """Quantise the encoder, add adapters, and then the other parts."""
-        encoder = self.encoder
+        encoder, around = self.encoder, self.around
         if encoder is not None:
             adapt(encoder, self.settings)
             del self.encoder  # it takes its place among the others
-        self.assemble(self.settings, encoder)
+        if around is not None:
+            del self.around
+        self.assemble(self.settings, encoder, around)
 
     def stage(self, arrays: Tensors) -> Tensors:
         """Codes as whole numbers; where one is not known, 1: core hides the sample."""
@@ -64,22 +68,23 @@ class RefineSystem(PrithviRefiner, System):
         return ("H", "W")
 
 
-def build_system(settings: ModelSettings, fresh: bool) -> RefineSystem:
+def build_system(settings: ModelSettings, fresh: bool, around: Around | None = None) -> RefineSystem:
     """Return the system before ``adapt``: its encoder from ``model.weights``, at random, or as shapes alone.
 
     Random weights have a generator of their own: what is drawn after them (adapters, head) is the same where the run
     takes them from its base instead.
     """
     if settings.encoder == "none":
-        return RefineSystem(settings, None)
+        return RefineSystem(settings, None, around=around)
     if fresh and settings.weights is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed((torch.initial_seed() + 1) % 2**63)
-            return RefineSystem(settings, build_encoder(settings.encoder), "random: model.weights was not given")
+            random = "random: model.weights was not given"
+            return RefineSystem(settings, build_encoder(settings.encoder), random, around)
     with torch.device("meta"):  # neither memory nor time is spent on random numbers
         encoder = build_encoder(settings.encoder)
     if not fresh:
-        return RefineSystem(settings, encoder)
+        return RefineSystem(settings, encoder, around=around)
     encoder.to_empty(device="cpu")
     encoder.pos_embed.copy_(position_table(encoder.variant.embed_dim, *encoder.grid))
-    return RefineSystem(settings, encoder, str(load_prithvi(encoder, settings.weights, settings.encoder)))
+    return RefineSystem(settings, encoder, str(load_prithvi(encoder, settings.weights, settings.encoder)), around)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from eozoo_prithvi_refine.data import Tiles
     from eozoo_prithvi_refine.maps import Found
+    from eozoo_prithvi_refine.refiner import Around
     from eozoo_prithvi_refine.scoring import RefineLoss, RefineScores
     from eozoo_prithvi_refine.step import Step
     from eozoo_prithvi_refine.system import RefineSystem
@@ -107,14 +108,16 @@ class PrithviRefine(Task):
     @property
     def architecture(self) -> str:
         """Encoder and head."""
-        encoder = self.settings.model.encoder
-        return "ConvNeXt head" if encoder == "none" else f"{encoder} with a ConvNeXt head"
+        model = self.settings.model
+        parts = [model.encoder if model.encoder != "none" else "", model.context.name if model.context else ""]
+        named = " and ".join(filter(None, parts))
+        return f"{named} with a ConvNeXt head" if named else "ConvNeXt head"
 
     def system(self, survey: RefineSurvey, fresh: bool) -> RefineSystem:
         """The refiner without its discriminator."""
         from eozoo_prithvi_refine.system import build_system
 
-        return build_system(self.settings.model, fresh)
+        return build_system(self.settings.model, fresh, self._around(fresh))
 
     def loss(self, survey: RefineSurvey) -> RefineLoss:
         """The weighted losses that need no discriminator."""
@@ -256,6 +259,19 @@ class PrithviRefine(Task):
         from eozoo_prithvi_refine.maps import draw
 
         return draw(files, scene, dest) if self.settings.infer.picture else []
+
+    def _around(self, fresh: bool) -> Around | None:
+        """The network that ``model.context`` names; one that takes values is told what the bands are."""
+        from eozoo_prithvi_refine.refiner import Around
+
+        part, width = self.settings.model.context, self.settings.model.head_width
+        if part is None:
+            return None
+        takes = tuple(port.role for port in self.registry.chosen(self.slots["model.context"], part).takes)
+        sizes = {"in_channels": len(BANDS), "outputs": width}
+        if "values" in takes:
+            sizes["bands"] = tuple((band, UNIT) for band in BANDS)
+        return Around(self.build("model", part, sizes, fresh), takes, width)
 
     def _tiles(self, split: str, lenient: bool) -> Tiles:
         from eozoo_core.task.registered import Registered

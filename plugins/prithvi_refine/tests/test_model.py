@@ -12,7 +12,7 @@ from eozoo_prithvi_refine.convnext import ConvNeXtHead
 from eozoo_prithvi_refine.encoder import build_encoder
 from eozoo_prithvi_refine.fallback import Fallback, runtime_line
 from eozoo_prithvi_refine.metadata import Fusion, MetadataEmbedding, month_cycle
-from eozoo_prithvi_refine.refiner import PrithviRefiner, band_mapping, pad_to_multiple
+from eozoo_prithvi_refine.refiner import Around, PrithviRefiner, band_mapping, pad_to_multiple
 from eozoo_prithvi_refine.registered import prithvi_refiner
 from eozoo_prithvi_refine.settings import ModelSettings
 from eozoo_prithvi_refine.system import RefineSystem
@@ -309,3 +309,36 @@ def test_fallback_is_said_as_the_document_does(capsys):
     with pytest.raises(RuntimeError, match="expected input"):
         guard(torch.randn(1, 5, 5, 5), keep)
     assert guard.take() == 0
+
+
+class Echo(torch.nn.Module):
+    """Shows what a network for maps is given: red reflectance, what is missing of it, standardised blue and red."""
+
+    multiple = 8
+
+    def forward(self, image, values, missing):
+        assert image.shape[2] % 8 == image.shape[3] % 8 == 0
+        return torch.stack([values[:, 2], missing[:, 2], image[:, 0], image[:, 2]], dim=1)
+
+
+def test_context_sees_the_input_pixel_by_pixel_and_counts_from_zero_on():
+    around = Around(Echo(), ("image", "values", "missing"), 4)
+    image, months, biomes = batch()
+    image[0, 2, 5, 7] = torch.nan
+    scaled = torch.randn_like(image)
+    assert not around(scaled, image).any()
+    with torch.no_grad():
+        around.join.weight.copy_(torch.eye(4)[..., None, None])
+    found = around(scaled, image)
+    wanted = [image[:, 2].nan_to_num(0.0), image[:, 2].isnan().float(), scaled[:, 0], scaled[:, 2]]
+    assert torch.equal(found, torch.stack(wanted, dim=1))
+
+    settings = ModelSettings(**(NANO | {"encoder": "none", "head_width": 4}))
+    refiner = PrithviRefiner(settings, None, around).eval()
+    torch.nn.init.normal_(refiner.head.head.change.weight, std=0.1)
+    with torch.no_grad():
+        whole, _ = refiner(image, months, biomes)
+        around.join.weight.zero_()
+        without, _ = refiner(image, months, biomes)
+    assert torch.isfinite(whole).all()
+    assert not torch.equal(whole, without)

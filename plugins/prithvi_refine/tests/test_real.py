@@ -49,6 +49,19 @@ def test_means_and_the_places_that_no_choice_looked_at(real):
     assert (low, high) == pytest.approx((-0.005, -0.0025), abs=1e-5)
 
 
+def test_context_tables_and_the_rule_for_the_offset(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    context = script("real_prithvi_context")
+    page = (ROOT / "docs" / "real_data_prithvi_context.md").read_text().splitlines()
+    for line in context.tables(json.loads((ROOT / "docs" / "real_data_prithvi_context.json").read_text())):
+        assert line in page, line
+    counts = np.full((4, 100, 100), 2000.0)
+    counts[0, 0, :2], counts[1, 0, 0] = (899, 950), 0  # 0 is no value
+    assert [context.offset_of(counts, percent) for percent in (0, 0.1, None)] == [0, 1000, 0]
+    assert context.gap([1.0, 2.0, 3.0, 4.0, 5.0]) == [3.0]
+    assert context.gap([2.0] * 6) == [2.0, 2.0, 2.0]
+
+
 def test_the_filter_that_knows_everything():
     """Without blur and noise it gives the target back; of white noise it takes away most, blurred or not."""
     from eozoo_prithvi_refine.degradation import degrade, draw_strengths
