@@ -127,8 +127,9 @@ def _sums(task: Contract, run: Run, fold: Fold, fit: Callable | None) -> dict[st
         for predictor, sums in now.items():
             found.setdefault(predictor, []).append((sums - before[predictor]).tolist())
         clusters, before = [*clusters, str(name)], now
+    survey = draws.survey.model_dump(mode="json")
     kept = [name for name in found if not name.startswith("member ") and (name != AT_FOREST or np.any(found[name]))]
-    return {"clusters": clusters, "sums": {name: found[name] for name in kept}, "survey": run.info()["survey"]}
+    return {"clusters": clusters, "sums": {name: found[name] for name in kept}, "survey": survey}
 
 
 def _joined(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
