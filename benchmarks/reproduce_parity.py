@@ -8,17 +8,26 @@ from typing import Any
 import numpy as np
 import torch
 from eozoo_clay_ta.clay import SIZES, ClayEncoder, ClaySize
+from eozoo_pretrained import galileo
 from eozoo_pretrained.presto_columns import presto
 from eozoo_prithvi_refine.encoder import PrithviEncoder
 from eozoo_prithvi_refine.variants import Variant
 
 _CLAY = ("pixels", "time", "latlon", "gsd", "waves")
+# Of Galileo's reference arrays: their groups, and where their axes go.
+_GALILEO = {
+    "space_time": (galileo.SPACE_TIME, (0, 3, 4, 1, 2)),
+    "space": (galileo.SPACE, (0, 3, 1, 2)),
+    "time": (galileo.TIME, (0, 1, 2)),
+    "static": (galileo.STATIC, (0, 1)),
+}
 
 
 def parity(references: Path, weights: Path) -> list[dict[str, Any]]:
     """Return a row for each encoder: its name, what was compared, and the largest |ours - theirs| / |theirs| (L2)."""
     with torch.no_grad():
-        rows = [_clay_tiny(references), *_clay_large(references), _prithvi(references), _presto(references, weights)]
+        rows = [_clay_tiny(references), *_clay_large(references), _prithvi(references)]
+        rows += [_presto(references, weights), _galileo(references, weights)]
     return [{"encoder": name, "compared": compared, "difference": found} for name, compared, found in rows]
 
 
@@ -68,3 +77,32 @@ def _presto(folder: Path, weights: Path) -> tuple[str, str, float]:
         ours = encoder(known["x"], known["dynamic_world"], known["latlons"], month, missing)
         found.append(relative(ours, known[f"embedding_{name}"]))
     return "Presto", "6 years of months, without and with masks, published weights", max(found)
+
+
+def _galileo(folder: Path, weights: Path) -> tuple[str, str, float]:
+    known, found = _arrays(folder / "galileo_nano_reference.npz"), []
+    for side in (1, 4, 8):
+        encoder = galileo.Encoder(side).eval()
+        encoder.load_state_dict(_published(weights), strict=True)
+        given, hidden = _groups(known, side)
+        ours = encoder(given, hidden, known[f"p{side}_months"], 10.0).flatten(1, 2)
+        found.append(relative(ours, known[f"p{side}_per_patch"]))
+    return "Galileo nano", "patches of 1, 4 and 8 px, groups and a month absent, published weights", max(found)
+
+
+def _published(weights: Path) -> dict[str, torch.Tensor]:
+    return torch.load(weights / "galileo_nano_encoder.pt", map_location="cpu", weights_only=True)  # saved from a GPU
+
+
+def _groups(known: dict[str, torch.Tensor], side: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Values and masks of the reference by group, masks of pixels as masks of patches."""
+    given, hidden = {}, {}
+    for kind, (groups, axes) in _GALILEO.items():
+        values, masks = (known[f"p{side}_{name}"].permute(axes) for name in (kind, f"{kind}_mask"))
+        channel, start = axes.index(len(axes) - 1), 0
+        for number, (group, bands) in enumerate(groups.items()):
+            given[group] = values.narrow(channel, start, len(bands))
+            mask = masks.select(channel, number) > 0
+            hidden[group] = mask[..., ::side, ::side] if "space" in kind else mask
+            start += len(bands)
+    return given, hidden
