@@ -1,6 +1,7 @@
 """Cross-validation: folds of the split designer, scores pooled by cluster, and the verb on a small table."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from eozoo_core.checking.design import NEITHER, TEST, TRAIN, VAL, Units, design
 from eozoo_core.errors import ZooError
 from eozoo_core.score.paired import Pooled, paired_difference, pooled_scores
 from eozoo_core.settings.splits import SplitSettings
+from eozoo_core.task.crossval import CrossValidation, cross_validate
 from eozoo_core.task.folds import Fold, clusters_of, folded
 from rasterio.transform import from_origin
 
@@ -168,3 +170,81 @@ def test_splits_that_were_there_are_divided_again(tmp_path, task):
     )
     with pytest.raises(ZooError, match="do not say their stations"):
         folded(own, Fold("stations", 3))
+
+
+BY = {
+    **dict.fromkeys(("scalar_regression", "classification", "pixelwise_regression", "semantic_segmentation"), "blocks"),
+    "clay_ta": "stations",
+    "prithvi_refine": "places",
+    "barlow_landcover": "blocks",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n == "semantic_segmentation" else pytest.mark.slow) for n in BY]
+)
+def test_every_task_is_cross_validated(tmp_path, name):
+    from eozoo.testing.shared_runs import Bench
+    from eozoo_core import Run
+
+    bench = Bench(name, Registry.discover(), ("train.epochs=1",))
+    more = ["train.members=2"] if name == "scalar_regression" else []
+    task = bench.task_class(bench.settings(*more), bench.registry)
+    fold = Fold(BY[name], 2)
+    seen = [name for k in range(2) for name in clusters_of(folded(task, replace(fold, number=k)).data("test"), fold)]
+    other = type(task)(bench.settings("train.learning_rate=1e-5"), bench.registry)
+    how = CrossValidation(fold, against={"slow": other})
+    one = cross_validate(task, Run.create(tmp_path / "run", name, task.settings), how)["shares"]["1"]
+    kinds = set(one["scores"])
+    assert {"model", "slow"} < kinds
+    assert name == "prithvi_refine" or {"ridge", "boosting"} < kinds
+    assert all(made["clusters"] == min(200, len(set(seen))) for made in one["differences"].values())
+    assert all(score["rmse_K"] < 20 for score in one["scores"].values() if "rmse_K" in score)  # all in one unit
+
+
+def write_windows(root):
+    """A raster of 80 px with a label of two classes; four fields of 20 px in its quarters."""
+    place = {"crs": "EPSG:32631", "transform": from_origin(500000, 5e6, 10, 10)}
+    profile = {"driver": "GTiff", "width": 80, "height": 80, "count": 1, "dtype": "float32", **place}
+    random, boxes = np.random.default_rng(0), []
+    for name, values in (("image", random.normal(size=(80, 80))), ("label", random.integers(0, 2, (80, 80)))):
+        with rasterio.open(root / f"{name}.tif", "w", **profile) as file:
+            file.write(values[None].astype(np.float32))
+            file.set_band_description(1, "B")
+    for n, (row, col) in enumerate([(r, c) for r in (2, 22, 42, 62) for c in (2, 22, 42, 62)]):
+        x, y = 500000 + col * 10, 5e6 - row * 10
+        ring = [[x, y], [x + 160, y], [x + 160, y - 160], [x, y - 160], [x, y]]
+        properties = {"crop": "ab"[n % 2], "farm": f"f{n // 2}"}
+        boxes.append(
+            {"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        )
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32631"}}
+    (root / "fields.geojson").write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": boxes}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "fold", "clusters"),
+    [
+        ("label.tif", Fold("blocks", 2, block=400.0), 4),
+        ("fields.geojson", Fold("fields", 2), 16),
+        ("fields.geojson", Fold("fields", 2, column="farm"), 8),
+    ],
+)
+def test_windows_err_together_where_the_designer_kept_them_together(tmp_path, labels, fold, clusters):
+    write_windows(tmp_path)
+    cls = Registry.discover().get("task", "semantic_segmentation")
+    data = {"window": 20, "crop": 20, "label": "crop"} if labels != "label.tif" else {"window": 20, "crop": 20}
+    runtime = {"images": tmp_path / "image.tif", "labels": tmp_path / labels}
+    task = cls(cls.Settings.model_validate({"runtime": runtime, "data": data}), Registry.discover())
+    tests = [clusters_of(folded(task, replace(fold, number=k)).data("test"), fold) for k in range(2)]
+    assert len({name for names in tests for name in names}) == clusters
+    assert not set(tests[0]) & set(tests[1])
+
+
+def test_refusals_name_the_options_that_were_typed(tmp_path):
+    write_windows(tmp_path)
+    cls = Registry.discover().get("task", "semantic_segmentation")
+    runtime = {"images": tmp_path / "image.tif", "labels": tmp_path / "label.tif"}
+    task = cls(cls.Settings.model_validate({"runtime": runtime, "data": {"window": 20, "crop": 20}}), None)
+    with pytest.raises(ZooError, match=r"^--cv: .*set a smaller --distance, or --cv blocks, or fewer --folds$"):
+        folded(task, Fold("places", 2, distance=500))

@@ -49,7 +49,8 @@ class ImageData(Data):
         self.labelled, self.bands, self.units = source.labelled, source.bands, source.units
         self.input_files, self.files = source.input_files, source.files
         self.together = source.together
-        self.what, self.apart, self.division = source.what, source.apart, source.division
+        self.what, self.apart = source.what, source.apart
+        self.division, self.kept = source.division, source.kept
         self.label_unit, self.notes = source.unit, source.notes
 
     def __len__(self) -> int:

@@ -60,6 +60,10 @@ class RasterLabels:
         given = np.zeros(len(labelled), np.uint8) if split is None else split
         return [np.flatnonzero(labelled & (given == s)) for s in range(1 if split is None else len(SPLITS))]
 
+    def first(self, given: np.ndarray, split: int) -> np.ndarray:
+        """See `Labelling`: windows are units themselves."""
+        return self.divide(given)[split]
+
     def read(self, window: Window, split: int) -> np.ndarray:
         """See `Labelling`."""
         return self._reader.read(window, self._band)[0]

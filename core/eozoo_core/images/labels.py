@@ -39,6 +39,9 @@ class Labelling(Protocol):
     def divide(self, split: np.ndarray | None) -> list[np.ndarray]:
         """Take the split of each unit (None = all are one); return for each split the numbers of its windows."""
 
+    def first(self, given: np.ndarray, split: int) -> np.ndarray:
+        """Return the first unit of ``split`` in each of its windows, the splits (n,) of the units being ``given``."""
+
     def read(self, window: Window, split: int) -> np.ndarray:
         """Return labels (h, w) float32 of a split in a window, NaN = none."""
 
@@ -98,8 +101,13 @@ class ShapeLabels:
         """See `Labelling`; a window is in each split of which it shows a label."""
         given = np.zeros(len(self._labels), np.uint8) if split is None else split
         self._burner = Burner(self._labels, given)
-        window, label = self._burner.touched(list(self._windows))
+        self._touched = window, label = self._burner.touched(list(self._windows))
         return [np.unique(window[given[label] == s]) for s in range(1 if split is None else len(SPLITS))]
+
+    def first(self, given: np.ndarray, split: int) -> np.ndarray:
+        """See `Labelling`; of what `divide` found."""
+        window, label = (found[given[self._touched[1]] == split] for found in self._touched)
+        return np.array([label[window == one].min() for one in np.unique(window)])
 
     def read(self, window: Window, split: int) -> np.ndarray:
         """See `Labelling`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from rasterio import Affine
 
+from eozoo_core.checking.blocks import kept_together
 from eozoo_core.checking.design import NEITHER, SPLITS, Units, design
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
@@ -111,7 +112,8 @@ def split_pairs(images: Path, labels: Path | None, split: str, how: ImageDataSet
     if not len(mine):
         raise NoSplit(f"{images}: no patch is in {split}; data.split.{split} is its share")
     found = Pairs([files[i] for i in mine], [paired[i] for i in mine] if paired else [], how, images)
-    found.division = division if split != ALL else None
+    if split != ALL:
+        found.division, found.kept = division, kept_together(division.units, division.how)[mine]
     return found
 
 

@@ -47,6 +47,7 @@ class Images:
     unit: str = ""
     notes: tuple[str, ...] = ()
     division: Division | None = None
+    kept: np.ndarray | None = None
     extent: Grid | None = None
     together: int = 1
     apart: bool = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eozoo_core.checking.blocks import kept_together
 from eozoo_core.checking.design import SPLITS, Units, design, given_splits
 from eozoo_core.checking.division import Division
 from eozoo_core.errors import NoSplit, ZooError
@@ -67,6 +68,13 @@ class Layout:
         column, unit = self.how.split.column, "m" if self.grid.crs else "px"
         given = bool(labels and column) and given_splits(labels.columns(column), column) is not None
         return Division(self.units, self.split, self.how.split, names, unit, given)
+
+    def kept(self, split: int) -> np.ndarray:
+        """See `Data.kept`, of the windows of a split; of a window with several labels, the first that it shows."""
+        assert self.split is not None
+        column = self.labels.columns(self.how.split.column) if self.labels and self.how.split.column else None
+        block = kept_together(self.units, self.how.split, column)
+        return block[self.labels.first(self.split, split) if self.labels else self.chosen[split]]
 
     def inside(self, window: Window) -> Window:
         """Return the part of a window that lies on the raster."""
@@ -128,6 +136,8 @@ class Windows(Images):
             self.column, self.unit = tuple(layout.labels.names.values()), layout.labels.unit
             self.notes = tuple(layout.notes) if self._split == 0 else ()
         self.division = layout.division
+        if self.division is not None:
+            self.kept = layout.kept(self._split)
         if not len(self._chosen):
             told = "shows a label" if split == ALL else f"is in {split}; data.split.{split} is its share"
             raise NoSplit(f"{self.where}: no window {told}")

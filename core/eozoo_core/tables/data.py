@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from eozoo_core.checking.design import SPLITS, blocks_of, design, given_splits, kind_of
+from eozoo_core.checking.blocks import kept_together
+from eozoo_core.checking.design import SPLITS, design, given_splits
 from eozoo_core.checking.division import Division
 from eozoo_core.checking.findings import listed
 from eozoo_core.errors import NoSplit, ZooError
@@ -72,11 +73,10 @@ class Samples:
     @cached_property
     def blocks(self) -> np.ndarray:
         """Number (n,) of what is not divided that each row is in."""
-        units, how = self.division.units, self.how.split
-        if how.column is not None and how.by in ("auto", "column"):
-            names = column_values(self.columns, how.column, self.path, "data.split.column")
-            units = replace(units, group=np.unique(np.asarray(names, str), return_inverse=True)[1].ravel())
-        return blocks_of(units, how, kind_of(units, how))
+        how, column = self.how.split, None
+        if how.column is not None:
+            column = column_values(self.columns, how.column, self.path, "data.split.column")
+        return kept_together(self.division.units, how, column)
 
     @property
     def split(self) -> np.ndarray:

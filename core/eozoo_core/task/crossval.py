@@ -29,14 +29,16 @@ from eozoo_core.task.references import fit_beside
 if TYPE_CHECKING:
     from eozoo_core.task.baselines import Baseline
 
-DECIDES = {"rmse": -1, "rmse_K": -1, "mean_iou": 1, "macro_f1": 1, "accuracy": 1, "loss": -1}  # the first that is there
+# metric -> 1 where more is better, -1 where less is
+DECIDES = {"rmse": -1, "rmse_K": -1, "mean_iou": 1, "macro_f1": 1, "accuracy": 1, "mae": -1, "loss": -1}
 MOST_CLUSTERS = 200  # more are joined at random, so that resampling stays quick
 
 
 @dataclass(frozen=True)
 class CrossValidation:
     """``fold``: what is divided, of its first fold and draw. shares: of the labels, from few to all. against: other
-    tasks, trained on the same folds. keep: leave the networks of the folds.
+    tasks, trained on the same folds. keep: leave the networks of the folds. metric: what is compared; None = the first
+    of `DECIDES` that is there.
     """
 
     fold: Fold
@@ -44,6 +46,7 @@ class CrossValidation:
     shares: tuple[float, ...] = (1.0,)
     against: dict[str, Contract] | None = None
     keep: bool = False
+    metric: str | None = None
 
 
 def cross_validate(task: Contract, run: Run, how: CrossValidation) -> dict[str, Any]:
@@ -71,15 +74,18 @@ def cross_validate(task: Contract, run: Run, how: CrossValidation) -> dict[str, 
     result = {"by": how.fold.by, "fold": asdict(how.fold), "draws": how.draws, "shares": {}}
     for share in how.shares:
         draws = [_pool(parts[share, draw]) for draw in range(how.draws)]
-        result["shares"][f"{share:g}"] = _summary(draws, compute)
+        result["shares"][f"{share:g}"] = _summary(draws, compute, how.metric)
     run.write_json(f"cv_{how.fold.by}.json", result)
     return result
 
 
 def _scored(task: Contract, run: Run, path: Path, fold: Fold, keep: bool) -> dict[str, Any]:
     """Return what one fold's test came to, from its file where that is there."""
-    seeded = task.settings.train.model_copy(update={"seed": task.settings.train.seed + fold.draw})
-    one = folded(type(task)(task.settings.model_copy(update={"train": seeded}), task.registry), fold)
+    settings, first = task.settings, path.name == "model"  # the others have its baselines
+    made = {"train": settings.train.model_copy(update={"seed": settings.train.seed + fold.draw})}
+    if not first:
+        made["eval"] = settings.eval.model_copy(update={"baselines": ()})
+    one = folded(type(task)(settings.model_copy(update=made), task.registry), fold)
     file = path.with_name(f"{path.name}.json")
     fixed = {scope: to_dict(one.settings)[scope] for scope in ("model", "data", "train", "eval")}
     files = [(str(f), Path(f).stat().st_mtime_ns) for f in one.data("test").files if Path(f).exists()]
@@ -90,21 +96,24 @@ def _scored(task: Contract, run: Run, path: Path, fold: Fold, keep: bool) -> dic
         shutil.rmtree(path)  # of other settings
     child = Run.create(path, run.task, one.settings, run.info().get("plugin", ""))
     child.write_text("stamp.txt", stamp)
-    if path.name == "model" and (start := run.info().get("init_from")):
+    if first and (start := run.info().get("init_from")):
         take_weights_from(child, Path(start["file"]))
     train_all(one, child, scored=False)
-    found = {"stamp": stamp, **_sums(one, child, fold)}
+    found = {"stamp": stamp, **_sums(one, child, fold, fit_beside if first else None)}
     run.write_json(str(file.relative_to(run.path)), found)
     if not keep:
         shutil.rmtree(path)
     return found
 
 
-def _sums(task: Contract, run: Run, fold: Fold) -> dict[str, Any]:
-    """Score the test of a fold, cluster by cluster; return names of clusters and the sums of every predictor."""
+def _sums(task: Contract, run: Run, fold: Fold, fit: Callable | None) -> dict[str, Any]:
+    """Score the test of a fold, cluster by cluster; return names of clusters and the sums of every predictor.
+
+    fit: makes further baselines.
+    """
     draws = open_draws(task, run, "eval", every=True)
     data = task.data("test").settled(draws.survey)
-    more: dict[str, Baseline] = fit_beside(task, draws.survey)
+    more: dict[str, Baseline] = fit(task, draws.survey) if fit else {}
     evaluation = Evaluation(task, draws.systems, draws.survey, run=run, more=more)
     names = np.array([str(name) for name in clusters_of(data, fold)])
     if len(set(names)) > MOST_CLUSTERS:
@@ -118,8 +127,9 @@ def _sums(task: Contract, run: Run, fold: Fold) -> dict[str, Any]:
         for predictor, sums in now.items():
             found.setdefault(predictor, []).append((sums - before[predictor]).tolist())
         clusters, before = [*clusters, str(name)], now
+    survey = draws.survey.model_dump(mode="json")
     kept = [name for name in found if not name.startswith("member ") and (name != AT_FOREST or np.any(found[name]))]
-    return {"clusters": clusters, "sums": {name: found[name] for name in kept}, "survey": run.info()["survey"]}
+    return {"clusters": clusters, "sums": {name: found[name] for name in kept}, "survey": survey}
 
 
 def _joined(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -150,11 +160,12 @@ def _compute(task: Contract, fold: Fold, found: dict[str, Any]) -> Callable:
     return task.metrics(task.Survey.model_validate(found["survey"])).compute
 
 
-def _summary(draws: Sequence[Pooled], compute: Callable) -> dict[str, Any]:
+def _summary(draws: Sequence[Pooled], compute: Callable, metric: str | None) -> dict[str, Any]:
     scores = pooled_scores(draws, compute)
-    metric = next((name for name in DECIDES if name in scores["model"]), None)
-    if metric is None:
-        raise ZooError(f"cross-validation: no metric decides; there are {', '.join(scores['model'])}")
+    known = [name for name in DECIDES if name in scores["model"]]
+    if not known or metric not in (None, *known):
+        raise ZooError(f"cross-validation: {metric or 'no metric'} does not decide here; {', '.join(known)} can")
+    metric = metric or known[0]
     differences = {
         name: paired_difference(
             draws, AT_FOREST if name == "forest" and AT_FOREST in scores else "model", name, metric, compute

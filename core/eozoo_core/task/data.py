@@ -40,6 +40,7 @@ class Data:
     apart: True = its splits are parts of one whole that was divided so that no label is in two: core compares neither
             pixels nor ground.
     division: how the whole data were divided, of which this is one split; None = the splits were there.
+    kept:   number (n,) of what the division kept together that each sample is of, the same in every fold and draw.
     repeats: True = every epoch sees item ``i`` unchanged as draw ``i``. Only then core keeps features of a frozen part.
     """
 
@@ -57,6 +58,7 @@ class Data:
     apart: bool = False
     repeats: bool = False
     division: Division | None = None
+    kept: np.ndarray | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} has no __len__")

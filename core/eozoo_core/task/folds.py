@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from eozoo_core.checking.design import SPLITS, Units, design
+from eozoo_core.checking.blocks import Units, kept_together
+from eozoo_core.checking.design import SPLITS, design
 from eozoo_core.errors import NoSplit, ZooError
 from eozoo_core.raster.georeference import Grid, apply
 from eozoo_core.raster.points import on_plane, transform_points
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from eozoo_core.checking import Separation, Split
 
 By = Literal["places", "blocks", "fields", "stations", "months"]
+_OPTIONS = (
+    (", or data.split.by: samples", ""), (", or set data.split.val or test to 0", ", or fewer --folds"),
+    (" data.split.by: blocks", " --cv blocks"), ("data.split.gap", "--distance"), ("data.split.block", "--block"),
+    ("data.split.column", "--column"), ("data.split:", "--cv:"), ("a smaller gap, or other shares", "a smaller gap"),
+)  # fmt: skip
 _COUNTED = 5_000  # samples whose labels are counted before they are divided; of more each counts the same
 
 
@@ -57,15 +63,24 @@ def folded(task: Contract, fold: Fold) -> Contract:
 
     Raises ZooError where its data cannot be divided so.
     """
-    settings = task.settings
-    if (own := task.folded(fold)) is not None:
-        return own
-    train = task.data("train")
+    try:
+        return task.folded(fold) or _folded(task, fold)
+    except ZooError as error:  # of the designer, whose settings nobody typed here
+        text = str(error)
+        for setting, option in _OPTIONS:
+            text = text.replace(setting, option)
+        raise type(error)(text) from None
+
+
+def _folded(task: Contract, fold: Fold) -> Contract:
+    settings, train = task.settings, task.data("train")
     if train.division is not None and hasattr(settings.data, "split"):
         if fold.by in ("stations", "months") and not (fold.column or settings.data.split.column):
             raise ZooError(f"--cv {fold.by}: say which column names them; --column NAME")
         how = fold.settings(settings.data.split)
-        return type(task)(with_data(settings, split=how), task.registry)
+        made = type(task)(with_data(settings, split=how), task.registry)
+        made.data("test")  # divided here, where errors are put into the words of --cv
+        return made
     return _pooled(task, train, fold)
 
 
@@ -81,7 +96,8 @@ def _pooled(task: Contract, train: Data, fold: Fold) -> Contract:
     """Return a task whose splits are those of ``task`` in one, divided again."""
     cls = type(task)
     others = [train, *(task.data(name) for name in SPLITS[1:] if task.has_split(name))]
-    owner = design(_units(others, fold), _how(others, fold))
+    units, how = _units(others, fold), _how(others, fold)
+    owner, kept = design(units, how), kept_together(units, how)
 
     class Folded(cls):  # members of an ensemble are built of the class
         folded_by = fold
@@ -92,8 +108,9 @@ def _pooled(task: Contract, train: Data, fold: Fold) -> Contract:
                 raise NoSplit(f"cross-validation: there is no {split}")
             own = cls(self.settings, self.registry)
             found = [own.data(name) for name in SPLITS if own.has_split(name)]
-            part = found[0].pick(found, np.flatnonzero(owner == SPLITS.index(split)))
-            part.apart = True
+            mine = np.flatnonzero(owner == SPLITS.index(split))
+            part = found[0].pick(found, mine)
+            part.apart, part.kept = True, kept[mine]
             return part
 
         def has_split(self, split: str) -> bool:
@@ -109,14 +126,16 @@ def _pooled(task: Contract, train: Data, fold: Fold) -> Contract:
 
 
 def _how(found: Sequence[Data], fold: Fold) -> SplitSettings:
-    named = found[0].groups(fold.by) is not None
-    if not named and fold.by not in ("places", "blocks"):
-        raise ZooError(f"--cv {fold.by}: these {found[0].what} do not say their {fold.by}; use --cv places or blocks")
-    how = fold.settings(SplitSettings()) if not named else None
-    if how is None:
-        how = SplitSettings(by="samples", gap=fold.distance, folds=fold.folds, fold=fold.number, seed=fold.draw)
-        how = how.model_copy(update={"labels": fold.labels})
-    return how
+    named, data = found[0].groups(fold.by) is not None, found[0]
+    on_ground = data.grid(0) is not None and data.grid(0).crs is not None
+    kinds = [by for by in get_args(By) if data.groups(by) is not None or (on_ground and by in ("places", "blocks"))]
+    if fold.by not in kinds:
+        told = f"use --cv {' or '.join(kinds)}" if kinds else "they cannot be divided again"
+        raise ZooError(f"--cv {fold.by}: these {data.what} do not say their {fold.by}; {told}")
+    if not named:
+        return fold.settings(SplitSettings())
+    how = {"folds": fold.folds, "fold": fold.number, "seed": fold.draw, "labels": fold.labels}
+    return SplitSettings(by="samples", gap=fold.distance).model_copy(update=how)
 
 
 def _units(found: Sequence[Data], fold: Fold) -> Units:
@@ -159,19 +178,9 @@ def _middles(grids: Sequence[Grid | None]) -> tuple[np.ndarray, tuple[float, flo
 
 
 def clusters_of(data: Data, fold: Fold) -> list[Hashable]:
-    """Name what each sample of a split errs together with: its group, block or place, else the square that it is in.
+    """Name what each sample of a split errs together with: what the division kept together, else itself.
 
     The names are the same in all folds and draws.
     """
-    if (named := data.groups(fold.by)) is not None:
-        return [str(name) for name in named]
-    found, side = [], fold.block or fold.distance
-    for i in range(len(data)):
-        grid = data.grid(i)
-        if grid is None or grid.transform is None or not side:
-            found.append(data.name(i))
-            continue
-        scale = 1.0 if grid.crs is None or grid.crs.is_projected else 111_320.0
-        x, y = apply(grid.transform, grid.width / 2, grid.height / 2)
-        found.append(f"{grid.crs} {int(np.floor(x * scale / side))} {int(np.floor(y * scale / side))}")
-    return found
+    found = data.kept if data.kept is not None else data.groups(fold.by)
+    return [data.name(i) for i in range(len(data))] if found is None else [str(name) for name in found]

@@ -43,9 +43,12 @@ class TaScores:
         self._loss, self._norm, self._sums = loss, norm, np.zeros(4)
 
     def add(self, predicted: Arrays, batch: Arrays) -> None:
-        """Take "z" and "target", each (B,)."""
-        y = z_target(batch, self._norm.ta_mean, self._norm.ta_std)
-        z, y = (values.astype(np.float64) for values in (predicted["z"], y))
+        """Take "z" and "target", each (B,); of a fitted baseline "ta", in the unit of the target, NaN = none."""
+        scale = self._norm.ta_mean, self._norm.ta_std
+        z = predicted["z"] if "z" in predicted else z_target({**batch, "target": predicted["ta"]}, *scale)
+        z, y = (values.astype(np.float64) for values in (z, z_target(batch, *scale)))
+        if "z" not in predicted:
+            z, y = z[np.isfinite(z)], y[np.isfinite(z)]
         total, count = self._loss.of(torch.from_numpy(z), torch.from_numpy(y))["loss"]
         self._sums += [float(total), int(count), ((z - y) ** 2).sum(), len(y)]
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eozoo_core.checking import Expected, Findings, Separation, Split
     from eozoo_core.raster.files import Layer
     from eozoo_core.task import Arrays, Scores
+    from eozoo_core.task.baselines import Baseline
     from eozoo_core.task.scenes import Block
     from eozoo_core.task.windows import Drawn
 
@@ -123,6 +124,12 @@ class ClayTa(Task):
         from eozoo_clay_ta.scores import TaScores
 
         return TaScores(self.loss(survey), survey.normalisation())
+
+    def baselines(self, survey: ClaySurvey) -> dict[str, Baseline]:
+        """The mean of the samples' temperatures, whose z-score is 0."""
+        import numpy as np
+
+        return {"training mean": lambda batch: {"z": np.zeros(len(batch["target"]))}}
 
     def covariates(self, batch: Arrays, survey: ClaySurvey) -> np.ndarray | None:
         """What the window's centre, time and place say, 47 numbers; of chunks alone."""

@@ -130,6 +130,9 @@ def test_samples_of_another_plugin_are_physical_and_complete(prepared, somebody)
     scores = TaScores(ZLoss(squared_error(), "its loss", norm), norm)
     scores.add({"z": np.array([0.0, 3.0])}, data.items([0, 5]))
     assert scores.compute(scores.sums())["rmse_K"] == pytest.approx(math.sqrt(2.5))
+    fitted = TaScores(ZLoss(squared_error(), "its loss", norm), norm)
+    fitted.add({"ta": np.array([11.0, np.nan])}, data.items([0, 5]))  # a baseline, in degC as the target; one missing
+    assert fitted.compute(fitted.sums())["rmse_K"] == pytest.approx(1)
 
 
 def test_the_registered_chunks_give_what_the_slot_asks_for(prepared):

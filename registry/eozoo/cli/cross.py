@@ -22,6 +22,8 @@ _SHOWN = ("rmse", "mae", "bias", "r2", "macro_f1", "accuracy", "mean_iou", "rmse
 def cv_options(command: Callable) -> Callable:
     """Add --cv and what goes with it."""
     for option in (
+        click.option("--metric", "cv_metric", metavar="NAME",
+                     help="With --cv: what is compared; left out = rmse, mean_iou, the first that there is."),
         click.option("--keep", "cv_keep", is_flag=True, help="With --cv: leave the networks of the folds."),
         click.option("--against", "cv_against", multiple=True, metavar="KEY=VALUE",
                      help="With --cv: also train with this set (model.pretrained=null); repeatable."),
@@ -62,7 +64,7 @@ def cross_validate(task: Task, run: Run, cv: dict[str, Any], as_json: bool) -> N
         settings = load_settings(cls.Settings, None, cv["cv_against"], base)
         against[" ".join(cv["cv_against"])] = cls(settings, task.registry)
     fold = Fold(cv["cv_by"], cv["cv_folds"], 0, 0, cv["cv_distance"], cv["cv_block"], cv["cv_column"])
-    how = crossval.CrossValidation(fold, cv["cv_draws"], shares, against, cv["cv_keep"])
+    how = crossval.CrossValidation(fold, cv["cv_draws"], shares, against, cv["cv_keep"], cv["cv_metric"])
     result = crossval.cross_validate(task, run, how)
     options.echo(json.dumps(result, indent=2) if as_json else format_result(result, str(run.path)))
 
