@@ -35,6 +35,7 @@ format: env
 # Long checks on the real data beside the clone (../shared); writes the numbers that the docs quote.
 real: env
 	$(BIN)/python -m benchmarks.real_gedi
+	$(BIN)/python -m benchmarks.real_gedi_17
 	$(BIN)/python benchmarks/real_barlow.py
 	$(BIN)/python benchmarks/real_prithvi.py
 	$(BIN)/python benchmarks/real_prithvi_context.py

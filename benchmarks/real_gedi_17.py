@@ -19,6 +19,7 @@ import numpy as np
 from eozoo.registry import Registry
 from eozoo_core import Run, ZooError
 from eozoo_core.run.fingerprint import fingerprint
+from eozoo_core.score.forest import Forest, grow_forest
 from eozoo_core.score.metrics import RegressionMetrics
 from eozoo_core.score.ridge import fit_ridge
 from eozoo_core.settings.config import load_settings
@@ -96,11 +97,14 @@ def ridge(train: list[str], test: str, kind: str, seed: int) -> Shots:
 
 def trees(train: list[str], test: str, kind: str, seed: int) -> Shots:
     """The forest of the zoo on features that it does not compute itself; its size is that of the model ``forest``."""
-    from eozoo_core.score.forest import grow_forest
-
-    x, y, tile = (np.concatenate(part) for part in zip(*(_rows(t, kind, i) for i, t in enumerate(train))))
-    fit = grow_forest(x, y[:, None].astype(float), tile * 5 // len(train), False, size=(300, 3), seed=seed)
+    fit = _grown(tuple(train), kind, seed)
     return fit.predict(columns(test, kind))[:, 0], np.full(load(test).heights.shape, fit.residual)
+
+
+@cache
+def _grown(train: tuple[str, ...], kind: str, seed: int) -> Forest:
+    x, y, tile = (np.concatenate(part) for part in zip(*(_rows(t, kind, i) for i, t in enumerate(train))))
+    return grow_forest(x, y[:, None].astype(float), tile * 5 // len(train), False, size=(300, 3), seed=seed)
 
 
 def mean(train: list[str], test: str, kind: str, seed: int) -> Shots:

@@ -121,7 +121,13 @@ def test_a_checkpoint_says_the_sizes_and_nothing_but_trees_is_taken(tmp_path):
     assert torch.equal(other(image), network(image))
     endless = state["right"].clone()
     endless[0] = 0
-    for damage in ({"right": endless}, {"roots": state["roots"] + 1}, {"values": state["values"][1:]}):
+    alien = torch.where(state["feature"] == 2, 12, state["feature"])  # 3 bands and their means in 3 squares: 0 to 11
+    for damage in (
+        {"feature": alien},
+        {"right": endless},
+        {"roots": state["roots"] + 1},
+        {"values": state["values"][1:]},
+    ):
         said = message(load_module, forest(3, 2, squares=()), state | damage, file)
         assert "best.pt" in said
         assert "holds no forest" in said

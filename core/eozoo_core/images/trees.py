@@ -24,10 +24,10 @@ _TREES = ("roots", "feature", "threshold", "right")
 class PixelForest(nn.Module):
     """Extremely randomised trees on what `covariates` says of every pixel; ``solve`` grows them, no step trains them.
 
-    outputs: 1 = the mean alone; 2 = with the log-scale of its deviation. size: trees, fewest labels of a leaf. spread:
-    the deviation is that of the labels in the leaves (Meinshausen 2006, Quantile Regression Forests), of its own in
-    every pixel; without it the RMSE of trees on labels that they did not see, the same everywhere. quantile: of the
-    labels in the leaves, 0..1, in place of the mean; None = the mean.
+    bands: channels of an image. outputs: 1 = the mean alone; 2 = with the log-scale of its deviation. size: trees,
+    fewest labels of a leaf. spread: the deviation is that of the labels in the leaves (Meinshausen 2006, Quantile
+    Regression Forests), of its own in every pixel; without it the RMSE of trees on labels that they did not see, the
+    same everywhere. quantile: of the labels in the leaves, 0..1, in place of the mean; None = the mean.
 
     Leaf values are parameters, the rest of the trees buffers; their sizes are those of the labels, so a checkpoint
     says them (`take_sizes`). ``seed`` is drawn with the weights: ensembles have members of their own.
@@ -36,11 +36,18 @@ class PixelForest(nn.Module):
     multiple = 1
 
     def __init__(
-        self, outputs: int, size: tuple[int, int], spread: bool, quantile: float | None, squares: Sequence[int]
+        self,
+        bands: int,
+        outputs: int,
+        size: tuple[int, int],
+        spread: bool,
+        quantile: float | None,
+        squares: Sequence[int],
     ):
         super().__init__()
         self.outputs, self.size, self.spread, self.quantile = outputs, size, spread, quantile
         self.squares = tuple(squares)
+        self._features = bands * (1 + len(self.squares))
         self.register_buffer("seed", torch.randint(2**31 - 1, ()))
         for name, values in {"roots": [0], "feature": [-1], "threshold": [0.0], "right": [0]}.items():
             self.register_buffer(name, torch.tensor(values))
@@ -82,7 +89,9 @@ class PixelForest(nn.Module):
             return  # said by whoever loads it
         parts = {name: state[name].numpy() for name in _TREES}
         none, axes = np.zeros(len(parts["feature"]), bool), {len(a.shape) for a in parts.values()}
-        forest = Forest(**parts, missing_left=none, values=state["values"].numpy(), features=2**15, residual=1.0)
+        forest = Forest(
+            **parts, missing_left=none, values=state["values"].numpy(), features=self._features, residual=1.0
+        )
         kinds = "".join(array.dtype.kind for array in parts.values())
         if (
             fault := "its arrays are of other types"

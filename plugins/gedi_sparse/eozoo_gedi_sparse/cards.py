@@ -30,7 +30,7 @@ TASK = Card(
         "Optical bands saturate in tall canopies; the predicted standard deviation grows there if the data show it.",
         "The standard deviation is that of a shot about the map, shot noise included, not of the map's error alone.",
         "A shot counts for the pixel it is given in: geolocation error is the user's to handle.",
-        "With a few hundred shots a forest is better: docs/real_data_gedi.md, real_data_gedi_17.md.",
+        "With a few hundred shots the preset few_shots, a forest, is better: docs/real_data_gedi_17.md.",
     ),
     architecture="U-Net",
     kinds=("regression",),

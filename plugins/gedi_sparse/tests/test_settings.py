@@ -3,6 +3,7 @@ import sys
 
 import eozoo_gedi_sparse.plugin as plugin
 import pytest
+import torch
 from eozoo.registry import Registry
 from eozoo_core.errors import ZooError
 from eozoo_core.settings.config import build_settings, load_settings, to_dict
@@ -83,6 +84,6 @@ def test_the_plugin_module_is_light():
 
 def test_few_shots_settings_build_their_network():
     s = load_settings(GediSettings, FEW_SHOTS)
+    assert s.model.name == "quantile_forest"
     network = Registry.discover().create("model", s.model.name, {"in_channels": 12, "outputs": 2, **s.model.options})
-    assert s.model.name == "context_net"
-    assert network.mix[0].in_channels == 48
+    assert network.covariates(torch.zeros(1, 12, 4, 4)).shape[1] == 48

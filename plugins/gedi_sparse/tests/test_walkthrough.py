@@ -75,6 +75,13 @@ def test_numbers_in_the_page_are_those_of_the_real_run():
         cells = " | ".join(f"{row[k]:.2f}" for k in ("crps", "mean_squared_z", "coverage_90"))
         assert f"| {key} | {cells} |" in page, key
     assert f"better than its members' mean in {texas['seeds_ensemble_better']} of 5 seeds" in " ".join(page.split())
+    why = result["texas_why"]
+    for name, found in why["rmse"].items():
+        mean = [None if None in found else np.mean(found)]
+        cells = " | ".join("" if v is None else f"{v:.2f}" for v in (*mean, *found))
+        assert f"| {name} | {cells} |" in page, name
+    for split, found in why["correlation_swir2"].items():
+        assert f"| swir2 with biomass, {split} |  | {' | '.join(f'{v:.2f}' for v in found)} |" in page, split
 
 
 def test_numbers_of_the_ensemble_are_those_of_the_real_run():

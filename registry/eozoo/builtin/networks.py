@@ -71,7 +71,7 @@ def forest(
     trees: how many. leaf: fewest labels of a leaf. squares: sides of the squares whose means are taken, px, odd; () =
     the pixel alone. Raises ZooError for an option out of range; growing needs ``eozoo[forest]``, maps do not.
     """
-    return _forest(outputs, (trees, leaf), squares)
+    return _forest(in_channels, outputs, (trees, leaf), squares)
 
 
 def quantile_forest(
@@ -89,20 +89,25 @@ def quantile_forest(
     """
     if quantile is not None and not 0 < quantile < 1:
         raise ZooError(f"model.options.quantile: {quantile} is not a number between 0 and 1")
-    return _forest(outputs, (trees, leaf), squares, True, quantile)
+    return _forest(in_channels, outputs, (trees, leaf), squares, True, quantile)
 
 
 def _forest(
-    outputs: int, size: tuple[int, int], squares: Sequence[int], spread: bool = False, quantile: float | None = None
+    bands: int,
+    outputs: int,
+    size: tuple[int, int],
+    squares: Sequence[int],
+    spread: bool = False,
+    quantile: float | None = None,
 ) -> nn.Module:
     from eozoo_core.images.trees import PixelForest
 
-    _check(trees=size[0], leaf=size[1])
+    _check(in_channels=bands, trees=size[0], leaf=size[1])
     if outputs > 2:
         raise ZooError("model.name: a forest gives values, not classes; choose a network for classes")
     if any(side < 3 or side % 2 == 0 for side in squares):
         raise ZooError(f"model.options.squares: {list(squares)} must be odd numbers of pixels from 3 on")
-    return PixelForest(outputs, size, spread, quantile, squares)
+    return PixelForest(bands, outputs, size, spread, quantile, squares)
 
 
 def _check(**numbers: int) -> None:
