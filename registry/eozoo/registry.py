@@ -156,9 +156,9 @@ class Registry:
         There a name means that of the task's own package where that claims it, then that of the distributions ``home``:
         what else is installed changes nothing. Raises ZooError as `find`.
         """
-        seen, seen_own = copy.copy(self), self.find("task", task)
-        seen.own, seen._home = seen_own, tuple(home)
-        seen._names = self._names.within((seen_own.distribution, *home))
+        seen = copy.copy(self)
+        seen.own, seen._home = self.find("task", task), tuple(home)
+        seen._names = self._names.within((seen.own.distribution, *seen._home))
         return seen
 
     def __reduce__(self) -> tuple[Callable, tuple]:

@@ -135,12 +135,12 @@ class Windows(Images):
             self.names = {code: layout.labels.names.get(code, str(code)) for code in layout.labels.codes}
             self.column, self.unit = tuple(layout.labels.names.values()), layout.labels.unit
             self.notes = tuple(layout.notes) if self._split == 0 else ()
-        self.division = layout.division
-        if self.division is not None:
-            self.kept = layout.kept(self._split)
         if not len(self._chosen):
             told = "shows a label" if split == ALL else f"is in {split}; data.split.{split} is its share"
             raise NoSplit(f"{self.where}: no window {told}")
+        self.division = layout.division
+        if self.division is not None:
+            self.kept = layout.kept(self._split)
 
     def __len__(self) -> int:
         return len(self._chosen)

@@ -124,13 +124,13 @@ def grow_forest(
     fold: np.ndarray,
     classes: bool,
     threads: int = 1,
-    size: tuple[int, int] = (TREES, SMALLEST_LEAF),
+    size: tuple[int, int] | None = None,
     seed: int = 0,
 ) -> Forest:
     """Grow trees on features (n, F), NaN = missing, and targets (n, K); ``classes``: K are indicators of classes.
 
     Of numbers every split looks at a third of the features, at ten if there are, of classes at the root of their
-    number. ``size``: how many trees, and the fewest rows of a leaf.
+    number. ``size``: how many trees, and the fewest rows of a leaf; None = `TREES` and `SMALLEST_LEAF`.
     The residual is that of a quarter of the trees, grown without the first ``fold`` (n,) and asked for it. The same
     rows give the same trees. Raises ZooError where scikit-learn is absent.
     """
@@ -140,7 +140,7 @@ def grow_forest(
     left_out = fold == fold.min()
     if left_out.all():
         left_out = np.arange(len(x)) % 5 == 0
-    (trees, leaf), shape = size, (x.shape[1], y.shape[1])
+    (trees, leaf), shape = size or (TREES, SMALLEST_LEAF), (x.shape[1], y.shape[1])
     how = {"min_samples_leaf": leaf, "random_state": seed, "n_jobs": threads}
     tried = _packed(_grown(x[~left_out], y[~left_out], classes, -(-trees // 4), how), *shape)
     error = tried.predict(x[left_out]) - y[left_out]

@@ -230,6 +230,9 @@ class Stranger:
     def create(self, kind, name, options):
         return Distance() if name == "distance" else REGISTRY.create(kind, name, options)
 
+    def chosen(self, slot, part):
+        return REGISTRY.chosen(slot, part)
+
 
 def test_a_strangers_loss_of_two_views_trains_and_is_scored(pretrained, tmp_path):
     """Without parts of its own: the slot asks for (sum, count), nothing else."""

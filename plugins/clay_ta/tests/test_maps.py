@@ -186,5 +186,8 @@ def test_whole_verb_on_real_files(prepared, tmp_path):
     one = task.infer(run, source / "gk2a_ami_le1b_ir105_ko020lc_202204040300.nc", tmp_path / "one")
     with rasterio.open(one[0]) as data:
         np.testing.assert_array_equal(data.read(1), values)
-    with pytest.raises(ZooError, match=r"none.nc: is no scene"):
+    with pytest.raises(ZooError, match=r"none.nc: no such file or folder"):
         task.infer(run, source / "none.nc", tmp_path / "none")
+    (tmp_path / "none.nc").write_bytes(b"")
+    with pytest.raises(ZooError, match=r"none.nc: is no scene"):
+        task.infer(run, tmp_path / "none.nc", tmp_path / "none")

@@ -299,6 +299,7 @@ def test_a_damaged_file_in_a_folder_is_noted_and_the_others_are_mapped(run, fold
     output = eozoo("infer", "gedi_sparse", "--run", run, *where, code=1)
     assert {p.name for p in (tmp_path / "o").iterdir()} == {
         "a_guard.json", "a_mean.tif", "a_std.tif", "c_guard.json", "c_mean.tif", "c_std.tif", "scenes.jsonl",
+        "mosaic_mean.vrt", "mosaic_std.vrt", "collection.json", "items", "model.json",
     }  # fmt: skip
     told = [json.loads(line) for line in (tmp_path / "o" / "scenes.jsonl").read_text().splitlines()]
     assert {line["scene"]: line["state"] for line in told} == {"a.tif": "done", "b.tif": "failed", "c.tif": "done"}
@@ -306,7 +307,7 @@ def test_a_damaged_file_in_a_folder_is_noted_and_the_others_are_mapped(run, fold
     assert why.startswith(f"{folder / 'b.tif'}: ")
     list_file = tmp_path / "o" / "scenes.jsonl"
     assert output.splitlines()[-2:] == [
-        str(list_file),
+        str(tmp_path / "o" / "collection.json"),
         f"Error: {folder}: 1 of 3 scenes failed, {list_file} says why; the same command tries them again; first: {why}",
     ]
 

@@ -57,9 +57,8 @@ def workers_change_no_bit(bench: Bench, folder: Path) -> None:
 
 def _content(file: Path) -> bytes:
     """What must be equal: pixels, or text; nothing of a picture or a work list, which has times."""
-    import rasterio
+    from eozoo_core.raster.read import read_whole
 
     if file.suffix.lower() in (".tif", ".tiff"):
-        with rasterio.open(file) as data:
-            return data.read().tobytes()
+        return read_whole(file).tobytes()
     return file.read_bytes() if file.suffix in (".json", ".csv") else b""
