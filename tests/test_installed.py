@@ -69,6 +69,14 @@ def test_plugins_are_those_that_importlib_finds(place):
         version_of("zz-absent")
 
 
+def test_the_backport_of_importlib_metadata_changes_nothing(place, monkeypatch):
+    """Dask imports it on older Pythons: its finder looks into the same folders."""
+    methods = {"__module__": "importlib_metadata", "find_distributions": lambda self, context=None: []}
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, type("MetadataPathFinder", (), methods)()])
+    write_some(place)
+    assert ("e", "zz_egg", "zz-egg", "3", ("eozoo>=0.1",)) in ours()
+
+
 def test_an_archive_on_the_path_is_read_by_importlib(place, tmp_path, monkeypatch):
     write_some(place)
     with zipfile.ZipFile(tmp_path / "zz.zip", "w") as file:

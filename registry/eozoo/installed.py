@@ -72,8 +72,10 @@ def version_of(distribution: str) -> str:
 
 
 def _is_unusual() -> bool:
-    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
-    return finders != [PathFinder] or any(path.endswith(".egg") or os.path.isfile(path) for path in _path())  # noqa: PTH113 - pathlib is slow to import
+    # The backport of importlib.metadata, which Dask imports, puts a finder of folders in the place of Python's.
+    known = [finder is PathFinder or type(finder).__module__ == "importlib_metadata" for finder in sys.meta_path
+             if hasattr(finder, "find_distributions")]  # fmt: skip
+    return not (known and all(known)) or any(path.endswith(".egg") or os.path.isfile(path) for path in _path())  # noqa: PTH113 - pathlib is slow to import
 
 
 def _path() -> list[str]:
