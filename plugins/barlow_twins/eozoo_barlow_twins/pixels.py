@@ -133,7 +133,7 @@ class PixelSeries(Data):
     augmented: what draws are changed by; with mixup they have a third view, which the step fills.
     most:      pixels that scores look at. labels: file of the labels in a tile, "" = none are needed.
     side:      of the blocks where tiles have no fields. raw: items have "raw" (n, F) too, gap-filled series.
-    divided:   whether tiles have pixels of several splits. kept: tiles that are whole in another split.
+    divided:   whether tiles have pixels of several splits. elsewhere: tiles that are whole in another split.
     """
 
     index: PixelIndex
@@ -143,7 +143,7 @@ class PixelSeries(Data):
     most: int
     labels: str = ""
     divided: bool = True
-    kept: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
     side: int = 16
     raw: bool = False
     what = "pixels"
@@ -184,7 +184,7 @@ class PixelSeries(Data):
         Where whole tiles belong to it, their own statistics are pooled; else pixels are read, at most ``MEASURED``.
         """
         if not self.divided:
-            tiles = [tile for tile in self.tiles if tile.name not in self.kept]
+            tiles = [tile for tile in self.tiles if tile.name not in self.elsewhere]
             return (*pooled_statistics(tiles, self.survey.names), sum(int(t.counts.sum(dtype=np.int64)) for t in tiles))
         found = ChannelStatistics(self.survey.names)
         for number, _, pixels in self.index.groups(self.index.spread(MEASURED)):

@@ -343,7 +343,7 @@ def test_statistics_are_of_the_training_split_alone(tmp_path):
     assert np.allclose(std, np.concatenate(values).std(axis=0))
     assert count == sum(map(len, values)) < sum(int(tile.counts.sum()) for tile in tiles)
     whole = pixels(tiles, data(val_share=0, test_share=0, val_tiles=("B",)))
-    whole.divided, whole.kept = False, ("B",)
+    whole.divided, whole.elsewhere = False, ("B",)
     assert np.allclose(whole.statistics[0], tiles[0].statistics()[0][[0, 2]])
 
 
