@@ -36,8 +36,8 @@ def predicted_rows(
     ``progress(done, total)`` counts windows. Raises ZooError for unreadable input.
 
     A scene whose windows fill less than one batch yields None once before it calls for predictions: whoever answers
-    ``ask`` may put windows of other scenes into the same forward pass meanwhile. No batch goes over the end of one of
-    `parts_of`, so that the same windows are predicted together where parts are predicted elsewhere.
+    ``ask`` may put windows of other scenes into the same forward pass meanwhile. A batch never spans two parts (see
+    `parts_of`), so batches are the same where workers predict the parts.
     """
     grid = reader.info.grid
     parts = parts_of(tiling, grid, batch_size)

@@ -98,10 +98,10 @@ class Work:
         return open_workers(how.workers, how.dask, gpus, [distribution_of(type(self._task))])
 
     def open(self) -> list[Group]:
-        """Return groups of scenes of which some are not known to be finished. They are cut as if none was.
+        """Return the groups that hold scenes left to map. The whole list is cut, so every call cuts it alike.
 
-        A group that was interrupted is whole: its finished scenes are predicted again, so that the others get what they
-        had got in their company; see `Passes`. A scene that failed or changed comes without those that are finished.
+        A group that was interrupted comes whole: its scenes share forward passes (`Passes`), so the finished ones are
+        predicted again, and the others get the same bits. Where scenes failed or changed, only they come.
         """
         asked = [(name, self.mapper.decided_of(one)) for name, one in self._named]
         with ThreadPoolExecutor(_LOOKERS) as lookers:  # sources on a network answer one by one in a tenth of a second

@@ -127,9 +127,9 @@ def map_scene(
 def in_company(
     task: Contract, predictor: Predictor, scene: Scene, passes: Passes | None
 ) -> Generator[None, None, None]:
-    """Predict a scene that is not to be mapped, where scenes that are share passes with it: their maps stay the same.
+    """Predict a finished scene again and write nothing: scenes that share passes with it get the same batches.
 
-    Yields once before it is known whether there are any, and where it waits for a pass.
+    Does nothing where no such scene is left. Yields once before that is known, and where it waits for a pass.
     """
     if passes is None:
         return
