@@ -54,7 +54,8 @@ def workers_options(command: Callable) -> Callable:
     dask = click.option(
         "--dask", metavar="ADDRESS", help="Dask scheduler whose workers share the work: tcp://HOST:PORT, or its file."
     )
-    return click.option("--workers", type=int, metavar="N", help="Processes that share the work.")(dask(command))
+    count = click.IntRange(min=1)
+    return click.option("--workers", type=count, metavar="N", help="Processes that share the work.")(dask(command))
 
 
 def workers_overrides(scope: str, workers: int | None, dask: str | None) -> list[str]:
