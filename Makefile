@@ -32,13 +32,9 @@ lint: env
 format: env
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-# Long checks on the real data beside the clone (../shared); writes the numbers that the docs quote.
+# All that is measured on the real data beside the clone (../shared), two stages at a time; writes the docs' tables.
 real: env
-	$(BIN)/python -m benchmarks.real_gedi
-	$(BIN)/python -m benchmarks.real_gedi_17
-	$(BIN)/python benchmarks/real_barlow.py
-	$(BIN)/python benchmarks/real_prithvi.py
-	$(BIN)/python benchmarks/real_prithvi_context.py
+	$(BIN)/python -m benchmarks.real
 
 # Published numbers, computed again from published weights and data beside the clone (docs/reproduced.md).
 reproduce: env

@@ -1,4 +1,4 @@
-"""The real-data comparison of docs/real_data_barlow.md: ``python benchmarks/real_barlow.py [--out DIR]``.
+"""The real-data comparison of docs/real_data_barlow.md: ``python -m benchmarks.real_barlow [--out DIR]``.
 
 Protocol (fixed before the runs that the document reports):
   place     cube 00002806639B424A, Flanders, all pixels; fields = connected areas of equal LC and CT labels
@@ -38,13 +38,15 @@ from eozoo_core.score.classes import class_scores, confusion_of
 from eozoo_core.settings.config import load_settings
 from eozoo_core.task.predict import open_draws
 
+from benchmarks.tools import markdown_table
+
 DATA = Path(__file__).parents[2] / "shared" / "data" / "barlow_s2ts"
+RESULT = Path("benchmarks/results/real_barlow.json")
 CUBES = {
     "first": ("00002806639B424A", S2_BANDS),
     "second": ("000028085BF08E7E", ("B05", "B06", "B07", "B8A", "B11", "B12")),
 }
 SIX = CUBES["second"][1]
-BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 FIRST_DRAW = 1000  # settings were chosen on draws 0 to 7; these are others
 SHARES = (0.01, 0.05, 0.1, 0.3)
 CLASSES = {
@@ -77,7 +79,7 @@ def main() -> None:
     """Prepare, pre-train, compare, write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("real/barlow"), help="working folder (default real/barlow)")
-    parser.add_argument("--json", type=Path, default=Path("docs/real_data_barlow.json"), help="where the numbers go")
+    parser.add_argument("--json", type=Path, default=RESULT, help="where the numbers go")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--draws", type=int, default=20)
@@ -87,11 +89,7 @@ def main() -> None:
     tiles = prepare(arguments.out)
     result = compare(arguments.out, tiles, arguments.epochs, arguments.seeds, arguments.draws)
     arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-    text = tables(result)
-    document = arguments.json.with_suffix(".md")
-    if document.exists():
-        write_document(document, text)
-    print(text)
+    print("\n\n".join(tables(result).values()))
 
 
 def prepare(out: Path) -> dict[str, Tile]:
@@ -130,18 +128,20 @@ def compare(out: Path, tiles: dict[str, Tile], epochs: int, seeds: int, draws: i
     return result
 
 
-def pretrain(path: Path, out: Path, epochs: int, seed: int, bands: tuple[str, ...]) -> tuple[BarlowTwinsTask, Run]:
+def pretrain(
+    path: Path, out: Path, epochs: int, seed: int, bands: tuple[str, ...], settings: tuple[str, ...] = SETTINGS
+) -> tuple[BarlowTwinsTask, Run]:
     """A finished pre-training run; a run that is there goes on or is left as it is."""
     names = "[" + ",".join(bands) + "]"
     values = [
-        *SETTINGS,
+        *settings,
         f"runtime.data_dir={out}",
         f"train.epochs={epochs}",
         f"train.seed={seed}",
         f"data.bands={names}",
     ]
-    settings = load_settings(BarlowSettings, None, values)
-    run, task = Run.create(path, "barlow_twins", settings), BarlowTwinsTask(settings, Registry.discover())
+    loaded = load_settings(BarlowSettings, None, values)
+    run, task = Run.create(path, "barlow_twins", loaded), BarlowTwinsTask(loaded, Registry.discover())
     start = time.time()
     task.train(run)
     print(f"{path.name}: {time.time() - start:.0f} s, val {run.read_log()[-1]['val']}", flush=True)
@@ -265,50 +265,30 @@ NAMES = {
 }
 
 
-def tables(result: dict) -> str:
-    """The tables of the document, in Markdown."""
-    blocks = []
+def tables(result: dict) -> dict[str, str]:
+    """Return the tables of the page."""
+    made, others = {}, [p for p in NAMES if p != "barlow"]
     for kind in CLASSES:
         for place in ("first_place", "second_place"):
-            rows = [["labels", *NAMES.values()]]
-            rows += [
+            name, by_share = f"{kind}, {place.replace('_', ' ')}", result[kind][place]
+            rows = [
                 [f"{float(share):.0%} ({r['labels']})", *(f"{r['mean'][p]['macro_f1']:.3f}" for p in NAMES)]
-                for share, r in result[kind][place].items()
+                for share, r in by_share.items()
             ]
-            blocks.append(f"{kind}, {place.replace('_', ' ')}, macro F1:\n\n{_markdown(rows)}")
-            rows = [["labels", *(NAMES[p] for p in NAMES if p != "barlow")]]
-            rows += [
-                [f"{float(share):.0%}", *(_difference(r["difference"][p]) for p in NAMES if p != "barlow")]
-                for share, r in result[kind][place].items()
+            made[name] = markdown_table(["labels", *NAMES.values()], rows)
+            rows = [
+                [f"{float(share):.0%}", *(_difference(r["difference"][p]) for p in others)]
+                for share, r in by_share.items()
             ]
-            where = f"{kind}, {place.replace('_', ' ')}"
-            text = (
-                f"'embedding, logistic' minus the other, 95 % interval over the draws, draws won of {result['draws']}"
-            )
-            blocks.append(f"{where}, {text}:\n\n{_markdown(rows)}")
+            made[f"{name}, differences"] = markdown_table(["labels", *(NAMES[p] for p in others)], rows)
         across = result[kind]["across_places"]
-        rows = [list(NAMES.values()), [f"{across['mean'][p]['macro_f1']:.3f}" for p in NAMES]]
-        classes = ", ".join(across["classes"])
-        blocks.append(
-            f"{kind} ({classes}), learnt on the first place, scored on the second, macro F1:\n\n{_markdown(rows)}"
-        )
-    return "\n\n".join(blocks)
+        row = [f"{across['mean'][p]['macro_f1']:.3f}" for p in NAMES]
+        made[f"{kind}, across"] = markdown_table(list(NAMES.values()), [row])
+    return made
 
 
 def _difference(d: dict) -> str:
     return f"{d['macro_f1']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}] {d['won']}"
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "| " + " | ".join(["---"] * len(rows[0])) + " |", *lines[1:]])
-
-
-def write_document(file: Path, text: str) -> None:
-    """Put the tables between the two marks of the document."""
-    before, _, rest = file.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Refinement on real Sentinel-2 tiles: leave places out, the model beside its input and simple refiners.
 
-``python benchmarks/real_prithvi.py [DATA]`` (default ../shared/data/prithvi_refine) writes docs/real_data_prithvi.json
-and two pictures beside it, in one process and one thread. The protocol stands in docs/real_data_prithvi.md.
+``python -m benchmarks.real_prithvi [DATA]`` (default ../shared/data/prithvi_refine) writes
+benchmarks/results/real_prithvi.json and two pictures for the docs, in one process and one thread. The protocol stands
+in docs/real_data_prithvi.md.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.tools import markdown_table
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data" / "prithvi_refine"
 PICTURES = REPOSITORY / "docs" / "images"
-RESULT = REPOSITORY / "docs" / "real_data_prithvi.json"
+RESULT = REPOSITORY / "benchmarks" / "results" / "real_prithvi.json"
 CUBE = "worldcereal_monthly_belgium/worldcereal_preprocessed_inputs.nc"
 SEEDS, FOLDS, SEASON_SEEDS = 2, 5, 5
 PER_PLACE = 24  # training samples of each place and epoch, by repeating its tiles: no place outweighs another
@@ -63,7 +66,7 @@ MODELS = {
 
 def main() -> None:
     """Prepare, train, score, write."""
-    from real_prithvi_bound import bound  # beside this file
+    from benchmarks.real_prithvi_bound import bound
 
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA
     if not data.is_dir():
@@ -198,25 +201,29 @@ def _means(per_place: dict, names: list[str]) -> dict[str, dict[str, float]]:
     }
 
 
-def tables(result: dict) -> list[str]:
-    """Return the lines of the tables in the docs, from the numbers of a run."""
-    restored, seasons = result["restore"]["mean"], result["seasons"]
+def tables(result: dict) -> dict[str, str]:
+    """Return the tables of the page, from the numbers of a run."""
     names = ["prithvi", "convnext", "input", "affine fit", "unsharp mask"]
-    lines = [f"| | {' | '.join(names)} |"]
-    lines += [f"| {m} | {' | '.join(_cell(restored[n], m) for n in names)} |" for m in METRICS]
-    untouched = result["restore"]["untouched"]
-    lines.append(f"| at the other five | {' | '.join(names)} |")
-    lines += [f"| {m} | {' | '.join(_cell(untouched[n], m) for n in names)} |" for m in METRICS[:7]]
-    lines.append(f"| | {' | '.join(result['bound'])} |")
-    lines += [f"| {m} | {' | '.join(_cell(v, m) for v in result['bound'].values())} |" for m in METRICS[:7]]
-    others = names[1:]
-    lines.append(f"| prithvi minus | {' | '.join(others)} |")
-    for metric in METRICS[:7]:
-        cells = [result["restore"]["prithvi_minus"][n][metric] for n in others]
-        lines.append(f"| {metric} | {' | '.join(f'{m:+.4f} [{low:+.4f}, {high:+.4f}]' for m, low, high in cells)} |")
-    names = ["model", "month told wrong", "input", "affine fit", "unsharp mask"]
-    lines.append(f"| | {' | '.join(names)} |")
-    return lines + [f"| {m} | {' | '.join(_cell(seasons[n], m) for n in names)} |" for m in METRICS]
+    pairs = result["restore"]["prithvi_minus"]
+    rows = [[m, *(between(pairs[n][m]) for n in names[1:])] for m in METRICS[:7]]
+    told = ["model", "month told wrong", *names[2:]]
+    return {
+        "mean": _scores(result["restore"]["mean"], names, METRICS),
+        "untouched": _scores(result["restore"]["untouched"], names, METRICS[:7]),
+        "differences": markdown_table(["prithvi minus", *names[1:]], rows),
+        "bound": _scores(result["bound"], list(result["bound"]), METRICS[:7]),
+        "seasons": _scores(result["seasons"], told, METRICS),
+    }
+
+
+def _scores(found: dict[str, dict[str, float]], names: list[str], metrics: tuple[str, ...]) -> str:
+    return markdown_table(["", *names], [[m, *(_cell(found[n], m) for n in names)] for m in metrics])
+
+
+def between(values: list[float]) -> str:
+    """Format a mean and its interval."""
+    mean, *ends = (f"{v:+.4f}" for v in values)
+    return f"{mean} [{', '.join(ends)}]" if ends else mean
 
 
 def _cell(values: dict[str, float], metric: str) -> str:

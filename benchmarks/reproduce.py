@@ -16,6 +16,7 @@ from eozoo_core.run.checkpoint import sha256
 
 from benchmarks.reproduce_parity import parity
 from benchmarks.reproduce_presto import presto_scores
+from benchmarks.tools import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -31,7 +32,7 @@ def main() -> None:
     for name in ("fuel_moisture", "algae_blooms"):
         found[name] = presto_scores(DATA / name, WEIGHTS / "presto_default_model.pt", WORK / name)
         write(found)
-    print(tables(found))
+    print("\n\n".join(tables(found).values()))
 
 
 def write(found: dict) -> None:
@@ -42,19 +43,18 @@ def write(found: dict) -> None:
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def tables(found: dict) -> str:
-    """The tables of docs/reproduced.md."""
-    lines = ["| encoder | compared | largest relative difference |", "| --- | --- | --- |"]
-    lines += [f"| {row['encoder']} | {row['compared']} | {row['difference']:.1e} |" for row in found["parity"]]
+def tables(found: dict) -> dict[str, str]:
+    """Return the tables of docs/reproduced.md."""
+    rows = [[row["encoder"], row["compared"], f"{row['difference']:.1e}"] for row in found["parity"]]
+    made = {"parity": markdown_table(["encoder", "compared", "largest relative difference"], rows)}
     for name in ("fuel_moisture", "algae_blooms"):
-        lines += ["", f"{name}", "", "| row | published RMSE | here | seeds |", "| --- | --- | --- | --- |"]
+        digits, rows = found[name]["digits"], []
         for row in found[name]["rows"]:
-            spread = f" ± {row['spread']:.{found[name]['digits']}f}" if row["seeds"] > 1 else ""
-            published = row["published"] or ""
-            lines.append(
-                f"| {row['row']} | {published} | {row['rmse']:.{found[name]['digits']}f}{spread} | {row['seeds']} |"
-            )
-    return "\n".join(lines)
+            spread = f" ± {row['spread']:.{digits}f}" if row["seeds"] > 1 else ""
+            value = f"{row['rmse']:.{digits}f}{spread}"
+            rows.append([row["row"], str(row["published"] or ""), value, str(row["seeds"])])
+        made[name] = markdown_table(["row", "published RMSE", "here", "seeds"], rows)
+    return made
 
 
 if __name__ == "__main__":

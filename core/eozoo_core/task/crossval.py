@@ -53,8 +53,9 @@ def cross_validate(task: Contract, run: Run, how: CrossValidation) -> dict[str, 
     """Train and score every fold of every draw at every share of the labels; return and write RUN/cv_BY.json.
 
     A fold that was finished before, of the same settings and data, is not done again. Returns "shares": for each share
-    the "scores" (predictor -> metric -> mean over draws) and "differences" (model minus predictor in the metric that
-    "decides"), see `paired_difference`. Raises ZooError for data that cannot be divided so.
+    the "scores" (predictor -> metric -> mean over draws), "differences" (model minus predictor in the metric that
+    "decides", see `paired_difference`), and "differences_of_others", the same of each of ``against``. Raises ZooError
+    for data that cannot be divided so.
     """
     folder, others = run.path / f"cv_{how.fold.by}", {"model": task, **(how.against or {})}
     todo = [(share, draw, k) for share in how.shares for draw in range(how.draws) for k in range(how.fold.folds)]
@@ -74,7 +75,7 @@ def cross_validate(task: Contract, run: Run, how: CrossValidation) -> dict[str, 
     result = {"by": how.fold.by, "fold": asdict(how.fold), "draws": how.draws, "shares": {}}
     for share in how.shares:
         draws = [_pool(parts[share, draw]) for draw in range(how.draws)]
-        result["shares"][f"{share:g}"] = _summary(draws, compute, how.metric)
+        result["shares"][f"{share:g}"] = _summary(draws, compute, how.metric, [*others][1:])
     run.write_json(f"cv_{how.fold.by}.json", result)
     return result
 
@@ -160,17 +161,26 @@ def _compute(task: Contract, fold: Fold, found: dict[str, Any]) -> Callable:
     return task.metrics(task.Survey.model_validate(found["survey"])).compute
 
 
-def _summary(draws: Sequence[Pooled], compute: Callable, metric: str | None) -> dict[str, Any]:
+def _summary(draws: Sequence[Pooled], compute: Callable, metric: str | None, against: Sequence[str]) -> dict[str, Any]:
     scores = pooled_scores(draws, compute)
     known = [name for name in DECIDES if name in scores["model"]]
     if not known or metric not in (None, *known):
         raise ZooError(f"cross-validation: {metric or 'no metric'} does not decide here; {', '.join(known)} can")
     metric = metric or known[0]
-    differences = {
-        name: paired_difference(
-            draws, AT_FOREST if name == "forest" and AT_FOREST in scores else "model", name, metric, compute
-        )
-        for name in scores
-        if name not in ("model", AT_FOREST) and metric in scores[name]
+    made = {name: _differences(draws, name, scores, metric, compute) for name in ("model", *against)}
+    found = {"decides": metric, "good": DECIDES[metric], "scores": scores, "differences": made.pop("model")}
+    return found | {"differences_of_others": made}
+
+
+def _differences(draws: Sequence[Pooled], one: str, scores: dict, metric: str, compute: Callable) -> dict[str, Any]:
+    """Return predictor -> ``one`` minus it, each on the labels of both."""
+    mine, some = dict.fromkeys(scores, one), AT_FOREST in scores
+    if some and one == "model":
+        mine["forest"] = AT_FOREST
+    elif some:  # a forest that is asked for some labels, and nobody but the model is scored on those alone
+        del mine["forest"]
+    return {
+        name: paired_difference(draws, own, name, metric, compute)
+        for name, own in mine.items()
+        if name not in (one, AT_FOREST) and metric in scores[name]
     }
-    return {"decides": metric, "good": DECIDES[metric], "scores": scores, "differences": differences}

@@ -109,21 +109,9 @@ def test_the_json_comes_from_these_data(real, tiles, result):
             assert result["rows"][name]["tiles"][str(n)]["rmse"] == pytest.approx(error, rel=1e-4)
 
 
-def test_every_number_of_the_page_is_in_the_json(result):
+def test_every_number_of_the_prose_is_in_the_json(result):
     page = PAGE.read_text()
-    results = page[page.index("## Results") :]
-    table = {m[1].strip(): m[2] for m in re.finditer(r"^\| ([a-zA-Z][^|]*)\|(.+)\|$", results, re.MULTILINE)}
-    for name, row in result["rows"].items():
-        mean, pooled = row["mean"], row["pooled"]
-        cells = [mean["rmse"], mean["mae"], mean["bias"], pooled["r2"], mean.get("gaussian_nll")]
-        cells.append(row["rmse_untouched_tiles"])
-        expected = [str(row["seeds"]), *("" if c is None else f"{c:.2f}" for c in cells)]
-        assert [c.strip() for c in table.pop(name).split("|")] == expected, name
-    for name, d in result["rmse_differences"].items():
-        expected = [f"{d['mean']:+.2f}", f"{d['low']:+.2f} to {d['high']:+.2f}", f"{d['tiles_better']} of 8"]
-        assert [c.strip() for c in table.pop(name).split("|")] == expected, name
-    assert set(table) == {"row", "difference"}
-    prose = "\n".join(line for line in results.splitlines() if not line.startswith("|"))
+    prose = "\n".join(line for line in page[page.index("## Results") :].splitlines() if not line.startswith("|"))
     rows = [{**row, "tiles": None} for row in result["rows"].values()]
     known = {f"{abs(v):.2f}" for part in (*rows, result["rmse_differences"]) for v in _leaves(part)}
     known |= {f"{result['nearest_shots']['spread_m']:.2f}"}

@@ -62,33 +62,10 @@ def test_labels_of_the_example_are_its_truth(tmp_path, monkeypatch):
     assert close > shifted + 0.1
 
 
-def test_numbers_in_the_page_are_those_of_the_real_run():
-    result, page = json.loads(RESULT.read_text()), PAGE.read_text()
-    for rows in result["granules"].values():
-        for row in rows:
-            assert re.search(rf"\| {re.escape(row['filter'])} \| {row['removed']} \| {row['left']} \|", page), row
-    texas = result["texas"]
-    for name, row in texas["rows"].items():
-        cells = " | ".join(f"{row[key]:.2f}" for key in ("rmse", "mae", "bias", "r2", "gaussian_nll"))
-        assert f"| {name} | {cells} |" in page, name
-    for key, row in texas["calibration"].items():
-        cells = " | ".join(f"{row[k]:.2f}" for k in ("crps", "mean_squared_z", "coverage_90"))
-        assert f"| {key} | {cells} |" in page, key
-    assert f"better than its members' mean in {texas['seeds_ensemble_better']} of 5 seeds" in " ".join(page.split())
-    why = result["texas_why"]
-    for name, found in why["rmse"].items():
-        mean = [None if None in found else np.mean(found)]
-        cells = " | ".join("" if v is None else f"{v:.2f}" for v in (*mean, *found))
-        assert f"| {name} | {cells} |" in page, name
-    for split, found in why["correlation_swir2"].items():
-        assert f"| swir2 with biomass, {split} |  | {' | '.join(f'{v:.2f}' for v in found)} |" in page, split
-
-
-def test_numbers_of_the_ensemble_are_those_of_the_real_run():
-    result, page = json.loads(ENSEMBLE.read_text()), " ".join(PAGE.read_text().split())
-    for name in ("ensemble", "member"):
-        keys = ("rmse", "crps", "mean_squared_z", "coverage_68%", "coverage_90%")
-        assert f"| {name} | {' | '.join(f'{result[name][k]:.2f}' for k in keys)} |" in page
+def test_numbers_in_the_prose_are_those_of_the_real_runs():
+    texas, page = json.loads(RESULT.read_text())["texas"], " ".join(PAGE.read_text().split())
+    assert f"better than its members' mean in {texas['seeds_ensemble_better']} of 5 seeds" in page
+    result = json.loads(ENSEMBLE.read_text())
     d = result["rmse_difference"]
     assert f"in {d['tiles_better']} of 8 tiles, by {-d['mean']:.2f} m" in page
     assert f"interval over tiles {-d['high']:.2f} to {-d['low']:.2f})" in page

@@ -1,35 +1,20 @@
 """The numbers in docs/real_data_prithvi.md are those of the run, and seconds of it where the data are."""
 
-import importlib.util
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PAGE, RESULT = ROOT / "docs" / "real_data_prithvi.md", ROOT / "docs" / "real_data_prithvi.json"
 DATA = ROOT.parent / "shared" / "data" / "prithvi_refine"
 
 
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def real(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    import benchmarks.real_prithvi
 
-
-@pytest.fixture(scope="module")
-def real():
-    return script("real_prithvi")
-
-
-def test_tables_hold_the_numbers_of_the_run(real):
-    page, result = PAGE.read_text(), json.loads(RESULT.read_text())
-    for line in real.tables(result):
-        assert line in page.splitlines(), line
-    numbers = [line for line in page.splitlines() if line.startswith("| ") and any(c.isdigit() for c in line)]
-    assert set(numbers) == {line for line in real.tables(result) if any(c.isdigit() for c in line)}
+    return benchmarks.real_prithvi
 
 
 def test_means_and_the_places_that_no_choice_looked_at(real):
@@ -49,12 +34,9 @@ def test_means_and_the_places_that_no_choice_looked_at(real):
     assert (low, high) == pytest.approx((-0.005, -0.0025), abs=1e-5)
 
 
-def test_context_tables_and_the_rule_for_the_offset(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    context = script("real_prithvi_context")
-    page = (ROOT / "docs" / "real_data_prithvi_context.md").read_text().splitlines()
-    for line in context.tables(json.loads((ROOT / "docs" / "real_data_prithvi_context.json").read_text())):
-        assert line in page, line
+def test_the_rule_for_the_offset(real):
+    import benchmarks.real_prithvi_context as context
+
     counts = np.full((4, 100, 100), 2000.0)
     counts[0, 0, :2], counts[1, 0, 0] = (899, 950), 0  # 0 is no value
     assert [context.offset_of(counts, percent) for percent in (0, 0.1, None)] == [0, 1000, 0]
@@ -62,14 +44,14 @@ def test_context_tables_and_the_rule_for_the_offset(monkeypatch):
     assert context.gap([2.0] * 6) == [2.0, 2.0, 2.0]
 
 
-def test_the_filter_that_knows_everything():
+def test_the_filter_that_knows_everything(real):
     """Without blur and noise it gives the target back; of white noise it takes away most, blurred or not."""
     from eozoo_prithvi_refine.degradation import degrade, draw_strengths
     from eozoo_prithvi_refine.demo.landscape import landscape
     from eozoo_prithvi_refine.settings import DegradationSettings
     from scipy.ndimage import gaussian_filter
 
-    wiener = script("real_prithvi_bound").wiener
+    from benchmarks.real_prithvi_bound import wiener
     target = gaussian_filter(landscape(0, 48, 40, 6, 4), (0, 1.5, 1.5))  # the landscape's own texture is white noise
 
     def error(seed=3, **settings):
