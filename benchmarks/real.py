@@ -22,11 +22,11 @@ WORK, RESULT = ROOT / "real", ROOT / "benchmarks" / "results" / "real.json"
 AT_ONCE = 2
 # stage -> its scripts, one after the other: the later ones read what the earlier ones trained. The longest come first.
 STAGES = {
-    "prithvi": ("real_prithvi",),
-    "gedi": ("real_gedi", "real_gedi_ensemble"),
-    "gedi_17": ("real_gedi_17",),
     "barlow": ("real_barlow", "real_barlow_transfer"),
+    "gedi_17": ("real_gedi_17",),
+    "prithvi": ("real_prithvi",),
     "prithvi_context": ("real_prithvi_context",),
+    "gedi": ("real_gedi", "real_gedi_ensemble"),
     "gedi_biomass": ("real_gedi_biomass",),
 }
 

@@ -26,6 +26,7 @@ from eozoo_core.settings.config import load_settings
 from eozoo_gedi_sparse.settings import GediSettings
 
 from benchmarks.real_gedi import CONTEXT_NET
+from benchmarks.real_gedi_galileo import BANDS, FILE, INDICES
 from benchmarks.real_gedi_galileo import features as galileo
 from benchmarks.real_gedi_tiles import DATA, MASK_BAND, RH95, ROOT, SQUARES, Tile, square_mean
 
@@ -38,6 +39,7 @@ ROWS = {
 }
 TILES = tuple(tile for tiles in ROWS.values() for tile in tiles)
 LAYERS = {"S2": tuple(range(12)), "all layers": (*range(13), 20, 21, 24, 25, 26, 27)}
+READ = LAYERS | {"galileo": INDICES}  # the bands of a run
 SEEDS = (0, 1, 2)
 FOREST = ("data.crop=32", "train.epochs=1", "data.validation=false")
 MODELS = {
@@ -45,6 +47,23 @@ MODELS = {
     "quantile forest": (*FOREST, "model.name=quantile_forest"),
     "context_net": CONTEXT_NET,
 }
+# The middle of the learning rates, the decay, warm-up and clipping of the paper's fine-tuning (docs/real_data_gedi_17.md).
+_NAMES = f"names: [{', '.join(name for name, _ in BANDS)}]"
+_UNITS = "units: {S2: reflectance, S1: dB, elevation: m, slope: degree}"
+TUNED = (
+    "model.name=galileo_nano",
+    f"model.options={{pretrained: {FILE}, {_NAMES}, {_UNITS}, patch: 4, window: 8, margin: 0, month: 6, width: 64}}",
+    "data.crop=32",
+    "data.crops_per_patch=12",
+    "train.batch_size=8",
+    "train.epochs=12",
+    "train.learning_rate=3e-4",
+    "train.weight_decay=0.01",
+    "train.schedule.name=cosine",
+    "train.schedule.warmup_steps=20",
+    "train.clip_norm=1.0",
+)
+TRAINED = MODELS | {"fine-tuned": TUNED}
 COMMON = (
     f"data.target={RH95}",
     f"data.zero_is_nodata_in={MASK_BAND}",
@@ -71,7 +90,7 @@ def load(tile: str, layers: str = "S2") -> Tile:
     """Read a tile, empty pixels missing."""
     image, label = (np.load(file, allow_pickle=False) for file in files(tile))
     empty, target = image[MASK_BAND] == 0, label[RH95].copy()
-    image = image[list(LAYERS[layers])]
+    image = image[list(READ[layers])]
     image[:, empty], target[empty] = np.nan, np.nan
     return Tile(image, target)
 
@@ -122,7 +141,7 @@ def trained(model: str, layers: str, held_out: str, seed: int) -> Path:
     """Train one registered model without the row ``held_out``, or find that it was done; return its run."""
     place = WORK / model.replace(" ", "_") / layers.replace(" ", "_") / held_out.replace(" ", "_") / f"seed_{seed}"
     rest = [tile for row, tiles in ROWS.items() if row != held_out for tile in tiles]
-    val = rest[seed * 5 % len(rest)] if model == "context_net" else ""
+    val = rest[seed * 5 % len(rest)] if model in ("context_net", "fine-tuned") else ""
     for tile in TILES:
         if tile in ROWS[held_out]:
             continue
@@ -132,8 +151,8 @@ def trained(model: str, layers: str, held_out: str, seed: int) -> Path:
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.is_symlink():
                 link.symlink_to(file)
-    chosen = (f"data.bands={list(LAYERS[layers])}", f"runtime.data_dir={place / 'data'}", f"train.seed={seed}")
-    settings = load_settings(GediSettings, None, [*COMMON, *chosen, *MODELS[model]])
+    chosen = (f"data.bands={list(READ[layers])}", f"runtime.data_dir={place / 'data'}", f"train.seed={seed}")
+    settings = load_settings(GediSettings, None, [*COMMON, *chosen, *TRAINED[model]])
     registry = Registry.discover()
     run = Run.create(place / "run", "gedi_sparse", settings)
     done = place / "done"
@@ -197,6 +216,8 @@ def measure() -> dict[str, dict[str, list[Shots]]]:
         found[f"forest, {kind}"] = simple(trees, kind, SEEDS)
         if kind != "january":
             found[f"ridge, {kind}"] = simple(ridge, kind)
+    found["fine-tuned, galileo"] = network("fine-tuned", "galileo")
+    found["fine-tuned mixture, galileo"] = mixture(found["fine-tuned, galileo"])
     layers = [found[f"{name}, all layers"] for name in ("forest", "ridge", "context_net mixture")]
     found["stack of all layers"] = stacked(*layers)
     given = [found[f"{name}, galileo and all layers"] for name in ("forest", "ridge")]

@@ -12,6 +12,7 @@ from benchmarks.real_gedi_tiles import MASK_BAND, ROOT
 _S2 = {"B2": 1, "B3": 2, "B4": 3, "B5": 4, "B6": 5, "B7": 6, "B8": 7, "B8A": 8, "B11": 10, "B12": 11}
 _OTHER = {"VV": (20, "dB"), "VH": (21, "dB"), "NDVI": (12, "1"), "elevation": (26, "m"), "slope": (27, "degree")}
 BANDS = tuple((name, "reflectance") for name in _S2) + tuple((name, unit) for name, (_, unit) in _OTHER.items())
+FILE = f"{os.environ.get('EOZOO_WEIGHTS', ROOT.parent / 'shared' / 'weights')}/galileo_nano_encoder.pt"
 INDICES = (*_S2.values(), *(index for index, _ in _OTHER.values()))
 
 
@@ -22,8 +23,7 @@ def network(weights: str, month: int):
     from eozoo_pretrained.galileo_dense import galileo_nano
 
     torch.manual_seed(0)
-    folder = os.environ.get("EOZOO_WEIGHTS", str(ROOT.parent / "shared" / "weights"))
-    file = f"{folder}/galileo_nano_encoder.pt" if weights == "published" else None
+    file = FILE if weights == "published" else None
     return galileo_nano(len(BANDS), 1, BANDS, patch=4, window=3, margin=0, width=0, month=month, pretrained=file).eval()
 
 
