@@ -47,7 +47,7 @@ MODELS = {
     "quantile forest": (*FOREST, "model.name=quantile_forest"),
     "context_net": CONTEXT_NET,
 }
-# The middle of the learning rates, the decay, warm-up and clipping of the paper's fine-tuning (docs/real_data_gedi_17.md).
+# The middle of the rates, the decay, warm-up and clipping of the paper's fine-tuning (docs/real_data_gedi_17.md).
 _NAMES = f"names: [{', '.join(name for name, _ in BANDS)}]"
 _UNITS = "units: {S2: reflectance, S1: dB, elevation: m, slope: degree}"
 TUNED = (

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
     from eozoo_core.run.directory import Run
+    from eozoo_core.spec import Port
+    from eozoo_core.task.survey import Survey
 
 
 def describe(task: Contract, run: Run | None) -> Network:
@@ -31,10 +33,15 @@ def describe(task: Contract, run: Run | None) -> Network:
         architecture=name if members == 1 else f"{members} x {name}",
         parameters=members * sketch(task, survey)[1],
         inputs=ports.inputs,
-        outputs=output_ports(ports.outputs, draw_count(task.settings, task.settings.infer)),
+        outputs=outputs_of(task, survey),
         classes={code: name for port in ports.outputs for code, name in port.legend},
         pretrained=None if pretrained is None or pretrained.startswith("random") else pretrained,
     )
+
+
+def outputs_of(task: Contract, survey: Survey) -> tuple[Port, ...]:
+    """Return the ports of what ``predict`` gives; no network is built."""
+    return output_ports(task.ports(survey).outputs, draw_count(task.settings, task.settings.infer))
 
 
 def count_parameters(build: Callable[[], torch.nn.Module]) -> int:

@@ -49,9 +49,9 @@ class Task(Contract):
 
     def outputs(self) -> dict[str, str]:
         """Return name -> unit of every array that ``predict`` gives, for these settings ("1" for a plain number)."""
-        from eozoo_core.task.describe import describe
+        from eozoo_core.task.describe import outputs_of
 
-        return {port.role: port.unit for port in describe(self, None).outputs}
+        return {port.role: port.unit for port in outputs_of(self, self.Survey())}
 
     def train(self, run: Run) -> None:
         """Train every member to the configured end, going on from the last checkpoints; then score the test split.

@@ -166,3 +166,18 @@ OPTIONS = "{names: [B2, B3, B4, B8], units: {S2: reflectance 0..1}, width: 4, pa
 def test_conformance(check, tmp_path):
     """The checks of every task of images, with this network."""
     check(tmp_path)
+
+
+def test_what_a_run_gives_is_known_without_its_bands():
+    """Names of 15 bands in the options, and a task that does not know yet how many there are."""
+    from eozoo.registry import Registry
+    from eozoo_core.settings.config import load_settings
+
+    registry = Registry.discover()
+    task = registry.get("task", "gedi_sparse")
+    given = [
+        "train.members=1",
+        "model.name=galileo_nano",
+        f"model.options={{names: [{', '.join(f'B{i}' for i in range(15))}]}}",
+    ]
+    assert task(load_settings(task.Settings, None, given), registry).outputs() == {"mean": "m", "std": "m"}

@@ -52,6 +52,7 @@ def test_the_filter_that_knows_everything(real):
     from scipy.ndimage import gaussian_filter
 
     from benchmarks.real_prithvi_bound import wiener
+
     target = gaussian_filter(landscape(0, 48, 40, 6, 4), (0, 1.5, 1.5))  # the landscape's own texture is white noise
 
     def error(seed=3, **settings):
