@@ -11,7 +11,7 @@ from eozoo_core.tables.groups import Group, places_of
 from torch import nn
 
 from eozoo_pretrained.plugin import BANDS, PRESTO_SOURCES
-from eozoo_pretrained.presto import MONTHS, UNKNOWN, WIDTH, Encoder, encoder_tensors
+from eozoo_pretrained.presto import GROUPS, MONTHS, UNKNOWN, WIDTH, Encoder, encoder_tensors
 from eozoo_pretrained.presto_columns import SCALES
 
 _RED, _NIR, _NDVI = (BANDS.index(name) for name in ("B4", "B8", "NDVI"))
@@ -55,6 +55,8 @@ class PrestoSeries(nn.Module):
             raise ZooError(f"presto_series: none of {', '.join(BANDS[2:12])} is among {', '.join(names)}")
         self.bands = Group(places)
         self.derives = bool((places[0, [_RED, _NIR]] >= 0).all() and places[0, _NDVI] < 0)
+        there = {k for k in range(len(BANDS)) if places[0, k] >= 0} | ({_NDVI} if self.derives else set())
+        self.encoder.only([name for name, of in GROUPS.items() if there.issuperset(of)])
         scales = torch.tensor([SCALES[name][1:] for name in BANDS], device="cpu")
         self.register_buffer("scales", scales.T, persistent=False)
         self.register_buffer("starts", torch.tensor(_STARTS, device="cpu"), persistent=False)
