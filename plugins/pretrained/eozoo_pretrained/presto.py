@@ -52,14 +52,22 @@ class Encoder(nn.Module):
             embed.requires_grad_(name in self.given)
 
     def forward(
-        self, x: torch.Tensor, cover: torch.Tensor, place: torch.Tensor, month: torch.Tensor, missing: torch.Tensor
+        self,
+        x: torch.Tensor,
+        cover: torch.Tensor,
+        place: torch.Tensor,
+        month: torch.Tensor,
+        missing: torch.Tensor,
+        elapsed: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Encode samples.
 
         x: (B, T, 17) normalised, T <= 24. cover: (B, T) class 0..8, 9 = not known. place: (B, 2) degrees latitude and
-        longitude, NaN = not known. month: (B, T) 0..11. missing: (B, T, 17), True = the value is not there.
+        longitude, NaN = not known. month: (B, T) 0..11. missing: (B, T, 17), True = the value is not there. elapsed:
+        (B, T) months since the first, 0..23; None = the dates are months in a row.
         """
         when, where = self.month_embed(month), self.pos_embed[:, : x.shape[1]].expand(x.shape[0], -1, -1)
+        where = where if elapsed is None else self.pos_embed[0][elapsed]
         tokens, hidden = [], []
         for number, (name, bands) in enumerate(GROUPS.items()):
             if name not in self.given:

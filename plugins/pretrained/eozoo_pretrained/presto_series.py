@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from eozoo_core import ZooError
 from eozoo_core.run.published import load_published
 from eozoo_core.tables.groups import Group, places_of
@@ -43,7 +44,11 @@ def presto_series(
 
 
 class PrestoSeries(nn.Module):
-    """Series (B, L, C) in reflectance x 10000, all there, and days of the year (B, L) -> embedding (B, 128)."""
+    """Series (B, L, C) in reflectance x 10000, all there, and days of the year (B, L) -> embedding (B, 128).
+
+    Presto counts months, and dates are any: each stands where its month does after that of the first, at most the 24th.
+    Days are in order of time; one that is less than the day before it is of the next year.
+    """
 
     latent_dim = WIDTH
 
@@ -73,9 +78,11 @@ class PrestoSeries(nn.Module):
             scaled = torch.cat([scaled[..., :_NDVI], index[..., None]], dim=-1)
             gaps = torch.cat([gaps[..., :_NDVI], (total <= 0)[..., None]], dim=-1)
         month = torch.bucketize(doys - 1, self.starts, right=True) - 1
+        years = F.pad((doys[:, 1:] < doys[:, :-1]).long().cumsum(dim=1), (1, 0))
+        elapsed = (month + 12 * years - month[:, :1]).clamp(0, MONTHS - 1)
         cover = torch.full_like(month, UNKNOWN)
         place = torch.full_like(scaled[:, 0, :2], torch.nan)
-        return self.encoder(scaled, cover, place, month, gaps)
+        return self.encoder(scaled, cover, place, month, gaps, elapsed)
 
     def last(self, count: int) -> list[nn.Module]:
         """The last ``count`` blocks and the norm, for fine-tuning in part."""
