@@ -157,9 +157,7 @@ class ClassSystem(PixelSystem):
             self._trained += encoder.backbone.last(last_layers)
         of_encoder = {id(p) for module in self._trained[1:] for p in module.parameters() if p.requires_grad}
         if trainable != "head" and not of_encoder:
-            raise ZooError(
-                f"model.trainable {trainable!r}: the encoder's own options freeze it; 'head', or without them"
-            )
+            raise ZooError(f"model.trainable {trainable!r}: the encoder's options freeze all of it; take 'head'")
         for parameter in encoder.parameters():
             parameter.requires_grad_(id(parameter) in of_encoder)
 

@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         self.given = frozenset((*GROUPS, COVER, PLACE))
 
     def only(self, given: Collection[str]) -> None:
-        """Make no tokens of groups (or COVER) that are not among ``given``: as if masked, but faster; nor learn them."""
+        """Make no tokens of what is not ``given`` (groups, COVER): as if masked, but faster. They do not learn."""
         self.given = frozenset(given)
         self.latlon_embed.requires_grad_(PLACE in self.given)
         self.dw_embed.requires_grad_(COVER in self.given)
