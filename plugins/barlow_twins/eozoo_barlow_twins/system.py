@@ -131,7 +131,10 @@ class ClassSystem(PixelSystem):
     """Encoder and classification head: "logits" (N, K).
 
     ``trainable``: "head", "last" (also the encoder's ``last_layers`` last layers) or "all". What is not trained stays
-    in eval mode, so that its dropout is off and its batch statistics do not move, also while the rest trains.
+    in eval mode, so that its dropout is off and its batch statistics do not move, also while the rest trains. What the
+    encoder itself holds fixed (published codes, options.freeze) stays so.
+
+    Raises ZooError where "last" or "all" find nothing to train.
     """
 
     def __init__(
@@ -152,9 +155,11 @@ class ClassSystem(PixelSystem):
             if not hasattr(encoder.backbone, "last"):
                 raise ZooError("model.trainable 'last': this encoder does not say what its last layers are; use 'all'")
             self._trained += encoder.backbone.last(last_layers)
-        encoder.requires_grad_(trainable == "all")
-        for module in self._trained:
-            module.requires_grad_(True)
+        of_encoder = {id(p) for module in self._trained[1:] for p in module.parameters() if p.requires_grad}
+        if trainable != "head" and not of_encoder:
+            raise ZooError(f"model.trainable {trainable!r}: the encoder's options freeze all of it; take 'head'")
+        for parameter in encoder.parameters():
+            parameter.requires_grad_(id(parameter) in of_encoder)
 
     def once(self, bands: torch.Tensor, doys: torch.Tensor) -> Tensors:
         """Return the logits."""

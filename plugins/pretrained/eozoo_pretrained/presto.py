@@ -7,6 +7,7 @@ for its terrain and one for its place. What is missing is masked out of attentio
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 from torch import nn
@@ -23,6 +24,7 @@ GROUPS = {  # name in the weights -> bands that are one token; VV, VH | B2, B3, 
     "SRTM": (14, 15),
     "NDVI": (16,),
 }
+COVER, PLACE = "cover", "place"  # tokens beside those of the groups
 WIDTH, HEADS, MONTHS, UNKNOWN = 128, 8, 24, 9  # UNKNOWN: class of land cover, whose token is left out
 
 
@@ -39,18 +41,37 @@ class Encoder(nn.Module):
         self.pos_embed = nn.Parameter(_positions(MONTHS, WIDTH // 2)[None], requires_grad=False)
         self.month_embed = nn.Embedding.from_pretrained(_months(WIDTH // 4))
         self.channel_embed = nn.Embedding(len(GROUPS) + 1, WIDTH // 4)
+        self.given = frozenset((*GROUPS, COVER, PLACE))
+
+    def only(self, given: Collection[str]) -> None:
+        """Make no tokens of what is not ``given`` (groups, COVER): as if masked, but faster. They do not learn."""
+        self.given = frozenset(given)
+        self.latlon_embed.requires_grad_(PLACE in self.given)
+        self.dw_embed.requires_grad_(COVER in self.given)
+        for name, embed in self.eo_patch_embed.items():
+            embed.requires_grad_(name in self.given)
 
     def forward(
-        self, x: torch.Tensor, cover: torch.Tensor, place: torch.Tensor, month: torch.Tensor, missing: torch.Tensor
+        self,
+        x: torch.Tensor,
+        cover: torch.Tensor,
+        place: torch.Tensor,
+        month: torch.Tensor,
+        missing: torch.Tensor,
+        elapsed: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Encode samples.
 
         x: (B, T, 17) normalised, T <= 24. cover: (B, T) class 0..8, 9 = not known. place: (B, 2) degrees latitude and
-        longitude, NaN = not known. month: (B, T) 0..11. missing: (B, T, 17), True = the value is not there.
+        longitude, NaN = not known. month: (B, T) 0..11. missing: (B, T, 17), True = the value is not there. elapsed:
+        (B, T) months since the first, 0..23; None = the dates are months in a row.
         """
         when, where = self.month_embed(month), self.pos_embed[:, : x.shape[1]].expand(x.shape[0], -1, -1)
+        where = where if elapsed is None else self.pos_embed[0][elapsed]
         tokens, hidden = [], []
         for number, (name, bands) in enumerate(GROUPS.items()):
+            if name not in self.given:
+                continue
             group, gaps = x[:, :, bands], missing[:, :, bands].any(dim=2)
             if name == "SRTM":  # terrain does not change: one token, without month and position
                 code = F.pad(self.channel_embed.weight[number], (WIDTH // 4, WIDTH // 2))
@@ -59,8 +80,9 @@ class Encoder(nn.Module):
             else:
                 tokens.append(self.eo_patch_embed[name](group) + self._code(when, number, where))
                 hidden.append(gaps)
-        tokens.append(self.dw_embed(cover) + self._code(when, len(GROUPS), where))
-        hidden.append(cover == UNKNOWN)
+        if COVER in self.given:
+            tokens.append(self.dw_embed(cover) + self._code(when, len(GROUPS), where))
+            hidden.append(cover == UNKNOWN)
         nowhere = ~torch.isfinite(place).all(dim=1, keepdim=True)
         tokens.insert(0, self.latlon_embed(_on_sphere(torch.nan_to_num(place)))[:, None])
         seen = ~torch.cat([nowhere, *hidden], dim=1)

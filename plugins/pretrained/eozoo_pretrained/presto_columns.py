@@ -12,7 +12,7 @@ from eozoo_core.tables.groups import Group, places_of
 from torch import nn
 
 from eozoo_pretrained.plugin import BANDS, PRESTO_SOURCES
-from eozoo_pretrained.presto import MONTHS, UNKNOWN, Encoder, encoder_tensors
+from eozoo_pretrained.presto import COVER, GROUPS, MONTHS, PLACE, UNKNOWN, Encoder, encoder_tensors
 from eozoo_pretrained.units import S2, converted
 
 # Of each band the unit that it is published in, what is added and what it is then divided by.
@@ -56,6 +56,10 @@ class Presto(nn.Module):
         _require_dates(names, places, pattern)
         self.bands, self.place = Group(places), Group(places_of(names, ("lat", "lon")))
         self.cover, self.month = (Group(places_of(names, (n,), pattern)) for n in ("dynamic_world", "month"))
+        given = [name for name, of in GROUPS.items() if (places[:, of] >= 0).all(axis=1).any()]
+        given += [COVER] if (self.cover.absent == 0).any() else []
+        if names:
+            self.encoder.only([*given, PLACE] if not self.place.absent.any() else given)
         factors = [_factors(band, [columns[i] for i in places[:, k] if i >= 0]) for k, band in enumerate(BANDS)]
         self.register_buffer("factors", torch.tensor(factors).T, persistent=False)
 

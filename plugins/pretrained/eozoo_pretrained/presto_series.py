@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from eozoo_core import ZooError
 from eozoo_core.run.published import load_published
 from eozoo_core.tables.groups import Group, places_of
 from torch import nn
 
 from eozoo_pretrained.plugin import BANDS, PRESTO_SOURCES
-from eozoo_pretrained.presto import MONTHS, UNKNOWN, WIDTH, Encoder, encoder_tensors
+from eozoo_pretrained.presto import GROUPS, MONTHS, UNKNOWN, WIDTH, Encoder, encoder_tensors
 from eozoo_pretrained.presto_columns import SCALES
 
 _RED, _NIR, _NDVI = (BANDS.index(name) for name in ("B4", "B8", "NDVI"))
@@ -43,7 +44,11 @@ def presto_series(
 
 
 class PrestoSeries(nn.Module):
-    """Series (B, L, C) in reflectance x 10000, all there, and days of the year (B, L) -> embedding (B, 128)."""
+    """Series (B, L, C) in reflectance x 10000, all there, and days of the year (B, L) -> embedding (B, 128).
+
+    Presto counts months, and dates are any: each stands where its month does after that of the first, at most the 24th.
+    Days are in order of time; one that is less than the day before it is of the next year.
+    """
 
     latent_dim = WIDTH
 
@@ -55,6 +60,8 @@ class PrestoSeries(nn.Module):
             raise ZooError(f"presto_series: none of {', '.join(BANDS[2:12])} is among {', '.join(names)}")
         self.bands = Group(places)
         self.derives = bool((places[0, [_RED, _NIR]] >= 0).all() and places[0, _NDVI] < 0)
+        there = {k for k in range(len(BANDS)) if places[0, k] >= 0} | ({_NDVI} if self.derives else set())
+        self.encoder.only([name for name, of in GROUPS.items() if there.issuperset(of)])
         scales = torch.tensor([SCALES[name][1:] for name in BANDS], device="cpu")
         self.register_buffer("scales", scales.T, persistent=False)
         self.register_buffer("starts", torch.tensor(_STARTS, device="cpu"), persistent=False)
@@ -71,9 +78,11 @@ class PrestoSeries(nn.Module):
             scaled = torch.cat([scaled[..., :_NDVI], index[..., None]], dim=-1)
             gaps = torch.cat([gaps[..., :_NDVI], (total <= 0)[..., None]], dim=-1)
         month = torch.bucketize(doys - 1, self.starts, right=True) - 1
+        years = F.pad((doys[:, 1:] < doys[:, :-1]).long().cumsum(dim=1), (1, 0))
+        elapsed = (month + 12 * years - month[:, :1]).clamp(0, MONTHS - 1)
         cover = torch.full_like(month, UNKNOWN)
         place = torch.full_like(scaled[:, 0, :2], torch.nan)
-        return self.encoder(scaled, cover, place, month, gaps)
+        return self.encoder(scaled, cover, place, month, gaps, elapsed)
 
     def last(self, count: int) -> list[nn.Module]:
         """The last ``count`` blocks and the norm, for fine-tuning in part."""
