@@ -35,9 +35,9 @@ class Bands(nn.Module):
     """Bands of images in their own units -> Galileo's normalised groups, and where they are missing.
 
     bands: name and unit of each channel, None = the published one. units: of bands by name, or of all of a sensor by
-    "S1" and "S2"; they come before those in ``bands``. pattern: how bands of several dates are called, as '{t}_{band}'; "" = there is one date,
-    but for names as 20200531_B4. month: 1..12 of all dates, 0 = that of names with a date, else not known. place:
-    degrees latitude and longitude of all images; () = their bands lat and lon where they have them.
+    "S1" and "S2"; they come before those in ``bands``. pattern: how bands of several dates are called, as '{t}_{band}';
+    "" = there is one date, but for names as 20200531_B4. month: 1..12 of all dates, 0 = that of names with a date, else
+    not known. place: degrees latitude and longitude of all images; () = their bands lat and lon where they have them.
 
     Raises ZooError where no band is known to Galileo, a unit is not, and for too many dates.
     """

@@ -38,8 +38,8 @@ def galileo_nano(
     """Galileo nano's tokens as a map, beside a convolution of the pixels: images of any size.
 
     in_channels: bands. outputs: channels of the result. bands: name and unit of each; () = ``names`` in the published
-    units, or VV, VH in dB and ten bands of Sentinel-2 in reflectance x 10000. names: of the bands in their order, where files
-    call them otherwise. units: of bands whose files say none, {S2: reflectance 0..1, S1: dB}.
+    units, or VV, VH in dB and ten bands of Sentinel-2 in reflectance x 10000. names: of the bands in their order, where
+    files call them otherwise. units: of bands whose files say none, {S2: reflectance 0..1, S1: dB}.
 
     patch: side of a token, 1 to 8 px. window: tokens along the side of a square that is seen at once; ``margin`` of
     them on each side are context alone, so squares overlap by twice that. With 3 and 1 every token is the middle of its
