@@ -29,7 +29,7 @@ Pick = Callable[[dict[str, Any], Path], dict[str, Any]]
 def find_weights(
     given: Path | str | bool, name: str, sources: Sequence[Source], setting: str = "model.weights"
 ) -> Path:
-    """Return the file that a setting means: a path, or with "published" (or true) the first of ``sources`` in the cache.
+    """Return the file that a setting means: a path, or with "published" (or true) the first source in the cache.
 
     name:    the model that the weights are of, by which they are fetched.
     sources: where its weights are published (``Spec.sources``).
