@@ -26,8 +26,10 @@ _WRAPPED = ("state_dict", "model_state_dict", "model")  # keys under which files
 Pick = Callable[[dict[str, Any], Path], dict[str, Any]]
 
 
-def find_weights(given: Path | str, name: str, sources: Sequence[Source], setting: str = "model.weights") -> Path:
-    """Return the file that a setting means: a path, or with "published" the first of ``sources`` in the cache.
+def find_weights(
+    given: Path | str | bool, name: str, sources: Sequence[Source], setting: str = "model.weights"
+) -> Path:
+    """Return the file that a setting means: a path, or with "published" (or true) the first source in the cache.
 
     name:    the model that the weights are of, by which they are fetched.
     sources: where its weights are published (``Spec.sources``).
@@ -35,7 +37,7 @@ def find_weights(given: Path | str, name: str, sources: Sequence[Source], settin
     Raises ZooError, which begins with ``setting``, where there is no such file, or where one that is called as a
     published file has other content than the plugin names.
     """
-    if str(given) == PUBLISHED:
+    if given is True or str(given) == PUBLISHED:
         if not sources:
             raise ZooError(f"{setting}: no published weights of {name} are known; give a file")
         file = place(name, sources[0])
@@ -54,7 +56,12 @@ def find_weights(given: Path | str, name: str, sources: Sequence[Source], settin
 
 
 def load_published(
-    module: Any, given: Path | str, name: str, sources: Sequence[Source], pick: Pick, setting: str = "model.weights"
+    module: Any,
+    given: Path | str | bool,
+    name: str,
+    sources: Sequence[Source],
+    pick: Pick,
+    setting: str = "model.weights",
 ) -> Receipt:
     """Load weights into ``module``, every tensor matched in name and shape, and return the receipt for the run.
 

@@ -62,7 +62,10 @@ SERIES_CARD = Card(
     weights="Those of the paper's authors, MIT; without 'pretrained' it begins at random.",
     measured="Forward 5.26 s, 1229 MB; with backward 14 s, 2887 MB; input 1024 x 16 x 10, CPU seconds of one thread of "
     "2 x AMD EPYC with other work beside it.",
-    limits=("At most 24 dates; it learned from months.", "Neither weather, terrain, radar nor place are fed."),
+    limits=(
+        "At most 24 dates, each where its month is after that of the first.",
+        "Neither weather, terrain, radar nor place are fed.",
+    ),
     architecture="Transformer",
     kinds=("similarity-search",),
 )
