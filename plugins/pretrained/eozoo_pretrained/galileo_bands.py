@@ -34,17 +34,17 @@ Groups = dict[str, torch.Tensor]
 class Bands(nn.Module):
     """Bands of images in their own units -> Galileo's normalised groups, and where they are missing.
 
-    bands: name and unit of each channel, None = the published one. units: of bands by name, or of all of a sensor by
-    "S1" and "S2"; they come before those in ``bands``. pattern: how bands of several dates are called, as '{t}_{band}';
-    "" = there is one date, but for names as 20200531_B4. month: 1..12 of all dates, 0 = that of names with a date, else
-    not known. place: degrees latitude and longitude of all images; () = their bands lat and lon where they have them.
+    bands: name and unit of each channel. units: of bands by name, or of all of a sensor by "S1" and "S2"; they come
+    before those in ``bands``. pattern: how bands of several dates are called, as '{t}_{band}'; "" = there is one date,
+    but for names as 20200531_B4. month: 1..12 of all dates, 0 = that of names with a date, else not known. place:
+    degrees latitude and longitude of all images; () = their bands lat and lon where they have them.
 
     Raises ZooError where no band is known to Galileo, a unit is not, and for too many dates.
     """
 
     def __init__(
         self,
-        bands: Sequence[tuple[str, str | None]],
+        bands: Sequence[tuple[str, str]],
         units: Mapping[str, str],
         pattern: str = "",
         month: int = 0,
@@ -176,13 +176,13 @@ def _month(day: int) -> int:
 
 
 def _factors(
-    band: str, bands: Sequence[tuple[str, str | None]], column: np.ndarray, units: Mapping[str, str]
+    band: str, bands: Sequence[tuple[str, str]], column: np.ndarray, units: Mapping[str, str]
 ) -> tuple[float, float]:
     """Return factor and summand from the unit of the channels ``column`` to the published one."""
     name, unit = bands[int(column[column != ABSENT][0])]
     sensor = "S1" if band in ("VV", "VH") else "S2" if band in UNITS and band[0] == "B" else ""
     given = next((units[key] for key in (name, band, sensor) if key in units), unit)
-    if band not in UNITS or given is None:
+    if band not in UNITS:
         return 1.0, 0.0
     remedy = f"say it: model.options.units={{{sensor or name}: {UNITS[band]}}}"
     return converted("galileo_nano", name, given, UNITS[band], remedy)

@@ -37,9 +37,9 @@ def galileo_nano(
 ) -> nn.Module:
     """Galileo nano's tokens as a map, beside a convolution of the pixels: images of any size.
 
-    in_channels: bands. outputs: channels of the result. bands: name and unit of each; () = ``names`` in the published
-    units, or VV, VH in dB and ten bands of Sentinel-2 in reflectance x 10000. names: of the bands in their order, where
-    files call them otherwise. units: of bands whose files say none, {S2: reflectance 0..1, S1: dB}.
+    in_channels: bands. outputs: channels of the result. bands: name and unit of each; () = VV, VH in dB and ten bands
+    of Sentinel-2 in reflectance x 10000. names: of the bands in their order, where files call them otherwise. units: of
+    bands whose files say none, {S2: reflectance 0..1, S1: dB}.
 
     patch: side of a token, 1 to 8 px. window: tokens along the side of a square that is seen at once; ``margin`` of
     them on each side are context alone, so squares overlap by twice that. With 3 and 1 every token is the middle of its
@@ -54,10 +54,7 @@ def galileo_nano(
     Raises ZooError for an option out of range, a unit that is not known, weights that do not match, and where no group
     of Galileo's bands is there.
     """
-    known = tuple(bands)
-    if not known:  # a run is described before its data are opened, by the task's own number of bands
-        names = names if len(names) == in_channels else ()
-        known = tuple((name, None) for name in names) or PUBLISHED[:in_channels]
+    known = tuple(bands) or PUBLISHED[:in_channels]
     if not 1 <= patch <= KERNEL or not 0 <= 2 * margin < window or width < 0 or not 0 <= month <= 12 or metres <= 0:
         raise ZooError(
             f"model.options: patch {patch} is 1 to {KERNEL} px, window {window} more than twice margin {margin}, width "
