@@ -103,7 +103,7 @@ def write_table(file, sites=8, rows=160):
     file.write_text("x,y,site,a,b,t\n" + "\n".join(lines) + "\n")
 
 
-def test_verb_on_a_table(tmp_path, capsys):
+def test_verb_on_a_table(tmp_path, capsys, monkeypatch):
     table, run = tmp_path / "t.csv", tmp_path / "run"
     write_table(table)
     values = [f"runtime.table={table}", "data.target=t", "data.units={t: m}", "data.features=[a,b]", "train.epochs=1"]
@@ -123,6 +123,14 @@ def test_verb_on_a_table(tmp_path, capsys):
     assert len(stamps) == 2
     main(command, standalone_mode=False)  # goes on: no fold is done again
     assert stamps == {file: file.stat().st_mtime_ns for file in run.rglob("model.json")}
+    killed = run / "cv_places" / "labels_1_draw_0_fold_0" / "model"
+    killed.mkdir()  # before its stamp was written
+    monkeypatch.setattr("eozoo_core.task.crossval.versions_of", lambda _task: ["eozoo 9"])
+    with pytest.raises(SystemExit):
+        main([*command, "--metric", "accuracy"], standalone_mode=False)  # after one fold, which is done again
+    assert "--metric accuracy: is none of this task; rmse or mae can be compared" in capsys.readouterr().err
+    changed = {file for file in stamps if file.stat().st_mtime_ns != stamps[file]}
+    assert changed == {killed.with_name("model.json")}
 
 
 def write_patches(root, layout, suffix=""):

@@ -52,6 +52,8 @@ def cross_validate(task: Task, run: Run, cv: dict[str, Any], as_json: bool) -> N
     from eozoo_core.task import crossval
     from eozoo_core.task.folds import Fold
 
+    from eozoo.trained_with import parts_of
+
     try:
         shares = tuple(float(share) for share in cv["cv_labels"].split(","))
     except ValueError:
@@ -64,7 +66,9 @@ def cross_validate(task: Task, run: Run, cv: dict[str, Any], as_json: bool) -> N
         settings = load_settings(cls.Settings, None, cv["cv_against"], base)
         against[" ".join(cv["cv_against"])] = cls(settings, task.registry)
     fold = Fold(cv["cv_by"], cv["cv_folds"], 0, 0, cv["cv_distance"], cv["cv_block"], cv["cv_column"])
-    how = crossval.CrossValidation(fold, cv["cv_draws"], shares, against, cv["cv_keep"], cv["cv_metric"])
+    parts = [parts_of(one.registry, one, one.settings) for one in (task, *against.values())]
+    code = tuple(sorted({plugin for one in parts for plugin in one.values()}))
+    how = crossval.CrossValidation(fold, cv["cv_draws"], shares, against, cv["cv_keep"], cv["cv_metric"], code)
     result = crossval.cross_validate(task, run, how)
     options.echo(json.dumps(result, indent=2) if as_json else format_result(result, str(run.path)))
 
