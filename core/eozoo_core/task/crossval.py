@@ -110,6 +110,8 @@ def _scored(task: Contract, run: Run, path: Path, fold: Fold, keep: bool, made_w
     """Return what one fold's test came to, from its file where that is there and was made with the same."""
     settings, first = task.settings, path.name == "model"  # the others have its baselines
     made = {"train": settings.train.model_copy(update={"seed": settings.train.seed + fold.draw})}
+    if hasattr(settings.runtime, "cache_dir"):
+        made["runtime"] = settings.runtime.model_copy(update={"cache_dir": str(path / "features")})
     if not first:
         made["eval"] = settings.eval.model_copy(update={"baselines": ()})
     one = folded(type(task)(settings.model_copy(update=made), task.registry), fold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -111,6 +112,7 @@ def _pooled(task: Contract, train: Data, fold: Fold) -> Contract:
             mine = np.flatnonzero(owner == SPLITS.index(split))
             part = found[0].pick(found, mine)
             part.apart, part.kept = True, kept[mine]
+            part.selection = sha256(owner.tobytes() + split.encode()).hexdigest()
             return part
 
         def has_split(self, split: str) -> bool:
