@@ -256,3 +256,10 @@ def test_refusals_name_the_options_that_were_typed(tmp_path):
     task = cls(cls.Settings.model_validate({"runtime": runtime, "data": {"window": 20, "crop": 20}}), None)
     with pytest.raises(ZooError, match=r"^--cv: .*set a smaller --distance, or --cv blocks, or fewer --folds$"):
         folded(task, Fold("places", 2, distance=500))
+    with pytest.raises(ZooError, match="these windows do not say their fields; use --cv places or blocks"):
+        folded(task, Fold("fields", 2))
+    write_table(tmp_path / "t.csv")
+    cls = Registry.discover().get("task", "scalar_regression")
+    of_table = {"runtime": {"table": tmp_path / "t.csv"}, "data": {"target": "t", "features": ["a", "b"]}}
+    with pytest.raises(ZooError, match="--cv fields: say which column names them; --column NAME"):
+        folded(cls(cls.Settings.model_validate(of_table), None), Fold("fields", 2))

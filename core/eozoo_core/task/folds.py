@@ -76,13 +76,21 @@ def folded(task: Contract, fold: Fold) -> Contract:
 def _folded(task: Contract, fold: Fold) -> Contract:
     settings, train = task.settings, task.data("train")
     if train.division is not None and hasattr(settings.data, "split"):
-        if fold.by in ("stations", "months") and not (fold.column or settings.data.split.column):
-            raise ZooError(f"--cv {fold.by}: say which column names them; --column NAME")
+        _require_named(fold, settings.data.split.column, train.division.units)
         how = fold.settings(settings.data.split)
         made = type(task)(with_data(settings, split=how), task.registry)
         made.data("test")  # divided here, where errors are put into the words of --cv
         return made
     return _pooled(task, train, fold)
+
+
+def _require_named(fold: Fold, column: str | None, units: Units) -> None:
+    """Raise ZooError where groups are asked for that nobody names; polygons and points are fields themselves."""
+    if fold.by in ("places", "blocks") or fold.column or column or (fold.by == "fields" and units.shapes is not None):
+        return
+    if units.what == "rows" or units.shapes is not None:
+        raise ZooError(f"--cv {fold.by}: say which column names them; --column NAME")
+    raise ZooError(f"--cv {fold.by}: these {units.what} do not say their {fold.by}; use --cv places or blocks")
 
 
 def with_data(settings: object, **update: object) -> object:
