@@ -260,6 +260,9 @@ def test_refusals_name_the_options_that_were_typed(tmp_path):
         folded(task, Fold("fields", 2))
     write_table(tmp_path / "t.csv")
     cls = Registry.discover().get("task", "scalar_regression")
-    of_table = {"runtime": {"table": tmp_path / "t.csv"}, "data": {"target": "t", "features": ["a", "b"]}}
+    of_table = {
+        "runtime": {"table": tmp_path / "t.csv"},
+        "data": {"target": "t", "units": {"t": "m"}, "features": ["a", "b"]},
+    }
     with pytest.raises(ZooError, match="--cv fields: say which column names them; --column NAME"):
         folded(cls(cls.Settings.model_validate(of_table), None), Fold("fields", 2))

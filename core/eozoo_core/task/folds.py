@@ -140,8 +140,8 @@ def _how(found: Sequence[Data], fold: Fold) -> SplitSettings:
     on_ground = data.grid(0) is not None and data.grid(0).crs is not None
     kinds = [by for by in get_args(By) if data.groups(by) is not None or (on_ground and by in ("places", "blocks"))]
     if fold.by not in kinds:
-        told = f"use --cv {' or '.join(kinds)}" if kinds else "they cannot be divided again"
-        raise ZooError(f"--cv {fold.by}: these {data.what} do not say their {fold.by}; {told}")
+        told = f"; use --cv {' or '.join(kinds)}" if kinds else " or where they lie; give georeferenced files"
+        raise ZooError(f"--cv {fold.by}: these {data.what} do not say their {fold.by}{told}")
     if not named:
         return fold.settings(SplitSettings())
     how = {"folds": fold.folds, "fold": fold.number, "seed": fold.draw, "labels": fold.labels}
