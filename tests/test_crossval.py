@@ -262,7 +262,7 @@ def test_refusals_name_the_options_that_were_typed(tmp_path):
     cls = Registry.discover().get("task", "scalar_regression")
     of_table = {
         "runtime": {"table": tmp_path / "t.csv"},
-        "data": {"target": "t", "units": {"t": "m"}, "features": ["a", "b"]},
+        "data": {"target": "t", "units": {"t": "m"}, "features": ["a", "b"], "crs": "EPSG:32631"},
     }
     with pytest.raises(ZooError, match="--cv fields: say which column names them; --column NAME"):
         folded(cls(cls.Settings.model_validate(of_table), None), Fold("fields", 2))

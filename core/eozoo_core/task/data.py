@@ -145,7 +145,10 @@ class Data:
 
         For cross-validation of data whose splits were there. ``others`` begins with this one.
         """
-        raise ZooError(f"cross-validation: {self.what} of a {type(self).__name__} cannot be divided again (Data.pick)")
+        raise ZooError(
+            f"--cv: {self.what} of a {type(self).__name__} cannot be divided again (Data.pick); score the splits that "
+            "are there, without --cv"
+        )
 
     def area(self) -> list[float] | None:
         """Return [west, south, east, north] in degrees around all samples, None where none is georeferenced."""

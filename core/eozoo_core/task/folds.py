@@ -65,7 +65,10 @@ def folded(task: Contract, fold: Fold) -> Contract:
     Raises ZooError where its data cannot be divided so.
     """
     try:
-        return task.folded(fold) or _folded(task, fold)
+        if (found := task.folded(fold)) is None:
+            return _folded(task, fold)
+        found.data("test")  # divided here, where errors are put into the words of --cv
+        return found
     except ZooError as error:  # of the designer, whose settings nobody typed here
         text = str(error)
         for setting, option in _OPTIONS:
@@ -79,7 +82,7 @@ def _folded(task: Contract, fold: Fold) -> Contract:
         _require_named(fold, settings.data.split.column, train.division.units)
         how = fold.settings(settings.data.split)
         made = type(task)(with_data(settings, split=how), task.registry)
-        made.data("test")  # divided here, where errors are put into the words of --cv
+        _require_placed(fold, made.data("test").division.units)
         return made
     return _pooled(task, train, fold)
 
@@ -91,6 +94,12 @@ def _require_named(fold: Fold, column: str | None, units: Units) -> None:
     if units.what == "rows" or units.shapes is not None:
         raise ZooError(f"--cv {fold.by}: say which column names them; --column NAME")
     raise ZooError(f"--cv {fold.by}: these {units.what} do not say their {fold.by}; use --cv places or blocks")
+
+
+def _require_placed(fold: Fold, units: Units) -> None:
+    """Raise ZooError where a distance is asked for between samples that say no place."""
+    if fold.distance and not units.placed.any():
+        raise ZooError(f"--distance {fold.distance:g}: these {units.what} do not say where they lie; leave it out")
 
 
 def with_data(settings: object, **update: object) -> object:
@@ -105,7 +114,12 @@ def _pooled(task: Contract, train: Data, fold: Fold) -> Contract:
     """Return a task whose splits are those of ``task`` in one, divided again."""
     cls = type(task)
     others = [train, *(task.data(name) for name in SPLITS[1:] if task.has_split(name))]
-    units, how = _units(others, fold), _how(others, fold)
+    if type(train).pick is Data.pick:
+        train.pick(others, np.zeros(0, int))  # raises
+    how, units = _how(others, fold), _units(others, fold)
+    _require_placed(fold, units)
+    if fold.column:
+        raise ZooError(f"--column {fold.column}: is for tables and polygons, not for {train.what}; leave it out")
     owner, kept = design(units, how), kept_together(units, how)
 
     class Folded(cls):  # members of an ensemble are built of the class

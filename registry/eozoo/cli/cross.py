@@ -60,6 +60,11 @@ def cross_validate(task: Task, run: Run, cv: dict[str, Any], as_json: bool) -> N
         raise ZooError(f"--labels {cv['cv_labels']!r}: give shares such as 0.05,0.3,1") from None
     if not all(0 < share <= 1 for share in shares):
         raise ZooError(f"--labels {cv['cv_labels']!r}: shares are above 0 and at most 1")
+    for option, kinds in (("block", ("blocks",)), ("column", ("fields", "stations", "months"))):
+        if cv[f"cv_{option}"] is not None and cv["cv_by"] not in kinds:
+            raise ZooError(
+                f"--{option}: goes with --cv {' or '.join(kinds)}, not with --cv {cv['cv_by']}; leave it out"
+            )
     against = {}
     if cv["cv_against"]:
         cls, base = type(task), to_dict(run.settings)
