@@ -94,6 +94,20 @@ def test_intervals_resample_clusters_the_same_for_both():
     assert (made["draws"], made["above"]) == (2, 0)
 
 
+def test_curve_of_few_labels_has_means_bars_and_gaps(tmp_path, monkeypatch):
+    from eozoo_core.score import label_curve
+
+    drawn = []
+    monkeypatch.setattr(label_curve, "write_figure", lambda _path, figure: drawn.append(figure))
+    scores = {"model": [[1.0, 3.0], [4.0]], "ridge": [[], [5.0, 6.0]]}
+    label_curve.draw_label_curve((0.05, 1.0), scores, "rmse", "title", tmp_path / "a.png")
+    found = {bars.get_label(): bars for bars in drawn[0].axes[0].containers}
+    np.testing.assert_array_equal(found["model"].lines[0].get_ydata(), [2, 4])
+    np.testing.assert_array_equal(found["ridge"].lines[0].get_ydata(), [np.nan, 5.5])
+    low, high = found["model"].lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == (1, 3)
+
+
 def write_table(file, sites=8, rows=160):
     random = np.random.default_rng(0)
     site = np.arange(rows) % sites
@@ -119,6 +133,7 @@ def test_verb_on_a_table(tmp_path, capsys, monkeypatch):
     assert found["differences"]["ridge"]["clusters"] == 8
     assert found["scores"]["model"]["n"] == 160  # every row was in a test once
     assert not list(run.rglob("best.pt"))
+    assert not (run / "cv_places.png").exists()  # one share is no curve
     stamps = {file: file.stat().st_mtime_ns for file in run.rglob("model.json")}
     assert len(stamps) == 2
     main(command, standalone_mode=False)  # goes on: no fold is done again

@@ -20,6 +20,7 @@ from eozoo_core.run.continuity import contents
 from eozoo_core.run.directory import Run
 from eozoo_core.run.parsed import read_object
 from eozoo_core.run.progress import progress_bar
+from eozoo_core.score.label_curve import draw_label_curve
 from eozoo_core.score.paired import Pooled, paired_difference, pooled_scores
 from eozoo_core.settings.config import to_dict
 from eozoo_core.task.contract import Contract
@@ -30,6 +31,7 @@ from eozoo_core.task.made_from import seen, versions_of
 from eozoo_core.task.members import train_all
 from eozoo_core.task.predict import open_draws
 from eozoo_core.task.references import fit_beside
+from eozoo_core.words import counted
 
 if TYPE_CHECKING:
     from eozoo_core.task.baselines import Baseline
@@ -59,8 +61,9 @@ def cross_validate(task: Contract, run: Run, how: CrossValidation) -> dict[str, 
     """Train and score every fold of every draw at every share of the labels; return and write RUN/cv_BY.json.
 
     A fold that was finished before, of the same settings, data and code, is not done again. Returns "shares": for each
-    share the "scores" (predictor -> metric -> mean over draws) and "differences" (model minus predictor in the metric
-    that "decides"), see `paired_difference`. Raises ZooError for data that cannot be divided so, and after the first
+    share the "scores" (predictor -> metric -> mean over draws), "over_draws" (predictor -> the metric that "decides" in
+    every draw) and "differences" (model minus predictor in that metric), see `paired_difference`; of several shares
+    RUN/cv_BY.png has the curve. Raises ZooError for data that cannot be divided so, and after the first
     fold for a metric that the task does not have.
     """
     with run.writing():
@@ -93,7 +96,18 @@ def _cross_validate(task: Contract, run: Run, how: CrossValidation) -> dict[str,
         draws = [_pool(parts[share, draw]) for draw in range(how.draws)]
         result["shares"][f"{share:g}"] = _summary(draws, compute, how.metric)
     run.write_json(f"cv_{how.fold.by}.json", result)
+    if len(how.shares) > 1:
+        _draw_curve(result, run.path / f"cv_{how.fold.by}.png")
     return result
+
+
+def _draw_curve(result: dict[str, Any], path: Path) -> None:
+    shares = sorted(result["shares"], key=float)
+    found = [result["shares"][share] for share in shares]
+    names = dict.fromkeys(name for one in reversed(found) for name in one["over_draws"])  # few labels fit fewer
+    scores = {name: [one["over_draws"].get(name, []) for one in found] for name in names}
+    title = f"cross-validation by {result['by']}, {counted(result['draws'], 'draws')}"
+    draw_label_curve([float(share) for share in shares], scores, found[0]["decides"], title, path)
 
 
 def _made_with(task: Contract, run: Run, how: CrossValidation) -> list[Any]:
@@ -205,4 +219,7 @@ def _summary(draws: Sequence[Pooled], compute: Callable, metric: str | None) -> 
         for name in scores
         if name not in ("model", AT_FOREST) and metric in scores[name]
     }
-    return {"decides": metric, "good": DECIDES[metric], "scores": scores, "differences": differences}
+    each = {name: [compute(draw.sums[name].sum(axis=0)).get(metric) for draw in draws] for name in scores}
+    each = {name: [value for value in values if value is not None] for name, values in each.items()}
+    found = {"decides": metric, "good": DECIDES[metric], "scores": scores, "differences": differences}
+    return found | {"over_draws": {name: values for name, values in each.items() if values}}

@@ -25,7 +25,8 @@ By = Literal["places", "blocks", "fields", "stations", "months"]
 _OPTIONS = (
     (", or data.split.by: samples", ""), (", or set data.split.val or test to 0", ", or fewer --folds"),
     (" data.split.by: blocks", " --cv blocks"), ("data.split.gap", "--distance"), ("data.split.block", "--block"),
-    ("data.split.column", "--column"), ("data.split:", "--cv:"), ("a smaller gap, or other shares", "a smaller gap"),
+    ("data.split.column", "--column"), ("data.split:", "--cv:"),
+    ("a smaller gap, or other shares", "a smaller --distance"),
 )  # fmt: skip
 _COUNTED = 5_000  # samples whose labels are counted before they are divided; of more each counts the same
 

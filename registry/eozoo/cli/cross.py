@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from eozoo_core.errors import ZooError
 
 from eozoo.cli import options
@@ -42,8 +43,13 @@ def cv_options(command: Callable) -> Callable:
 
 
 def taken(options_of_command: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of `cv_options` out of those of a command."""
-    return {name: options_of_command.pop(name) for name in list(options_of_command) if name.startswith("cv_")}
+    """Take the options of `cv_options` out of those of a command. Raises UsageError for these without --cv."""
+    found = {name: options_of_command.pop(name) for name in list(options_of_command) if name.startswith("cv_")}
+    source = click.get_current_context().get_parameter_source
+    given = [name for name in found if source(name) is ParameterSource.COMMANDLINE]
+    if given and not found["cv_by"]:
+        raise click.UsageError(f"--{given[0].removeprefix('cv_')} goes with --cv; add --cv places, blocks, fields ...")
+    return found
 
 
 def cross_validate(task: Task, run: Run, cv: dict[str, Any], as_json: bool) -> None:
@@ -68,7 +74,10 @@ def cross_validate(task: Task, run: Run, cv: dict[str, Any], as_json: bool) -> N
     against = {}
     if cv["cv_against"]:
         cls, base = type(task), to_dict(run.settings)
-        settings = load_settings(cls.Settings, None, cv["cv_against"], base)
+        try:
+            settings = load_settings(cls.Settings, None, cv["cv_against"], base)
+        except ZooError as error:
+            raise ZooError(str(error).replace("--set", "--against")) from None
         against[" ".join(cv["cv_against"])] = cls(settings, task.registry)
     fold = Fold(cv["cv_by"], cv["cv_folds"], 0, 0, cv["cv_distance"], cv["cv_block"], cv["cv_column"])
     parts = [parts_of(one.registry, one, one.settings) for one in (task, *against.values())]
@@ -80,7 +89,7 @@ def cross_validate(task: Task, run: Run, cv: dict[str, Any], as_json: bool) -> N
 
 def format_result(result: dict[str, Any], where: str) -> str:
     """Format scores and differences as tables, one pair for each share of the labels."""
-    parts = []
+    parts, every = [], dict.fromkeys(name for one in result["shares"].values() for name in one["scores"])
     for share, one in result["shares"].items():
         scores, metric = one["scores"], one["decides"]
         metrics = [m for m in _SHOWN if m in scores["model"]]
@@ -88,9 +97,13 @@ def format_result(result: dict[str, Any], where: str) -> str:
             [name, *(f"{values[m]:.4g}" if m in values else "" for m in metrics)] for name, values in scores.items()
         ]
         parts += [f"{float(share):.3g} of the labels, mean of {result['draws']} draws", table(["", *metrics], rows), ""]
+        if absent := [name for name in every if name not in scores]:
+            parts[-1:] = [f"too few labels to fit: {', '.join(absent)}", ""]
         rows = [[name, *_difference(made, one["good"])] for name, made in one["differences"].items()]
         parts += [table([f"{metric}: model minus", "difference", "95 %", "draws won", "clusters", ""], rows), ""]
-    return "\n".join([f"cross-validation by {result['by']}, {where}", *parts, f"{where}/cv_{result['by']}.json"])
+    ends = ("json", "png") if len(result["shares"]) > 1 else ("json",)
+    files = [f"{where}/cv_{result['by']}.{end}" for end in ends]
+    return "\n".join([f"cross-validation by {result['by']}, {where}", *parts, *files])
 
 
 def _difference(made: dict[str, Any], good: int) -> list[str]:
