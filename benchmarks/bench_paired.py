@@ -32,8 +32,9 @@ def simulated(clusters: int, draws: int, random: np.random.Generator) -> list[Po
     return found
 
 
-def main(simulations: int) -> None:
+def main() -> None:
     """Print the share of intervals without zero, for numbers of clusters and draws."""
+    simulations = int(sys.argv[-1]) if sys.argv[-1].isdigit() else 200
     for draws in (1, 5):
         for clusters in (6, 10, 30):
             random, left_out = np.random.default_rng(clusters), 0
@@ -45,4 +46,4 @@ def main(simulations: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    main()

@@ -141,8 +141,12 @@ def _scored(task: Contract, run: Run, path: Path, fold: Fold, keep: bool, made_w
     child.write_text("stamp.txt", stamp)
     if first and (start := run.info().get("init_from")):
         take_weights_from(child, Path(start["file"]))
-    train_all(one, child, scored=False)
-    found = {"stamp": stamp, **_sums(one, child, fold, fit_beside if first else None)}
+    try:
+        train_all(one, child, scored=False)
+        found = {"stamp": stamp, **_sums(one, child, fold, fit_beside if first else None)}
+    except ZooError as error:
+        few = f" (--labels {fold.labels:g} may leave too few to train on)" if fold.labels < 1 else ""
+        raise ZooError(f"fold {fold.number} of draw {fold.draw}: {error}{few}") from None
     run.write_json(str(file.relative_to(run.path)), found)
     if not keep:
         shutil.rmtree(path)
