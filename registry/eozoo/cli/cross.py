@@ -67,7 +67,7 @@ def cross_validate(task: Task, run: Run, cv: dict[str, Any], as_json: bool) -> N
         raise ZooError(f"--labels {cv['cv_labels']!r}: give shares such as 0.05,0.3,1") from None
     if not all(0 < share <= 1 for share in shares):
         raise ZooError(f"--labels {cv['cv_labels']!r}: shares are above 0 and at most 1")
-    if not 0 <= cv["cv_distance"] < math.inf or not 0 < (cv["cv_block"] or 1) < math.inf:
+    if not 0 <= cv["cv_distance"] < math.inf or not 0 < (1 if cv["cv_block"] is None else cv["cv_block"]) < math.inf:
         raise ZooError("--distance and --block are metres: --distance at least 0, --block above 0")
     for option, kinds in (("block", ("blocks",)), ("column", ("fields", "stations", "months"))):
         if cv[f"cv_{option}"] is not None and cv["cv_by"] not in kinds:
