@@ -94,6 +94,20 @@ def test_intervals_resample_clusters_the_same_for_both():
     assert (made["draws"], made["above"]) == (2, 0)
 
 
+def test_curve_of_few_labels_has_means_bars_and_gaps(tmp_path, monkeypatch):
+    from eozoo_core.score import label_curve
+
+    drawn = []
+    monkeypatch.setattr(label_curve, "write_figure", lambda _path, figure: drawn.append(figure))
+    scores = {"model": [[1.0, 3.0], [4.0]], "ridge": [[], [5.0, 6.0]]}
+    label_curve.draw_label_curve((0.05, 1.0), scores, "rmse", "title", tmp_path / "a.png")
+    found = {bars.get_label(): bars for bars in drawn[0].axes[0].containers}
+    np.testing.assert_array_equal(found["model"].lines[0].get_ydata(), [2, 4])
+    np.testing.assert_array_equal(found["ridge"].lines[0].get_ydata(), [np.nan, 5.5])
+    low, high = found["model"].lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == (1, 3)
+
+
 def write_table(file, sites=8, rows=160):
     random = np.random.default_rng(0)
     site = np.arange(rows) % sites
@@ -103,7 +117,7 @@ def write_table(file, sites=8, rows=160):
     file.write_text("x,y,site,a,b,t\n" + "\n".join(lines) + "\n")
 
 
-def test_verb_on_a_table(tmp_path, capsys):
+def test_verb_on_a_table(tmp_path, capsys, monkeypatch):
     table, run = tmp_path / "t.csv", tmp_path / "run"
     write_table(table)
     values = [f"runtime.table={table}", "data.target=t", "data.units={t: m}", "data.features=[a,b]", "train.epochs=1"]
@@ -119,10 +133,19 @@ def test_verb_on_a_table(tmp_path, capsys):
     assert found["differences"]["ridge"]["clusters"] == 8
     assert found["scores"]["model"]["n"] == 160  # every row was in a test once
     assert not list(run.rglob("best.pt"))
+    assert not (run / "cv_places.png").exists()  # one share is no curve
     stamps = {file: file.stat().st_mtime_ns for file in run.rglob("model.json")}
     assert len(stamps) == 2
     main(command, standalone_mode=False)  # goes on: no fold is done again
     assert stamps == {file: file.stat().st_mtime_ns for file in run.rglob("model.json")}
+    killed = run / "cv_places" / "labels_1_draw_0_fold_0" / "model"
+    killed.mkdir()  # before its stamp was written
+    monkeypatch.setattr("eozoo_core.task.crossval.versions_of", lambda _task: ["eozoo 9"])
+    with pytest.raises(SystemExit):
+        main([*command, "--metric", "accuracy"], standalone_mode=False)  # after one fold, which is done again
+    assert "--metric accuracy: is none of this task; rmse or mae can be compared" in capsys.readouterr().err
+    changed = {file for file in stamps if file.stat().st_mtime_ns != stamps[file]}
+    assert changed == {killed.with_name("model.json")}
 
 
 def write_patches(root, layout, suffix=""):
@@ -248,3 +271,13 @@ def test_refusals_name_the_options_that_were_typed(tmp_path):
     task = cls(cls.Settings.model_validate({"runtime": runtime, "data": {"window": 20, "crop": 20}}), None)
     with pytest.raises(ZooError, match=r"^--cv: .*set a smaller --distance, or --cv blocks, or fewer --folds$"):
         folded(task, Fold("places", 2, distance=500))
+    with pytest.raises(ZooError, match="these windows do not say their fields; use --cv places or blocks"):
+        folded(task, Fold("fields", 2))
+    write_table(tmp_path / "t.csv")
+    cls = Registry.discover().get("task", "scalar_regression")
+    of_table = {
+        "runtime": {"table": tmp_path / "t.csv"},
+        "data": {"target": "t", "units": {"t": "m"}, "features": ["a", "b"], "crs": "EPSG:32631"},
+    }
+    with pytest.raises(ZooError, match="--cv fields: say which column names them; --column NAME"):
+        folded(cls(cls.Settings.model_validate(of_table), None), Fold("fields", 2))

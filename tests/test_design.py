@@ -185,7 +185,7 @@ def test_distances_are_those_of_all_pairs(n, seed, most, size):
          "set a smaller data.split.block, or set data.split.val or test to 0"),
         (points([1, 2, 3]), {"by": "distance", "gap": 50}, "in 1 cluster, and 3 splits need one each; set a smaller "
          "data.split.gap, or data.split.by: blocks"),
-        (points([1, 2, 3], group=np.zeros(3, int)), {"by": "samples"}, "in 1 sample, and 3 splits need one each"),
+        (points([1, 2, 3], group=np.zeros(3, int)), {"by": "samples"}, "in 1 group, and 3 splits need one each"),
         (points([1, 2, 3], group=np.zeros(3, int)), {"column": "farm"}, "in 1 group, and 3 splits need one each; ch"),
         (points([1, 2, 3]), {"column": "farm"}, "data.split.column 'farm': these samples have no such column"),
         (points([1, 2, 3], weight=[0, 0, 0]), {}, "none of 3 samples has a label"),

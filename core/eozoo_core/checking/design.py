@@ -147,7 +147,8 @@ _REMEDY = {
 def _require_blocks(labelled: int, wanted: int, units: Units, how: SplitSettings, by: str) -> None:
     if labelled >= wanted:
         return
-    name = _NAMES[by] if labelled != 1 else _NAMES[by][:-1]
+    names = _NAMES["column" if by == "samples" and units.group is not None else by]
+    name = names if labelled != 1 else names[:-1]
     raise ZooError(
         f"data.split: the labels of {len(units.weight):,} {units.what} lie in {labelled} {name}, and {wanted} splits "
         f"need one each; {_REMEDY[by]}, or set data.split.val or test to 0"

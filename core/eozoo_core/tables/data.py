@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,7 @@ class TableData(Data):
     def __init__(self, samples: Samples, split: str):
         self.samples, self.chosen = samples, samples.rows(split)
         self.files, self.root = samples.files, samples.files[0].parent if samples.files else None
+        self.selection = sha256(self.chosen.tobytes()).hexdigest()
         self.division = None if split == "all" else samples.division
         self.label_unit = samples.unit
         self.bands = tuple(column.name for column in samples.features)

@@ -41,6 +41,7 @@ class Data:
             pixels nor ground.
     division: how the whole data were divided, of which this is one split; None = the splits were there.
     kept:   number (n,) of what the division kept together that each sample is of, the same in every fold and draw.
+    selection: hash of which samples of ``files`` these are, where they are not all; kept features belong to them alone.
     repeats: True = every epoch sees item ``i`` unchanged as draw ``i``. Only then core keeps features of a frozen part.
     """
 
@@ -56,6 +57,7 @@ class Data:
     class_names: Mapping[int, str] = MappingProxyType({})
     together: int = 1
     apart: bool = False
+    selection: str = ""
     repeats: bool = False
     division: Division | None = None
     kept: np.ndarray | None = None
@@ -143,7 +145,10 @@ class Data:
 
         For cross-validation of data whose splits were there. ``others`` begins with this one.
         """
-        raise ZooError(f"cross-validation: {self.what} of a {type(self).__name__} cannot be divided again (Data.pick)")
+        raise ZooError(
+            f"--cv: {self.what} of a {type(self).__name__} cannot be divided again (Data.pick); score the splits that "
+            "are there, without --cv"
+        )
 
     def area(self) -> list[float] | None:
         """Return [west, south, east, north] in degrees around all samples, None where none is georeferenced."""

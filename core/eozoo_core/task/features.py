@@ -88,13 +88,17 @@ class Cache:
         folder = Path(named) if named else root_of(data) / "features"
         return cls(folder, system, run.info().get("base") or frozen_hash(system), precision)
 
-    def name(self, files: Sequence[Path]) -> str:
-        """Return the first part of the names of the files with the features of samples in ``files``."""
+    def name(self, files: Sequence[Path], selection: str) -> str:
+        """Return the first part of the names of the files with the features of samples in ``files``.
+
+        ``selection``: see `Data.selection`.
+        """
         what = {
             **(self.system.features_key() or {}),
             "encoder": self.weights,  # so called since the first caches, which stay valid
             "data": fingerprint(files, Path(files[0]).parent),
             "precision": self.precision,
+            **({"selection": selection} if selection else {}),
         }
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -126,7 +130,7 @@ def with_features(run: Run, system: System, data: Data, fabric: Fabric) -> Data:
     if not can_keep(system, data):
         return data
     cache, parts = Cache.of(run, system, data, str(fabric.strategy.precision.precision)), data.parts()
-    keys = [cache.name(files) for files, _ in parts]
+    keys = [cache.name(files, data.selection) for files, _ in parts]
     todo = [i for i, (_, rows) in enumerate(parts) if cache.read(keys[i], len(rows)) is None]
     fabric.barrier()  # all have looked before any writes: they share one list
     mine, done = todo[fabric.global_rank :: fabric.world_size], 0
@@ -150,7 +154,7 @@ def read_features(run: Run, system: System, data: Data, precision: str) -> Data:
     if not can_keep(system, data):
         return data
     cache = Cache.of(run, system, data, PRECISIONS[precision])
-    keys = [cache.name(files) for files, _ in data.parts()]
+    keys = [cache.name(files, data.selection) for files, _ in data.parts()]
     there = all(cache.read(key, len(rows)) is not None for key, (_, rows) in zip(keys, data.parts(), strict=True))
     return _enriched(cache, data, keys) if there else data
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -24,7 +25,8 @@ By = Literal["places", "blocks", "fields", "stations", "months"]
 _OPTIONS = (
     (", or data.split.by: samples", ""), (", or set data.split.val or test to 0", ", or fewer --folds"),
     (" data.split.by: blocks", " --cv blocks"), ("data.split.gap", "--distance"), ("data.split.block", "--block"),
-    ("data.split.column", "--column"), ("data.split:", "--cv:"), ("a smaller gap, or other shares", "a smaller gap"),
+    ("data.split.column", "--column"), ("data.split:", "--cv:"),
+    ("a smaller gap, or other shares", "a smaller --distance"),
 )  # fmt: skip
 _COUNTED = 5_000  # samples whose labels are counted before they are divided; of more each counts the same
 
@@ -64,7 +66,10 @@ def folded(task: Contract, fold: Fold) -> Contract:
     Raises ZooError where its data cannot be divided so.
     """
     try:
-        return task.folded(fold) or _folded(task, fold)
+        if (found := task.folded(fold)) is None:
+            return _folded(task, fold)
+        found.data("test")  # divided here, where errors are put into the words of --cv
+        return found
     except ZooError as error:  # of the designer, whose settings nobody typed here
         text = str(error)
         for setting, option in _OPTIONS:
@@ -75,13 +80,27 @@ def folded(task: Contract, fold: Fold) -> Contract:
 def _folded(task: Contract, fold: Fold) -> Contract:
     settings, train = task.settings, task.data("train")
     if train.division is not None and hasattr(settings.data, "split"):
-        if fold.by in ("stations", "months") and not (fold.column or settings.data.split.column):
-            raise ZooError(f"--cv {fold.by}: say which column names them; --column NAME")
+        _require_named(fold, settings.data.split.column, train.division.units)
         how = fold.settings(settings.data.split)
         made = type(task)(with_data(settings, split=how), task.registry)
-        made.data("test")  # divided here, where errors are put into the words of --cv
+        _require_placed(fold, made.data("test").division.units)
         return made
     return _pooled(task, train, fold)
+
+
+def _require_named(fold: Fold, column: str | None, units: Units) -> None:
+    """Raise ZooError where groups are asked for that nobody names; polygons and points are fields themselves."""
+    if fold.by in ("places", "blocks") or fold.column or column or (fold.by == "fields" and units.shapes is not None):
+        return
+    if units.what == "rows" or units.shapes is not None:
+        raise ZooError(f"--cv {fold.by}: say which column names them; --column NAME")
+    raise ZooError(f"--cv {fold.by}: these {units.what} do not say their {fold.by}; use --cv places or blocks")
+
+
+def _require_placed(fold: Fold, units: Units) -> None:
+    """Raise ZooError where a distance is asked for between samples that say no place."""
+    if fold.distance and not units.placed.any():
+        raise ZooError(f"--distance {fold.distance:g}: these {units.what} do not say where they lie; leave it out")
 
 
 def with_data(settings: object, **update: object) -> object:
@@ -96,7 +115,12 @@ def _pooled(task: Contract, train: Data, fold: Fold) -> Contract:
     """Return a task whose splits are those of ``task`` in one, divided again."""
     cls = type(task)
     others = [train, *(task.data(name) for name in SPLITS[1:] if task.has_split(name))]
-    units, how = _units(others, fold), _how(others, fold)
+    if type(train).pick is Data.pick:
+        train.pick(others, np.zeros(0, int))  # raises
+    how, units = _how(others, fold), _units(others, fold)
+    _require_placed(fold, units)
+    if fold.column:
+        raise ZooError(f"--column {fold.column}: is for tables and polygons, not for {train.what}; leave it out")
     owner, kept = design(units, how), kept_together(units, how)
 
     class Folded(cls):  # members of an ensemble are built of the class
@@ -111,6 +135,7 @@ def _pooled(task: Contract, train: Data, fold: Fold) -> Contract:
             mine = np.flatnonzero(owner == SPLITS.index(split))
             part = found[0].pick(found, mine)
             part.apart, part.kept = True, kept[mine]
+            part.selection = sha256(owner.tobytes() + split.encode()).hexdigest()
             return part
 
         def has_split(self, split: str) -> bool:
@@ -130,8 +155,8 @@ def _how(found: Sequence[Data], fold: Fold) -> SplitSettings:
     on_ground = data.grid(0) is not None and data.grid(0).crs is not None
     kinds = [by for by in get_args(By) if data.groups(by) is not None or (on_ground and by in ("places", "blocks"))]
     if fold.by not in kinds:
-        told = f"use --cv {' or '.join(kinds)}" if kinds else "they cannot be divided again"
-        raise ZooError(f"--cv {fold.by}: these {data.what} do not say their {fold.by}; {told}")
+        told = f"; use --cv {' or '.join(kinds)}" if kinds else " or where they lie; give georeferenced files"
+        raise ZooError(f"--cv {fold.by}: these {data.what} do not say their {fold.by}{told}")
     if not named:
         return fold.settings(SplitSettings())
     how = {"folds": fold.folds, "fold": fold.number, "seed": fold.draw, "labels": fold.labels}

@@ -15,7 +15,7 @@ from eozoo_core.task.registered import Registered
 from eozoo_clay_ta.chunks import PatchStore
 from eozoo_clay_ta.plugin import WINDOWS
 from eozoo_clay_ta.sample_schema import NAMES, UNITS, Normalisation
-from eozoo_clay_ta.station_windows import StationWindows
+from eozoo_clay_ta.station_windows import StationWindows, measured
 
 if TYPE_CHECKING:
     from eozoo_core.task.survey import Survey
@@ -72,8 +72,8 @@ class Patches(Data):
         return [str(stn) if by == "stations" else str(time)[:7] for time, stn, *_ in self.meta()]
 
     def pick(self, others: Sequence[Patches], rows: np.ndarray) -> Patches:
-        """See `Data.pick`; the statistics of the samples stay those that they were made with."""
-        return Patches(self.samples.pick([one.samples for one in others], rows))
+        """See `Data.pick`. They lose their scaling, which all samples of one split gave it: training gives another."""
+        return Unscaled(self.samples.pick([one.samples for one in others], rows))
 
     def area(self) -> list[float]:
         """See `Data.area`: the box of the stations."""
@@ -96,6 +96,48 @@ class Patches(Data):
     def meta(self) -> list[tuple[Any, ...]]:
         """Return (timestamp_utc, stn, pixel_x, pixel_y) of every sample."""
         return self.samples.meta()
+
+
+class Unscaled(Patches):
+    """Samples of chunks as `StationWindows` gives them, in physical units, for a fold of cross-validation.
+
+    Means and deviations are those of the fold's own training samples.
+    """
+
+    def __init__(self, samples: PatchStore):
+        super().__init__(samples)
+        self._made_with = Patches.normalisation(self)
+        self._times = np.array([meta[0] for meta in self.meta()], "datetime64[s]").astype(np.float64)
+
+    def items(self, indices: Sequence[int]) -> Arrays:
+        """Return "x" (n, 19, 9, 9), "time", "lat", "lon", "landcover" and "target" degC; see `plugin.WINDOWS`."""
+        found, norm = super().items(indices), self._made_with
+        classes = found["landcover_onehot"]
+        return {
+            "x": found["x"] * norm.std[:, None, None] + norm.mean[:, None, None],
+            "time": self._times[np.asarray(indices)],
+            "lat": found["loc"][:, 0],
+            "lon": found["loc"][:, 1],
+            "landcover": np.where(classes.any(axis=1), classes.argmax(axis=1), -1).astype(np.float32),
+            "target": (found["target"] * norm.ta_std + norm.ta_mean).astype(np.float32),
+        }
+
+    def physical(self, index: int, survey: Survey) -> tuple[np.ndarray, np.ndarray]:
+        """See `Data.physical`."""
+        return Data.physical(self, index, survey)
+
+    def channels(self, indices: Sequence[int], norm: Normalisation) -> np.ndarray:
+        """Return the windows of samples as channels in their units, (19, n * 81); they are not scaled by ``norm``."""
+        return self.items(indices)["x"].swapaxes(0, 1).reshape(len(NAMES), -1)
+
+    def normalisation(self) -> Normalisation:
+        """Return mean and deviation of these samples, see `station_windows.measured`."""
+        return measured(self, super().labels(self._made_with) * self._made_with.ta_std + self._made_with.ta_mean)
+
+    def labels(self, norm: Normalisation) -> np.ndarray:
+        """Return the z-scores by ``norm`` of all samples, (N,) float64."""
+        made = self._made_with
+        return (super().labels(made) * made.ta_std + made.ta_mean - norm.ta_mean) / norm.ta_std
 
 
 class ChunkWindows(Data):

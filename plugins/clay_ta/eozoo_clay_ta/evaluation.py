@@ -49,10 +49,12 @@ def evaluate(task: Contract, run: Run, split: str) -> Scores:
     z_scores = {"model": np.mean(list(each.values()), axis=0)} | (each if len(each) > 1 else {})
     truth = labels * norm.ta_std + norm.ta_mean
     predicted = {name: z * norm.ta_std + norm.ta_mean for name, z in z_scores.items()}
+    in_degrees = "time7" not in data.item(0)
     predicted |= references(draws.survey, settings, data)
     for name, baseline in kept_baselines(task, run, draws.survey).items():
-        z = [baseline(data.items(group))["ta"] for group in in_groups(data, range(len(data)))]
-        predicted[name] = np.concatenate(z).astype(np.float64) * norm.ta_std + norm.ta_mean
+        said = [baseline(data.items(group))["ta"] for group in in_groups(data, range(len(data)))]
+        scale, zero = (1, 0) if in_degrees else (norm.ta_std, norm.ta_mean)
+        predicted[name] = np.concatenate(said).astype(np.float64) * scale + zero
     scores = {name: score(values, truth, norm.ta_std) for name, values in predicted.items()}
     loss = task.loss(draws.survey)
     for name, z in z_scores.items():

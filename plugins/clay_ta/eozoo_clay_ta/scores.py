@@ -40,7 +40,7 @@ class TaScores:
     """Loss and squared error of z-scores, pooled in float64; see `Metrics`."""
 
     def __init__(self, loss: ZLoss, norm: Normalisation):
-        self._loss, self._norm, self._sums = loss, norm, np.zeros(4)
+        self._loss, self._norm, self._sums = loss, norm, np.zeros(5)
 
     def add(self, predicted: Arrays, batch: Arrays) -> None:
         """Take "z" and "target", each (B,); of a fitted baseline "ta", in the unit of the target, NaN = none."""
@@ -50,17 +50,18 @@ class TaScores:
         if "z" not in predicted:
             z, y = z[np.isfinite(z)], y[np.isfinite(z)]
         total, count = self._loss.of(torch.from_numpy(z), torch.from_numpy(y))["loss"]
-        self._sums += [float(total), int(count), ((z - y) ** 2).sum(), len(y)]
+        squares = ((z - y) ** 2).sum()
+        self._sums += [float(total), int(count), squares, len(y), squares * self._norm.ta_std**2]
 
     def sums(self) -> np.ndarray:
         """See `Metrics.sums`."""
         return self._sums.copy()
 
     def compute(self, sums: np.ndarray) -> dict[str, float]:
-        """Return the loss, rmse_norm, rmse_K = rmse_norm * TA_std, and mse."""
-        total, count, squares, samples = sums.tolist()
+        """Return the loss, rmse_norm, rmse_K, and mse. In K folds are pooled whose scaling differs."""
+        total, count, squares, samples, kelvin = sums.tolist()
         mse = squares / samples
-        return {"loss": total / count, **rmse(mse, self._norm.ta_std), "mse": mse}
+        return {"loss": total / count, "rmse_norm": math.sqrt(mse), "rmse_K": math.sqrt(kelvin / samples), "mse": mse}
 
 
 def rmse(mse: float, ta_std: float) -> dict[str, float]:

@@ -68,20 +68,8 @@ class StationWindows(Data):
         return [round(float(value), 4) for value in (lon.min(), lat.min(), lon.max(), lat.max())]
 
     def normalisation(self) -> Normalisation:
-        """Return mean and deviation of every channel and of the temperature, over all samples.
-
-        The land mask stays 0 and 1; a channel that does not vary is divided by 1. Raises ZooError where no temperature
-        differs from another.
-        """
-        statistics, ta = ChannelStatistics(NAMES), self._columns["target"]
-        for group in in_groups(self, range(len(self))):
-            statistics.update(self.items(group)["x"].swapaxes(0, 1))
-        if not ta.std() > 0:
-            raise ZooError(f"{self.name(0)}: all temperatures are {ta[0]:g} degC; there is nothing to learn")
-        mean, std = np.array(statistics.mean), np.array(statistics.std)
-        fixed = (np.arange(CHANNELS) == LSMASK) | ~(std > 0)
-        mean[LSMASK] = 0
-        return Normalisation.of(mean, np.where(fixed, 1, std), ta.mean(), ta.std())
+        """See `measured`."""
+        return measured(self, self._columns["target"])
 
     def labels(self, norm: Normalisation) -> np.ndarray:
         """Return the temperatures of all samples as z-scores, (N,) float64."""
@@ -101,3 +89,20 @@ class StationWindows(Data):
         lat, lon = (np.rint(100 * self._columns[name]).astype(int) for name in ("lat", "lon"))
         columns: Sequence[np.ndarray] = (100_000 * lat + lon % 36_000, *(np.rint(p).astype(int) for p in self._pixels))
         return list(zip(self.times.astype(str).tolist(), *(column.tolist() for column in columns), strict=True))
+
+
+def measured(data: Data, ta: np.ndarray) -> Normalisation:
+    """Return mean and deviation of every channel "x" of ``data`` and of its temperatures ``ta`` (N,) degC.
+
+    The land mask stays 0 and 1; a channel that does not vary is divided by 1. Raises ZooError where no temperature
+    differs from another.
+    """
+    statistics = ChannelStatistics(NAMES)
+    for group in in_groups(data, range(len(data))):
+        statistics.update(data.items(group)["x"].swapaxes(0, 1))
+    if not ta.std() > 0:
+        raise ZooError(f"{data.name(0)}: all temperatures are {ta[0]:g} degC; there is nothing to learn")
+    mean, std = np.array(statistics.mean), np.array(statistics.std)
+    fixed = (np.arange(CHANNELS) == LSMASK) | ~(std > 0)
+    mean[LSMASK] = 0
+    return Normalisation.of(mean, np.where(fixed, 1, std), ta.mean(), ta.std())

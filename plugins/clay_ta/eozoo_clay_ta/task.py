@@ -132,12 +132,12 @@ class ClayTa(Task):
         return {"training mean": lambda batch: {"z": np.zeros(len(batch["target"]))}}
 
     def covariates(self, batch: Arrays, survey: ClaySurvey) -> np.ndarray | None:
-        """What the window's centre, time and place say, 47 numbers; of chunks alone."""
+        """What the window's centre, time and place say, 47 numbers."""
         from eozoo_core.task.data import tensors
 
-        from eozoo_clay_ta.system import context_of
+        from eozoo_clay_ta.system import TaSystem, context_of
 
-        return context_of(tensors(batch)).numpy() if "time7" in batch else None
+        return context_of(TaSystem(survey.normalisation()).stage(tensors(batch))).numpy()
 
     def derive(self, means: dict[str, float], survey: ClaySurvey) -> dict[str, float]:
         """The roots of the mean squared error."""

@@ -3,6 +3,7 @@
 import numpy as np
 from eozoo_clay_ta.chunks import SCHEMA, PatchStore, chunk_path, write_chunk
 from eozoo_clay_ta.data import Patches
+from eozoo_clay_ta.sample_schema import Normalisation
 
 
 def test_samples_of_two_splits_by_station(tmp_path):
@@ -11,6 +12,7 @@ def test_samples_of_two_splits_by_station(tmp_path):
         arrays = {name: np.zeros((n, *shape), np.float32) for name, shape in SCHEMA.items()}
         arrays["y"] = np.array(stations, np.float32)
         write_chunk(chunk_path(tmp_path, split, 0), arrays, [(f"2021-0{s}-02T00:00", s, 0, 0) for s in stations])
+    Normalisation.of([0] * 19, [1] * 19, 0, 1).write(tmp_path / "normalisation.json")
     found = [Patches(PatchStore(tmp_path, split)) for split in ("train", "val")]
     assert found[0].groups("months") == ["2021-01", "2021-02", "2021-03", "2021-01"]
     assert found[0].groups("fields") is None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from eozoo_core.errors import ZooError
 
 from eozoo.cli import options
@@ -42,8 +44,13 @@ def cv_options(command: Callable) -> Callable:
 
 
 def taken(options_of_command: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of `cv_options` out of those of a command."""
-    return {name: options_of_command.pop(name) for name in list(options_of_command) if name.startswith("cv_")}
+    """Take the options of `cv_options` out of those of a command. Raises UsageError for these without --cv."""
+    found = {name: options_of_command.pop(name) for name in list(options_of_command) if name.startswith("cv_")}
+    source = click.get_current_context().get_parameter_source
+    given = [name for name in found if source(name) is ParameterSource.COMMANDLINE]
+    if given and not found["cv_by"]:
+        raise click.UsageError(f"--{given[0].removeprefix('cv_')} goes with --cv; add --cv places, blocks, fields ...")
+    return found
 
 
 def cross_validate(task: Task, run: Run, cv: dict[str, Any], as_json: bool) -> None:
@@ -52,26 +59,40 @@ def cross_validate(task: Task, run: Run, cv: dict[str, Any], as_json: bool) -> N
     from eozoo_core.task import crossval
     from eozoo_core.task.folds import Fold
 
+    from eozoo.trained_with import parts_of
+
     try:
         shares = tuple(float(share) for share in cv["cv_labels"].split(","))
     except ValueError:
         raise ZooError(f"--labels {cv['cv_labels']!r}: give shares such as 0.05,0.3,1") from None
     if not all(0 < share <= 1 for share in shares):
         raise ZooError(f"--labels {cv['cv_labels']!r}: shares are above 0 and at most 1")
+    if not 0 <= cv["cv_distance"] < math.inf or not 0 < (1 if cv["cv_block"] is None else cv["cv_block"]) < math.inf:
+        raise ZooError("--distance and --block are metres: --distance at least 0, --block above 0")
+    for option, kinds in (("block", ("blocks",)), ("column", ("fields", "stations", "months"))):
+        if cv[f"cv_{option}"] is not None and cv["cv_by"] not in kinds:
+            raise ZooError(
+                f"--{option}: goes with --cv {' or '.join(kinds)}, not with --cv {cv['cv_by']}; leave it out"
+            )
     against = {}
     if cv["cv_against"]:
         cls, base = type(task), to_dict(run.settings)
-        settings = load_settings(cls.Settings, None, cv["cv_against"], base)
+        try:
+            settings = load_settings(cls.Settings, None, cv["cv_against"], base)
+        except ZooError as error:
+            raise ZooError(str(error).replace("--set", "--against")) from None
         against[" ".join(cv["cv_against"])] = cls(settings, task.registry)
     fold = Fold(cv["cv_by"], cv["cv_folds"], 0, 0, cv["cv_distance"], cv["cv_block"], cv["cv_column"])
-    how = crossval.CrossValidation(fold, cv["cv_draws"], shares, against, cv["cv_keep"], cv["cv_metric"])
+    parts = [parts_of(one.registry, one, one.settings) for one in (task, *against.values())]
+    code = tuple(sorted({plugin for one in parts for plugin in one.values()}))
+    how = crossval.CrossValidation(fold, cv["cv_draws"], shares, against, cv["cv_keep"], cv["cv_metric"], code)
     result = crossval.cross_validate(task, run, how)
     options.echo(json.dumps(result, indent=2) if as_json else format_result(result, str(run.path)))
 
 
 def format_result(result: dict[str, Any], where: str) -> str:
     """Format scores and differences as tables, one pair for each share of the labels."""
-    parts = []
+    parts, every = [], dict.fromkeys(name for one in result["shares"].values() for name in one["scores"])
     for share, one in result["shares"].items():
         scores, metric = one["scores"], one["decides"]
         metrics = [m for m in _SHOWN if m in scores["model"]]
@@ -79,9 +100,13 @@ def format_result(result: dict[str, Any], where: str) -> str:
             [name, *(f"{values[m]:.4g}" if m in values else "" for m in metrics)] for name, values in scores.items()
         ]
         parts += [f"{float(share):.3g} of the labels, mean of {result['draws']} draws", table(["", *metrics], rows), ""]
+        if absent := [name for name in every if name not in scores]:
+            parts[-1:] = [f"too few labels to fit: {', '.join(absent)}", ""]
         rows = [[name, *_difference(made, one["good"])] for name, made in one["differences"].items()]
         parts += [table([f"{metric}: model minus", "difference", "95 %", "draws won", "clusters", ""], rows), ""]
-    return "\n".join([f"cross-validation by {result['by']}, {where}", *parts, f"{where}/cv_{result['by']}.json"])
+    ends = ("json", "png") if len(result["shares"]) > 1 else ("json",)
+    files = [f"{where}/cv_{result['by']}.{end}" for end in ends]
+    return "\n".join([f"cross-validation by {result['by']}, {where}", *parts, *files])
 
 
 def _difference(made: dict[str, Any], good: int) -> list[str]:
