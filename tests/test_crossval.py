@@ -10,8 +10,10 @@ from eozoo import Registry
 from eozoo.cli import main
 from eozoo_core.checking.design import NEITHER, TEST, TRAIN, VAL, Units, design
 from eozoo_core.errors import ZooError
+from eozoo_core.score import paired
 from eozoo_core.score.paired import Pooled, paired_difference, pooled_scores
 from eozoo_core.settings.splits import SplitSettings
+from eozoo_core.task import crossval
 from eozoo_core.task.crossval import CrossValidation, cross_validate
 from eozoo_core.task.folds import Fold, clusters_of, folded
 from rasterio.transform import from_origin
@@ -92,6 +94,18 @@ def test_intervals_resample_clusters_the_same_for_both():
     low, high = made["interval"]
     assert -10 < low < made["difference"] < high < 0
     assert (made["draws"], made["above"]) == (2, 0)
+    assert paired._wider(8) == pytest.approx(np.sqrt(8 / 7) * 2.364624 / 1.959964)  # t of 7 degrees of freedom
+
+
+def test_other_settings_are_compared_too_but_not_with_a_forest_that_was_asked_for_less():
+    sums = {"model": [4, 4.0], "other": [4, 36.0], "ridge": [4, 16.0], "forest": [2, 2.0]}
+    draw = Pooled(("a",), {name: np.array([one]) for name, one in sums.items()})
+    found = crossval._summary([draw], rmse, None, ["other"])["differences_of_others"]["other"]
+    assert {name: one["difference"] for name, one in found.items()} == {"model": 2, "ridge": 1, "forest": 2}
+    some = Pooled(("a",), {**draw.sums, crossval.AT_FOREST: np.array([[2, 8.0]])})
+    found = crossval._summary([some], rmse, None, ["other"])
+    assert found["differences_of_others"]["other"].keys() == {"model", "ridge"}
+    assert found["differences"]["forest"]["difference"] == 1
 
 
 def test_curve_of_few_labels_has_means_bars_and_gaps(tmp_path, monkeypatch):
