@@ -210,6 +210,9 @@ def test_a_batch_holds_the_rows_of_its_split(tmp_path):
     assert batch["features"].tolist() == expected.astype("float32").tolist()
     assert batch["target"].tolist() == columns["y"].values[rows[[3, 0]]].astype("float32").tolist()
     assert data.name(0).endswith(f"row {rows[0] + 2}")
+    same = [TableData(samples, split).selection for split in ("train", "val", "test", "val")]
+    assert len(set(same)) == 3  # kept features of rows of one file belong to one split
+    assert same[1] == same[3]
 
 
 @pytest.mark.parametrize(
