@@ -14,6 +14,7 @@ from eozoo_core.score.calibration import (
     std_bins,
     variance_scale,
 )
+from eozoo_core.score.intervals import resampled_interval
 from eozoo_core.task.spread import moments
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,3 +109,13 @@ def test_intervals_resample_patches_not_shots():
     assert found["bias"][0] < shared.mean() < found["bias"][1]
     assert "coverage_90" in clustered_intervals(shared, np.ones(1500), patch)
     assert clustered_intervals(shared[:250], None, patch[:250]) is None
+
+
+def test_few_groups_widen_an_interval_and_bounds_hold():
+    samples = np.linspace(0.0, 1.0, 1001)  # 2.5 % and 97.5 % of them: 0.025, 0.975
+    factor = math.sqrt(8 / 7) * 2.364624 / 1.959964  # t of 7 degrees of freedom
+    expected = [0.5 - 0.475 * factor, 0.5 + 0.475 * factor]
+    assert resampled_interval(np.append(samples, np.nan), 0.5, 8) == pytest.approx(expected, abs=1e-6)
+    assert resampled_interval(samples, 0.5, 8, (0, 1)) == [0, 1]
+    wide = resampled_interval(samples, 0.5, 6)
+    assert wide[0] < expected[0] < resampled_interval(samples, 0.5, 1000)[0] < 0.025

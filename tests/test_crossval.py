@@ -10,7 +10,6 @@ from eozoo import Registry
 from eozoo.cli import main
 from eozoo_core.checking.design import NEITHER, TEST, TRAIN, VAL, Units, design
 from eozoo_core.errors import ZooError
-from eozoo_core.score import paired
 from eozoo_core.score.paired import Pooled, paired_difference, pooled_scores
 from eozoo_core.settings.splits import SplitSettings
 from eozoo_core.task import crossval
@@ -94,7 +93,6 @@ def test_intervals_resample_clusters_the_same_for_both():
     low, high = made["interval"]
     assert -10 < low < made["difference"] < high < 0
     assert (made["draws"], made["above"]) == (2, 0)
-    assert paired._wider(8) == pytest.approx(np.sqrt(8 / 7) * 2.364624 / 1.959964)  # t of 7 degrees of freedom
 
 
 def test_other_settings_are_compared_too_but_not_with_a_forest_that_was_asked_for_less():

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from eozoo_core.score.intervals import resampled_interval
+
 LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.95)
 FEWEST_GROUPS = 6  # no interval below: too few places to resample
 
@@ -99,11 +101,11 @@ def clustered_intervals(
     sums = np.stack([np.bincount(inverse, column) for column in columns], axis=1)
     chosen = np.random.default_rng(0).integers(0, len(names), (draws, len(names)))
     total = sums[chosen].sum(axis=1)
-    n = total[:, 0]
-    values = {"rmse": np.sqrt(total[:, 1] / n), "mae": total[:, 2] / n, "bias": total[:, 3] / n}
-    if std is not None:
-        values["coverage_90"] = total[:, 4] / n
-    return {name: [float(v) for v in np.percentile(samples, [2.5, 97.5])] for name, samples in values.items()}
+    total = np.concatenate([sums.sum(axis=0, keepdims=True), total])  # first the groups themselves
+    count, squares, *means = total.T
+    values = {"rmse": np.sqrt(squares / count)} | dict(zip(("mae", "bias", "coverage_90"), (m / count for m in means)))
+    bounds = {"rmse": (0, np.inf), "mae": (0, np.inf), "bias": (-np.inf, np.inf), "coverage_90": (0, 1)}
+    return {n: resampled_interval(every[1:], every[0], len(names), bounds[n]) for n, every in values.items()}
 
 
 def _rms(values: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from eozoo_core.score.calibration import FEWEST_GROUPS
+from eozoo_core.score.intervals import resampled_interval
 
 RESAMPLES = 300
 Compute = Callable[[np.ndarray], Mapping[str, Any]]  # sums (S,) of a metric -> metric -> value
@@ -31,10 +32,8 @@ def pooled_scores(draws: Sequence[Pooled], compute: Compute) -> dict[str, dict[s
 def paired_difference(draws: Sequence[Pooled], a: str, b: str, metric: str, compute: Compute) -> dict[str, Any]:
     """Return ``metric`` of predictor ``a`` minus that of ``b``: mean over draws, "interval", clusters, draws "above" 0.
 
-    The 95 % interval resamples whole clusters, the same in all draws, 300 times; None below 6 clusters. Its ends are
-    moved away from the difference as far as Student's t lies beyond the normal distribution, because a resample of n
-    clusters varies by (n - 1) / n of what n clusters do (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). It
-    says how sure the difference is for places like these, not for others.
+    The 95 % interval (`resampled_interval`) resamples whole clusters, the same in all draws, 300 times; None below 6
+    clusters. It says how sure the difference is for places like these, not for others.
     """
     names = sorted({name for draw in draws for name in draw.clusters})
     where = [np.searchsorted(names, draw.clusters) for draw in draws]
@@ -55,16 +54,8 @@ def paired_difference(draws: Sequence[Pooled], a: str, b: str, metric: str, comp
         random = np.random.default_rng(0)
         weights = random.multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
         means = [np.mean(found) for row in weights if (found := gaps(row.astype(float)))]
-        ends = np.nanpercentile(means, [2.5, 97.5])
-        made["interval"] = [float(v) for v in made["difference"] + _wider(len(names)) * (ends - made["difference"])]
+        made["interval"] = resampled_interval(np.array(means), made["difference"], len(names))
     return made
-
-
-def _wider(n: int) -> float:
-    """Return how much wider than the percentiles of resamples of n clusters a 95 % interval is."""
-    from scipy.stats import norm, t
-
-    return float(np.sqrt(n / (n - 1)) * t.ppf(0.975, n - 1) / norm.ppf(0.975))
 
 
 def _mean(values: Sequence[Mapping[str, Any]]) -> dict[str, float]:

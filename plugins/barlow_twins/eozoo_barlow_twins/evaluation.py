@@ -267,8 +267,8 @@ def _join(parts: list[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:
 
 
 def _with_interval(result: dict, metric: str) -> str:
-    low, high = result["intervals"][metric]
-    return f"{result['scores'][metric]:.3f} [{low:.3f}, {high:.3f}]"
+    ends = [f"{end:.3f}" for end in result["intervals"].get(metric, ())]
+    return f"{result['scores'][metric]:.3f}" + (f" [{', '.join(ends)}]" if ends else "")
 
 
 def _number(value: float | None) -> str:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from eozoo_core.score.calibration import FEWEST_GROUPS
 from eozoo_core.score.classes import class_scores
+from eozoo_core.score.intervals import resampled_interval
 
 RAW_STEP_DAYS = 30
 
@@ -93,15 +95,24 @@ def _next(after: np.ndarray, last: int) -> np.ndarray:
 def block_intervals(
     target: np.ndarray, predicted: np.ndarray, blocks: np.ndarray, classes: int, resamples: int
 ) -> dict[str, list[float]]:
-    """95 % intervals of the scores from resampling whole spatial blocks (pixels of a block err together)."""
+    """95 % intervals of the scores from resampling whole spatial blocks (pixels of a block err together).
+
+    None below 6 blocks.
+    """
     names, block = np.unique(blocks, return_inverse=True)
+    if len(names) < FEWEST_GROUPS:
+        return {}
     cells = block.ravel() * classes**2 + target * classes + predicted
     each = np.bincount(cells, minlength=len(names) * classes**2).reshape(len(names), classes, classes)
     draws = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
     pooled = np.tensordot(draws, each, axes=1)
     pooled = pooled[pooled.sum((1, 2)) > 0]
-    scores = {name: values for name, values in class_scores(pooled).items() if np.isfinite(values).any()}
-    return {name: np.nanquantile(values, [0.025, 0.975]).tolist() for name, values in scores.items()}
+    scores, whole = class_scores(pooled), class_scores(each.sum(axis=0))
+    return {
+        name: resampled_interval(values, whole[name], len(names), (-1 if name == "kappa" else 0, 1))
+        for name, values in scores.items()
+        if name in whole and np.isfinite(values).any()
+    }
 
 
 def draw_labels(target: np.ndarray, share: float, seed: int) -> np.ndarray:
