@@ -20,6 +20,6 @@ def resampled_interval(
 
 
 def _wider(n: int) -> float:
-    from scipy.stats import norm, t
+    from scipy.special import ndtri, stdtrit  # quantiles of the normal and of Student's distribution
 
-    return float(np.sqrt(n / (n - 1)) * t.ppf(0.975, n - 1) / norm.ppf(0.975))
+    return float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975) / ndtri(0.975))

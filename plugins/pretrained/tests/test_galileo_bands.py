@@ -158,16 +158,6 @@ def test_what_is_encoded_again_for_its_gradient_learns_the_same(monkeypatch):
     assert all(p.requires_grad for p in frozen.head.parameters())
 
 
-def test_names_alone_describe_a_network_whose_data_are_not_open():
-    """More bands than are published: a run of them is opened before its data are."""
-    names = [*(name for name, _ in S2), "VV", "VH", "elevation", "slope", "NDVI", *(f"other{n}" for n in range(6))]
-    assert galileo_nano(in_channels=14, names=names).entry.weight.shape[1] == 14  # what a task says without data
-    network = galileo_nano(in_channels=15, names=names, units={"S2": "reflectance"})
-    assert set(network.bands.groups) == {"S1", "S2_RGB", "S2_NIR_10m", "NDVI", "SRTM"}
-    assert network.bands.S2_RGB_factors.flatten().tolist() == [1e4] * 3 + [0.0] * 3
-    assert network.bands.SRTM_factors.flatten().tolist() == [1.0, 1.0, 0.0, 0.0]
-
-
 OPTIONS = "{names: [B2, B3, B4, B8], units: {S2: reflectance 0..1}, width: 4, patch: 8, window: 4}"
 
 
