@@ -11,8 +11,8 @@ cube):
   epochs, cosine, as in the defaults.
 - **Score**: macro F1 on the validation fields, which neither train nor test, of the epoch that is kept (that of the
   lowest validation loss); mean over two folds of four draws (100 to 103: the comparison uses 0 to 11), at 5 and 30 %
-  of the labels. Not the validation loss itself: a few tries showed it lowest for heads that hardly moved, at macro F1 of
-  0.1, since the fields differ so much that every sure answer costs more than none.
+  of the labels. Not the validation loss itself: a few tries showed it lowest for heads that hardly moved, at
+  macro F1 of 0.1, since the fields differ so much that every sure answer costs more than none.
 - **Rule**: the highest mean over both shares becomes the default; within 0.01 of it the fewest steps, then the lowest
   rate.
 """
