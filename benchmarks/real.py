@@ -22,7 +22,7 @@ WORK, RESULT = ROOT / "real", ROOT / "benchmarks" / "results" / "real.json"
 AT_ONCE = 2
 # stage -> its scripts, one after the other: the later ones read what the earlier ones trained. The longest come first.
 STAGES = {
-    "barlow": ("real_barlow", "real_barlow_transfer"),
+    "barlow": ("real_barlow", "real_barlow_head", "real_barlow_transfer"),
     "gedi_17": ("real_gedi_17",),
     "prithvi": ("real_prithvi",),
     "prithvi_context": ("real_prithvi_context",),

@@ -52,7 +52,12 @@ prepare: {build_patches: {on_bad_scene: error}}
     ),
     "barlow_landcover": (
         "model: {pretrained: runs/twins}\nruntime: {base_path: work}\n",
-        {"runtime.data_dir": "work", "model.pretrained": "runs/twins", "data.shares_of": "blocks"},
+        {
+            "runtime.data_dir": "work",
+            "model.pretrained": "runs/twins",
+            "data.shares_of": "blocks",
+            "train.head_rate": 1,
+        },
     ),
 }
 

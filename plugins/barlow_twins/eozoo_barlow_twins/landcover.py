@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from eozoo_core.task.contract import Loss
     from eozoo_core.task.data import Arrays
     from eozoo_core.task.folds import Fold
+    from eozoo_core.task.train import Trainer
 
     from eozoo_barlow_twins.maps import TileScene
     from eozoo_barlow_twins.pixels import PixelIndex, PixelSeries
@@ -165,6 +166,12 @@ class LandCoverTask(PixelTask):
             state = {k.removeprefix("encoder."): v for k, v in weights.items() if k.startswith("encoder.")}
             system.receipt = str(load_module(encoder, state, other.file("best")))
         return system
+
+    def optimizers(self, trainer: Trainer) -> None:
+        """Biases and norms have a rate of their own, and so has the classifier."""
+        from eozoo_barlow_twins.step import add_pixel_model
+
+        add_pixel_model(trainer, self.settings.train.head_rate)
 
     def loss(self, survey: ClassSurvey) -> Loss:
         """The registered loss over labelled pixels, and for the log the share of right ones."""

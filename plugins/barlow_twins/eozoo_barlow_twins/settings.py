@@ -176,6 +176,13 @@ class PixelTrain(TrainSettings):
 class LandCoverTrain(PixelTrain, EnsembleTrain):
     """Training of classifiers."""
 
+    head_rate: float = Field(
+        100.0,
+        gt=0,
+        description="Learning rate of the classifier, as a multiple of the encoder's, at which it hardly leaves its "
+        "beginning; 10 suits an mlp.",
+    )
+
 
 class PixelRuntime(RuntimeSettings):
     """Paths and machines."""
@@ -313,7 +320,7 @@ class LandCoverSettings(TaskSettings):
     """Settings of the land-cover task."""
 
     aliases: ClassVar = _ALIASES
-    earlier: ClassVar = _EARLIER
+    earlier: ClassVar = {**_EARLIER, "train.head_rate": 1.0}
 
     model: LandCoverModel = Field(LandCoverModel(), description="Encoder and classifier.")
     data: LabelledData = Field(LabelledData(), description="Which pixels are seen, and their labels.")

@@ -35,15 +35,22 @@ if TYPE_CHECKING:
 _MIXUP = 21
 
 
-def add_pixel_model(trainer: Trainer) -> None:
-    """Train the whole system; vectors (biases, norms) in a group of their own with ``lr_scale`` bias_rate."""
+def add_pixel_model(trainer: Trainer, head_rate: float = 1.0) -> None:
+    """Train the whole system; ``bias_rate``, ``head_rate``: what multiplies the rate of vectors, and of the head."""
     train, system = trainer.run.settings.train, trainer.system
     if trainer.run.settings.runtime.compile and hasattr(trainer.fabric, "strategy"):  # a plan compiles nothing
         system.encoder.backbone.compile()
-    trainable = [p for p in system.parameters() if p.requires_grad]
-    optimizer = make_optimizer([p for p in trainable if p.ndim > 1], train)
-    if vectors := [p for p in trainable if p.ndim <= 1]:
-        optimizer.add_param_group({"params": vectors, "lr_scale": train.bias_rate})
+    apart = "head." if head_rate != 1 else "-"  # at one rate the groups are those of earlier runs
+    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in system.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((name.startswith(apart), parameter.ndim <= 1), []).append(parameter)
+    first, *others = sorted(groups)
+    optimizer = make_optimizer(groups[first], train)
+    scale = {key: (head_rate if key[0] else 1.0) * (train.bias_rate if key[1] else 1.0) for key in groups}
+    optimizer.param_groups[0]["lr_scale"] = scale[first]
+    for key in others:
+        optimizer.add_param_group({"params": groups[key], "lr_scale": scale[key]})
     trainer.add("model", system, optimizer)
 
 

@@ -91,7 +91,7 @@ def train(task, root, run, *sets):
         f"runtime.data_dir={root}", "data.val_share=0", "data.test_share=0", "train.epochs=null", "train.steps=1",
         "train.batch_size=8", "train.schedule.warmup_steps=0", "runtime.tensorboard=false", "runtime.quiet=true",
         "runtime.device=cpu", "runtime.threads=1", "runtime.workers=0", "infer.passes=1", "infer.block_threads=1",
-        "eval.trees=1", "eval.draws=1", "eval.shares=[0.3]", "eval.bootstrap=10",
+        "eval.trees=1", "eval.draws=1", "eval.shares=[0.3]", "eval.bootstrap=10", "train.precision=fp32",
     ]  # fmt: skip
     options = [part for value in [*small, *sets] for part in ("--set", value)]
     done = CliRunner().invoke(main, ["train", task, "--run", str(run), *options], catch_exceptions=False)

@@ -1,11 +1,13 @@
 """Encoders: documented sizes, honoured settings, what they know of dates."""
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
 import torch
 from eozoo_barlow_twins.networks import CNN, MLP, Encoder, Transformer, day_encoding, index_encoding, projector
-from eozoo_barlow_twins.settings import SelectDates
+from eozoo_barlow_twins.settings import LandCoverRuntime, LandCoverTrain, SelectDates
+from eozoo_barlow_twins.step import add_pixel_model
 from eozoo_barlow_twins.survey import PixelSurvey
 from eozoo_barlow_twins.system import ClassSystem, make_head
 from eozoo_core import ZooError
@@ -94,3 +96,30 @@ def test_frozen_parts_stay_still_and_in_eval_mode(trainable, share):
     if trainable == "head":
         one, two = (net({"bands": bands, "doys": days})["logits"] for _ in range(2))
         assert torch.equal(one, two)  # no dropout in what is frozen
+
+
+@pytest.mark.parametrize(
+    ("trainable", "head_rate", "rates"),
+    [
+        ("head", 100.0, {"head": 100, "head vectors": 50}),
+        ("all", 100.0, {"matrices": 1, "vectors": 0.5, "head": 100, "head vectors": 50}),
+        ("all", 1.0, {"matrices": 1, "vectors": 0.5, "head": 1, "head vectors": 0.5}),
+    ],
+)
+def test_head_and_vectors_learn_at_rates_of_their_own(trainable, head_rate, rates):
+    encoder = Encoder(Transformer(layers=1), 11)
+    net = ClassSystem(encoder, make_head("linear", 64, 5, (), 0.0), PixelSurvey(), SelectDates(), trainable, 1)
+    made = {}
+    settings = SimpleNamespace(train=LandCoverTrain(bias_rate=0.5), runtime=LandCoverRuntime())
+    run = SimpleNamespace(settings=settings)
+    trainer = SimpleNamespace(run=run, system=net, add=lambda name, _system, optimizer: made.update({name: optimizer}))
+    add_pixel_model(trainer, head_rate)
+    groups = made["model"].param_groups
+    assert len(groups) == (2 if trainable == "head" or head_rate == 1 else 4)
+    scale = {id(parameter): group["lr_scale"] for group in groups for parameter in group["params"]}
+    named = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
+    assert set(scale) == {id(parameter) for parameter in named.values()}
+    for name, parameter in named.items():
+        of_head = "head" if name.startswith("head.") else ""
+        kind = f"{of_head} vectors".strip() if parameter.ndim <= 1 else of_head or "matrices"
+        assert scale[id(parameter)] == rates[kind], name

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from eozoo.cli import cross, options
 from eozoo.cli.table import json_option, table
@@ -45,6 +46,8 @@ def command(
     from eozoo_core.run.read_only import writable
 
     cv = cross.taken(runtime)
+    if cv["cv_by"] and click.get_current_context().get_parameter_source("split") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--split goes without --cv, which scores the test of every fold; leave one out")
     built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     if cv["cv_by"]:
         with options.blame(built.registry, task), options.places(run):
