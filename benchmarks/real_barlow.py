@@ -72,6 +72,7 @@ SETTINGS = (
     "infer.passes=8",
     "runtime.tensorboard=false",
     "runtime.device=cpu",
+    "train.precision=fp32",
 )
 
 

@@ -47,6 +47,7 @@ COMMON = (
     'data.legend={"11": annual cropland, "13": grassland, "60": built-up, "99": other}',
     "runtime.tensorboard=false",
     "runtime.device=cpu",
+    "train.precision=fp32",
     "runtime.threads=1",
 )
 

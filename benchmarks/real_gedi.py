@@ -45,7 +45,15 @@ DEVELOPMENT = (1, 3, 4, 6)  # the tiles on which everything was chosen, before t
 MAIN, ENSEMBLE = "few shots", "few shots, mean of 5 seeds"
 
 _INPUT = f"data.bands={list(BANDS)}", "data.band_names=null", f"data.zero_is_nodata_in={MASK_BAND}"
-_COMMON = (*_INPUT, f"data.target={RH95}", "data.unit=m", "runtime.device=cpu", "runtime.threads=1", "train.members=1")
+_COMMON = (
+    *_INPUT,
+    f"data.target={RH95}",
+    "data.unit=m",
+    "runtime.device=cpu",
+    "runtime.threads=1",
+    "train.members=1",
+    "train.precision=fp32",
+)
 _QUIET = ("runtime.tensorboard=false", "runtime.quiet=true")
 
 

@@ -69,6 +69,7 @@ COMMON = (
     f"data.zero_is_nodata_in={MASK_BAND}",
     "data.unit=m",
     "runtime.device=cpu",
+    "train.precision=fp32",
     "runtime.threads=1",
     "runtime.tensorboard=false",
     "runtime.quiet=true",

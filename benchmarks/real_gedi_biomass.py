@@ -41,6 +41,7 @@ TRAINING = (
     "train.batch_size=8",
     "data.crop=20",
     "runtime.device=cpu",
+    "train.precision=fp32",
     "runtime.threads=1",
     "runtime.tensorboard=false",
     "runtime.quiet=true",

@@ -36,6 +36,7 @@ TRAINING = (
     "train.clip_norm=null",
     "train.schedule.name=constant",
     "runtime.device=cpu",
+    "train.precision=fp32",
     "runtime.threads=1",
     "runtime.tensorboard=false",
     "runtime.quiet=true",
