@@ -38,6 +38,16 @@ def pytest_sessionstart(session):
             import lightning_fabric.fabric
         if hasattr(lightning_fabric.fabric, "_load_external_callbacks"):
             lightning_fabric.fabric._load_external_callbacks = lambda group: []
+        as_on_every_machine()
+
+
+def as_on_every_machine():
+    """Hide the processor's units for bfloat16: precision auto is fp32 then, and numbers are those of any machine."""
+    import torch
+
+    if known := getattr(torch.cpu, "get_capabilities", None):
+        found = {**known(), "avx512_bf16": False, "amx_bf16": False}
+        torch.cpu.get_capabilities = lambda: found
 
 
 def pytest_collection_modifyitems(items):

@@ -26,7 +26,7 @@ def jobs(tmp_path_factory):
     """All trainings in one launch of two processes; returns folder and settings."""
     root = tmp_path_factory.mktemp("ddp")
     Toy.sample(root / "data")
-    common = [f"runtime.data_dir={root / 'data'}", "runtime.tensorboard=false"]
+    common = ["train.precision=fp32", f"runtime.data_dir={root / 'data'}", "runtime.tensorboard=false"]
     one = load_settings(ToySettings, overrides=[*common, *PLAIN])
     start = Run.create(root / "start", "toy", load_settings(ToySettings, overrides=[*common, *PLAIN, "train.epochs=1"]))
     Toy(start.settings).train(start)

@@ -76,7 +76,7 @@ def train(patches, run, *sets):
         f"data.grid={{width: {WIDTH}, height: {HEIGHT}, left: {LEFT}, top: {TOP}}}", "model.hidden=8",
         "train.epochs=null", "train.steps=1", "train.batch_size=2", "train.schedule.warmup_steps=0",
         f"runtime.data_dir={patches}", f"runtime.index_dir={patches / 'none'}", "runtime.tensorboard=false",
-        "runtime.quiet=true", "runtime.device=cpu", "runtime.threads=1", "infer.picture=false",
+        "train.precision=fp32", "runtime.quiet=true", "runtime.device=cpu", "runtime.threads=1", "infer.picture=false",
     ]  # fmt: skip
     options = [part for value in [*small, *sets] for part in ("--set", value)]
     done = CliRunner().invoke(main, ["train", "clay_ta", "--run", str(run), *options], catch_exceptions=False)

@@ -90,6 +90,7 @@ def train(root, run, *sets):
         "data.crop=null", "train.epochs=null", "train.steps=1", "train.batch_size=2",
         "train.schedule.warmup_steps=0", f"runtime.input_dir={root / 'input'}", f"runtime.label_dir={root / 'label'}",
         "runtime.tensorboard=false", "runtime.quiet=true", "runtime.device=cpu", "runtime.threads=1",
+        "train.precision=fp32",
         "infer.window=16", "infer.stride=16", "infer.picture=false",
     ]  # fmt: skip
     options = [part for value in [*small, *sets] for part in ("--set", value)]
