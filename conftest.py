@@ -29,25 +29,18 @@ LONGEST = (
 def pytest_sessionstart(session):
     """Import Fabric as training does: a test that came first would bring torchvision and transformers.
 
-    At every start Fabric looks in all installed packages for callbacks of others, which no test has.
+    At every start Fabric looks in all installed packages for callbacks of others, which no test has. Numbers are those
+    of a processor without units for bfloat16, whichever is there.
     """
     if session.config.getoption("dist") == "no":  # not the process that only hands out the tests
+        from eozoo.testing.watch import without_bfloat16
         from eozoo_core.train.launch import without_torchmetrics
 
         with without_torchmetrics():
             import lightning_fabric.fabric
         if hasattr(lightning_fabric.fabric, "_load_external_callbacks"):
             lightning_fabric.fabric._load_external_callbacks = lambda group: []
-        as_on_every_machine()
-
-
-def as_on_every_machine():
-    """Hide the processor's units for bfloat16: precision auto is fp32 then, and numbers are those of any machine."""
-    import torch
-
-    if known := getattr(torch.cpu, "get_capabilities", None):
-        found = {**known(), "avx512_bf16": False, "amx_bf16": False}
-        torch.cpu.get_capabilities = lambda: found
+        without_bfloat16()
 
 
 def pytest_collection_modifyitems(items):

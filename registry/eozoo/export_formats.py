@@ -27,6 +27,7 @@ Reloaded = Callable[["Arrays"], "Arrays"]
 Write = Callable[["Graph", dict[str, Any], Path], Reloaded]
 
 ABOUT = "eozoo.json"  # the extra file of torch-export
+OTHERWISE = "; try --format safetensors"
 _LARGEST = 2_000_000_000  # bytes; an ONNX file is one protobuf message, which ends at 2 GiB
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 
@@ -69,7 +70,8 @@ def torch_export(graph: Graph, about: dict[str, Any], file: Path) -> Reloaded:
 
     program = _traced(graph)
     memory = io.BytesIO()  # torch ends the process where the disk is full
-    torch.export.save(program, memory, extra_files={ABOUT: json.dumps(about)})
+    with _quiet():
+        torch.export.save(program, memory, extra_files={ABOUT: json.dumps(about)})
     write_bytes(file, memory.getvalue())
     with file.open("rb") as opened, _quiet():
         module = torch.export.load(opened).module()
@@ -175,9 +177,7 @@ def _traced(graph: Graph) -> Any:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     where = _where(reason)
-    raise UntraceableError(
-        f"torch cannot export this network{where} ({_line(reason)}); try --format safetensors"
-    ) from reason
+    raise UntraceableError(f"torch cannot export this network{where} ({_line(reason)}){OTHERWISE}") from reason
 
 
 def _where(error: BaseException | None) -> str:
@@ -238,8 +238,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _line(error: BaseException) -> str:
-    """What is wrong in one line: the last cause where there is one, and of torch's lists the first item."""
+    """What is wrong in one sentence: the last cause where there is one, and of torch's lists the first item."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return next((line.strip(" -") for line in lines if line.startswith("  - ")), lines[0])
+    return next((line.strip(" -") for line in lines if line.startswith("  - ")), lines[0]).partition(". ")[0]

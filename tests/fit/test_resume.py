@@ -53,6 +53,7 @@ def test_crashed_and_continued_equals_uninterrupted(train, after_step, monkeypat
 def test_killed_and_continued_equals_uninterrupted(train, data, tmp_path):
     """SIGKILL in a process of its own; nothing gets a chance to tidy up."""
     quiet = [*NOISY, "runtime.tensorboard=false", "runtime.device=cpu", "train.save_every_steps=1"]
+    quiet.append("train.precision=fp32")  # in both processes, whatever the machine is fast at
     whole = train("whole", *quiet)
     job = {"run": str(tmp_path / "parts"), "set": [f"runtime.data_dir={data}", *quiet], "kill": [5, "SIGKILL", 0]}
     (tmp_path / "jobs.json").write_text(json.dumps([job]))

@@ -95,6 +95,15 @@ def each_picture_once(drawn: set[tuple[Any, ...]]) -> Iterator[None]:
         yield
 
 
+def without_bfloat16() -> None:
+    """Hide the processor's units for bfloat16 from this process: precision auto is fp32 then, as on any machine."""
+    import torch
+
+    if known := getattr(torch.cpu, "get_capabilities", None):  # older torch does not say
+        found = {**known(), "avx512_bf16": False, "amx_bf16": False}
+        torch.cpu.get_capabilities = lambda: found
+
+
 @contextmanager
 def trained_parameters() -> Iterator[dict[int, torch.Tensor]]:
     """Yield a dict that fills with every parameter to which an optimiser applied a gradient, by id."""
