@@ -88,7 +88,7 @@ def tables(result: dict) -> dict[str, str]:
         f1, loss = (float(np.mean([one[name] for one in each])) for name in ("macro_f1", "loss"))
         made[one["learning_rate"], one["epoch_steps"]] = f"{f1:.3f} ({loss:.2f})"
     rows = [[f"{rate:g}", *(made[rate, steps] for steps in STEPS)] for rate in RATES]
-    return {"head": markdown_table(["learning rate", *(f"{counted(n, 'step')} or more an epoch" for n in STEPS)], rows)}
+    return {"head": markdown_table(["learning rate", *(f"{counted(n, 'steps')} or more an epoch" for n in STEPS)], rows)}
 
 
 if __name__ == "__main__":
