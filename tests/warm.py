@@ -100,10 +100,12 @@ def _serve():
     del sys.path[0]  # the tests' own modules
     for name in IMPORTED:
         importlib.import_module(name)
+    import eozoo_core.score.forest
     from eozoo.testing.watch import without_bfloat16
     from eozoo_core.train.launch import without_torchmetrics
 
-    without_bfloat16()  # as in the tests' own process
+    without_bfloat16()  # as in the tests' own process, and so are few trees
+    eozoo_core.score.forest.TREES = 8
     with without_torchmetrics():
         import lightning_fabric  # noqa: F401
     for line in sys.stdin:
