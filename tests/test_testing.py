@@ -246,6 +246,12 @@ def test_processes_may_agree_in_single_precision_where_the_task_says_why(tmp_pat
     assert not failures(checks, tmp_path, {"two_processes_are_one"})
 
 
+def test_two_processes_are_one_where_bfloat16_is_fast(tmp_path, monkeypatch):
+    monkeypatch.setattr("eozoo_core.train.precision.is_fast", lambda precision, _device: precision != "fp16-mixed")
+    checks = task_checks("toy", registry("toy:Toy"))
+    assert not failures(checks, tmp_path, {"two_processes_are_one"})
+
+
 def test_the_good_task_with_slots_passes(tmp_path):
     checks = task_checks("toy", registry("planted_slots:Fitting"), SHORT)
     assert not failures(checks, tmp_path, SLOTTED)
