@@ -160,7 +160,7 @@ def test_verb_on_a_table(tmp_path, capsys, monkeypatch):
     assert changed == {killed.with_name("model.json")}
     with pytest.raises(SystemExit):
         main(["eval", "scalar_regression", "--run", str(run), "--split", "val", "--cv", "places"])
-    assert "--split goes without --cv" in capsys.readouterr().err
+    assert "--split does not go with --cv" in capsys.readouterr().err
 
 
 def write_patches(root, layout, suffix=""):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from eozoo_core.errors import ZooError
 from eozoo_core.run.writing import hidden_folder, publish
 
-from eozoo.export_formats import OTHERWISE, Reloaded, UntraceableError, called, describe, writer
+from eozoo.export_formats import Reloaded, UntraceableError, called, describe, writer
 
 if TYPE_CHECKING:
     from eozoo_core import Run, Task
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 TOLERANCE = 1e-4  # of the largest value of an output
+_REMEDY = re.compile(r"; (try --format \S+|not written)$")  # for who gets no file
 
 
 class DiffersError(ZooError):
@@ -98,7 +100,7 @@ def _first_that_fits(task: Task, run: Run, graph: Graph, write: Callable[[Graph]
             reason = error
             continue
         fixed = sorted({w for words in graph.axes.values() for w in words} - _words(free) - {""})
-        told = [f"fixed in this format: {', '.join(fixed)} ({str(reason).removesuffix(OTHERWISE)})"] if fixed else []
+        told = [f"fixed in this format: {', '.join(fixed)} ({_REMEDY.sub('', str(reason))})"] if fixed else []
         return [_summary(task, free, worst, len(cases)), *told, *([graph.note] if graph.note else [])]
     raise reason
 

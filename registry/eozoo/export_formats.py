@@ -6,6 +6,7 @@ import inspect
 import io
 import json
 import logging
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,7 +28,6 @@ Reloaded = Callable[["Arrays"], "Arrays"]
 Write = Callable[["Graph", dict[str, Any], Path], Reloaded]
 
 ABOUT = "eozoo.json"  # the extra file of torch-export
-OTHERWISE = "; try --format safetensors"
 _LARGEST = 2_000_000_000  # bytes; an ONNX file is one protobuf message, which ends at 2 GiB
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 
@@ -177,7 +177,9 @@ def _traced(graph: Graph) -> Any:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     where = _where(reason)
-    raise UntraceableError(f"torch cannot export this network{where} ({_line(reason)}){OTHERWISE}") from reason
+    raise UntraceableError(
+        f"torch cannot export this network{where} ({_line(reason)}); try --format safetensors"
+    ) from reason
 
 
 def _where(error: BaseException | None) -> str:
@@ -242,4 +244,5 @@ def _line(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return next((line.strip(" -") for line in lines if line.startswith("  - ")), lines[0]).partition(". ")[0]
+    first = next((line.strip(" -") for line in lines if line.startswith("  - ")), lines[0])
+    return re.split(r"\. (?=[A-Z])", first)[0]

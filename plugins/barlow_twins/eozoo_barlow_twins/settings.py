@@ -179,8 +179,8 @@ class LandCoverTrain(PixelTrain, EnsembleTrain):
     head_rate: float = Field(
         100.0,
         gt=0,
-        description="Learning rate of the classifier, as a multiple of the encoder's, at which it hardly leaves its "
-        "beginning; 10 suits an mlp.",
+        description="Learning rate of the classifier, as a multiple of learning_rate; chosen for a linear one on a "
+        "frozen encoder.",
     )
 
 
@@ -297,7 +297,8 @@ class LandCoverModel(Settings):
 
     pretrained: str | None = Field(
         None,
-        description="Run directory of 'barlow_twins' (its best.pt); null = encoder at random, trained from here.",
+        description="Run directory of 'barlow_twins' (its best.pt); null = encoder at random, trained with trainable "
+        "last or all alone.",
         json_schema_extra=BY_CONTENT,
     )
     backbone: Named | None = Field(

@@ -36,15 +36,15 @@ _MIXUP = 21
 
 
 def add_pixel_model(trainer: Trainer, head_rate: float = 1.0) -> None:
-    """Train the whole system; ``bias_rate``, ``head_rate``: what multiplies the rate of vectors, and of the head."""
+    """Train the whole system. ``head_rate`` multiplies the rate of its head, ``train.bias_rate`` that of vectors."""
     train, system = trainer.run.settings.train, trainer.system
     if trainer.run.settings.runtime.compile and hasattr(trainer.fabric, "strategy"):  # a plan compiles nothing
         system.encoder.backbone.compile()
-    apart = "head." if head_rate != 1 else "-"  # at one rate the groups are those of earlier runs
+    apart = head_rate != 1  # at 1 the groups stay those of earlier checkpoints
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in system.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith(apart), parameter.ndim <= 1), []).append(parameter)
+            groups.setdefault((apart and name.startswith("head."), parameter.ndim <= 1), []).append(parameter)
     first, *others = sorted(groups)
     optimizer = make_optimizer(groups[first], train)
     scale = {key: (head_rate if key[0] else 1.0) * (train.bias_rate if key[1] else 1.0) for key in groups}

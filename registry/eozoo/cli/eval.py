@@ -47,7 +47,7 @@ def command(
 
     cv = cross.taken(runtime)
     if cv["cv_by"] and click.get_current_context().get_parameter_source("split") is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--split goes without --cv, which scores the test of every fold; leave one out")
+        raise click.UsageError("--split does not go with --cv, which scores the test part of every fold; leave one out")
     built, run = options.open_task(registry, task, run_dir, [*overrides, *options.runtime_overrides(**runtime)])
     if cv["cv_by"]:
         with options.blame(built.registry, task), options.places(run):

@@ -21,7 +21,7 @@ def module_is_predict(bench: Bench, folder: Path) -> None:
 
     if not bench.writes("system"):
         return
-    # In single precision: a network that asks for gradients takes other kernels, which round bfloat16 otherwise.
+    # In single precision: a network that asks for gradients takes other kernels, which round bfloat16 differently.
     task, run = bench.open(bench.copy(bench.finished.path, folder), "infer.precision=fp32")
     module = task.module(run)
     torch.nn.ModuleList([module]).train()

@@ -96,7 +96,7 @@ def each_picture_once(drawn: set[tuple[Any, ...]]) -> Iterator[None]:
 
 
 def without_bfloat16() -> None:
-    """Hide the processor's units for bfloat16 from this process: precision auto is fp32 then, as on any machine."""
+    """Hide the processor's units for bfloat16 for the rest of the process: precision auto is fp32 then."""
     import torch
 
     if known := getattr(torch.cpu, "get_capabilities", None):  # older torch does not say
