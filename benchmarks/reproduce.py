@@ -28,15 +28,14 @@ WORK, RESULT = ROOT / "real" / "reproduce", ROOT / "benchmarks" / "results" / "r
 def main() -> None:
     """Compute all rows, write them, and print them as they stand on the page."""
     found = {"parity": parity(SHARED / "parity", WEIGHTS)}
-    write(found)
     for name in ("fuel_moisture", "algae_blooms"):
         found[name] = presto_scores(DATA / name, WEIGHTS / "presto_default_model.pt", WORK / name)
-        write(found)
+    write(found)  # at the end: pages are written from it, perhaps meanwhile
     print("\n\n".join(tables(found).values()))
 
 
 def write(found: dict) -> None:
-    """Write what is known so far, with the hashes of weights and data."""
+    """Write it with the hashes of weights and data."""
     files = [WEIGHTS / "presto_default_model.pt", WEIGHTS / "galileo_nano_encoder.pt"]
     files += [DATA / name / "s1_s2_era5_srtm.npy" for name in found if name != "parity"]
     found["sha256"] = {f"{file.parent.name}/{file.name}": sha256(file) for file in files if file.exists()}
