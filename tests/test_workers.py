@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def test_a_bug_keeps_its_traceback_and_the_first_mistake_ends_a_map(how, tmp_pat
         list(pool.outcomes(Job(tmp_path), ["a", "bug deep"]))
     with pytest.raises(ZooError, match=r"^x: no$"), open_workers(**how) as pool:
         list(pool.map(refuse, ["x", "y"]))
+    managers = [one for one in threading.enumerate() if type(one).__name__ == "_ExecutorManagerThread"]
+    assert not managers, "Python writes to their pipes at its end, a traceback where one is just being closed"
 
 
 def test_items_are_taken_as_there_is_room(how):

@@ -16,6 +16,8 @@ from eozoo_core.run.cores import usable_cores
 from eozoo_core.run.pool import DEATHS, Here, Outcome, Pool, Task, work_elsewhere
 from eozoo_core.signals import held_back, ignore_in_worker
 
+_SECONDS = 10  # for a process that was told to end
+
 
 @contextmanager
 def open_workers(workers: int = 1, dask: str | None = None, gpus: int = 0, needs: Sequence[str] = ()) -> Iterator[Pool]:
@@ -86,10 +88,13 @@ class _Processes(Pool):
         """Drop all work, and end the processes."""
         executors = self._executors()
         processes = [process for one in executors for process in list((one._processes or {}).values())]
+        threads = [thread for one in executors if (thread := one._executor_manager_thread) is not None]
         for executor in executors:
             executor.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
+        for thread in threads:  # Python writes to its pipe when it ends; closed just then, that is a traceback
+            thread.join(_SECONDS)
 
     def close(self) -> None:
         """Let the processes finish."""
