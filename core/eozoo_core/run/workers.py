@@ -81,6 +81,9 @@ class _Processes(Pool):
                     else:
                         found.append(task.given_up())
                     continue
+                except BaseException:
+                    self._free.append(executor)  # to be ended with the others
+                    raise
                 self._free.append(executor)
         return found
 
