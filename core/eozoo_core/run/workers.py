@@ -71,20 +71,16 @@ class _Processes(Pool):
         while not found:
             for future in wait(self._busy, return_when=FIRST_COMPLETED).done:
                 executor, task = self._busy.pop(future)
-                try:
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    self._free.append(executor)  # also where its item was a bug: it is ended with the others
                     found.append(future.result())
-                except BrokenProcessPool:
-                    self._drop(executor)
-                    task.deaths += 1
-                    if task.deaths < DEATHS:
-                        self.begin(task)
-                    else:
-                        found.append(task.given_up())
                     continue
-                except BaseException:
-                    self._free.append(executor)  # to be ended with the others
-                    raise
-                self._free.append(executor)
+                self._drop(executor)
+                task.deaths += 1
+                if task.deaths < DEATHS:
+                    self.begin(task)
+                else:
+                    found.append(task.given_up())
         return found
 
     def end(self) -> None:
