@@ -92,7 +92,7 @@ class _Processes(Pool):
             executor.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
-        for thread in threads:  # Python writes to its pipe when it ends; closed just then, that is a traceback
+        for thread in threads:  # else Python, when it ends, may write to a pipe that this thread is closing
             thread.join(_SECONDS)
 
     def close(self) -> None:

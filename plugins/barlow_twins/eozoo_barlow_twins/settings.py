@@ -297,8 +297,8 @@ class LandCoverModel(Settings):
 
     pretrained: str | None = Field(
         None,
-        description="Run directory of 'barlow_twins' (its best.pt); null = encoder at random, trained with trainable "
-        "last or all alone.",
+        description="Run directory of 'barlow_twins' (its best.pt); null = encoder at random; it learns "
+        "only where trainable is last or all.",
         json_schema_extra=BY_CONTENT,
     )
     backbone: Named | None = Field(

@@ -76,7 +76,7 @@ def _trained(bench: Bench, folder: Path, world: int, batch_size: int) -> dict[st
         f"train.batch_size={batch_size}",
         "train.epochs=1",
         "train.steps=2",
-        "train.precision=fp32",  # what is rounded to bfloat16 depends on who computes with whom
+        "train.precision=fp32",  # sums rounded to bfloat16 depend on how a batch is shared
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
